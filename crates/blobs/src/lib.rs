@@ -1,0 +1,1 @@
+//! Bytes by content address, written aside and renamed, sealed under envelope keys.

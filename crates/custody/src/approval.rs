@@ -1,0 +1,121 @@
+//! Permission for one particular thing to leave the node.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use acequia_types::{Coded, Digest, DonorId, Exit, Timestamp};
+
+use crate::{Decision, DenyReason, History, Purpose, evaluate};
+
+/// Permission for the thing with digest [`Approval::subject`] to leave. Made only by [`approve`].
+///
+/// ```compile_fail,E0451
+/// use acequia_custody::{Approval, Purpose};
+/// use acequia_types::{Digest, Timestamp};
+/// let forged = Approval { subject: Digest::of(b""), purpose: Purpose::Research, donors: 1, decided_at: Timestamp::from_unix_s(0) };
+/// ```
+/// ```
+/// use acequia_custody::{Purpose, approve};
+/// use acequia_types::{Digest, Timestamp};
+/// let refused = approve(Digest::of(b""), Purpose::Research, &Default::default(), |_| None, Timestamp::from_unix_s(0));
+/// assert!(refused.is_err(), "nobody consented, so nothing is approved");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approval {
+    subject: Digest,
+    purpose: Purpose,
+    donors: usize,
+    decided_at: Timestamp,
+}
+
+impl Approval {
+    /// Digest of what may leave.
+    pub fn subject(&self) -> Digest {
+        self.subject
+    }
+
+    /// For what it may leave.
+    pub fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
+    /// How many donors' consent it rests on.
+    pub fn donors(&self) -> usize {
+        self.donors
+    }
+
+    /// When consent was evaluated.
+    pub fn decided_at(&self) -> Timestamp {
+        self.decided_at
+    }
+}
+
+/// Why a thing may not leave: how many donors stand in the way, by reason.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{} of {donors} donors do not allow {purpose} at this moment", denied.values().sum::<usize>())]
+pub struct ApprovalRefused {
+    /// The purpose asked for.
+    pub purpose: Purpose,
+    /// Donors behind the thing.
+    pub donors: usize,
+    /// How many donors deny, by reason.
+    pub denied: BTreeMap<DenyReason, usize>,
+}
+
+impl Coded for ApprovalRefused {
+    fn code(&self) -> &'static str {
+        "CU002"
+    }
+    fn hint(&self) -> &'static str {
+        "a consent changed since the data was prepared; run the recipe again, it leaves those donors out"
+    }
+    fn exit(&self) -> Exit {
+        Exit::NotPermitted
+    }
+}
+
+/// Evaluates every donor's consent again for a thing about to leave.
+///
+/// # Errors
+/// [`ApprovalRefused`] when one donor or more does not allow `purpose` at `now`, or when there is no donor at all.
+pub fn approve(
+    subject: Digest,
+    purpose: Purpose,
+    donors: &BTreeSet<DonorId>,
+    history_of: impl Fn(&DonorId) -> Option<History>,
+    now: Timestamp,
+) -> Result<Approval, ApprovalRefused> {
+    let mut denied: BTreeMap<DenyReason, usize> = BTreeMap::new();
+    for donor in donors {
+        if let Decision::Deny(reason) = evaluate(donor, history_of(donor).as_ref(), purpose, now) {
+            *denied.entry(reason).or_default() += 1;
+        }
+    }
+    if !denied.is_empty() || donors.is_empty() {
+        return Err(ApprovalRefused { purpose, donors: donors.len(), denied });
+    }
+    Ok(Approval { subject, purpose, donors: donors.len(), decided_at: now })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ConsentEvent, ConsentKind};
+
+    #[test]
+    fn one_withdrawal_stops_the_whole_thing() {
+        let donors: BTreeSet<_> = ["a", "b"].iter().map(|d| DonorId::parse(d).unwrap()).collect();
+        let now = acequia_types::parse_timestamp("2026-06-01").unwrap();
+        let given = || vec![ConsentEvent::give("2026-01-01", &[Purpose::OpenPublication])];
+        let all = approve(Digest::of(b"x"), Purpose::OpenPublication, &donors, |_| Some(History::new(given())), now);
+        assert_eq!(all.unwrap().donors(), 2);
+        let one_left = |donor: &DonorId| {
+            let mut events = given();
+            if donor.as_str() == "b" {
+                events.push(ConsentEvent { at: now, kind: ConsentKind::Withdraw });
+            }
+            Some(History::new(events))
+        };
+        let refused = approve(Digest::of(b"x"), Purpose::OpenPublication, &donors, one_left, now).unwrap_err();
+        assert_eq!(refused.denied, BTreeMap::from([(DenyReason::Withdrawn, 1)]));
+    }
+}

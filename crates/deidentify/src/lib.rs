@@ -1,0 +1,5 @@
+//! De-identification (being written).
+
+mod proof;
+
+pub use proof::{Deidentified, Receipt};

@@ -1,0 +1,1 @@
+//! DataFusion in process behind the Engine trait.

@@ -1,0 +1,72 @@
+//! The gate: the one way out of a node.
+//!
+//! Comes in: a proof type ([`acequia_deidentify::Deidentified`]) and an [`acequia_custody::Approval`] about exactly that
+//! value. Goes out: [`Outbound<T>`]. `release`, `hub` and the network accept nothing else, so a leak is a compile error.
+//!
+//! A published version comes back in through [`readmit`], which checks the node's exit seal before it is served.
+//!
+//! An open table does not pass:
+//!
+//! ```compile_fail,E0277
+//! use acequia_custody::Approval;
+//! fn leak(table: acequia_frame::Table, approval: &Approval) {
+//!     let _ = acequia_gate::let_out(table, approval);
+//! }
+//! ```
+//! ```
+//! use acequia_custody::Approval;
+//! fn pass(table: acequia_deidentify::Deidentified, approval: &Approval) {
+//!     let _ = acequia_gate::let_out(table, approval);
+//! }
+//! ```
+//!
+//! Nor does an identified one:
+//!
+//! ```compile_fail,E0277
+//! use acequia_custody::{Approval, Identified};
+//! fn leak(table: Identified<acequia_frame::Table>, approval: &Approval) {
+//!     let _ = acequia_gate::let_out(table, approval);
+//! }
+//! ```
+//! ```
+//! use acequia_custody::{Approval, Identified};
+//! fn pass(table: Identified<acequia_deidentify::Deidentified>, approval: &Approval) {
+//!     let _ = table.map(|table| acequia_gate::let_out(table, approval).is_ok());
+//! }
+//! ```
+//!
+//! An outbound value cannot be built by hand, and the proof cannot be forged:
+//!
+//! ```compile_fail,E0451
+//! use acequia_gate::Outbound;
+//! fn forge(table: acequia_frame::Table) -> Outbound<acequia_frame::Table> {
+//!     Outbound { value: table }
+//! }
+//! ```
+//! ```
+//! use acequia_gate::Outbound;
+//! fn read(table: &Outbound<acequia_frame::Table>) -> &acequia_frame::Table {
+//!     table.get()
+//! }
+//! ```
+//!
+//! ```compile_fail,E0277
+//! struct Forged(acequia_frame::Table);
+//! fn leak(forged: Forged, approval: &acequia_custody::Approval) {
+//!     let _ = acequia_gate::let_out(forged, approval);
+//! }
+//! ```
+//! ```
+//! struct Wrapped(acequia_deidentify::Deidentified);
+//! fn pass(wrapped: Wrapped, approval: &acequia_custody::Approval) {
+//!     let _ = acequia_gate::let_out(wrapped.0, approval);
+//! }
+//! ```
+
+mod doors;
+mod parcel;
+mod seal;
+
+pub use doors::{GateError, Outbound, Proof, Public, let_out};
+pub use parcel::{InputDigest, Manifest, Parcel, ReleasedFile};
+pub use seal::{ExitSeal, GateKey, GateVerifier, readmit, seal};

@@ -1,0 +1,108 @@
+//! What a published version consists of.
+
+use std::collections::BTreeMap;
+
+use acequia_types::{DatasetName, Day, Digest};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use sha1::{Digest as _, Sha1};
+
+/// One file of a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleasedFile {
+    /// Path inside the data set, `/`-separated, relative.
+    pub path: String,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// Content address.
+    pub sha256: Digest,
+    /// Git blob SHA-1 (40 hex digits), which Hub clients compare with a locally computed one.
+    pub git_oid: String,
+}
+
+impl ReleasedFile {
+    /// Describes `content`.
+    pub fn of(path: &str, content: &[u8]) -> Self {
+        let mut git = Sha1::new();
+        git.update(format!("blob {}\0", content.len()).as_bytes());
+        git.update(content);
+        Self {
+            path: path.to_owned(),
+            bytes: content.len() as u64,
+            sha256: Digest::of(content),
+            git_oid: hex::encode(git.finalize()),
+        }
+    }
+}
+
+/// Where records came from: counts and one digest, no donor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputDigest {
+    /// Institution's register, or `individual-donors`.
+    pub source: String,
+    /// Format name, such as `csv` or `fhir-r4-bundle`.
+    pub format: String,
+    /// Donated files that were opened.
+    pub files: u64,
+    /// Digest over the digests of those files, sorted.
+    pub digest: Digest,
+}
+
+/// The statement a version is: which files, made from what, how.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Layout of this document: `acequia-release/1`.
+    pub schema: String,
+    /// `namespace/name`.
+    pub dataset: DatasetName,
+    /// Version, such as `1.0.0`.
+    pub version: String,
+    /// Title for people.
+    pub title: String,
+    /// One sentence in plain words.
+    pub summary: String,
+    /// SPDX id of the licence.
+    pub license: String,
+    /// Day of release, from the recipe.
+    pub released_on: Day,
+    /// Program and version that made it.
+    pub program: String,
+    /// Digest of the recipe.
+    pub recipe: Digest,
+    /// Seed of the split assignment.
+    pub seed: u64,
+    /// Where the records came from.
+    pub inputs: Vec<InputDigest>,
+    /// Rows per split, in the order train, validation, test.
+    pub splits: Vec<(String, u64)>,
+    /// All files except `manifest.json` itself, sorted by path.
+    pub files: Vec<ReleasedFile>,
+}
+
+/// A whole version on its way out: the manifest and the bytes of every file, `manifest.json` included.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parcel {
+    /// The statement.
+    pub manifest: Manifest,
+    /// Path to content.
+    pub files: BTreeMap<String, Bytes>,
+}
+
+impl Manifest {
+    /// Its canonical bytes: pretty JSON with a final newline. These are the bytes of `manifest.json`.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// Digest of [`Manifest::to_bytes`]: names the version.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.to_bytes())
+    }
+
+    /// The 40 hex digits Hub clients call a commit: the start of the digest.
+    pub fn commit(&self) -> String {
+        self.digest().short(40)
+    }
+}

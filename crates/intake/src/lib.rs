@@ -1,0 +1,1 @@
+//! Files of people and institutions become source records, problems and counts.

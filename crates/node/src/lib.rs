@@ -1,0 +1,1 @@
+//! The composition root: the order of stages, jobs that resume, serving.

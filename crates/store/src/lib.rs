@@ -1,0 +1,1 @@
+//! The node's own records in SQLite: donations, consent, step results, published versions.

@@ -1,0 +1,1 @@
+//! Granted source records become OMOP CDM tables with lineage.

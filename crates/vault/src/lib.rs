@@ -1,0 +1,1 @@
+//! Originals sealed at rest, opened with a Grant only.
