@@ -1,1 +1,34 @@
-//! OMOP CDM 5.4.
+//! The OMOP Common Data Model 5.4 as Arrow schemas, a concept pack, and the neutral record every input format becomes.
+//!
+//! Comes in: nothing but the data files of this crate. Goes out: [`CdmTable`] schemas and a [`TableBuilder`] for them,
+//! [`Concepts`] for looking up codes, and [`SourceRecord`], which `intake` makes and `unify` turns into OMOP rows.
+//!
+//! ```
+//! use acequia_omop::{CdmTable, Cell, Concepts, TableBuilder};
+//! let concepts = Concepts::bundled();
+//! let tumour = concepts.by_code("SNOMED", "254837009").unwrap();
+//! assert_eq!(tumour.concept_id, 4_112_853);
+//! let mut builder = TableBuilder::new(CdmTable::ObservationPeriod);
+//! builder.push(&[
+//!     ("observation_period_id", Cell::Id(1)),
+//!     ("person_id", Cell::Id(7)),
+//!     ("observation_period_start_date", Cell::Day(acequia_types::parse_day("1990-01-01").unwrap())),
+//!     ("observation_period_end_date", Cell::Day(acequia_types::parse_day("1995-01-01").unwrap())),
+//!     ("period_type_concept_id", Cell::Id(32_879)),
+//! ])?;
+//! assert_eq!(builder.finish()?.num_rows(), 1);
+//! # Ok::<(), acequia_omop::CdmError>(())
+//! ```
+
+mod concept;
+mod schema;
+mod source;
+mod table;
+
+pub use concept::{Concept, Concepts, LOCAL_CONCEPT_FLOOR, Unit, source_concept_id, vocabulary_of};
+pub use schema::{CdmTable, Field, FieldType};
+pub use source::{
+    Coding, DateError, Excluded, Fate, Held, Item, ItemCounts, PartialDate, Sex, SourceEvent, SourceFile, SourcePerson,
+    SourceRecord, SourceValue, Unmapped, VisitKind,
+};
+pub use table::{CdmError, Cell, TableBuilder};

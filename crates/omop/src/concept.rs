@@ -1,0 +1,166 @@
+//! Concepts: looking up what a code means.
+//!
+//! The bundled pack (`data/concepts.csv`) holds the concepts that the breast-cancer course needs. `standard` is `S` for
+//! a standard concept of the OHDSI vocabularies and `L` for a local one: OHDSI reserves ids from 2,000,000,000 for those.
+//! A code whose OHDSI concept id could not be checked against a vocabulary file is `L` too, so that no wrong id is given.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+/// First concept id that belongs to the site itself (OHDSI convention for custom concepts).
+pub const LOCAL_CONCEPT_FLOOR: i64 = 2_000_000_000;
+
+/// One concept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Concept {
+    /// `concept_id`.
+    pub concept_id: i64,
+    /// `concept_name`.
+    pub name: String,
+    /// `domain_id`: decides into which table an event goes.
+    pub domain: String,
+    /// `vocabulary_id`.
+    pub vocabulary: String,
+    /// `concept_code`.
+    pub code: String,
+    /// Whether it is a standard concept of the OHDSI vocabularies.
+    pub standard: bool,
+    /// UCUM unit in which Acequia keeps values of this concept.
+    pub unit: Option<String>,
+}
+
+/// A set of concepts with two indexes.
+#[derive(Debug, Default)]
+pub struct Concepts {
+    all: Vec<Concept>,
+    by_id: HashMap<i64, usize>,
+    by_code: HashMap<(String, String), usize>,
+}
+
+static BUNDLED: LazyLock<Concepts> = LazyLock::new(|| {
+    let mut concepts = Concepts::default();
+    let mut reader = csv::Reader::from_reader(include_bytes!("../data/concepts.csv").as_slice());
+    for record in reader.records() {
+        let record = record.expect("concepts.csv is part of this crate");
+        concepts.insert(Concept {
+            concept_id: record[0].parse().expect("concepts.csv has numeric ids"),
+            name: record[1].to_owned(),
+            domain: record[2].to_owned(),
+            vocabulary: record[3].to_owned(),
+            code: record[4].to_owned(),
+            standard: &record[5] == "S",
+            unit: (!record[6].is_empty()).then(|| record[6].to_owned()),
+        });
+    }
+    concepts
+});
+
+impl Concepts {
+    /// The pack that comes with the program.
+    pub fn bundled() -> &'static Self {
+        &BUNDLED
+    }
+
+    fn insert(&mut self, concept: Concept) {
+        let at = self.all.len();
+        self.by_id.insert(concept.concept_id, at);
+        self.by_code.insert((concept.vocabulary.clone(), concept.code.clone()), at);
+        self.all.push(concept);
+    }
+
+    /// The concept with this id.
+    pub fn by_id(&self, concept_id: i64) -> Option<&Concept> {
+        self.by_id.get(&concept_id).map(|at| &self.all[*at])
+    }
+
+    /// The concept of a code in a vocabulary (`SNOMED`, `LOINC`, `RxNorm`, `UCUM`, …).
+    pub fn by_code(&self, vocabulary: &str, code: &str) -> Option<&Concept> {
+        self.by_code.get(&(vocabulary.to_owned(), code.to_owned())).map(|at| &self.all[*at])
+    }
+
+    /// All concepts, in file order.
+    pub fn all(&self) -> &[Concept] {
+        &self.all
+    }
+}
+
+/// The OHDSI `vocabulary_id` of a FHIR code system URI; a vocabulary id is returned as it is.
+pub fn vocabulary_of(system: &str) -> &str {
+    match system {
+        "http://snomed.info/sct" => "SNOMED",
+        "http://loinc.org" => "LOINC",
+        "http://www.nlm.nih.gov/research/umls/rxnorm" => "RxNorm",
+        "http://unitsofmeasure.org" => "UCUM",
+        "http://hl7.org/fhir/sid/icd-10-cm" => "ICD10CM",
+        "http://hl7.org/fhir/sid/icd-10" => "ICD10",
+        "http://hl7.org/fhir/sid/cvx" => "CVX",
+        "https://acequia.example/fhir/CodeSystem/clinical" => "Acequia",
+        other => other,
+    }
+}
+
+/// A stable source concept id for a code that no pack knows: 2,000,000,000 + 64 bits of BLAKE3 over system and code,
+/// folded to 31 bits' room. Deterministic, so that the same unknown code gets the same id at every node.
+pub fn source_concept_id(system: &str, code: &str) -> i64 {
+    const ROOM: u64 = 146_483_647;
+    const RESERVED_FOR_PACK: i64 = 1_000_000;
+    let mut hash = blake3::Hasher::new_derive_key("acequia 2026 source concept id v1");
+    hash.update(&(system.len() as u64).to_le_bytes());
+    hash.update(system.as_bytes());
+    hash.update(code.as_bytes());
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&hash.finalize().as_bytes()[..8]);
+    LOCAL_CONCEPT_FLOOR + RESERVED_FOR_PACK + i64::try_from(u64::from_le_bytes(bytes) % ROOM).unwrap_or(0)
+}
+
+/// A unit of measurement, by its UCUM code.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Unit;
+
+impl Unit {
+    /// The factor that turns a value in UCUM unit `from` into `to`; `None` when the two are not of one dimension or
+    /// the pair is not known.
+    pub fn factor(from: &str, to: &str) -> Option<f64> {
+        const LENGTH_MM: &[(&str, f64)] = &[("mm", 1.0), ("cm", 10.0), ("m", 1000.0), ("[in_i]", 25.4)];
+        const MASS_G: &[(&str, f64)] = &[("g", 1.0), ("kg", 1000.0), ("mg", 0.001), ("[lb_av]", 453.592_37)];
+        const TIME_D: &[(&str, f64)] = &[("d", 1.0), ("wk", 7.0)];
+        const FMOL_PER_L: &[(&str, f64)] = &[("fmol/L", 1.0), ("fmol/l", 1.0), ("fmol/mL", 1000.0), ("pmol/L", 1000.0)];
+        if from == to {
+            return Some(1.0);
+        }
+        [LENGTH_MM, MASS_G, TIME_D, FMOL_PER_L].iter().find_map(|dimension| {
+            let in_base = |unit: &str| dimension.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
+            Some(in_base(from)? / in_base(to)?)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_and_codes_of_the_pack_are_unique() {
+        let concepts = Concepts::bundled();
+        assert_eq!(concepts.by_id.len(), concepts.all.len());
+        assert_eq!(concepts.by_code.len(), concepts.all.len());
+        for concept in concepts.all() {
+            assert_eq!(concept.standard, concept.concept_id < LOCAL_CONCEPT_FLOOR, "{}", concept.concept_id);
+        }
+    }
+
+    #[test]
+    fn an_unknown_code_gets_a_stable_id_in_the_local_room() {
+        let id = source_concept_id("https://lab.example", "X1");
+        assert_eq!(id, source_concept_id("https://lab.example", "X1"));
+        assert_ne!(id, source_concept_id("https://lab.example", "X2"));
+        assert!((LOCAL_CONCEPT_FLOOR + 1_000_000..=i64::from(i32::MAX)).contains(&id));
+    }
+
+    #[test]
+    fn units_convert_within_one_dimension_only() {
+        assert_eq!(Unit::factor("cm", "mm"), Some(10.0));
+        assert_eq!(Unit::factor("mm", "g"), None);
+        assert_eq!(Unit::factor("fmol/l", "fmol/L"), Some(1.0));
+    }
+}
