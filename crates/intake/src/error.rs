@@ -77,6 +77,14 @@ pub enum IntakeError {
         /// One-based number. The header is not repeated: a file without header row holds patients there.
         number: usize,
     },
+    /// The mapping names a concept that the program does not know.
+    #[error("[[event]] number {event}: concept {concept_id} is not in the concept pack")]
+    UnknownConcept {
+        /// One-based number of the event in the mapping.
+        event: usize,
+        /// Which concept.
+        concept_id: i64,
+    },
     /// The header row is broken.
     #[error("row 1: the header row cannot be read or names a column twice")]
     Header,
@@ -100,6 +108,7 @@ impl Coded for IntakeError {
             Self::MissingColumn { .. } => "IN013",
             Self::UnmappedColumn { .. } => "IN014",
             Self::Header => "IN015",
+            Self::UnknownConcept { .. } => "IN016",
         }
     }
     fn hint(&self) -> &'static str {
@@ -119,12 +128,15 @@ impl Coded for IntakeError {
             Self::Mapping { .. } => "see docs/hospital.md for every key of a mapping",
             Self::MissingColumn { .. } => "correct the column name in the mapping, or export the column",
             Self::UnmappedColumn { .. } => "map the column, or list it under [ignore] with the reason",
+            Self::UnknownConcept { .. } => {
+                "correct the id; `acequia donate --help` tells where the known concepts are listed"
+            }
             Self::Header => "give every column one name in the first row",
         }
     }
     fn exit(&self) -> Exit {
         match self {
-            Self::NeedsMapping | Self::Mapping { .. } => Exit::Usage,
+            Self::NeedsMapping | Self::Mapping { .. } | Self::UnknownConcept { .. } => Exit::Usage,
             _ => Exit::Failure,
         }
     }

@@ -130,7 +130,8 @@ impl Reader {
             _ => Sex::Unknown,
         };
         let at = self.file.records.len();
-        for reference in [entry.full_url.clone(), id.map(|id| format!("Patient/{id}"))].into_iter().flatten() {
+        let by_id = id.map(|id| [format!("Patient/{id}"), format!("urn:uuid:{id}")]);
+        for reference in entry.full_url.clone().into_iter().chain(by_id.into_iter().flatten()) {
             self.persons.insert(reference, at);
         }
         let person = SourcePerson {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use acequia_omop::{CdmTable, Sex};
+use acequia_omop::{CdmTable, Concepts, Sex};
 use acequia_types::{Day, SourceId};
 use serde::Deserialize;
 
@@ -207,6 +207,11 @@ impl Mapping {
         }
         for (at, event) in mapping.events.iter().enumerate() {
             let number = at + 1;
+            for concept_id in std::iter::once(&event.concept_id).chain(event.values.values()) {
+                if Concepts::bundled().by_id(*concept_id).is_none() {
+                    return Err(IntakeError::UnknownConcept { event: number, concept_id: *concept_id });
+                }
+            }
             if event.cdm_table().is_none() {
                 return Err(wrong(format!("[[event]] number {number}: no event table of OMOP CDM 5.4 has this name")));
             }

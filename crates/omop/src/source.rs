@@ -220,6 +220,17 @@ pub enum Excluded {
     Administrative,
 }
 
+impl Excluded {
+    /// The word used in reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::EnteredInError => "entered-in-error",
+            Self::DidNotHappen => "did-not-happen",
+            Self::Administrative => "administrative",
+        }
+    }
+}
+
 /// Why an item waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -232,6 +243,17 @@ pub enum Held {
     OtherPerson,
 }
 
+impl Held {
+    /// The word used in reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoBirthDate => "no-birth-date",
+            Self::NoDate => "no-date",
+            Self::OtherPerson => "other-person",
+        }
+    }
+}
+
 /// What could not be mapped. The item is kept as far as the model allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -240,6 +262,16 @@ pub enum Unmapped {
     Concept,
     /// The kind of item has no table yet; the original stays in the vault.
     Kind,
+}
+
+impl Unmapped {
+    /// The word used in reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Concept => "concept",
+            Self::Kind => "kind",
+        }
+    }
 }
 
 /// What became of one input item. Every item has exactly one fate, so the counts add up.

@@ -1,0 +1,44 @@
+//! Stable ids that only this node can compute.
+
+/// The node's secret for ids.
+pub struct IdKey([u8; 32]);
+
+impl std::fmt::Debug for IdKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("IdKey(masked)")
+    }
+}
+
+fn first_63_bits(hash: &blake3::Hash) -> i64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&hash.as_bytes()[..8]);
+    i64::try_from(u64::from_be_bytes(bytes) >> 1).unwrap_or(0)
+}
+
+fn put(hasher: &mut blake3::Hasher, parts: &[&[u8]]) {
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+}
+
+impl IdKey {
+    /// Takes 32 secret bytes.
+    pub fn new(secret: [u8; 32]) -> Self {
+        Self(secret)
+    }
+
+    /// First 63 bits of keyed BLAKE3 over the parts; lengths are hashed too.
+    pub(crate) fn id(&self, parts: &[&[u8]]) -> i64 {
+        let mut hasher = blake3::Hasher::new_keyed(&self.0);
+        put(&mut hasher, parts);
+        first_63_bits(&hasher.finalize())
+    }
+}
+
+/// A digest of a person's key in its source that does not depend on the node, for assigning splits.
+pub(crate) fn source_key_digest(parts: &[&[u8]]) -> i64 {
+    let mut hasher = blake3::Hasher::new_derive_key("acequia 2026 source key digest v1");
+    put(&mut hasher, parts);
+    first_63_bits(&hasher.finalize())
+}

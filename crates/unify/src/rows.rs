@@ -1,0 +1,384 @@
+//! From one record to rows.
+
+use std::collections::HashMap;
+
+use acequia_omop::{
+    CdmTable, Cell, Coding, Concept, Concepts, Fate, Held, Item, PartialDate, SourceEvent, SourceRecord, SourceValue,
+    Unit, Unmapped, source_concept_id, vocabulary_of,
+};
+use acequia_types::{Day, DonorId, IntakeId, SourceId};
+
+use crate::ids::source_key_digest;
+use crate::{PersonSource, Unifier, UnifyError};
+
+/// Concept of a disease episode, and the disease it is about.
+const DISEASE_EPISODE: i64 = 2_000_000_017;
+const BREAST_CANCER: i64 = 4_112_853;
+
+/// The record's own identity, written once.
+struct Origin<'a> {
+    intake: &'a IntakeId,
+    source: &'a SourceId,
+    items: &'a [Item],
+    person_id: i64,
+}
+
+impl Origin<'_> {
+    fn row(&self, item: usize) -> u64 {
+        self.items.get(item).map_or(0, |item| item.row)
+    }
+}
+
+/// What a code means.
+struct Meaning<'a> {
+    concept: Option<&'a Concept>,
+    source_concept_id: i64,
+}
+
+fn meaning<'a>(concept_id: Option<i64>, codings: &[Coding]) -> Meaning<'a> {
+    let concepts = Concepts::bundled();
+    if let Some(concept_id) = concept_id {
+        return Meaning { concept: concepts.by_id(concept_id), source_concept_id: 0 };
+    }
+    let look_up = |coding: &Coding| concepts.by_code(vocabulary_of(&coding.system), &coding.code);
+    let source_concept_id = codings.first().map_or(0, |coding| {
+        look_up(coding).map_or_else(|| source_concept_id(&coding.system, &coding.code), |concept| concept.concept_id)
+    });
+    Meaning { concept: codings.iter().find_map(look_up), source_concept_id }
+}
+
+fn table_of(event: &SourceEvent, concept: Option<&Concept>) -> CdmTable {
+    match concept.map(|concept| concept.domain.as_str()) {
+        Some("Condition") => CdmTable::ConditionOccurrence,
+        Some("Procedure") => CdmTable::ProcedureOccurrence,
+        Some("Drug") => CdmTable::DrugExposure,
+        Some("Measurement") => CdmTable::Measurement,
+        Some("Observation") => CdmTable::Observation,
+        _ => event.table,
+    }
+}
+
+impl Unifier {
+    /// Adds one person with all events; tells the fate of every item the record refers to.
+    pub(crate) fn record(
+        &mut self,
+        intake: &IntakeId,
+        source: &SourceId,
+        donor: &DonorId,
+        record: &SourceRecord,
+        items: &[Item],
+    ) -> Result<Vec<(usize, Fate)>, UnifyError> {
+        let person = &record.person;
+        let event_items = record.events.iter().map(|event| event.item);
+        let Some(birth) = person.birth else {
+            let held = |item| (item, Fate::Held(Held::NoBirthDate));
+            return Ok(std::iter::once(person.item).chain(event_items).map(held).collect());
+        };
+        let identity: [&[u8]; 3] = [source.as_str().as_bytes(), donor.as_str().as_bytes(), person.key.as_bytes()];
+        let person_id = self.key.id(&[b"person", identity[0], identity[1], identity[2]]);
+        let origin = Origin { intake, source, items, person_id };
+        let first_seen = !self.persons.contains_key(&person_id);
+        if first_seen {
+            let source_key_digest = source_key_digest(&identity);
+            self.persons.insert(person_id, PersonSource { source: source.to_string(), source_key_digest });
+            self.person(&origin, record, birth)?;
+        }
+        self.lineage.push(CdmTable::Person, person_id, source, intake, origin.row(person.item), "");
+
+        let mut visits = HashMap::new();
+        let mut fates = vec![(person.item, Fate::Loaded)];
+        let mut ordinal = HashMap::<usize, u32>::new();
+        let mut episode_start: Option<(Day, usize)> = None;
+        // Visits come first, so that every other event can refer to them.
+        let is_visit = |event: &&SourceEvent| event.table == CdmTable::VisitOccurrence;
+        for event in record.events.iter().filter(is_visit).chain(record.events.iter().filter(|event| !is_visit(event)))
+        {
+            let nth = ordinal.entry(event.item).and_modify(|nth| *nth += 1).or_default();
+            let row = origin.row(event.item).to_le_bytes();
+            let parts: [&[u8]; 5] =
+                [b"event", &person_id.to_le_bytes(), intake.as_str().as_bytes(), &row, &nth.to_le_bytes()];
+            let id = self.key.id(&parts);
+            if is_visit(&event) {
+                if let Some(key) = &event.own_key {
+                    visits.insert(key.as_str(), id);
+                }
+                self.visit(&origin, event, id)?;
+                fates.push((event.item, Fate::Loaded));
+                continue;
+            }
+            let visit = event.visit.as_deref().and_then(|key| visits.get(key).copied());
+            let meaning = meaning(event.concept_id, &event.codings);
+            if meaning.concept.is_some_and(|concept| concept.concept_id == BREAST_CANCER) {
+                let start = event.start.first_day();
+                if episode_start.is_none_or(|(earliest, _)| start < earliest) {
+                    episode_start = Some((start, event.item));
+                }
+            }
+            let mapped = meaning.concept.is_some();
+            self.event(&origin, event, id, visit, &meaning)?;
+            fates.push((event.item, if mapped { Fate::Loaded } else { Fate::Unmapped(Unmapped::Concept) }));
+        }
+        self.period(&origin, record)?;
+        if let Some((item, died)) = person.death
+            && self.deaths.insert(person_id)
+        {
+            self.death(&origin, item, died, person.type_concept_id)?;
+        }
+        if let Some((start, item)) = episode_start {
+            self.episode(&origin, start, item, person.type_concept_id)?;
+        }
+        Ok(fates)
+    }
+
+    fn push(
+        &mut self,
+        table: CdmTable,
+        origin: &Origin<'_>,
+        item: usize,
+        row_id: i64,
+        note: &str,
+        cells: &[(&str, Cell<'_>)],
+    ) -> Result<(), UnifyError> {
+        if let Some(builder) = self.builders.get_mut(&table) {
+            builder.push(cells)?;
+            if table != CdmTable::Person {
+                self.lineage.push(table, row_id, origin.source, origin.intake, origin.row(item), note);
+            }
+        }
+        Ok(())
+    }
+
+    /// The day a date stands for, counting those of which a part had to be assumed.
+    fn day(&mut self, date: PartialDate) -> (Day, &'static str) {
+        if date.exact().is_none() {
+            self.report.imputed_dates += 1;
+            return (date.first_day(), "first possible day of a partial date");
+        }
+        (date.first_day(), "")
+    }
+
+    fn person(&mut self, origin: &Origin<'_>, record: &SourceRecord, birth: PartialDate) -> Result<(), UnifyError> {
+        let person = &record.person;
+        let cells = [
+            ("person_id", Cell::Id(origin.person_id)),
+            ("gender_concept_id", Cell::Id(person.sex.concept_id())),
+            ("year_of_birth", Cell::Id(i64::from(birth.year))),
+            ("month_of_birth", birth.month.map(i64::from).into()),
+            ("day_of_birth", birth.day.map(i64::from).into()),
+            ("birth_datetime", birth.exact().into()),
+            ("race_concept_id", Cell::Id(0)),
+            ("ethnicity_concept_id", Cell::Id(0)),
+        ];
+        self.push(CdmTable::Person, origin, person.item, origin.person_id, "", &cells)
+    }
+
+    fn visit(&mut self, origin: &Origin<'_>, event: &SourceEvent, id: i64) -> Result<(), UnifyError> {
+        let (start, note) = self.day(event.start);
+        let end = event.end.map_or(start, PartialDate::first_day);
+        let cells = [
+            ("visit_occurrence_id", Cell::Id(id)),
+            ("person_id", Cell::Id(origin.person_id)),
+            ("visit_concept_id", Cell::Id(event.visit_kind.map_or(0, acequia_omop::VisitKind::concept_id))),
+            ("visit_start_date", Cell::Day(start)),
+            ("visit_end_date", Cell::Day(end)),
+            ("visit_type_concept_id", Cell::Id(event.type_concept_id)),
+            ("visit_source_value", Cell::Text(&event.source_value)),
+        ];
+        self.push(CdmTable::VisitOccurrence, origin, event.item, id, note, &cells)
+    }
+
+    fn event(
+        &mut self,
+        origin: &Origin<'_>,
+        event: &SourceEvent,
+        id: i64,
+        visit: Option<i64>,
+        meaning: &Meaning<'_>,
+    ) -> Result<(), UnifyError> {
+        let table = table_of(event, meaning.concept);
+        let concept_id = meaning.concept.map_or(0, |concept| concept.concept_id);
+        let (start, date_note) = self.day(event.start);
+        let end = event.end.map(PartialDate::first_day);
+        let mut note = date_note.to_owned();
+        let mut cells = vec![("person_id", Cell::Id(origin.person_id)), ("visit_occurrence_id", visit.into())];
+        let source_value = Cell::Text(&event.source_value);
+        let source_concept = Cell::Id(meaning.source_concept_id);
+        let type_concept = Cell::Id(event.type_concept_id);
+        match table {
+            CdmTable::ConditionOccurrence => cells.extend([
+                ("condition_occurrence_id", Cell::Id(id)),
+                ("condition_concept_id", Cell::Id(concept_id)),
+                ("condition_start_date", Cell::Day(start)),
+                ("condition_end_date", end.into()),
+                ("condition_type_concept_id", type_concept),
+                ("condition_source_value", source_value),
+                ("condition_source_concept_id", source_concept),
+            ]),
+            CdmTable::ProcedureOccurrence => cells.extend([
+                ("procedure_occurrence_id", Cell::Id(id)),
+                ("procedure_concept_id", Cell::Id(concept_id)),
+                ("procedure_date", Cell::Day(start)),
+                ("procedure_end_date", end.into()),
+                ("procedure_type_concept_id", type_concept),
+                ("procedure_source_value", source_value),
+                ("procedure_source_concept_id", source_concept),
+            ]),
+            CdmTable::DrugExposure => cells.extend([
+                ("drug_exposure_id", Cell::Id(id)),
+                ("drug_concept_id", Cell::Id(concept_id)),
+                ("drug_exposure_start_date", Cell::Day(start)),
+                ("drug_exposure_end_date", Cell::Day(end.unwrap_or(start))),
+                ("drug_type_concept_id", type_concept),
+                ("drug_source_value", source_value),
+                ("drug_source_concept_id", source_concept),
+            ]),
+            _ => {
+                let is_measurement = table == CdmTable::Measurement;
+                let prefix = if is_measurement { Names::MEASUREMENT } else { Names::OBSERVATION };
+                let (number, unit, converted) = self.number(event, meaning.concept);
+                if converted {
+                    note = [note.as_str(), "unit converted"]
+                        .iter()
+                        .filter(|part| !part.is_empty())
+                        .copied()
+                        .collect::<Vec<_>>()
+                        .join("; ");
+                }
+                let value_concept = match &event.value {
+                    Some(SourceValue::Concept(concept_id)) => Some(*concept_id),
+                    Some(SourceValue::Codes(codings)) => {
+                        Some(self::meaning(None, codings).concept.map_or(0, |concept| concept.concept_id))
+                    }
+                    _ => None,
+                };
+                let unit_concept =
+                    unit.map(|unit| Concepts::bundled().by_code("UCUM", unit).map_or(0, |unit| unit.concept_id));
+                cells.extend([
+                    (prefix.id, Cell::Id(id)),
+                    (prefix.concept, Cell::Id(concept_id)),
+                    (prefix.date, Cell::Day(start)),
+                    (prefix.type_concept, type_concept),
+                    (prefix.source_value, source_value),
+                    (prefix.source_concept, source_concept),
+                    ("value_as_number", number.into()),
+                    ("value_as_concept_id", value_concept.into()),
+                    ("unit_concept_id", unit_concept.into()),
+                    ("unit_source_value", unit.filter(|unit| unit.len() <= 50).into()),
+                ]);
+                let table = if is_measurement { CdmTable::Measurement } else { CdmTable::Observation };
+                return self.push(table, origin, event.item, id, &note, &cells);
+            }
+        }
+        self.push(table, origin, event.item, id, &note, &cells)
+    }
+
+    /// Number and unit, in the unit Acequia keeps for the concept where the source's unit can be converted.
+    fn number<'e>(
+        &mut self,
+        event: &'e SourceEvent,
+        concept: Option<&'e Concept>,
+    ) -> (Option<f64>, Option<&'e str>, bool) {
+        let Some(SourceValue::Number(number)) = event.value else { return (None, None, false) };
+        let (Some(from), Some(to)) = (event.unit.as_deref(), concept.and_then(|concept| concept.unit.as_deref()))
+        else {
+            return (Some(number), event.unit.as_deref(), false);
+        };
+        match Unit::factor(from, to) {
+            Some(factor) => {
+                let converted = from != to;
+                self.report.converted_units += u64::from(converted);
+                (Some(number * factor), Some(to), converted)
+            }
+            None => (Some(number), Some(from), false),
+        }
+    }
+
+    /// The stated period, or from the first to the last event.
+    fn period(&mut self, origin: &Origin<'_>, record: &SourceRecord) -> Result<(), UnifyError> {
+        let days = || {
+            let ends = record.events.iter().filter_map(|event| event.end);
+            let died = record.person.death.map(|(_, died)| died);
+            record.events.iter().map(|event| event.start).chain(ends).chain(died).map(PartialDate::first_day)
+        };
+        let stated = record.person.period;
+        let (Some(start), Some(end)) =
+            (stated.map(|(start, _)| start).or(days().min()), stated.map(|(_, end)| end).or(days().max()))
+        else {
+            return Ok(());
+        };
+        let id = self.key.id(&[b"period", &origin.person_id.to_le_bytes(), origin.intake.as_str().as_bytes()]);
+        let cells = [
+            ("observation_period_id", Cell::Id(id)),
+            ("person_id", Cell::Id(origin.person_id)),
+            ("observation_period_start_date", Cell::Day(start)),
+            ("observation_period_end_date", Cell::Day(end)),
+            ("period_type_concept_id", Cell::Id(record.person.type_concept_id)),
+        ];
+        let note = if stated.is_some() { "" } else { "from first to last event" };
+        self.push(CdmTable::ObservationPeriod, origin, record.person.item, id, note, &cells)
+    }
+
+    fn death(
+        &mut self,
+        origin: &Origin<'_>,
+        item: usize,
+        died: PartialDate,
+        type_concept_id: i64,
+    ) -> Result<(), UnifyError> {
+        let (day, note) = self.day(died);
+        let cells = [
+            ("person_id", Cell::Id(origin.person_id)),
+            ("death_date", Cell::Day(day)),
+            ("death_type_concept_id", Cell::Id(type_concept_id)),
+        ];
+        self.push(CdmTable::Death, origin, item, origin.person_id, note, &cells)
+    }
+
+    fn episode(
+        &mut self,
+        origin: &Origin<'_>,
+        start: Day,
+        item: usize,
+        type_concept_id: i64,
+    ) -> Result<(), UnifyError> {
+        let id = self.key.id(&[b"episode", &origin.person_id.to_le_bytes(), origin.intake.as_str().as_bytes()]);
+        let cells = [
+            ("episode_id", Cell::Id(id)),
+            ("person_id", Cell::Id(origin.person_id)),
+            ("episode_concept_id", Cell::Id(DISEASE_EPISODE)),
+            ("episode_start_date", Cell::Day(start)),
+            ("episode_object_concept_id", Cell::Id(BREAST_CANCER)),
+            ("episode_type_concept_id", Cell::Id(type_concept_id)),
+        ];
+        self.push(CdmTable::Episode, origin, item, id, "", &cells)
+    }
+}
+
+/// Field names that differ between measurement and observation.
+struct Names {
+    id: &'static str,
+    concept: &'static str,
+    date: &'static str,
+    type_concept: &'static str,
+    source_value: &'static str,
+    source_concept: &'static str,
+}
+
+impl Names {
+    const MEASUREMENT: Self = Self {
+        id: "measurement_id",
+        concept: "measurement_concept_id",
+        date: "measurement_date",
+        type_concept: "measurement_type_concept_id",
+        source_value: "measurement_source_value",
+        source_concept: "measurement_source_concept_id",
+    };
+    const OBSERVATION: Self = Self {
+        id: "observation_id",
+        concept: "observation_concept_id",
+        date: "observation_date",
+        type_concept: "observation_type_concept_id",
+        source_value: "observation_source_value",
+        source_concept: "observation_source_concept_id",
+    };
+}
