@@ -1,1 +1,151 @@
-fn main() {}
+//! The command line: words in, text out, exit codes. stdout is data, stderr is talk.
+
+mod args;
+mod bars;
+mod show;
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::process::ExitCode;
+
+use acequia_node::{DonateOptions, Exit, Failure, Node, NodeError, Progress, Recipe, Silent};
+use clap::{CommandFactory, Parser};
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Args, Command, ConsentCommand, ReleaseCommand};
+use crate::show::Out;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let filter = EnvFilter::try_from_env("ACEQUIA_LOG").unwrap_or_else(|_| EnvFilter::new("warn,acequia_node=info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    let out = Out { json: args.json };
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(command(&args, threads, &out)),
+        Err(error) => {
+            eprintln!("error: the threads cannot be started: {}", error.kind());
+            return ExitCode::from(Exit::Temporary.code());
+        }
+    };
+    match outcome {
+        Ok(exit) => exit,
+        Err(failure) => {
+            out.failure(&failure);
+            ExitCode::from(failure.exit.code())
+        }
+    }
+}
+
+async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Failure> {
+    let home = args.home.as_path();
+    let bars = bars::Bars::new();
+    let progress: &dyn Progress = if args.json || args.quiet { &Silent } else { &bars };
+    match &args.command {
+        Command::Init => {
+            Node::init(home, threads).await?;
+            out.initialised(home);
+        }
+        Command::Donate { paths, mapping, consent } => {
+            let options = DonateOptions { mapping: mapping.clone(), consent: consent.clone() };
+            let report = Node::open(home, threads).await?.donate(paths, &options, progress).await?;
+            out.donated(&report);
+        }
+        Command::Consent { command } => {
+            let node = Node::open(home, threads).await?;
+            match command {
+                ConsentCommand::List => out.consents(&node.consents().await?),
+                ConsentCommand::Show { donor } => out.consent(&node.consent(donor).await?),
+                other => {
+                    if let Some((donor, change)) = other.change() {
+                        out.consent(&node.change_consent(donor, change).await?);
+                    }
+                }
+            }
+        }
+        Command::Run { recipe } => {
+            let recipe = Recipe::read(recipe)?;
+            let report = Node::open(home, threads).await?.run(&recipe, progress).await?;
+            out.ran(&report);
+        }
+        Command::Release { command } => {
+            let node = Node::open(home, threads).await?;
+            match command {
+                ReleaseCommand::List => out.releases(&node.published().await?),
+                ReleaseCommand::Export { dataset, to } => {
+                    let files = node.export(&dataset.dataset, dataset.version.as_deref(), to).await?;
+                    out.exported(&dataset.dataset, files, to);
+                }
+            }
+        }
+        Command::Verify { what } => return verify(home, threads, what, out).await,
+        Command::Serve { address } => serve(Node::open(home, threads).await?, *address, out).await?,
+        Command::Doctor { mend } => {
+            let findings = Node::open(home, threads).await?.doctor(*mend).await?;
+            let held = findings.iter().all(|finding| finding.held);
+            out.doctor(&findings);
+            return Ok(if held { ExitCode::SUCCESS } else { ExitCode::from(Exit::Integrity.code()) });
+        }
+        Command::Demo { address, no_serve } => {
+            let node = match Node::open(home, threads).await {
+                Ok(node) => node,
+                Err(failure) if failure.exit == Exit::NotFound => Node::init(home, threads).await?,
+                Err(failure) => return Err(failure),
+            };
+            let files = acequia_node::write_demo_files(&home.join("demo"))?;
+            let given: Vec<_> = files.cohorts.iter().cloned().chain([files.donors.clone()]).collect();
+            let donated = node.donate(&given, &DonateOptions::default(), progress).await?;
+            let report = node.run(&Recipe::read(&files.recipe)?, progress).await?;
+            out.demo(&donated, &report);
+            if !no_serve {
+                serve(node, *address, out).await?;
+            }
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Args::command(), "acequia", &mut std::io::stdout());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn verify(home: &Path, threads: usize, what: &str, out: &Out) -> Result<ExitCode, Failure> {
+    let folder = Path::new(what);
+    let (manifest, verification) = if folder.join("manifest.json").is_file() {
+        acequia_node::verify_folder(folder)?
+    } else {
+        let Ok(named) = what.parse::<args::Versioned>() else {
+            return Err(NodeError::NotFound { what: "published version or folder" }.into());
+        };
+        Node::open(home, threads).await?.verify(&named.dataset, named.version.as_deref()).await?
+    };
+    out.verified(&manifest.dataset.to_string(), &manifest.version, &verification);
+    let failed = verification.checks.iter().filter(|check| !check.held).count();
+    if failed == 0 {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (dataset, version, checks) = (manifest.dataset.to_string(), manifest.version, verification.checks.len());
+    Err(NodeError::Verification { dataset, version, failed, checks }.into())
+}
+
+async fn serve(node: Node, address: std::net::SocketAddr, out: &Out) -> Result<(), Failure> {
+    let stop = async {
+        #[cfg(unix)]
+        {
+            let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
+            if let Ok(mut terminate) = terminate {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = tokio::signal::ctrl_c() => {}
+                }
+                return;
+            }
+        }
+        // Without signals the process is stopped from outside.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    let terminal = std::io::stderr().is_terminal();
+    node.serve(address, |bound| out.serving(bound, terminal), stop).await
+}

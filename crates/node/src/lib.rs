@@ -1,1 +1,47 @@
-//! The composition root: the order of stages, jobs that resume, serving.
+//! The node: the composition root. It wires store, blobs, engine and the stages together and states their order.
+//!
+//! Comes in: words of a command. Goes out: reports, published versions, a served hub.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # tokio::runtime::Runtime::new()?.block_on(async {
+//! let home = tempfile::tempdir()?;
+//! let node = acequia_node::Node::init(home.path(), 1).await.map_err(|failure| failure.to_string())?;
+//! assert!(node.published().await.map_err(|failure| failure.to_string())?.is_empty());
+//! # Ok(())
+//! # })
+//! # }
+//! ```
+
+mod consent;
+mod demo;
+mod doctor;
+mod donate;
+mod failpoint;
+mod failure;
+mod home;
+mod pipeline;
+mod progress;
+mod publish;
+mod recipe;
+mod serve;
+mod steps;
+
+pub use consent::{ConsentChange, ConsentLine};
+pub use demo::{DemoFiles, write_demo_files};
+pub use doctor::Examination;
+pub use donate::{DonateOptions, DonateReport, Finding, INDIVIDUAL_DONORS};
+pub use failpoint::FAILPOINTS;
+pub use failure::{Failure, NodeError};
+pub use home::Node;
+pub use pipeline::{RunReport, StageReport};
+pub use progress::{Progress, Silent};
+pub use publish::{ReleaseLine, Shelves, verify_folder};
+pub use recipe::Recipe;
+
+pub use acequia_custody::Purpose;
+pub use acequia_release::Verification;
+pub use acequia_types::{Clock, DatasetName, Day, DonorId, Exit, FixedClock, IdError, SystemClock, parse_day, parse_timestamp};
+
+/// Program and version, as manifests and step names state it.
+pub const PROGRAM: &str = concat!("acequia ", env!("CARGO_PKG_VERSION"));

@@ -1,0 +1,226 @@
+//! The words of the command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use acequia_node::{ConsentChange, DatasetName, Day, DonorId, Purpose, parse_day};
+use clap::{Parser, Subcommand};
+use clap_complete::Shell;
+
+/// The open medical-AI commons: from donated health records to open, de-identified data sets.
+#[derive(Parser)]
+#[command(
+    name = "acequia",
+    version,
+    max_term_width = 100,
+    after_help = "Examples:\n  acequia demo\n  acequia --home my-node init\n  acequia --home my-node donate records/\n\nExit status: 0 done, 1 failed, 2 wrong words, 3 not found, 4 not permitted, 5 refused by policy,\n6 damaged, 75 try again later. Errors have a code that docs/errors.md explains."
+)]
+pub(crate) struct Args {
+    /// Folder of the node
+    #[arg(long, global = true, env = "ACEQUIA_HOME", default_value = "acequia-node", value_name = "FOLDER")]
+    pub(crate) home: PathBuf,
+    /// Print one JSON document to stdout instead of text
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// No progress bars
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// Threads to use [default: all]
+    #[arg(long, global = true, env = "ACEQUIA_THREADS", value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Make a new node: keys, records, an empty vault
+    #[command(after_help = "Example:\n  acequia --home my-node init")]
+    Init,
+    /// Take in files of people and institutions, and seal them
+    ///
+    /// FHIR R4 bundles, FHIR NDJSON, and CSV tables with a mapping; plain, gzip or zip. A folder stands for its files.
+    /// Beside `name.csv`, `name.mapping.toml` is its mapping and `name.consent.json` its consent. A file without
+    /// consent is sealed and stays closed. A file that cannot be read is quarantined and counted. Concepts a mapping
+    /// may use are in crates/omop/data/concepts.csv.
+    #[command(after_help = "Examples:\n  acequia donate records/\n  acequia donate register.csv --mapping register.mapping.toml --consent register.consent.json")]
+    Donate {
+        /// Files and folders
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+        /// Mapping for all tables
+        #[arg(long, value_name = "FILE")]
+        mapping: Option<PathBuf>,
+        /// Consent for all files
+        #[arg(long, value_name = "FILE")]
+        consent: Option<PathBuf>,
+    },
+    /// See and change what donors allow
+    #[command(after_help = "Examples:\n  acequia consent list\n  acequia consent withdraw donor-0007\n  acequia consent give donor-0007 --purpose open-publication --until 2030-12-31")]
+    Consent {
+        #[command(subcommand)]
+        command: ConsentCommand,
+    },
+    /// Walk the course for one recipe, from consent to a published version
+    ///
+    /// What is finished and unchanged is taken over; a run that was interrupted goes on where it stopped.
+    #[command(after_help = "Example:\n  acequia run examples/breast-cancer/recipe.toml")]
+    Run {
+        /// The recipe (TOML)
+        recipe: PathBuf,
+    },
+    /// See published versions and copy them to a folder
+    #[command(after_help = "Examples:\n  acequia release list\n  acequia release export acequia/breast-cancer-survival@1.0.0 --to folder")]
+    Release {
+        #[command(subcommand)]
+        command: ReleaseCommand,
+    },
+    /// Recheck a published version, or a downloaded one in a folder
+    #[command(after_help = "Examples:\n  acequia verify acequia/breast-cancer-survival\n  acequia verify acequia/breast-cancer-survival@1.0.0\n  acequia verify downloads/breast-cancer-survival")]
+    Verify {
+        /// `namespace/name`, `namespace/name@version`, or a folder with a manifest.json
+        what: String,
+    },
+    /// Serve the catalogue, the pages and the Hub-compatible API
+    #[command(after_help = "Example:\n  acequia serve --address 127.0.0.1:8080\n  HF_ENDPOINT=http://127.0.0.1:8080 python -c 'from datasets import load_dataset; ...'")]
+    Serve {
+        /// Address and port; port 0 takes a free one
+        #[arg(long, default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
+        address: SocketAddr,
+    },
+    /// Examine the node: records, blobs, published versions
+    #[command(after_help = "Examples:\n  acequia doctor\n  acequia doctor --mend")]
+    Doctor {
+        /// Remove what interrupted work left behind
+        #[arg(long)]
+        mend: bool,
+    },
+    /// Walk the course on the bundled cohorts and simulated donors, then serve the result
+    #[command(after_help = "Examples:\n  acequia --home demo demo\n  acequia --home demo demo --no-serve --json")]
+    Demo {
+        /// Address and port; port 0 takes a free one
+        #[arg(long, default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
+        address: SocketAddr,
+        /// Stop after publishing
+        #[arg(long)]
+        no_serve: bool,
+    },
+    /// Print completions for a shell
+    #[command(after_help = "Example:\n  acequia completions bash > acequia.bash")]
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ConsentCommand {
+    /// How everybody stands
+    #[command(after_help = "Example:\n  acequia consent list --json")]
+    List,
+    /// How one donor stands, with the history
+    #[command(after_help = "Example:\n  acequia consent show donor-0007")]
+    Show {
+        /// The donor's account
+        donor: DonorIdArg,
+    },
+    /// Record that a donor allows purposes
+    #[command(after_help = "Example:\n  acequia consent give donor-0007 --purpose research --purpose model-training")]
+    Give {
+        /// The donor's account
+        donor: DonorIdArg,
+        /// What is allowed: open-publication, research, model-training
+        #[arg(long = "purpose", required = true, value_name = "PURPOSE", value_parser = purpose)]
+        purposes: Vec<Purpose>,
+        /// Last day of validity (YYYY-MM-DD)
+        #[arg(long, value_name = "DAY", value_parser = day)]
+        until: Option<Day>,
+    },
+    /// Record that a donor says no to purposes
+    #[command(after_help = "Example:\n  acequia consent refuse donor-0007 --purpose open-publication")]
+    Refuse {
+        /// The donor's account
+        donor: DonorIdArg,
+        /// What is refused
+        #[arg(long = "purpose", required = true, value_name = "PURPOSE", value_parser = purpose)]
+        purposes: Vec<Purpose>,
+    },
+    /// Record that a donor withdraws everything
+    #[command(after_help = "Example:\n  acequia consent withdraw donor-0007")]
+    Withdraw {
+        /// The donor's account
+        donor: DonorIdArg,
+    },
+}
+
+impl ConsentCommand {
+    /// What the command changes, if it changes anything.
+    pub(crate) fn change(&self) -> Option<(&DonorId, ConsentChange)> {
+        match self {
+            Self::List | Self::Show { .. } => None,
+            Self::Give { donor, purposes, until } => {
+                Some((donor, ConsentChange::Give { purposes: purposes.clone(), expires_on: *until }))
+            }
+            Self::Refuse { donor, purposes } => Some((donor, ConsentChange::Refuse { purposes: purposes.clone() })),
+            Self::Withdraw { donor } => Some((donor, ConsentChange::Withdraw)),
+        }
+    }
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ReleaseCommand {
+    /// Published versions, oldest first
+    #[command(after_help = "Example:\n  acequia release list --json")]
+    List,
+    /// Copy a version to a folder
+    #[command(after_help = "Example:\n  acequia release export acequia/breast-cancer-survival --to folder")]
+    Export {
+        /// `namespace/name` or `namespace/name@version`
+        dataset: Versioned,
+        /// Folder to write to
+        #[arg(long, value_name = "FOLDER")]
+        to: PathBuf,
+    },
+}
+
+/// A donor's account on the command line. The error does not repeat the word.
+#[derive(Clone)]
+pub(crate) struct DonorIdArg(DonorId);
+
+impl FromStr for DonorIdArg {
+    type Err = acequia_node::IdError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        DonorId::parse(text).map(Self)
+    }
+}
+
+impl std::ops::Deref for DonorIdArg {
+    type Target = DonorId;
+    fn deref(&self) -> &DonorId {
+        &self.0
+    }
+}
+
+/// A data set and perhaps a version.
+#[derive(Clone)]
+pub(crate) struct Versioned {
+    pub(crate) dataset: DatasetName,
+    pub(crate) version: Option<String>,
+}
+
+impl FromStr for Versioned {
+    type Err = acequia_node::IdError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (name, version) = text.split_once('@').map_or((text, None), |(name, version)| (name, Some(version)));
+        Ok(Self { dataset: DatasetName::parse(name)?, version: version.map(str::to_owned) })
+    }
+}
+
+fn purpose(text: &str) -> Result<Purpose, String> {
+    Purpose::parse(text).ok_or_else(|| "one of open-publication, research, model-training".to_owned())
+}
+
+fn day(text: &str) -> Result<Day, String> {
+    parse_day(text).ok_or_else(|| "a day as YYYY-MM-DD".to_owned())
+}

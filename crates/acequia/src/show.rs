@@ -1,0 +1,175 @@
+//! What commands print: text for people, or one JSON document.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use acequia_node::{
+    ConsentLine, DatasetName, DonateReport, Examination, Failure, ReleaseLine, RunReport, Verification,
+};
+use serde_json::{Value, json};
+
+/// Where results go. stdout is data; findings and failures are talk and go to stderr.
+pub(crate) struct Out {
+    pub(crate) json: bool,
+}
+
+/// How many findings are listed before the rest is summed up.
+const LISTED: usize = 12;
+
+impl Out {
+    fn print(&self, value: impl FnOnce() -> Value, text: impl FnOnce() -> String) {
+        if self.json {
+            println!("{:#}", value());
+        } else {
+            println!("{}", text().trim_end());
+        }
+    }
+
+    pub(crate) fn failure(&self, failure: &Failure) {
+        if self.json {
+            println!("{:#}", json!({ "error": failure, "exit": failure.exit.code() }));
+        }
+        eprintln!("error: {failure}\n  {}", failure.hint);
+    }
+
+    pub(crate) fn initialised(&self, home: &Path) {
+        let home = home.display();
+        self.print(
+            || json!({ "home": home.to_string() }),
+            || format!("A new node is in {home}. Keep {home}/keys safe: without it nothing can be opened again."),
+        );
+    }
+
+    pub(crate) fn donated(&self, report: &DonateReport) {
+        self.findings(report);
+        self.print(|| json!(report), || donated_words(report));
+    }
+
+    fn findings(&self, report: &DonateReport) {
+        if self.json {
+            return;
+        }
+        for finding in report.findings.iter().take(LISTED) {
+            let set_aside = if finding.quarantined { "set aside" } else { "note" };
+            eprintln!(
+                "{set_aside}: file {} ({}): {} ({})\n  {}",
+                finding.file, finding.intake, finding.what, finding.code, finding.hint
+            );
+        }
+        if report.findings.len() > LISTED {
+            eprintln!("… and {} more; --json lists all", report.findings.len() - LISTED);
+        }
+    }
+
+    pub(crate) fn consents(&self, lines: &[ConsentLine]) {
+        let text = || {
+            let mut text = String::new();
+            for line in lines {
+                let states: Vec<_> = line.purposes.iter().map(|(purpose, state)| format!("{purpose} {state}")).collect();
+                text += &format!("{:<40} {}\n", line.donor, states.join(", "));
+            }
+            text + &format!("{} donors", lines.len())
+        };
+        self.print(|| json!(lines), text);
+    }
+
+    pub(crate) fn consent(&self, line: &ConsentLine) {
+        let text = || {
+            let mut text = format!("{}\n", line.donor);
+            for (purpose, state) in &line.purposes {
+                text += &format!("  {purpose:<18} {state}\n");
+            }
+            text + &format!("  {} events on file", line.events.len())
+        };
+        self.print(|| json!(line), text);
+    }
+
+    pub(crate) fn ran(&self, report: &RunReport) {
+        self.print(|| json!(report), || ran_words(report));
+    }
+
+    pub(crate) fn demo(&self, donated: &DonateReport, report: &RunReport) {
+        self.findings(donated);
+        self.print(
+            || json!({ "donated": donated, "run": report }),
+            || format!("{}\n{}", donated_words(donated), ran_words(report)),
+        );
+    }
+
+    pub(crate) fn releases(&self, lines: &[ReleaseLine]) {
+        let text = || match lines {
+            [] => "Nothing is published yet.".to_owned(),
+            lines => lines
+                .iter()
+                .map(|line| format!("{} {} {} {}\n", line.dataset, line.version, line.published_at, line.manifest))
+                .collect(),
+        };
+        self.print(|| json!(lines), text);
+    }
+
+    pub(crate) fn exported(&self, dataset: &DatasetName, files: u64, to: &Path) {
+        let to = to.display().to_string();
+        self.print(
+            || json!({ "dataset": dataset, "files": files, "to": to }),
+            || format!("{files} files of {dataset} are in {to}; `acequia verify {to}` rechecks them."),
+        );
+    }
+
+    pub(crate) fn verified(&self, dataset: &str, version: &str, verification: &Verification) {
+        let text = || {
+            let mut text = String::new();
+            for check in &verification.checks {
+                text += &format!("{} {}: {}\n", mark(check.held), check.name, check.detail);
+            }
+            let held = verification.checks.iter().filter(|check| check.held).count();
+            text + &format!("{dataset} {version}: {held} of {} checks held", verification.checks.len())
+        };
+        self.print(|| json!({ "dataset": dataset, "version": version, "checks": verification.checks }), text);
+    }
+
+    pub(crate) fn doctor(&self, findings: &[Examination]) {
+        let line = |finding: &Examination| format!("{} {}: {}\n", mark(finding.held), finding.name, finding.detail);
+        self.print(|| json!(findings), || findings.iter().map(line).collect());
+    }
+
+    pub(crate) fn serving(&self, bound: SocketAddr, terminal: bool) {
+        if self.json {
+            println!("{}", json!({ "address": format!("http://{bound}") }));
+        } else {
+            println!("Serving on http://{bound}");
+        }
+        if terminal {
+            eprintln!("Press Ctrl-C to stop.");
+        }
+    }
+}
+
+fn mark(held: bool) -> &'static str {
+    if held { "ok  " } else { "FAIL" }
+}
+
+fn donated_words(report: &DonateReport) -> String {
+    format!(
+        "{} files: {} accepted with {} items, {} quarantined, {} known before; {} without consent stay closed.",
+        report.files, report.accepted, report.items, report.quarantined, report.known, report.without_consent
+    )
+}
+
+fn ran_words(report: &RunReport) -> String {
+    let mut text = String::from("\n");
+    for stage in &report.stages {
+        text += &format!("  {:<11} {}\n", stage.stage, stage.how);
+    }
+    let donations: Vec<_> = report.donations.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
+    let splits: Vec<_> = report.splits.iter().map(|(split, rows)| format!("{split} {rows}")).collect();
+    let risk = &report.risk;
+    let highest = risk["risk"]["prosecutor"]["maximum"].as_f64().unwrap_or(f64::NAN);
+    text += &format!("  donations   {}\n", donations.join(", "));
+    text += &format!("  rows        {}\n", splits.join(", "));
+    text += &format!(
+        "  privacy     smallest class {}, highest risk {highest:.3}, {} of {} rows removed\n",
+        risk["classes"]["smallest"], risk["rows"]["suppressed"], risk["rows"]["input"]
+    );
+    let verb = if report.published { "published" } else { "was published before; nothing changed" };
+    text + &format!("{} {} {verb}.\nmanifest {}", report.dataset, report.version, report.manifest)
+}

@@ -1,0 +1,254 @@
+//! What there is to serve: versions that passed the gate, grouped by data set.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use acequia_gate::{ExitSeal, GateVerifier, Manifest, Outbound, ReleasedFile};
+use acequia_types::{Digest, Timestamp};
+use bytes::Bytes;
+
+use crate::HubError;
+
+/// Name of the manifest inside a version. It is served from the sealed manifest itself, not from the store.
+pub(crate) const MANIFEST: &str = "manifest.json";
+
+/// Where the hub gets versions and bytes from. The node implements it over its store and blobs.
+pub trait Catalogue: Send + Sync + 'static {
+    /// Everything published at this moment. Called once per request, so it must be cheap: keep an `Arc` and replace it
+    /// when a version is added. A request works on one shelf from start to end.
+    fn shelf(&self) -> Arc<Shelf>;
+
+    /// The bytes `range.start..range.end` of the content `sha256`. Called off the async threads, for at most
+    /// [`crate::CHUNK_BYTES`] bytes at a time and only within the length that the manifest states.
+    ///
+    /// # Errors
+    /// [`HubError::Missing`] or [`HubError::Unreadable`].
+    fn read(&self, sha256: &Digest, range: Range<u64>) -> Result<Bytes, HubError>;
+}
+
+/// A version of a data set that went out through the gate.
+///
+/// It takes an [`Outbound`] manifest, which only `gate` makes, by letting a version out or by checking its exit seal:
+///
+/// ```compile_fail,E0308
+/// use acequia_hub::PublishedVersion;
+/// fn shelve(manifest: acequia_gate::Manifest, at: acequia_types::Timestamp) {
+///     let _ = PublishedVersion::new(manifest, at);
+/// }
+/// ```
+/// ```
+/// use acequia_hub::PublishedVersion;
+/// fn shelve(manifest: acequia_gate::Outbound<acequia_gate::Manifest>, at: acequia_types::Timestamp) {
+///     let _ = PublishedVersion::new(manifest, at);
+/// }
+/// ```
+///
+/// Nor can one be built by hand:
+///
+/// ```compile_fail,E0451
+/// use acequia_hub::PublishedVersion;
+/// fn forge(good: PublishedVersion, at: acequia_types::Timestamp) -> PublishedVersion {
+///     PublishedVersion { published_at: at, ..good }
+/// }
+/// ```
+/// ```
+/// use acequia_hub::PublishedVersion;
+/// fn keep(good: PublishedVersion, at: acequia_types::Timestamp) -> PublishedVersion {
+///     let _ = at; good
+/// }
+/// ```
+#[derive(Debug)]
+pub struct PublishedVersion {
+    manifest: Outbound<Manifest>,
+    published_at: Timestamp,
+    digest: Digest,
+    commit: String,
+    manifest_bytes: Bytes,
+    files: BTreeMap<String, ReleasedFile>,
+    seal: Option<(String, String)>,
+}
+
+impl PublishedVersion {
+    /// A version and the instant its row was committed.
+    pub fn new(manifest: Outbound<Manifest>, published_at: Timestamp) -> Self {
+        let stated = manifest.get();
+        let manifest_bytes = Bytes::from(stated.to_bytes());
+        let digest = Digest::of(&manifest_bytes);
+        let own = ReleasedFile::of(MANIFEST, &manifest_bytes);
+        let files = stated.files.iter().chain([&own]).map(|file| (file.path.clone(), file.clone())).collect();
+        Self { manifest, published_at, digest, commit: digest.short(40), manifest_bytes, files, seal: None }
+    }
+
+    /// The same, with the exit seal and the node's public key printed on its page for others to check.
+    #[must_use]
+    pub fn with_seal(self, seal: &ExitSeal, verifier: &GateVerifier) -> Self {
+        Self { seal: Some((seal.as_str().to_owned(), verifier.to_hex())), ..self }
+    }
+
+    /// The statement that the version is.
+    pub fn manifest(&self) -> &Manifest {
+        self.manifest.get()
+    }
+
+    /// When it was published.
+    pub fn published_at(&self) -> Timestamp {
+        self.published_at
+    }
+
+    /// The 40 hex digits that Hub clients call a commit.
+    pub fn commit(&self) -> &str {
+        &self.commit
+    }
+
+    /// Digest of `manifest.json`.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// All files by path, `manifest.json` included.
+    pub fn files(&self) -> &BTreeMap<String, ReleasedFile> {
+        &self.files
+    }
+
+    /// Exit seal (128 hex digits) and the node's public key (64 hex digits).
+    pub(crate) fn seal(&self) -> Option<(&str, &str)> {
+        self.seal.as_ref().map(|(seal, key)| (seal.as_str(), key.as_str()))
+    }
+
+    pub(crate) fn manifest_bytes(&self) -> &Bytes {
+        &self.manifest_bytes
+    }
+
+    /// The tag of the version: its number after a `v`.
+    pub(crate) fn tag(&self) -> String {
+        format!("v{}", self.manifest().version.trim_start_matches('v'))
+    }
+
+    /// Rows of all splits: people, as a released row is one person.
+    pub(crate) fn people(&self) -> u64 {
+        self.manifest().splits.iter().map(|(_, rows)| *rows).sum()
+    }
+
+    pub(crate) fn total_bytes(&self) -> u64 {
+        self.files.values().map(|file| file.bytes).sum()
+    }
+
+    /// Whether `folder` (no slashes at its ends) holds a file at any depth. The root always does.
+    pub(crate) fn has_folder(&self, folder: &str) -> bool {
+        let prefix = format!("{folder}/");
+        folder.is_empty()
+            || self.files.range(prefix.clone()..).next().is_some_and(|(path, _)| path.starts_with(&prefix))
+    }
+}
+
+/// Files that Hub clients expect under their SHA-256 ("LFS" files): the tables. The rest goes by git blob id.
+pub(crate) fn is_large(file: &ReleasedFile) -> bool {
+    file.path.ends_with(".parquet")
+}
+
+/// The versions of one data set, oldest first. Never empty.
+#[derive(Debug)]
+pub(crate) struct Dataset {
+    versions: Vec<Arc<PublishedVersion>>,
+}
+
+impl Dataset {
+    pub(crate) fn versions(&self) -> &[Arc<PublishedVersion>] {
+        &self.versions
+    }
+
+    pub(crate) fn newest(&self) -> &Arc<PublishedVersion> {
+        &self.versions[self.versions.len() - 1]
+    }
+
+    /// What a client's revision means: `main` or `HEAD` (the newest), a tag `v1.0.0` or `1.0.0`, or a whole commit id.
+    /// The start of a commit id is not accepted: it could come to mean another version later.
+    pub(crate) fn revision(&self, revision: &str) -> Option<&Arc<PublishedVersion>> {
+        if matches!(revision, "main" | "HEAD" | "refs/heads/main") {
+            return Some(self.newest());
+        }
+        let name = revision.strip_prefix("refs/tags/").unwrap_or(revision);
+        let bare = name.strip_prefix('v').unwrap_or(name);
+        let tagged = |v: &&Arc<PublishedVersion>| v.manifest().version.trim_start_matches('v') == bare;
+        self.versions.iter().find(tagged).or_else(|| self.versions.iter().find(|v| v.commit() == revision))
+    }
+}
+
+/// Everything published at one moment: an immutable index, built when something is published.
+#[derive(Debug, Default)]
+pub struct Shelf {
+    datasets: BTreeMap<String, Dataset>,
+}
+
+impl Shelf {
+    /// Puts versions in order: by data set, then by time of publishing, then by version number.
+    ///
+    /// # Errors
+    /// [`HubError::TwoManifests`] when two different manifests claim the same version of a data set;
+    /// [`HubError::Path`] when a manifest lists a path that is absolute, empty, or climbs out of its folder.
+    pub fn of(versions: impl IntoIterator<Item = Arc<PublishedVersion>>) -> Result<Self, HubError> {
+        let mut datasets: BTreeMap<String, Dataset> = BTreeMap::new();
+        for version in versions {
+            let manifest = version.manifest();
+            if let Some(at) = manifest.files.iter().position(|file| !is_plain(&file.path)) {
+                let dataset = manifest.dataset.to_string();
+                return Err(HubError::Path { dataset, version: manifest.version.clone(), position: at + 1 });
+            }
+            let dataset =
+                datasets.entry(manifest.dataset.to_string()).or_insert_with(|| Dataset { versions: Vec::new() });
+            match dataset.versions.iter().find(|other| other.tag() == version.tag()) {
+                Some(same) if same.digest() == version.digest() => continue,
+                Some(_) => {
+                    let dataset = manifest.dataset.to_string();
+                    return Err(HubError::TwoManifests { dataset, version: manifest.version.clone() });
+                }
+                None => dataset.versions.push(version),
+            }
+        }
+        for dataset in datasets.values_mut() {
+            dataset.versions.sort_by(|a, b| {
+                let numbers = || version_order(&a.manifest().version, &b.manifest().version);
+                a.published_at.cmp(&b.published_at).then_with(numbers)
+            });
+        }
+        Ok(Self { datasets })
+    }
+
+    pub(crate) fn dataset(&self, namespace: &str, name: &str) -> Option<&Dataset> {
+        self.datasets.get(&format!("{namespace}/{name}"))
+    }
+
+    /// Data sets in the order of their names.
+    pub(crate) fn datasets(&self) -> impl Iterator<Item = &Dataset> {
+        self.datasets.values()
+    }
+
+    /// How many data sets.
+    pub fn len(&self) -> usize {
+        self.datasets.len()
+    }
+
+    /// Whether nothing is published yet.
+    pub fn is_empty(&self) -> bool {
+        self.datasets.is_empty()
+    }
+}
+
+/// A path that a client can safely join to a folder of its own.
+fn is_plain(path: &str) -> bool {
+    !path.is_empty()
+        && path.len() <= 1024
+        && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
+        && !path.contains(|c: char| c == '\\' || c == ':' || c.is_control())
+        && path != MANIFEST
+}
+
+/// Compares `1.10.0` after `1.9.0`: part by part, numbers as numbers.
+fn version_order(a: &str, b: &str) -> Ordering {
+    let parts = |text: &str| -> Vec<(u64, String)> {
+        text.trim_start_matches('v').split('.').map(|part| (part.parse().unwrap_or(0), part.to_owned())).collect()
+    };
+    parts(a).cmp(&parts(b))
+}

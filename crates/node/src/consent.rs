@@ -1,0 +1,91 @@
+//! `consent`: who allows what, and changes to it.
+
+use std::collections::BTreeMap;
+
+use acequia_custody::{ConsentEvent, ConsentKind, Decision, Purpose, evaluate};
+use acequia_types::{Day, DonorId};
+use serde::Serialize;
+
+use crate::failure::{Failure, NodeError};
+use crate::home::Node;
+
+/// What a donor does.
+#[derive(Debug, Clone)]
+pub enum ConsentChange {
+    /// Allows purposes, perhaps until a day.
+    Give {
+        /// Which.
+        purposes: Vec<Purpose>,
+        /// Last day of validity.
+        expires_on: Option<Day>,
+    },
+    /// Says no to purposes.
+    Refuse {
+        /// Which.
+        purposes: Vec<Purpose>,
+    },
+    /// Withdraws everything.
+    Withdraw,
+}
+
+/// How one donor stands.
+#[derive(Debug, Clone, Serialize)]
+pub struct ConsentLine {
+    /// Account of the donor.
+    pub donor: DonorId,
+    /// Purpose to `permitted` or the reason why not.
+    pub purposes: BTreeMap<&'static str, &'static str>,
+    /// Events, oldest first.
+    pub events: Vec<ConsentEvent>,
+}
+
+impl Node {
+    fn line(&self, donor: DonorId, history: &acequia_custody::History) -> ConsentLine {
+        let now = self.clock.now();
+        let state = |purpose: Purpose| match evaluate(&donor, Some(history), purpose, now) {
+            Decision::Permit(_) => "permitted",
+            Decision::Deny(reason) => reason.as_str(),
+        };
+        let purposes = Purpose::ALL.into_iter().map(|purpose| (purpose.as_str(), state(purpose))).collect();
+        ConsentLine { purposes, events: history.events().to_vec(), donor }
+    }
+
+    /// How one donor stands.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`] when nothing is on file.
+    pub async fn consent(&self, donor: &DonorId) -> Result<ConsentLine, Failure> {
+        let history = self.store.consent(donor).await?.ok_or(NodeError::NotFound { what: "donor" })?;
+        Ok(self.line(donor.clone(), &history))
+    }
+
+    /// How everybody stands.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub async fn consents(&self) -> Result<Vec<ConsentLine>, Failure> {
+        let all = self.store.consents().await?;
+        Ok(all.into_iter().map(|(donor, history)| self.line(donor, &history)).collect())
+    }
+
+    /// Records what a donor does, now. The next version follows it; what is published stays.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`] when the donor never gave anything to this node.
+    pub async fn change_consent(&self, donor: &DonorId, change: ConsentChange) -> Result<ConsentLine, Failure> {
+        let _lock = self.lock()?;
+        let has_record = self.store.donations().await?.iter().any(|donation| donation.donor == *donor);
+        if !has_record && self.store.consent(donor).await?.is_none() {
+            return Err(NodeError::NotFound { what: "donor" }.into());
+        }
+        let kind = match change {
+            ConsentChange::Give { purposes, expires_on } => {
+                ConsentKind::Give { purposes: purposes.into_iter().collect(), expires_on }
+            }
+            ConsentChange::Refuse { purposes } => ConsentKind::Refuse { purposes: purposes.into_iter().collect() },
+            ConsentChange::Withdraw => ConsentKind::Withdraw,
+        };
+        self.store.append_consent(donor, &[ConsentEvent { at: self.clock.now(), kind }]).await?;
+        self.consent(donor).await
+    }
+}

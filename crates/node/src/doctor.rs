@@ -1,0 +1,70 @@
+//! `doctor`: is the node whole?
+
+use std::collections::BTreeSet;
+
+use acequia_types::Digest;
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::home::Node;
+
+/// One thing the doctor looked at.
+#[derive(Debug, Clone, Serialize)]
+pub struct Examination {
+    /// What was looked at.
+    pub name: String,
+    /// Whether it is well.
+    pub held: bool,
+    /// Counts and words.
+    pub detail: String,
+}
+
+impl Node {
+    /// Looks at records, keys, blobs and published versions. `mend` removes what no record refers to.
+    ///
+    /// # Errors
+    /// When the store itself cannot be read.
+    pub async fn doctor(&self, mend: bool) -> Result<Vec<Examination>, Failure> {
+        let mut findings = Vec::new();
+        let mut look = |name: &str, held: bool, detail: String| {
+            findings.push(Examination { name: name.to_owned(), held, detail });
+        };
+        let records = self.store.check().await;
+        look("records", records.is_ok(), records.map_or_else(|e| e.to_string(), |()| "integrity check passed".to_owned()));
+
+        let (donations, steps, releases) =
+            (self.store.donations().await?, self.store.steps().await?, self.store.releases().await?);
+        let mut referred: BTreeSet<Digest> = BTreeSet::new();
+        referred.extend(donations.iter().flat_map(|donation| [Some(donation.sealed), donation.mapping]).flatten());
+        referred.extend(steps.iter().flat_map(|step| step.blobs.iter().map(|(_, digest)| *digest)));
+        referred.extend(releases.iter().flat_map(|release| release.files.iter().map(|(_, digest)| *digest)));
+        let missing = referred.iter().filter(|digest| !self.blobs.contains(digest)).count();
+        look("blobs present", missing == 0, format!("{} referred to, {missing} missing", referred.len()));
+
+        let damaged = self.blobs.check_all()?;
+        look("blobs whole", damaged.is_empty(), format!("{} damaged", damaged.len()));
+
+        let orphans: Vec<Digest> = self.blobs.list()?.into_iter().filter(|digest| !referred.contains(digest)).collect();
+        if mend {
+            let _lock = self.lock()?;
+            for digest in &orphans {
+                self.blobs.remove(digest)?;
+            }
+            self.blobs.sweep()?;
+        }
+        let doing = if mend { "removed" } else { "left by interrupted work; `--mend` removes them" };
+        look("blobs without record", true, format!("{} {doing}", orphans.len()));
+
+        for release in releases {
+            let name = format!("{} {}", release.dataset, release.version);
+            match self.verify(&release.dataset, Some(&release.version)).await {
+                Ok((_, verification)) => {
+                    let failed = verification.checks.iter().filter(|check| !check.held).count();
+                    look(&name, failed == 0, format!("{} checks, {failed} failed", verification.checks.len()));
+                }
+                Err(failure) => look(&name, false, failure.to_string()),
+            }
+        }
+        Ok(findings)
+    }
+}

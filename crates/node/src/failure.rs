@@ -1,0 +1,166 @@
+//! One error type for the surface: whatever failed, with its code, hint and exit status.
+
+use acequia_types::{Coded, Exit};
+use serde::Serialize;
+
+/// What a command ends with when it fails. Made from any coded error of any crate.
+#[derive(Debug, Clone, Serialize)]
+pub struct Failure {
+    /// Stable code, listed in `docs/errors.md`.
+    pub code: String,
+    /// What happened and where.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+    /// Exit status.
+    #[serde(skip)]
+    pub exit: Exit,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.message, self.code)
+    }
+}
+
+impl<E: Coded> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self {
+            code: error.code().to_owned(),
+            message: error.to_string(),
+            hint: error.hint().to_owned(),
+            exit: error.exit(),
+        }
+    }
+}
+
+/// What can go wrong in the composition itself.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The folder holds no node.
+    #[error("there is no node in {home}")]
+    NoNode {
+        /// Folder as the user gave it.
+        home: String,
+    },
+    /// The folder already holds a node.
+    #[error("there is already a node in {home}")]
+    NodeExists {
+        /// Folder as the user gave it.
+        home: String,
+    },
+    /// Another process works on the node.
+    #[error("another command is working on this node")]
+    Busy,
+    /// A file of the node or the user cannot be used.
+    #[error("{what} cannot be {doing}: {kind}")]
+    Io {
+        /// Which file, in words.
+        what: String,
+        /// "read", "written".
+        doing: &'static str,
+        /// Kind of error.
+        kind: std::io::ErrorKind,
+    },
+    /// The recipe is wrong.
+    #[error("the recipe cannot be used: {message}")]
+    Recipe {
+        /// Row or key and what is wrong.
+        message: String,
+    },
+    /// The version is already out with other content.
+    #[error("{dataset} {version} is published and cannot change")]
+    Published {
+        /// Which data set.
+        dataset: String,
+        /// Which version.
+        version: String,
+    },
+    /// Nothing to work on.
+    #[error("no donation of the recipe's sources may be used for {purpose}")]
+    NothingGranted {
+        /// Purpose of the recipe.
+        purpose: String,
+    },
+    /// A consent file cannot be read.
+    #[error("the consent file of {intake} cannot be read: {message}")]
+    ConsentFile {
+        /// Which donation.
+        intake: String,
+        /// Row, character, without content.
+        message: String,
+    },
+    /// A name on the command line does not exist.
+    #[error("there is no {what} of that name")]
+    NotFound {
+        /// Kind of thing.
+        what: &'static str,
+    },
+    /// A version does not hold what it states.
+    #[error("{dataset} {version}: {failed} of {checks} checks failed")]
+    Verification {
+        /// Which data set.
+        dataset: String,
+        /// Which version.
+        version: String,
+        /// Checks that failed.
+        failed: usize,
+        /// Checks in all.
+        checks: usize,
+    },
+    /// A work table is gone.
+    #[error("a work table of step {step} is damaged")]
+    Work {
+        /// Which step.
+        step: String,
+    },
+}
+
+impl Coded for NodeError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoNode { .. } => "NO001",
+            Self::NodeExists { .. } => "NO002",
+            Self::Busy => "NO003",
+            Self::Io { .. } => "NO004",
+            Self::Recipe { .. } => "NO005",
+            Self::Published { .. } => "NO006",
+            Self::NothingGranted { .. } => "NO007",
+            Self::ConsentFile { .. } => "NO008",
+            Self::NotFound { .. } => "NO009",
+            Self::Verification { .. } => "NO010",
+            Self::Work { .. } => "NO011",
+        }
+    }
+    fn hint(&self) -> &'static str {
+        match self {
+            Self::NoNode { .. } => "run `acequia init`, or name the node's folder with --home",
+            Self::NodeExists { .. } => "use it as it is, or name another folder with --home",
+            Self::Busy => "wait until it is done, then try again",
+            Self::Io { .. } => "check the path, its permissions and the free space",
+            Self::Recipe { .. } => "see docs/trustee.md for every key of a recipe",
+            Self::Published { .. } => "raise the version in the recipe: published versions are immutable",
+            Self::NothingGranted { .. } => "see `acequia consent list` for who allows what; only consent opens a record",
+            Self::ConsentFile { .. } => "see docs/patient.md for the form of a consent file; without it the donor counts as not asked",
+            Self::NotFound { .. } => "see `acequia release list` and `acequia consent list`",
+            Self::Verification { .. } => "do not use the version; restore it from a copy whose digest is right",
+            Self::Work { .. } => "run the recipe again; the step is made anew",
+        }
+    }
+    fn exit(&self) -> Exit {
+        match self {
+            Self::NoNode { .. } | Self::NotFound { .. } => Exit::NotFound,
+            Self::NodeExists { .. } | Self::Recipe { .. } => Exit::Usage,
+            Self::Busy => Exit::Temporary,
+            Self::Published { .. } => Exit::PolicyRefused,
+            Self::NothingGranted { .. } => Exit::NotPermitted,
+            Self::Verification { .. } | Self::Work { .. } => Exit::Integrity,
+            Self::Io { .. } | Self::ConsentFile { .. } => Exit::Failure,
+        }
+    }
+}
+
+pub(crate) fn io(what: impl Into<String>, doing: &'static str) -> impl FnOnce(std::io::Error) -> NodeError {
+    let what = what.into();
+    move |error| NodeError::Io { what, doing, kind: error.kind() }
+}

@@ -1,0 +1,115 @@
+//! A node on disk: keys, records, blobs.
+//!
+//! ```text
+//! <home>/node.json          layout version
+//! <home>/keys/root.key      256 bits, readable by the owner only: every other key hangs from it
+//! <home>/records.sqlite     donations, consent, steps, published versions
+//! <home>/blobs/             sealed originals, sealed work tables, published files
+//! <home>/lock               held while a command changes the node
+//! ```
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use acequia_blobs::{BlobStore, Key};
+use acequia_engine::DataFusionEngine;
+use acequia_gate::GateKey;
+use acequia_store::Store;
+use acequia_types::{Clock, SystemClock};
+use acequia_unify::IdKey;
+use acequia_vault::Vault;
+
+use crate::failure::{Failure, NodeError, io};
+
+const LAYOUT: &str = "{\"layout\":\"acequia-node/1\"}\n";
+
+/// An open node.
+pub struct Node {
+    pub(crate) home: PathBuf,
+    pub(crate) store: Store,
+    pub(crate) blobs: BlobStore,
+    pub(crate) vault: Vault,
+    pub(crate) engine: DataFusionEngine,
+    pub(crate) clock: Arc<dyn Clock>,
+    root: [u8; 32],
+}
+
+/// Held while a command changes the node; released when dropped or when the process ends.
+pub(crate) struct Lock(#[expect(dead_code, reason = "held for its lock")] File);
+
+impl Node {
+    /// Makes a new node in `home`. Safe to interrupt: the layout file is written last.
+    ///
+    /// # Errors
+    /// [`NodeError::NodeExists`] when there is one already.
+    pub async fn init(home: &Path, threads: usize) -> Result<Self, Failure> {
+        if home.join("node.json").exists() {
+            return Err(NodeError::NodeExists { home: home.display().to_string() }.into());
+        }
+        std::fs::create_dir_all(home.join("keys")).map_err(io("the node's folder", "written"))?;
+        acequia_blobs::restrict(home)?;
+        let key_path = home.join("keys").join("root.key");
+        if !key_path.exists() {
+            let key = Key::generate()?;
+            acequia_blobs::write_file_atomically(&key_path, hex::encode(key.as_bytes()).as_bytes())?;
+        }
+        BlobStore::open(&home.join("blobs"))?;
+        Store::open(&home.join("records.sqlite")).await?;
+        acequia_blobs::write_file_atomically(&home.join("node.json"), LAYOUT.as_bytes())?;
+        Self::open(home, threads).await
+    }
+
+    /// Opens the node in `home`; SQL runs on `threads` threads.
+    ///
+    /// # Errors
+    /// [`NodeError::NoNode`] when there is none; errors of store and blobs.
+    pub async fn open(home: &Path, threads: usize) -> Result<Self, Failure> {
+        if !home.join("node.json").exists() {
+            return Err(NodeError::NoNode { home: home.display().to_string() }.into());
+        }
+        let text = acequia_blobs::read_file(&home.join("keys").join("root.key"), "the node's root key", 1024)?;
+        let mut root = [0; 32];
+        hex::decode_to_slice(text.trim_ascii(), &mut root).map_err(|_| NodeError::Io {
+            what: "the node's root key".to_owned(),
+            doing: "read",
+            kind: std::io::ErrorKind::InvalidData,
+        })?;
+        let blobs = BlobStore::open(&home.join("blobs"))?;
+        let store = Store::open(&home.join("records.sqlite")).await?;
+        let vault = Vault::new(store.clone(), blobs.clone(), Key::from_bytes(root));
+        let engine = DataFusionEngine::new(threads);
+        Ok(Self { home: home.to_owned(), store, blobs, vault, engine, clock: Arc::new(SystemClock), root })
+    }
+
+    /// The same node by another clock, for tests and replays.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Takes the lock that commands hold while they change the node.
+    pub(crate) fn lock(&self) -> Result<Lock, Failure> {
+        let file = File::options().create(true).append(true).open(self.home.join("lock"));
+        let file = file.map_err(io("the node's lock file", "written"))?;
+        file.try_lock().map_err(|_| NodeError::Busy)?;
+        Ok(Lock(file))
+    }
+
+    fn derived(&self, context: &str) -> [u8; 32] {
+        blake3::derive_key(context, &self.root)
+    }
+
+    pub(crate) fn id_key(&self) -> IdKey {
+        IdKey::new(self.derived("acequia 2026 node id key v1"))
+    }
+
+    pub(crate) fn pseudonym_secret(&self) -> [u8; 32] {
+        self.derived("acequia 2026 node pseudonym key v1")
+    }
+
+    pub(crate) fn gate_key(&self) -> GateKey {
+        GateKey::from_secret(&self.derived("acequia 2026 node exit seal key v1"))
+    }
+}

@@ -1,0 +1,437 @@
+//! `run`: the order of the stages, stated once.
+//!
+//! ```text
+//! consent ─► vault ─► unify ─► cleanse ─► cohort ─► deidentify ─► gate ─► release ─► publish
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use acequia_cleanse::Thresholds;
+use acequia_custody::{Approval, Decision, Grant, History, Identified, Purpose, approve, evaluate};
+use acequia_deidentify::deidentify;
+use acequia_frame::{Engine, FrameError, SqlStep, Table};
+use acequia_gate::{InputDigest, let_out, seal};
+use acequia_intake::{Limits, Mapping};
+use acequia_release::{ConsentOutcome, ConsentPlan};
+use acequia_store::{Donation, Published, Release, State};
+use acequia_types::{Digest, DonorId, digest_named};
+use acequia_unify::{Donated, PERSON_SOURCE, Unifier};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::datatypes::Int64Type;
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+use crate::failpoint::failpoint;
+use crate::failure::{Failure, NodeError};
+use crate::home::Node;
+use crate::progress::Progress;
+use crate::recipe::Recipe;
+use crate::steps::{Made, step_key};
+
+/// Column of the cohort that names the person; the policy removes it.
+const PERSON_ID: &str = "person_id";
+/// Column with the split assignment; the policy takes it out of the table.
+const ASSIGNMENT: &str = "assignment";
+
+/// What a run did.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunReport {
+    /// `namespace/name`.
+    pub dataset: String,
+    /// Version.
+    pub version: String,
+    /// Digest of the manifest: the version's name.
+    pub manifest: Digest,
+    /// Whether this run published it; `false` when it was out already.
+    pub published: bool,
+    /// Each stage, in order, with `ran`, `reused` or `published before`.
+    pub stages: Vec<StageReport>,
+    /// Donations by what became of them.
+    pub donations: BTreeMap<String, u64>,
+    /// Rows per split.
+    pub splits: Vec<(String, u64)>,
+    /// Measured risk, as in `risk.json`.
+    pub risk: Value,
+}
+
+/// One stage of a run.
+#[derive(Debug, Clone, Serialize)]
+pub struct StageReport {
+    /// Name.
+    pub stage: String,
+    /// `ran` or `reused`.
+    pub how: String,
+    /// Counts, without any value of a record.
+    pub detail: Value,
+}
+
+/// The donations a run may use, and why not the others.
+struct Selection {
+    granted: Vec<Donation>,
+    grant: Grant,
+    outcomes: BTreeMap<&'static str, u64>,
+}
+
+impl Node {
+    /// Walks the course for one recipe. What is finished and unchanged is taken over; a version that is already
+    /// published from the same inputs is left alone.
+    ///
+    /// # Errors
+    /// The coded error of the stage that refused.
+    pub async fn run(&self, recipe: &Recipe, progress: &dyn Progress) -> Result<RunReport, Failure> {
+        let _lock = self.lock()?;
+        let mut stages = Vec::new();
+        let mut note = |stage: &str, ran: bool, detail: Value| {
+            let how = if ran { "ran" } else { "reused" }.to_owned();
+            stages.push(StageReport { stage: stage.to_owned(), how, detail });
+        };
+
+        let selection = self.select(recipe).await?;
+        let donations: BTreeMap<String, u64> =
+            selection.outcomes.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+        if selection.granted.is_empty() {
+            return Err(NodeError::NothingGranted { purpose: recipe.purpose.to_string() }.into());
+        }
+        let donors: BTreeSet<DonorId> = selection.granted.iter().map(|donation| donation.donor.clone()).collect();
+
+        // unify
+        let id_key = self.id_key();
+        let inputs: Vec<u8> = selection.granted.iter().flat_map(|d| d.intake.as_str().bytes().chain([0])).collect();
+        let id_key_check = id_key.check();
+        let unify_key = step_key("unify", &[("inputs", &inputs), ("id key", &id_key_check)]);
+        progress.start("unify", selection.granted.len() as u64);
+        let (unified, ran) = match self.finished(unify_key).await? {
+            Some(made) => (made, false),
+            None => {
+                let mut unifier = Unifier::new(id_key);
+                for file in self.open_granted(&selection, progress).await? {
+                    unifier.add(file, &selection.grant)?;
+                }
+                let unified = unifier.finish()?.into_open(&selection.grant)?;
+                let detail = serde_json::to_value(&unified.report).unwrap_or_default();
+                let made = Made { tables: unified.tables, detail };
+                self.keep("unify", unify_key, &made).await?;
+                (made, true)
+            }
+        };
+        progress.finish(&counts_in_words(&unified.detail["counts"]));
+        note("unify", ran, unified.detail.clone());
+
+        // cleanse
+        let released_on = recipe.plan(Vec::new(), ConsentPlan::default())?.released_on;
+        let thresholds = Thresholds::as_of(released_on);
+        let thresholds_text = format!("{thresholds:?}");
+        let cleanse_key = step_key("cleanse", &[("unify", unify_key.as_bytes()), ("thresholds", thresholds_text.as_bytes())]);
+        progress.start("cleanse", 1);
+        let person_source = unified.tables.get(PERSON_SOURCE).cloned();
+        let (clean, ran) = self
+            .step("cleanse", cleanse_key, || {
+                let cleansed = acequia_cleanse::cleanse(&unified.tables, &thresholds)?;
+                let detail = serde_json::to_value(&cleansed.scorecard).unwrap_or_default();
+                let mut tables = cleansed.tables;
+                tables.insert("repairs".to_owned(), cleansed.repairs.renamed("repairs"));
+                Ok(Made { tables, detail })
+            })
+            .await?;
+        progress.finish(&scorecard_in_words(&clean.detail));
+        note("cleanse", ran, clean.detail.clone());
+
+        // cohort
+        let split_key = self.split_key(recipe, &selection).await?;
+        let cohort_key = step_key(
+            "cohort",
+            &[("cleanse", cleanse_key.as_bytes()), ("sql", recipe.cohort_sql.as_bytes()), ("split key", &split_key)],
+        );
+        progress.start("cohort", 1);
+        let (cohort, ran) = self
+            .step("cohort", cohort_key, || {
+                let sql = SqlStep { name: "cohort".to_owned(), sql: recipe.cohort_sql.clone(), expects: None };
+                let inputs: Vec<&Table> = clean.tables.values().filter(|table| table.name() != PERSON_SOURCE).collect();
+                let rows = self.engine.run(&sql, &inputs)?;
+                let source = person_source.as_ref().ok_or(NodeError::Work { step: "unify".to_owned() })?;
+                let cohort = assign(&rows, source, &split_key)?.sorted()?;
+                let detail = json!({ "rows": cohort.rows() });
+                Ok(Made { tables: BTreeMap::from([("cohort".to_owned(), cohort)]), detail })
+            })
+            .await?;
+        progress.finish(&format!("{} persons", cohort.detail["rows"]));
+        note("cohort", ran, cohort.detail.clone());
+
+        // Is it out already?
+        let inputs = input_digests(&selection.granted);
+        let plan = recipe.plan(inputs, consent_plan(&selection.outcomes))?;
+        let policy = serde_json::to_vec(&recipe.policy).unwrap_or_default();
+        let hierarchies: Vec<u8> = recipe.hierarchies.iter().flat_map(|(_, bytes)| Digest::of(bytes).as_bytes().to_vec()).collect();
+        let plan_bytes = serde_json::to_vec(&plan).unwrap_or_default();
+        let release_key = step_key(
+            "release",
+            &[("cohort", cohort_key.as_bytes()), ("policy", &policy), ("hierarchies", &hierarchies), ("plan", &plan_bytes)],
+        );
+        if let Some(out) = self.store.release(&plan.dataset, &plan.version).await? {
+            if out.detail["key"] != release_key.to_string() {
+                return Err(NodeError::Published { dataset: plan.dataset.to_string(), version: plan.version }.into());
+            }
+            for stage in ["deidentify", "release"] {
+                note(stage, false, json!({ "published": true }));
+            }
+            let manifest = self.manifest(&out)?;
+            let risk = self.blobs.get(&file_digest(&out, "risk.json")?)?;
+            return Ok(RunReport {
+                dataset: plan.dataset.to_string(),
+                version: plan.version,
+                manifest: out.manifest,
+                published: false,
+                stages,
+                donations,
+                splits: manifest.get().splits.clone(),
+                risk: serde_json::from_slice(&risk).unwrap_or_default(),
+            });
+        }
+
+        // deidentify
+        progress.start("deidentify", 1);
+        let table = cohort.tables.into_values().next().ok_or(NodeError::Work { step: "cohort".to_owned() })?;
+        let identified = Identified::of_many(donors, table);
+        let safe = deidentify(identified, &selection.grant, &recipe.policy, &recipe.hierarchies)?;
+        let risk = serde_json::to_value(safe.receipt()).unwrap_or_default();
+        progress.finish(&risk_in_words(&risk));
+        note("deidentify", true, risk.clone());
+        failpoint("deidentify.done");
+
+        // gate, release
+        progress.start("release", 1);
+        let (subject, safe_donors) = (safe.digest(), safe.donors().clone());
+        let consents = self.store.consents().await?;
+        let approval = self.approve(subject, recipe.purpose, &safe_donors, &consents)?;
+        let outbound = let_out(safe, &approval)?;
+        let parcel = acequia_release::release(&outbound, &plan)?;
+        let exit_seal = seal(&parcel, &self.gate_key());
+        failpoint("release.made");
+        let mut files = Vec::with_capacity(parcel.get().files.len());
+        for (path, content) in &parcel.get().files {
+            files.push((path.clone(), self.blobs.put(content)?));
+        }
+        let manifest = &parcel.get().manifest;
+        let detail = json!({ "key": release_key.to_string(), "split_key": hex::encode(split_key) });
+        failpoint("release.stored");
+
+        // Consent is asked again inside the transaction that assigns the version: a donor who withdrew while the work
+        // was being done stops it here.
+        let published = self
+            .store
+            .publish(|consents| -> Result<Release, Failure> {
+                self.approve(subject, recipe.purpose, &safe_donors, consents)?;
+                Ok(Release {
+                    dataset: manifest.dataset.clone(),
+                    version: manifest.version.clone(),
+                    manifest: manifest.digest(),
+                    seal: exit_seal.as_str().to_owned(),
+                    files,
+                    published_at: self.clock.now(),
+                    detail,
+                })
+            })
+            .await?;
+        failpoint("release.published");
+        progress.finish(&format!("{} {} published", manifest.dataset, manifest.version));
+        note("release", true, json!({ "files": manifest.files.len(), "manifest": manifest.digest() }));
+        Ok(RunReport {
+            dataset: manifest.dataset.to_string(),
+            version: manifest.version.clone(),
+            manifest: manifest.digest(),
+            published: matches!(published, Published::New),
+            stages,
+            donations,
+            splits: manifest.splits.clone(),
+            risk,
+        })
+    }
+
+    fn approve(
+        &self,
+        subject: Digest,
+        purpose: Purpose,
+        donors: &BTreeSet<DonorId>,
+        consents: &BTreeMap<DonorId, History>,
+    ) -> Result<Approval, Failure> {
+        Ok(approve(subject, purpose, donors, |donor| consents.get(donor).cloned(), self.clock.now())?)
+    }
+
+    /// Asks every donor's consent.
+    async fn select(&self, recipe: &Recipe) -> Result<Selection, Failure> {
+        let consents = self.store.consents().await?;
+        let now = self.clock.now();
+        let (mut granted, mut grants, mut outcomes) = (Vec::new(), Vec::new(), BTreeMap::new());
+        for donation in self.store.donations().await? {
+            if !recipe.sources.contains(&donation.source) {
+                *outcomes.entry("other-source").or_default() += 1;
+                continue;
+            }
+            if matches!(donation.state, State::Quarantined { .. }) {
+                *outcomes.entry("quarantined").or_default() += 1;
+                continue;
+            }
+            match evaluate(&donation.donor, consents.get(&donation.donor), recipe.purpose, now) {
+                Decision::Permit(grant) => {
+                    grants.push(grant);
+                    granted.push(donation);
+                    *outcomes.entry("included").or_default() += 1;
+                }
+                Decision::Deny(reason) => *outcomes.entry(reason.as_str()).or_default() += 1,
+            }
+        }
+        Ok(Selection { granted, grant: Grant::join(recipe.purpose, grants), outcomes })
+    }
+
+    async fn open_granted(
+        &self,
+        selection: &Selection,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Identified<Donated>>, Failure> {
+        let mut files = Vec::with_capacity(selection.granted.len());
+        let mut mappings = BTreeMap::new();
+        for donation in &selection.granted {
+            let mapping = match donation.mapping {
+                None => None,
+                Some(digest) => {
+                    if !mappings.contains_key(&digest) {
+                        let text = self.blobs.get(&digest)?;
+                        mappings.insert(digest, Mapping::parse(&String::from_utf8_lossy(&text))?);
+                    }
+                    mappings.get(&digest)
+                }
+            };
+            let sealed = self.vault.open(donation, &selection.grant).await?;
+            let read = sealed.map(|bytes| acequia_intake::read(&bytes, mapping, &Limits::default()));
+            let donors = read.donors().clone();
+            let file = read.into_open(&selection.grant)??;
+            let (intake, source, donor) = (donation.intake.clone(), donation.source.clone(), donation.donor.clone());
+            files.push(Identified::of_many(donors, Donated { intake, source, donor, file }));
+            progress.advance(1);
+        }
+        Ok(files)
+    }
+
+    /// The key of the split assignment.
+    ///
+    /// The first version derives it from the seed and the digests of all granted files, so that the same inputs give the
+    /// same splits at any node, while nobody who lacks the files can compute who is where. Later versions of the data set
+    /// keep the key of the first, so that people do not move between splits when others join or leave.
+    async fn split_key(&self, recipe: &Recipe, selection: &Selection) -> Result<[u8; 32], Failure> {
+        let dataset = recipe.plan(Vec::new(), ConsentPlan::default())?.dataset;
+        let earlier = self.store.releases().await?.into_iter().filter(|release| release.dataset == dataset);
+        let first = earlier.min_by_key(|release| release.published_at);
+        if let Some(kept) = first.and_then(|release| release.detail["split_key"].as_str().map(str::to_owned)) {
+            let mut key = [0; 32];
+            if hex::decode_to_slice(&kept, &mut key).is_ok() {
+                return Ok(key);
+            }
+        }
+        let mut digests: Vec<Digest> = selection.granted.iter().map(|donation| donation.plaintext).collect();
+        digests.sort();
+        let mut hasher = blake3::Hasher::new_derive_key("acequia 2026 split key v1");
+        hasher.update(&recipe.seed.to_le_bytes());
+        for digest in &digests {
+            hasher.update(digest.as_bytes());
+        }
+        Ok(*hasher.finalize().as_bytes())
+    }
+}
+
+/// Adds the assignment column: keyed BLAKE3 of the person's source key digest, 63 bits.
+fn assign(rows: &Table, person_source: &Table, split_key: &[u8; 32]) -> Result<Table, Failure> {
+    let ids = person_source.column(PERSON_ID)?;
+    let digests = person_source.column("source_key_digest")?;
+    let (ids, digests) = (ids.as_primitive::<Int64Type>(), digests.as_primitive::<Int64Type>());
+    let by_person: BTreeMap<i64, i64> = ids.values().iter().copied().zip(digests.values().iter().copied()).collect();
+    let persons = rows.column(PERSON_ID)?;
+    let persons = persons
+        .as_primitive_opt::<Int64Type>()
+        .ok_or_else(|| NodeError::Recipe { message: "the cohort's person_id must be BIGINT".to_owned() })?;
+    let mut assignment = Vec::with_capacity(persons.len());
+    for person in persons.iter() {
+        let digest = person.and_then(|person| by_person.get(&person));
+        let digest = digest.ok_or_else(|| NodeError::Recipe { message: "the cohort has a person_id that is no person".to_owned() })?;
+        let hash = blake3::keyed_hash(split_key, &digest.to_le_bytes());
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&hash.as_bytes()[..8]);
+        assignment.push(i64::try_from(u64::from_be_bytes(bytes) >> 1).unwrap_or(0));
+    }
+    let batch = rows.to_batch()?;
+    let mut fields: Vec<_> = batch.schema().fields().iter().cloned().collect();
+    fields.push(Arc::new(arrow::datatypes::Field::new(ASSIGNMENT, arrow::datatypes::DataType::Int64, false)));
+    let mut columns = batch.columns().to_vec();
+    columns.push(Arc::new(Int64Array::from(assignment)) as ArrayRef);
+    let schema = Arc::new(arrow::datatypes::Schema::new(fields));
+    let batch = RecordBatch::try_new(schema, columns)
+        .map_err(|source| FrameError::Arrow { table: "cohort".to_owned(), source })?;
+    Ok(Table::new("cohort", vec![batch])?)
+}
+
+/// Where records came from. Digests of single files are not published: those of individual donors would let anybody who
+/// holds a copy of a record test whether it is in; one digest stands for all files of a source.
+fn input_digests(granted: &[Donation]) -> Vec<InputDigest> {
+    let mut by_source: BTreeMap<(&str, &str), Vec<Digest>> = BTreeMap::new();
+    for donation in granted {
+        by_source.entry((donation.source.as_str(), donation.format.as_str())).or_default().push(donation.plaintext);
+    }
+    let digest = |(source, format): (&str, &str), mut digests: Vec<Digest>| {
+        digests.sort();
+        let parts = digests.iter().map(|digest| ("file", digest.as_bytes().as_slice()));
+        let digest = digest_named("acequia inputs v1", parts);
+        InputDigest { source: source.to_owned(), format: format.to_owned(), files: digests.len() as u64, digest }
+    };
+    by_source.into_iter().map(|(key, digests)| digest(key, digests)).collect()
+}
+
+const OUTCOMES: [(&str, &str); 8] = [
+    ("included", "included"),
+    ("refused", "said no to open publication"),
+    ("withdrawn", "withdrew"),
+    ("expired", "consent ran out"),
+    ("not-asked", "were not asked for this purpose"),
+    ("not-yet", "consent starts later"),
+    ("unknown", "no consent on file"),
+    ("quarantined", "file could not be read"),
+];
+
+fn consent_plan(outcomes: &BTreeMap<&'static str, u64>) -> ConsentPlan {
+    let outcome = |(name, title): &(&str, &str)| {
+        let count = outcomes.get(name).copied()?;
+        Some(ConsentOutcome { name: (*name).to_owned(), title: (*title).to_owned(), count })
+    };
+    ConsentPlan { counted: "donated files".to_owned(), outcomes: OUTCOMES.iter().filter_map(outcome).collect() }
+}
+
+pub(crate) fn file_digest(release: &Release, path: &str) -> Result<Digest, Failure> {
+    let found = release.files.iter().find(|(own, _)| own == path).map(|(_, digest)| *digest);
+    Ok(found.ok_or(NodeError::NotFound { what: "file in the version" })?)
+}
+
+fn counts_in_words(counts: &Value) -> String {
+    format!(
+        "{} items: {} loaded, {} excluded, {} held, {} unmapped, {} rejected",
+        counts["total"], counts["loaded"], counts["excluded"], counts["held"], counts["unmapped"], counts["rejected"]
+    )
+}
+
+fn scorecard_in_words(scorecard: &Value) -> String {
+    let total = |field: &str| -> u64 {
+        scorecard["checks"].as_array().map_or(0, |checks| {
+            checks.iter().filter(|check| check["status"] == field).count() as u64
+        })
+    };
+    format!("{} checks passed, {} failed", total("pass"), total("fail"))
+}
+
+fn risk_in_words(risk: &Value) -> String {
+    let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
+    format!(
+        "{} of {} rows, smallest class {}, highest risk {:.3}",
+        risk["rows"]["released"],
+        risk["rows"]["input"],
+        risk["classes"]["smallest"],
+        number(&risk["risk"]["prosecutor"]["maximum"])
+    )
+}

@@ -1,0 +1,161 @@
+//! What is published: reading it back, checking it, handing it to the hub, writing it to a folder.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, RwLock};
+
+use acequia_blobs::BlobStore;
+use acequia_gate::{ExitSeal, Manifest, Outbound, readmit};
+use acequia_hub::{Catalogue, HubError, PublishedVersion, Shelf};
+use acequia_release::Verification;
+use acequia_store::Release;
+use acequia_types::{DatasetName, Digest};
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::failure::{Failure, NodeError, io};
+use crate::home::Node;
+use crate::pipeline::file_digest;
+
+/// One published version.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReleaseLine {
+    /// `namespace/name`.
+    pub dataset: String,
+    /// Version.
+    pub version: String,
+    /// Digest of the manifest.
+    pub manifest: Digest,
+    /// When it came out.
+    pub published_at: String,
+}
+
+impl Node {
+    /// Everything published, oldest first.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub async fn published(&self) -> Result<Vec<ReleaseLine>, Failure> {
+        let line = |release: Release| ReleaseLine {
+            dataset: release.dataset.to_string(),
+            version: release.version,
+            manifest: release.manifest,
+            published_at: release.published_at.to_string(),
+        };
+        Ok(self.store.releases().await?.into_iter().map(line).collect())
+    }
+
+    /// Lets a version's manifest back in through the gate, which checks the exit seal.
+    pub(crate) fn manifest(&self, release: &Release) -> Result<Outbound<Manifest>, Failure> {
+        let bytes = self.blobs.get(&file_digest(release, "manifest.json")?)?;
+        let seal = ExitSeal::from_text(release.seal.clone());
+        Ok(readmit(&bytes, &seal, &self.gate_key().verifier())?)
+    }
+
+    async fn find(&self, dataset: &DatasetName, version: Option<&str>) -> Result<Release, Failure> {
+        let all = self.store.releases().await?;
+        let named = |release: &Release| {
+            release.dataset == *dataset && version.is_none_or(|version| release.version == version.trim_start_matches('v'))
+        };
+        let newest = all.into_iter().filter(named).max_by_key(|release| release.published_at);
+        Ok(newest.ok_or(NodeError::NotFound { what: "published version" })?)
+    }
+
+    /// Rechecks a version: exit seal, every byte, every number that can be recounted.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`]; a broken seal. Failed checks are in the result.
+    pub async fn verify(&self, dataset: &DatasetName, version: Option<&str>) -> Result<(Manifest, Verification), Failure> {
+        let release = self.find(dataset, version).await?;
+        let manifest = self.manifest(&release)?;
+        let files: BTreeMap<&str, &Digest> = release.files.iter().map(|(path, digest)| (path.as_str(), digest)).collect();
+        let read = |path: &str| self.blobs.get(files.get(path)?).ok();
+        Ok((manifest.get().clone(), acequia_release::verify(manifest.get(), read)))
+    }
+
+    /// Writes a version to a folder, each file aside and renamed.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`], [`NodeError::Io`], damaged blobs.
+    pub async fn export(&self, dataset: &DatasetName, version: Option<&str>, folder: &Path) -> Result<u64, Failure> {
+        let release = self.find(dataset, version).await?;
+        self.manifest(&release)?;
+        for (path, digest) in &release.files {
+            let target = folder.join(path);
+            if let Some(parent) = target.parent() {
+                std::fs::create_dir_all(parent).map_err(io("the folder to export to", "written"))?;
+            }
+            acequia_blobs::write_file_atomically(&target, &self.blobs.get(digest)?)?;
+        }
+        Ok(release.files.len() as u64)
+    }
+
+    /// What the hub serves: every version whose exit seal verifies.
+    ///
+    /// # Errors
+    /// A broken seal, a missing manifest.
+    pub async fn catalogue(&self) -> Result<Arc<Shelves>, Failure> {
+        let shelf = self.shelf().await?;
+        Ok(Arc::new(Shelves { blobs: self.blobs.clone(), shelf: RwLock::new(Arc::new(shelf)) }))
+    }
+
+    async fn shelf(&self) -> Result<Shelf, Failure> {
+        let mut versions = Vec::new();
+        for release in self.store.releases().await? {
+            let seal = ExitSeal::from_text(release.seal.clone());
+            let version = PublishedVersion::new(self.manifest(&release)?, release.published_at);
+            versions.push(Arc::new(version.with_seal(&seal, &self.gate_key().verifier())));
+        }
+        Ok(Shelf::of(versions)?)
+    }
+
+    /// Takes up versions published since, while serving.
+    ///
+    /// # Errors
+    /// As [`Node::catalogue`]; the shelf then stays as it was.
+    pub async fn refresh(&self, shelves: &Shelves) -> Result<(), Failure> {
+        let shelf = Arc::new(self.shelf().await?);
+        if let Ok(mut current) = shelves.shelf.write() {
+            *current = shelf;
+        }
+        Ok(())
+    }
+}
+
+/// Rechecks a downloaded version in a folder. Without the node's key the exit seal is not among the checks.
+///
+/// # Errors
+/// When there is no readable `manifest.json`.
+pub fn verify_folder(folder: &Path) -> Result<(Manifest, Verification), Failure> {
+    const LARGEST_FILE_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+    let bytes = acequia_blobs::read_file(&folder.join("manifest.json"), "manifest.json", LARGEST_FILE_BYTES)?;
+    let manifest: Manifest =
+        serde_json::from_slice(&bytes).map_err(|source| acequia_gate::GateError::Manifest { source })?;
+    let read = |path: &str| -> Option<Bytes> {
+        let plain = !path.starts_with('/') && path.split('/').all(|part| !part.is_empty() && part != "..");
+        plain.then(|| std::fs::read(folder.join(path)).ok().map(Bytes::from)).flatten()
+    };
+    let verification = acequia_release::verify(&manifest, read);
+    Ok((manifest, verification))
+}
+
+/// The hub's view of the node: an index and the blobs.
+pub struct Shelves {
+    blobs: BlobStore,
+    shelf: RwLock<Arc<Shelf>>,
+}
+
+impl Catalogue for Shelves {
+    fn shelf(&self) -> Arc<Shelf> {
+        self.shelf.read().map_or_else(|poisoned| Arc::clone(&poisoned.into_inner()), |shelf| Arc::clone(&shelf))
+    }
+
+    fn read(&self, sha256: &Digest, range: std::ops::Range<u64>) -> Result<Bytes, HubError> {
+        if !self.blobs.contains(sha256) {
+            return Err(HubError::Missing { sha256: *sha256 });
+        }
+        self.blobs
+            .read_range(sha256, range)
+            .map_err(|source| HubError::Unreadable { sha256: *sha256, source: Box::new(source) })
+    }
+}

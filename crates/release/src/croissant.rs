@@ -1,0 +1,260 @@
+//! `croissant.json`: Croissant 1.1 JSON-LD with the RAI 1.0 vocabulary, DUO use terms and PROV-O provenance.
+//!
+//! One FileObject and one RecordSet per split, because loaders read records from a FileObject everywhere, while a
+//! FileSet over several remote files does not load. Addresses of files are relative to the document.
+
+use acequia_gate::ReleasedFile;
+use serde_json::{Map, Value, json};
+
+use crate::dictionary::{Dictionary, Entry};
+use crate::split::SPLITS;
+use crate::{Agent, AgentKind, Plan, card};
+
+/// The official context of Croissant 1.1 and the prefixes of the vocabularies used beside it. Readers warn about a
+/// context that lacks one of the official keys, so all are here, used or not.
+fn context() -> Value {
+    json!({
+        "@language": "en",
+        "@vocab": "https://schema.org/",
+        "arrayShape": "cr:arrayShape",
+        "citeAs": "cr:citeAs",
+        "column": "cr:column",
+        "conformsTo": "dct:conformsTo",
+        "containedIn": "cr:containedIn",
+        "cr": "http://mlcommons.org/croissant/",
+        "rai": "http://mlcommons.org/croissant/RAI/",
+        "data": {"@id": "cr:data", "@type": "@json"},
+        "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+        "dct": "http://purl.org/dc/terms/",
+        "description": {"@container": "@language"},
+        "duo": "http://purl.obolibrary.org/obo/DUO_",
+        "equivalentProperty": "cr:equivalentProperty",
+        "examples": {"@id": "cr:examples", "@type": "@json"},
+        "extract": "cr:extract",
+        "field": "cr:field",
+        "fileProperty": "cr:fileProperty",
+        "fileObject": "cr:fileObject",
+        "fileSet": "cr:fileSet",
+        "format": "cr:format",
+        "includes": "cr:includes",
+        "isArray": "cr:isArray",
+        "isLiveDataset": "cr:isLiveDataset",
+        "jsonPath": "cr:jsonPath",
+        "key": "cr:key",
+        "md5": "cr:md5",
+        "name": {"@container": "@language"},
+        "parentField": "cr:parentField",
+        "path": "cr:path",
+        "prov": "http://www.w3.org/ns/prov#",
+        "recordSet": "cr:recordSet",
+        "references": "cr:references",
+        "regex": "cr:regex",
+        "repeated": "cr:repeated",
+        "replace": "cr:replace",
+        "samplingRate": "cr:samplingRate",
+        "sc": "https://schema.org/",
+        "separator": "cr:separator",
+        "source": "cr:source",
+        "subField": "cr:subField",
+        "transform": "cr:transform"
+    })
+}
+
+/// Describes the version. `files` are the Parquet files in the order of the splits, then the other files.
+pub(crate) fn croissant(plan: &Plan, dictionary: &Dictionary, files: &[ReleasedFile]) -> Value {
+    let duo = plan.use_term.number().unwrap_or_default();
+    let mut document = json!({
+        "@context": context(),
+        "@type": "sc:Dataset",
+        "conformsTo": ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0"],
+        "name": plan.title,
+        "alternateName": plan.dataset.to_string(),
+        "description": format!("{}\n\n{}", plan.summary, plan.description),
+        "url": plan.home,
+        "license": license_address(&plan.license),
+        "citeAs": card::bibtex(plan),
+        "creator": plan.creators.iter().map(agent).collect::<Vec<_>>(),
+        "publisher": agent(&plan.publisher),
+        "datePublished": plan.released_on.to_string(),
+        "dateModified": plan.released_on.to_string(),
+        "version": plan.version,
+        "cr:sdVersion": plan.version,
+        "inLanguage": plan.languages,
+        "isLiveDataset": false,
+        "keywords": plan.keywords,
+        "usageInfo": [{
+            "@type": "DefinedTerm",
+            "name": plan.use_term.label,
+            "termCode": format!("DUO_{duo}"),
+            "url": format!("http://purl.obolibrary.org/obo/DUO_{duo}"),
+        }],
+        "prov:wasDerivedFrom": plan.inputs.iter().map(|input| json!({
+            "@type": "prov:Entity",
+            "prov:label": format!("{} ({}, {} files)", input.source, input.format, input.files),
+            "identifier": format!("sha256:{}", input.digest),
+        })).collect::<Vec<_>>(),
+        "prov:wasGeneratedBy": {
+            "@type": "prov:Activity",
+            "prov:label": format!("recipe sha256:{}, split seed {}", plan.recipe, plan.seed),
+            "prov:wasAssociatedWith": {"@type": "prov:SoftwareAgent", "prov:label": plan.program},
+        },
+    });
+    if let Some(fields) = document.as_object_mut() {
+        for (name, value) in responsible_ai(plan) {
+            fields.insert(format!("rai:{name}"), value);
+        }
+        fields.insert("distribution".to_owned(), files.iter().map(file_object).collect());
+        let mut records: Vec<Value> =
+            SPLITS.iter().zip(files).map(|(split, file)| record_set(split, file, dictionary)).collect();
+        records.insert(0, splits());
+        fields.insert("recordSet".to_owned(), Value::Array(records));
+    }
+    document
+}
+
+/// Texts of the plan under the names of the vocabulary; what is not stated is left out.
+fn responsible_ai(plan: &Plan) -> Vec<(&'static str, Value)> {
+    let told = &plan.collection;
+    let text = |text: &str| (!text.is_empty()).then(|| Value::from(text));
+    let texts = |texts: &[String]| (!texts.is_empty()).then(|| Value::from(texts.to_vec()));
+    let uses = [told.use_cases.clone(), told.misuse.iter().map(|misuse| format!("Not for: {misuse}")).collect()].concat();
+    let missing: Vec<String> = [told.missing_data.clone()]
+        .into_iter()
+        .chain(plan.not_recorded.iter().map(|fact| format!("Not recorded: {} ({})", fact.name, fact.reason)))
+        .filter(|text| !text.is_empty())
+        .collect();
+    let all = [
+        ("dataCollection", text(&told.collection)),
+        ("dataCollectionType", texts(&told.collection_types)),
+        ("dataCollectionMissingData", text(&missing.join(" "))),
+        ("dataCollectionRawData", text(&told.raw_data)),
+        ("dataCollectionTimeframe", text(&told.timeframe)),
+        ("dataPreprocessingProtocol", texts(&told.preprocessing)),
+        ("dataImputationProtocol", text(&told.imputation)),
+        ("dataAnnotationProtocol", text(&told.annotation)),
+        ("dataBiases", texts(&told.biases)),
+        ("dataLimitations", texts(&told.limitations)),
+        ("dataUseCases", texts(&uses)),
+        ("dataSocialImpact", text(&told.social_impact)),
+        ("personalSensitiveInformation", texts(&told.sensitive)),
+        ("dataReleaseMaintenancePlan", text(&told.maintenance)),
+    ];
+    all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+/// Where the licence's text is.
+pub(crate) fn license_address(spdx: &str) -> String {
+    format!("https://spdx.org/licenses/{spdx}")
+}
+
+fn agent(agent: &Agent) -> Value {
+    let kind = match agent.kind {
+        AgentKind::Organization => "Organization",
+        AgentKind::Person => "Person",
+    };
+    let mut fields = Map::new();
+    fields.insert("@type".to_owned(), kind.into());
+    fields.insert("name".to_owned(), agent.name.as_str().into());
+    if let Some(url) = &agent.url {
+        fields.insert("url".to_owned(), url.as_str().into());
+    }
+    Value::Object(fields)
+}
+
+fn file_object(file: &ReleasedFile) -> Value {
+    let kind = match file.path.rsplit('.').next() {
+        Some("parquet") => "application/x-parquet",
+        Some("md") => "text/markdown",
+        _ => "application/json",
+    };
+    json!({
+        "@type": "cr:FileObject",
+        "@id": file.path,
+        "name": file.path,
+        "contentUrl": file.path,
+        "contentSize": format!("{} B", file.bytes),
+        "encodingFormat": kind,
+        "sha256": file.sha256,
+    })
+}
+
+fn splits() -> Value {
+    let kind = |split: &str| match split {
+        "train" => "cr:TrainingSplit",
+        "validation" => "cr:ValidationSplit",
+        _ => "cr:TestSplit",
+    };
+    json!({
+        "@type": "cr:RecordSet",
+        "@id": "splits",
+        "name": "splits",
+        "description": "The splits of the data set; no person is in two of them.",
+        "dataType": "cr:Split",
+        "key": {"@id": "splits/name"},
+        "field": [
+            {"@type": "cr:Field", "@id": "splits/name", "name": "name", "description": "Name of the split.",
+             "dataType": "sc:Text"},
+            {"@type": "cr:Field", "@id": "splits/url", "name": "url", "description": "Kind of split.",
+             "dataType": "sc:URL"},
+        ],
+        "data": SPLITS.iter().map(|split| json!({
+            "splits/name": split,
+            "splits/url": kind(split).replace("cr:", "http://mlcommons.org/croissant/"),
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn record_set(split: &str, file: &ReleasedFile, dictionary: &Dictionary) -> Value {
+    json!({
+        "@type": "cr:RecordSet",
+        "@id": split,
+        "name": split,
+        "description": format!("One record per person, {split} split."),
+        "field": dictionary.columns.iter().map(|entry| field(split, file, entry)).collect::<Vec<_>>(),
+    })
+}
+
+fn field(split: &str, file: &ReleasedFile, entry: &Entry) -> Value {
+    let kind = match entry.kind.as_str() {
+        "bool" => "sc:Boolean",
+        "date32" => "sc:Date",
+        "float32" | "float64" => "sc:Float",
+        "string" => "sc:Text",
+        _ => "sc:Integer",
+    };
+    let mut description = entry.description.clone();
+    if let Some(unit) = &entry.unit {
+        description.push_str(&format!(" Unit: {unit} (UCUM)."));
+    }
+    if let Some(words) = &entry.generalisation {
+        description.push_str(&format!(" De-identification: {words}."));
+    }
+    if !entry.values.is_empty() {
+        let codes: Vec<String> = entry.values.iter().map(|(code, label)| format!("{code} = {label}")).collect();
+        description.push_str(&format!(" Codes: {}.", codes.join("; ")));
+    }
+    let mut field = json!({
+        "@type": "cr:Field",
+        "@id": format!("{split}/{}", entry.name),
+        "name": entry.name,
+        "description": description,
+        "dataType": kind,
+        "source": {"fileObject": {"@id": file.path}, "extract": {"column": entry.name}},
+    });
+    if let (Some(fields), false) = (field.as_object_mut(), entry.equivalent.is_empty()) {
+        fields.insert("equivalentProperty".to_owned(), entry.equivalent.clone().into());
+    }
+    field
+}
+
+/// Path and SHA-256 of every file the document lists. For [`crate::verify`].
+pub(crate) fn listed(document: &Value) -> Vec<(&str, &str)> {
+    let files = document.get("distribution").and_then(Value::as_array).map_or(&[] as &[Value], Vec::as_slice);
+    files
+        .iter()
+        .map(|file| {
+            let of = |key: &str| file.get(key).and_then(Value::as_str).unwrap_or_default();
+            (of("contentUrl"), of("sha256"))
+        })
+        .collect()
+}

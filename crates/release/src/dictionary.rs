@@ -1,0 +1,88 @@
+//! `dictionary.json`: what each column means. It drives the statistics, the card and Croissant.
+
+use std::collections::BTreeMap;
+
+use acequia_frame::Table;
+use arrow::datatypes::{DataType, Schema};
+use serde::{Deserialize, Serialize};
+
+use crate::receipt::Receipt;
+use crate::{Plan, ReleaseError};
+
+/// Layout `acequia-dictionary/1`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Dictionary {
+    pub(crate) schema: String,
+    /// In the order of the columns.
+    pub(crate) columns: Vec<Entry>,
+}
+
+/// One column.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) title: String,
+    pub(crate) description: String,
+    /// Name of the type as Hub clients write it: `int64`, `float64`, `string`, `bool`, `date32`.
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    /// UCUM unit.
+    pub(crate) unit: Option<String>,
+    pub(crate) role: String,
+    /// How the values were made coarser, in words.
+    pub(crate) generalisation: Option<String>,
+    /// Code to label.
+    pub(crate) values: BTreeMap<String, String>,
+    /// URIs of the same concept elsewhere.
+    pub(crate) equivalent: Vec<String>,
+}
+
+pub(crate) const SCHEMA: &str = "acequia-dictionary/1";
+
+/// Describes every column of the table.
+///
+/// # Errors
+/// [`ReleaseError::Undescribed`] and [`ReleaseError::DescribedOnly`] when table and plan name different columns.
+pub(crate) fn dictionary(table: &Table, receipt: Receipt<'_>, plan: &Plan) -> Result<Dictionary, ReleaseError> {
+    if let Some(column) = plan.columns.iter().find(|column| table.schema().index_of(&column.name).is_err()) {
+        return Err(ReleaseError::DescribedOnly { column: column.name.clone() });
+    }
+    let entry = |field: &arrow::datatypes::FieldRef| {
+        let missing = || ReleaseError::Undescribed { column: field.name().clone() };
+        let column = plan.column(field.name()).ok_or_else(missing)?;
+        Ok(Entry {
+            name: column.name.clone(),
+            title: column.title.clone(),
+            description: column.description.clone(),
+            kind: type_name(field.data_type()),
+            unit: column.unit.clone(),
+            role: column.role.clone(),
+            generalisation: receipt.generalisation(field.name()),
+            values: column.values.clone(),
+            equivalent: column.equivalent.clone(),
+        })
+    };
+    let columns: Result<Vec<Entry>, ReleaseError> = table.schema().fields().iter().map(entry).collect();
+    Ok(Dictionary { schema: SCHEMA.to_owned(), columns: columns? })
+}
+
+/// The Hub's name of a type.
+pub(crate) fn type_name(kind: &DataType) -> String {
+    match kind {
+        DataType::Utf8 => "string".to_owned(),
+        DataType::Boolean => "bool".to_owned(),
+        other => other.to_string().to_lowercase(),
+    }
+}
+
+impl Dictionary {
+    /// Names and types of the columns, as [`columns_of`] gives them for a file.
+    pub(crate) fn columns(&self) -> Vec<(String, String)> {
+        self.columns.iter().map(|entry| (entry.name.clone(), entry.kind.clone())).collect()
+    }
+}
+
+/// Names and types of a table's columns.
+pub(crate) fn columns_of(schema: &Schema) -> Vec<(String, String)> {
+    schema.fields().iter().map(|field| (field.name().clone(), type_name(field.data_type()))).collect()
+}

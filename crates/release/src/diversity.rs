@@ -1,0 +1,416 @@
+//! `diversity.json`: who is in the data compared with a reference population, and who is not.
+//!
+//! Formulas. Share of a cell: p = n / N over rows with a known value. 95 % interval: Wilson, JASA 22(158), 1927.
+//! Effective number of cells: exp(−Σ p ln p), the Hill number of order 1 (Hill, Ecology 54(2), 1973).
+//! Distance from the reference: total variation, ½ Σ |p − q|.
+
+use std::collections::BTreeMap;
+
+use acequia_frame::Table;
+use serde::{Deserialize, Serialize};
+
+use crate::dictionary::Dictionary;
+use crate::label::{Interval, interval, natural};
+use crate::rows::{Known, class_sizes, values};
+use crate::suppress::suppress_line;
+use crate::{ConsentPlan, Dimension, NotRecorded, Plan, ReferenceCell, ReleaseError};
+
+/// Layout `acequia-diversity/1`. Shares and numbers are rounded, so that a hidden count cannot be solved for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Diversity {
+    pub(crate) schema: String,
+    /// What the reference population is; empty when there is none.
+    pub(crate) population: String,
+    pub(crate) source: String,
+    pub(crate) minimum_cell: u64,
+    pub(crate) dimensions: Vec<Described>,
+    pub(crate) intersectional: Vec<Intersection>,
+    pub(crate) missingness: Vec<Missing>,
+    pub(crate) consent: Consent,
+    pub(crate) not_recorded: Vec<NotRecorded>,
+}
+
+/// One column compared with the reference.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Described {
+    pub(crate) name: String,
+    pub(crate) title: String,
+    /// Rows with a known value.
+    pub(crate) rows: u64,
+    pub(crate) cells: Vec<Cell>,
+    /// Hill number of order 1: how many equally common cells would be as diverse.
+    pub(crate) effective_number: Option<f64>,
+    /// From 0 (as the reference) to 1 (nothing in common); null without reference.
+    pub(crate) total_variation_distance: Option<f64>,
+    /// Why parts of the comparison are absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) note: Option<String>,
+}
+
+/// One cell; numbers are null when the count is hidden or the reference does not know the cell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Cell {
+    /// What a person reads.
+    pub(crate) label: String,
+    /// The value in the data.
+    pub(crate) value: String,
+    pub(crate) count: Option<u64>,
+    pub(crate) share: Option<f64>,
+    pub(crate) reference_share: Option<f64>,
+    /// share / reference_share.
+    pub(crate) ratio: Option<f64>,
+    /// Wilson 95 % interval of the share.
+    pub(crate) low: Option<f64>,
+    pub(crate) high: Option<f64>,
+}
+
+/// Combinations of several columns.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Intersection {
+    pub(crate) columns: Vec<String>,
+    /// Product of the numbers of values that occur.
+    pub(crate) possible: u64,
+    /// Combinations that nobody has.
+    pub(crate) empty: u64,
+    /// Combinations with fewer people than the minimum cell, but not none.
+    pub(crate) small: u64,
+    /// Fewest people in a combination that reaches the minimum cell.
+    pub(crate) smallest: Option<u64>,
+}
+
+/// Unknown values of one column.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Missing {
+    pub(crate) column: String,
+    pub(crate) count: Option<u64>,
+    pub(crate) share: Option<f64>,
+}
+
+/// Who agreed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Consent {
+    pub(crate) counted: String,
+    pub(crate) total: u64,
+    pub(crate) outcomes: Vec<Outcome>,
+    pub(crate) statement: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Outcome {
+    pub(crate) name: String,
+    pub(crate) title: String,
+    pub(crate) count: Option<u64>,
+}
+
+pub(crate) const SCHEMA: &str = "acequia-diversity/1";
+
+/// Compares the union of the splits with the plan's reference.
+pub(crate) fn diversity(splits: &[&Table], dictionary: &Dictionary, plan: &Plan) -> Result<Diversity, ReleaseError> {
+    let minimum = plan.minimum_cell;
+    let mut dimensions = Vec::with_capacity(plan.diversity.dimensions.len());
+    for dimension in &plan.diversity.dimensions {
+        dimensions.push(describe(splits, dictionary, dimension, minimum)?);
+    }
+    let mut intersectional = Vec::with_capacity(plan.diversity.intersections.len());
+    for columns in &plan.diversity.intersections {
+        intersectional.push(intersect(splits, columns, minimum)?);
+    }
+    let total: u64 = splits.iter().map(|table| table.rows() as u64).sum();
+    let mut missingness = Vec::with_capacity(dictionary.columns.len());
+    for entry in &dictionary.columns {
+        let mut missing = 0;
+        for table in splits {
+            missing += values(table, &entry.name)?.missing;
+        }
+        // With the total, a column's two counts (known, missing) hide or show together.
+        let count = suppress_line(&[missing, total - missing], minimum)[0];
+        let share = count.and_then(|n| share(n, total));
+        missingness.push(Missing { column: entry.name.clone(), count, share: share.map(round4) });
+    }
+    Ok(Diversity {
+        schema: SCHEMA.to_owned(),
+        population: plan.diversity.population.clone(),
+        source: plan.diversity.source.clone(),
+        minimum_cell: minimum,
+        dimensions,
+        intersectional,
+        missingness,
+        consent: consent(&plan.consent, minimum),
+        not_recorded: plan.not_recorded.clone(),
+    })
+}
+
+/// Counts per value over all splits.
+fn counts(
+    splits: &[&Table],
+    dimension: &Dimension,
+) -> Result<BTreeMap<String, u64>, ReleaseError> {
+    let bands: Vec<(&str, Interval)> =
+        dimension.reference.iter().filter_map(|cell| Some((cell.label.as_str(), interval(&cell.label)?))).collect();
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for table in splits {
+        match values(table, &dimension.column)?.known {
+            Known::Texts(texts) => texts.into_iter().for_each(|(text, n)| *counts.entry(text).or_default() += n),
+            // Numbers that were not made coarser fall into the reference's own bands.
+            Known::Numbers { sorted, .. } => {
+                for run in sorted.chunk_by(|a, b| a == b) {
+                    let band = bands.iter().find(|(_, band)| band.contains(run[0])).map(|(label, _)| *label);
+                    let label = match band {
+                        Some(label) => label.to_owned(),
+                        None if bands.is_empty() => run[0].to_string(),
+                        None => "other".to_owned(),
+                    };
+                    *counts.entry(label).or_default() += run.len() as u64;
+                }
+            }
+        }
+    }
+    Ok(counts)
+}
+
+fn describe(
+    splits: &[&Table],
+    dictionary: &Dictionary,
+    dimension: &Dimension,
+    minimum: u64,
+) -> Result<Described, ReleaseError> {
+    let entry = dictionary.columns.iter().find(|entry| entry.name == dimension.column);
+    let mut counts = counts(splits, dimension)?;
+    let (reference, uncovered) = align(&dimension.reference, counts.keys().map(String::as_str));
+    for label in &uncovered {
+        counts.entry((*label).to_owned()).or_insert(0);
+    }
+    let mut cells: Vec<(String, u64)> = counts.into_iter().collect();
+    cells.sort_by(|a, b| natural(&a.0, &b.0));
+    let rows: u64 = cells.iter().map(|(_, n)| n).sum();
+    let line: Vec<u64> = cells.iter().map(|(_, n)| *n).collect();
+    let shown = suppress_line(&line, minimum);
+    let known = |label: &str| reference.get(label).copied().flatten();
+    let cell = |((value, _), count): (&(String, u64), &Option<u64>)| {
+        let reference_share = known(value);
+        let part = count.and_then(|n| share(n, rows));
+        let bounds = count.and_then(|n| wilson(n, rows));
+        Cell {
+            label: entry.and_then(|entry| entry.values.get(value)).unwrap_or(value).clone(),
+            value: value.clone(),
+            count: *count,
+            share: part.map(round4),
+            reference_share: reference_share.map(round4),
+            ratio: part.zip(reference_share).filter(|(_, q)| *q > 0.0).map(|(p, q)| round2(p / q)),
+            low: bounds.map(|(low, _)| round4(low)),
+            high: bounds.map(|(_, high)| round4(high)),
+        }
+    };
+    let part = |n: u64| n as f64 / rows as f64;
+    let entropy: f64 = line.iter().filter(|&&n| n > 0).map(|&n| -part(n) * part(n).ln()).sum();
+    let comparable = !dimension.reference.is_empty() && cells.iter().all(|(value, _)| known(value).is_some());
+    let distance = || cells.iter().map(|(value, n)| (part(*n) - known(value).unwrap_or(0.0)).abs()).sum::<f64>() / 2.0;
+    let note = if dimension.reference.is_empty() {
+        Some("no reference population is known for this column")
+    } else if !comparable {
+        Some("the reference population is divided otherwise, so not every cell can be compared")
+    } else {
+        None
+    };
+    Ok(Described {
+        name: dimension.column.clone(),
+        title: match (dimension.title.as_str(), entry) {
+            ("", Some(entry)) => entry.title.clone(),
+            (title, _) => title.to_owned(),
+        },
+        rows,
+        cells: cells.iter().zip(&shown).map(cell).collect(),
+        effective_number: (rows > 0).then(|| round2(entropy.exp())),
+        total_variation_distance: (rows > 0 && comparable).then(|| round3(distance())),
+        note: note.map(str::to_owned),
+    })
+}
+
+/// The reference share of each published value, and the reference cells that no published value covers.
+///
+/// Bands are divided in proportion to their overlap, as if people were spread evenly inside a band. A value that an open
+/// reference band only partly covers has no share (`None`): how its people are spread is not known.
+fn align<'a, 'v>(
+    reference: &'a [ReferenceCell],
+    published: impl Iterator<Item = &'v str>,
+) -> (BTreeMap<String, Option<f64>>, Vec<&'a str>) {
+    let total: f64 = reference.iter().map(|cell| cell.share).sum();
+    let mut shares: BTreeMap<String, Option<f64>> = BTreeMap::new();
+    let mut covered = vec![false; reference.len()];
+    for value in published {
+        let exact = reference.iter().position(|cell| cell.label == value);
+        let share = match (exact, interval(value)) {
+            (Some(at), _) => {
+                covered[at] = true;
+                Some(reference[at].share / total)
+            }
+            (None, Some(wanted)) => {
+                let mut sum = Some(0.0);
+                for (at, cell) in reference.iter().enumerate() {
+                    let Some(band) = interval(&cell.label) else { continue };
+                    if band.from() >= wanted.to() || band.to() <= wanted.from() {
+                        continue;
+                    }
+                    covered[at] = true;
+                    sum = sum.zip(overlap(band, wanted)).map(|(sum, part)| sum + part * cell.share / total);
+                }
+                sum
+            }
+            (None, None) => None,
+        };
+        shares.insert(value.to_owned(), share);
+    }
+    let left: Vec<&ReferenceCell> = reference.iter().zip(covered).filter(|(_, seen)| !seen).map(|(cell, _)| cell).collect();
+    for cell in &left {
+        shares.insert(cell.label.clone(), Some(cell.share / total));
+    }
+    (shares, left.into_iter().map(|cell| cell.label.as_str()).collect())
+}
+
+/// Part of `band` that lies in `wanted`.
+fn overlap(band: Interval, wanted: Interval) -> Option<f64> {
+    if wanted.from() <= band.from() && band.to() <= wanted.to() {
+        return Some(1.0);
+    }
+    let length = band.to() - band.from();
+    length.is_finite().then(|| (band.to().min(wanted.to()) - band.from().max(wanted.from())) / length)
+}
+
+fn intersect(splits: &[&Table], columns: &[String], minimum: u64) -> Result<Intersection, ReleaseError> {
+    let names: Vec<&str> = columns.iter().map(String::as_str).collect();
+    let sizes = class_sizes(splits.iter().copied(), &names)?;
+    let mut possible: u64 = 1;
+    for name in &names {
+        possible = possible.saturating_mul(class_sizes(splits.iter().copied(), &[name])?.len() as u64);
+    }
+    Ok(Intersection {
+        columns: columns.to_vec(),
+        possible,
+        empty: possible.saturating_sub(sizes.len() as u64),
+        small: sizes.iter().filter(|&&n| n < minimum).count() as u64,
+        smallest: sizes.iter().copied().find(|&n| n >= minimum),
+    })
+}
+
+fn consent(plan: &ConsentPlan, minimum: u64) -> Consent {
+    let total: u64 = plan.outcomes.iter().map(|outcome| outcome.count).sum();
+    let counts: Vec<u64> = plan.outcomes.iter().map(|outcome| outcome.count).collect();
+    let shown = suppress_line(&counts, minimum);
+    let outcome = |(outcome, count): (&crate::ConsentOutcome, Option<u64>)| Outcome {
+        name: outcome.name.clone(),
+        title: outcome.title.clone(),
+        count,
+    };
+    let counted = if plan.counted.is_empty() { "donations" } else { &plan.counted };
+    let statement = if plan.outcomes.is_empty() {
+        "How many people refused is not stated.".to_owned()
+    } else {
+        let part = |outcome: &Outcome| match outcome.count {
+            Some(count) => format!("{}: {count}", outcome.title),
+            None => format!("{}: not shown, too few to print", outcome.title),
+        };
+        let parts: Vec<String> =
+            plan.outcomes.iter().zip(shown.iter().copied()).map(outcome).map(|outcome| part(&outcome)).collect();
+        format!(
+            "Of {total} {counted}: {}. People who refuse or withdraw may differ from those who agree, and nothing about \
+             them is in the data, so the difference cannot be measured from it.",
+            parts.join("; ")
+        )
+    };
+    Consent {
+        counted: counted.to_owned(),
+        total,
+        outcomes: plan.outcomes.iter().zip(shown).map(outcome).collect(),
+        statement,
+    }
+}
+
+/// Counts of a finished report that do not agree with the rows: column and value. For [`crate::verify`].
+pub(crate) fn disagreements(report: &Diversity, splits: &[&Table]) -> Result<Vec<String>, ReleaseError> {
+    let mut wrong = Vec::new();
+    for described in &report.dimensions {
+        let reference = described.cells.iter().map(|cell| ReferenceCell { label: cell.value.clone(), share: 1.0 });
+        let dimension =
+            Dimension { column: described.name.clone(), title: String::new(), reference: reference.collect() };
+        let counts = counts(splits, &dimension)?;
+        let expected = |cell: &Cell| counts.get(&cell.value).copied().unwrap_or(0);
+        let odd = described.cells.iter().any(|cell| cell.count.is_some_and(|n| n != expected(cell)));
+        let known = described.cells.iter().map(expected).sum::<u64>() == described.rows;
+        if odd || !known || counts.values().sum::<u64>() != described.rows {
+            wrong.push(described.name.clone());
+        }
+    }
+    Ok(wrong)
+}
+
+fn share(n: u64, total: u64) -> Option<f64> {
+    (total > 0).then(|| n as f64 / total as f64)
+}
+
+/// Wilson score interval at 95 %.
+fn wilson(n: u64, total: u64) -> Option<(f64, f64)> {
+    const Z: f64 = 1.959_963_984_540_054;
+    let p = share(n, total)?;
+    let total = total as f64;
+    let centre = p + Z * Z / (2.0 * total);
+    let spread = Z * (p * (1.0 - p) / total + Z * Z / (4.0 * total * total)).sqrt();
+    let scale = 1.0 + Z * Z / total;
+    Some((((centre - spread) / scale).max(0.0), ((centre + spread) / scale).min(1.0)))
+}
+
+fn round2(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
+}
+
+fn round3(value: f64) -> f64 {
+    (value * 1_000.0).round() / 1_000.0
+}
+
+fn round4(value: f64) -> f64 {
+    (value * 10_000.0).round() / 10_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reference(cells: &[(&str, f64)]) -> Vec<ReferenceCell> {
+        cells.iter().map(|(label, share)| ReferenceCell { label: (*label).to_owned(), share: *share }).collect()
+    }
+
+    #[test]
+    fn the_wilson_interval_agrees_with_the_published_example() {
+        // Newcombe, Statistics in Medicine 17, 1998, table I, method 3: 81 of 263 gives 0.2553 to 0.3662.
+        let (low, high) = wilson(81, 263).unwrap();
+        assert_eq!((round4(low), round4(high)), (0.2553, 0.3662));
+        assert_eq!(round4(wilson(0, 20).unwrap().1), 0.1611);
+        assert_eq!(wilson(0, 0), None);
+    }
+
+    #[test]
+    fn reference_bands_add_up_to_coarser_published_ones() {
+        let cells = reference(&[("0-4", 1.0), ("5-9", 1.0), ("10-14", 2.0), ("15-19", 2.0), ("20+", 4.0)]);
+        let (shares, uncovered) = align(&cells, ["<10", "10-19"].into_iter());
+        assert_eq!(shares["<10"], Some(0.2));
+        assert_eq!(shares["10-19"], Some(0.4));
+        assert_eq!(uncovered, ["20+"]);
+        assert_eq!(shares["20+"], Some(0.4));
+    }
+
+    #[test]
+    fn an_open_band_is_not_divided() {
+        let cells = reference(&[("0-84", 9.0), ("85+", 1.0)]);
+        let (shares, uncovered) = align(&cells, ["80-84", "85-89", ">=90"].into_iter());
+        assert!(shares["80-84"].is_some());
+        assert_eq!((shares["85-89"], shares[">=90"]), (None, None));
+        assert!(uncovered.is_empty());
+    }
+
+    #[test]
+    fn words_are_matched_by_name() {
+        let cells = reference(&[("female", 51.0), ("male", 49.0)]);
+        let (shares, uncovered) = align(&cells, ["female"].into_iter());
+        assert_eq!(shares["female"], Some(0.51));
+        assert_eq!(uncovered, ["male"]);
+    }
+}

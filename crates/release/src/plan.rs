@@ -1,0 +1,485 @@
+//! What a release is told from outside: words, settings and counts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use acequia_gate::{InputDigest, Public};
+use acequia_types::{DatasetName, Day, Digest};
+use serde::{Deserialize, Serialize};
+
+use crate::ReleaseError;
+
+/// Everything about a version that is not in its rows: names and texts from the recipe, settings, digests and counts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// `namespace/name`.
+    pub dataset: DatasetName,
+    /// `MAJOR.MINOR.PATCH`.
+    pub version: String,
+    /// Title for people.
+    pub title: String,
+    /// One sentence in plain words.
+    pub summary: String,
+    /// Plain words for readers without training; paragraphs are separated by an empty line.
+    pub description: String,
+    /// SPDX id of the licence, such as `CC-BY-4.0`.
+    pub license: String,
+    /// Who made the data set.
+    pub creators: Vec<Agent>,
+    /// Who publishes it.
+    pub publisher: Agent,
+    /// Works to cite besides this version: the sources of the records.
+    #[serde(default)]
+    pub citations: Vec<String>,
+    /// Home page of the data set: an `https://` address from the recipe, never an address of this machine.
+    pub home: String,
+    /// Day of release, from the recipe.
+    pub released_on: Day,
+    /// Search words.
+    #[serde(default)]
+    pub keywords: Vec<String>,
+    /// Languages of texts and labels (BCP 47).
+    #[serde(default = "english")]
+    pub languages: Vec<String>,
+    /// How rows are divided.
+    #[serde(default)]
+    pub split: SplitPlan,
+    /// Seed of the split assignment.
+    pub seed: u64,
+    /// Digest of the recipe.
+    pub recipe: Digest,
+    /// Program and version that makes the release, such as `acequia 0.1.0`.
+    pub program: String,
+    /// Where the records came from.
+    pub inputs: Vec<InputDigest>,
+    /// One description per column of the table.
+    pub columns: Vec<ColumnPlan>,
+    /// Comparison with a reference population.
+    #[serde(default)]
+    pub diversity: DiversityPlan,
+    /// Counts from 1 up to this number (exclusive) are not printed. Persons; at least 2.
+    #[serde(default = "minimum_cell")]
+    pub minimum_cell: u64,
+    /// Who agreed and who did not, as counts.
+    #[serde(default)]
+    pub consent: ConsentPlan,
+    /// Facts about people that a reader would look for and that the sources do not hold.
+    #[serde(default)]
+    pub not_recorded: Vec<NotRecorded>,
+    /// How the records came to be and what they are good for.
+    #[serde(default)]
+    pub collection: CollectionPlan,
+    /// What use the donors agreed to.
+    #[serde(default)]
+    pub use_term: UseTerm,
+    /// Earlier versions and this one, oldest first.
+    #[serde(default)]
+    pub history: Vec<VersionNote>,
+}
+
+// Safe to pass the gate: every field is a text that the recipe's author wrote for publication, a setting, a digest of
+// whole files, or a count. No field has room for a row, and the node fills none of them from a person's record.
+impl Public for Plan {}
+
+/// A person or organisation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Agent {
+    /// Name as it is cited.
+    pub name: String,
+    /// Web page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// What it is.
+    #[serde(default)]
+    pub kind: AgentKind,
+}
+
+/// What an [`Agent`] is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AgentKind {
+    /// An organisation.
+    #[default]
+    Organization,
+    /// A natural person who asked to be named.
+    Person,
+}
+
+/// How rows are divided into train, validation and test.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SplitPlan {
+    /// Column whose values are spread evenly over the splits.
+    pub stratify_by: String,
+    /// Share of rows in `train`.
+    pub train: f64,
+    /// Share of rows in `validation`.
+    pub validation: f64,
+    /// Share of rows in `test`.
+    pub test: f64,
+}
+
+impl Default for SplitPlan {
+    fn default() -> Self {
+        Self { stratify_by: "event".to_owned(), train: 0.7, validation: 0.15, test: 0.15 }
+    }
+}
+
+/// Description of one column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ColumnPlan {
+    /// Name in the table.
+    pub name: String,
+    /// Short title for people.
+    pub title: String,
+    /// What it means, in one or two sentences.
+    pub description: String,
+    /// UCUM unit, such as `a`, `mm`, `d`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// Part the column plays: `quasi-identifier`, `sensitive`, `insensitive`.
+    pub role: String,
+    /// URIs of the same concept in LOINC, SNOMED CT or OMOP.
+    #[serde(default)]
+    pub equivalent: Vec<String>,
+    /// Code to label, for coded values.
+    #[serde(default)]
+    pub values: BTreeMap<String, String>,
+}
+
+/// Which columns are compared with which population.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiversityPlan {
+    /// What the reference population is, such as `women of the European Union (27), 2020`.
+    #[serde(default)]
+    pub population: String,
+    /// Where its figures come from.
+    #[serde(default)]
+    pub source: String,
+    /// Columns to describe.
+    #[serde(default)]
+    pub dimensions: Vec<Dimension>,
+    /// Groups of columns whose combinations are counted.
+    #[serde(default)]
+    pub intersections: Vec<Vec<String>>,
+}
+
+/// One column of the diversity report.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dimension {
+    /// Column of the table.
+    pub column: String,
+    /// Title; empty takes the column's title.
+    #[serde(default)]
+    pub title: String,
+    /// Reference population, divided into cells; empty when no reference is known. Shares are scaled to sum to 1.
+    #[serde(default)]
+    pub reference: Vec<ReferenceCell>,
+}
+
+/// One cell of the reference population.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReferenceCell {
+    /// Name: a value of the column, or an interval such as `50-54`, `<20`, `>=90`, `100+`.
+    pub label: String,
+    /// Share of the population, or any number proportional to it.
+    pub share: f64,
+}
+
+/// Donations by what their consent said, counted at the moment the release was prepared.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConsentPlan {
+    /// What is counted, such as `donations of individual donors`.
+    #[serde(default)]
+    pub counted: String,
+    /// Outcomes in the order they are shown.
+    #[serde(default)]
+    pub outcomes: Vec<ConsentOutcome>,
+}
+
+/// One outcome of consent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConsentOutcome {
+    /// Stable word, such as `included`, `refused`, `withdrawn`, `expired`, `unknown`, `unreadable`.
+    pub name: String,
+    /// Words for people.
+    pub title: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// A fact about people that the data set does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NotRecorded {
+    /// Name, such as `ethnicity`.
+    pub name: String,
+    /// Why it is absent and what follows from that.
+    pub reason: String,
+}
+
+/// How the records came to be: the texts of the Croissant RAI vocabulary 1.0 and of the seven sections of Gebru et al.,
+/// "Datasheets for Datasets", CACM 64(12), 2021. An empty text is shown as "not stated".
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CollectionPlan {
+    /// Why the data set exists.
+    pub motivation: String,
+    /// Who paid.
+    pub funding: String,
+    /// How the records were collected (`rai:dataCollection`).
+    pub collection: String,
+    /// Kind of collection, in the words of the vocabulary (`rai:dataCollectionType`).
+    pub collection_types: Vec<String>,
+    /// What the raw data were (`rai:dataCollectionRawData`).
+    pub raw_data: String,
+    /// Years or days of collection, ISO 8601 interval such as `1978/1993` (`rai:dataCollectionTimeframe`).
+    pub timeframe: String,
+    /// Why values are missing (`rai:dataCollectionMissingData`).
+    pub missing_data: String,
+    /// What was done to the records before release (`rai:dataPreprocessingProtocol`).
+    pub preprocessing: Vec<String>,
+    /// How missing values were filled, or that they were not (`rai:dataImputationProtocol`).
+    pub imputation: String,
+    /// Who or what labelled the outcome (`rai:dataAnnotationProtocol`).
+    pub annotation: String,
+    /// Known biases (`rai:dataBiases`).
+    pub biases: Vec<String>,
+    /// Known limits (`rai:dataLimitations`).
+    pub limitations: Vec<String>,
+    /// What the data may serve for (`rai:dataUseCases`).
+    pub use_cases: Vec<String>,
+    /// What they must not be used for.
+    pub misuse: Vec<String>,
+    /// Good and harm to society (`rai:dataSocialImpact`).
+    pub social_impact: String,
+    /// Sensitive facts about people in the data (`rai:personalSensitiveInformation`).
+    pub sensitive: Vec<String>,
+    /// Ethics review and legal basis.
+    pub ethics: String,
+    /// How a donor withdraws, and what cannot be called back.
+    pub withdrawal: String,
+    /// Who keeps the data set and how new versions come (`rai:dataReleaseMaintenancePlan`).
+    pub maintenance: String,
+    /// Where to write to.
+    pub contact: String,
+}
+
+/// A term of the Data Use Ontology.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UseTerm {
+    /// Such as `DUO:0000042`.
+    pub id: String,
+    /// The term's label.
+    pub label: String,
+    /// In plain words.
+    pub plain: String,
+}
+
+impl Default for UseTerm {
+    fn default() -> Self {
+        Self {
+            id: "DUO:0000042".to_owned(),
+            label: "general research use".to_owned(),
+            plain: "The donors agreed to publication for any research purpose.".to_owned(),
+        }
+    }
+}
+
+/// One line of the version history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VersionNote {
+    /// Which version.
+    pub version: String,
+    /// When it came out.
+    pub released_on: Day,
+    /// What changed.
+    pub note: String,
+}
+
+fn english() -> Vec<String> {
+    vec!["en".to_owned()]
+}
+
+fn minimum_cell() -> u64 {
+    12
+}
+
+impl UseTerm {
+    /// `0000042` of `DUO:0000042`.
+    pub(crate) fn number(&self) -> Option<&str> {
+        self.id.strip_prefix("DUO:").filter(|digits| digits.len() == 7 && digits.bytes().all(|b| b.is_ascii_digit()))
+    }
+}
+
+impl Plan {
+    /// The description of a column.
+    pub(crate) fn column(&self, name: &str) -> Option<&ColumnPlan> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// Refuses a plan that would make a false or unreadable version.
+    ///
+    /// # Errors
+    /// [`ReleaseError::Plan`] naming the first unfit setting.
+    pub fn check(&self) -> Result<(), ReleaseError> {
+        for (field, text) in [
+            ("title", &self.title),
+            ("summary", &self.summary),
+            ("description", &self.description),
+            ("license", &self.license),
+            ("publisher.name", &self.publisher.name),
+            ("program", &self.program),
+            ("use_term.label", &self.use_term.label),
+        ] {
+            if text.trim().is_empty() {
+                return Err(unfit(field, "is empty"));
+            }
+        }
+        if self.summary.contains('\n') || self.title.contains('\n') {
+            return Err(unfit("title and summary", "must be one line each"));
+        }
+        if !is_version(&self.version) {
+            return Err(unfit("version", "is not MAJOR.MINOR.PATCH"));
+        }
+        if self.license.chars().any(|c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+'))) {
+            return Err(unfit("license", "is not an SPDX id such as CC-BY-4.0"));
+        }
+        if self.creators.is_empty() || self.creators.iter().any(|agent| agent.name.trim().is_empty()) {
+            return Err(unfit("creators", "must name at least one creator"));
+        }
+        if self.languages.is_empty() {
+            return Err(unfit("languages", "is empty"));
+        }
+        is_public_address("home", &self.home)?;
+        for agent in self.creators.iter().chain([&self.publisher]) {
+            if let Some(url) = &agent.url {
+                is_public_address("creators and publisher: url", url)?;
+            }
+        }
+        if self.inputs.is_empty() {
+            return Err(unfit("inputs", "is empty: a version states where its records came from"));
+        }
+        if self.minimum_cell < 2 {
+            return Err(unfit("minimum_cell", "must be at least 2"));
+        }
+        if self.use_term.number().is_none() {
+            return Err(unfit("use_term.id", "is not a Data Use Ontology id such as DUO:0000042"));
+        }
+        self.split.parts_per_million()?;
+        let mut names = BTreeSet::new();
+        for column in &self.columns {
+            if !names.insert(column.name.as_str()) {
+                return Err(unfit(&format!("columns.{}", column.name), "is described twice"));
+            }
+            if column.title.trim().is_empty() || column.description.trim().is_empty() || column.role.trim().is_empty() {
+                return Err(unfit(&format!("columns.{}", column.name), "needs a title, a description and a role"));
+            }
+            for uri in &column.equivalent {
+                if !(uri.starts_with("https://") || uri.starts_with("http://")) || uri.contains(char::is_whitespace) {
+                    return Err(unfit(&format!("columns.{}.equivalent", column.name), "must hold http or https URIs"));
+                }
+            }
+        }
+        let known = |name: &String| names.contains(name.as_str());
+        if !known(&self.split.stratify_by) {
+            return Err(unfit("split.stratify_by", "names a column that is not described"));
+        }
+        for dimension in &self.diversity.dimensions {
+            let field = format!("diversity.dimensions.{}", dimension.column);
+            if !known(&dimension.column) {
+                return Err(unfit(&field, "names a column that is not described"));
+            }
+            let total: f64 = dimension.reference.iter().map(|cell| cell.share).sum();
+            let valid = dimension.reference.iter().all(|cell| cell.share.is_finite() && cell.share >= 0.0);
+            if !dimension.reference.is_empty() && !(valid && total > 0.0 && total.is_finite()) {
+                return Err(unfit(&field, "has reference shares that are not positive numbers"));
+            }
+            if !dimension.reference.is_empty() && self.diversity.population.trim().is_empty() {
+                return Err(unfit("diversity.population", "is empty although reference shares are given"));
+            }
+        }
+        if self.diversity.intersections.iter().any(|columns| columns.len() < 2 || !columns.iter().all(known)) {
+            return Err(unfit("diversity.intersections", "must list two or more described columns each"));
+        }
+        self.check_characters()
+    }
+
+    /// Control characters would break YAML, Markdown or terminals; no text of a plan needs one besides the line feed.
+    fn check_characters(&self) -> Result<(), ReleaseError> {
+        fn walk(value: &serde_json::Value, path: &str) -> Result<(), ReleaseError> {
+            let bad = |text: &str| {
+                text.chars().any(|c| (c.is_control() && c != '\n') || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}'))
+            };
+            match value {
+                serde_json::Value::String(text) if bad(text) => Err(unfit(path, "holds a control character")),
+                serde_json::Value::Array(items) => items.iter().try_for_each(|item| walk(item, path)),
+                serde_json::Value::Object(fields) => fields.iter().try_for_each(|(key, item)| {
+                    let at = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                    if bad(key) { Err(unfit(path, "holds a control character")) } else { walk(item, &at) }
+                }),
+                _ => Ok(()),
+            }
+        }
+        let value = serde_json::to_value(self).map_err(|_| unfit("plan", "cannot be written as JSON"))?;
+        walk(&value, "")
+    }
+}
+
+impl SplitPlan {
+    /// The shares as whole parts per million, so that cutting is exact arithmetic.
+    ///
+    /// # Errors
+    /// [`ReleaseError::Plan`] when a share is not positive or they do not sum to 1.
+    pub(crate) fn parts_per_million(&self) -> Result<[u64; 3], ReleaseError> {
+        const MILLION: f64 = 1_000_000.0;
+        let mut parts = [0; 3];
+        for (part, share) in parts.iter_mut().zip([self.train, self.validation, self.test]) {
+            if !(share > 0.0 && share < 1.0) {
+                return Err(unfit("split", "needs three shares between 0 and 1"));
+            }
+            *part = (share * MILLION).round() as u64;
+        }
+        if parts.iter().sum::<u64>() != 1_000_000 || parts.contains(&0) {
+            return Err(unfit("split", "needs shares of at most six decimals that sum to 1"));
+        }
+        Ok(parts)
+    }
+}
+
+fn unfit(field: &str, problem: &str) -> ReleaseError {
+    ReleaseError::Plan { field: field.to_owned(), problem: problem.to_owned() }
+}
+
+fn is_version(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('.').collect();
+    let number = |part: &&str| {
+        !part.is_empty() && part.len() <= 9 && part.bytes().all(|b| b.is_ascii_digit()) && (*part == "0" || !part.starts_with('0'))
+    };
+    parts.len() == 3 && parts.iter().all(number)
+}
+
+/// A published address must mean the same everywhere, so this machine's own names are refused.
+fn is_public_address(field: &str, url: &str) -> Result<(), ReleaseError> {
+    let Some(rest) = url.strip_prefix("https://") else { return Err(unfit(field, "is not an https:// address")) };
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = host.rsplit('@').next().unwrap_or_default();
+    let name = host.split(':').next().unwrap_or_default();
+    let odd = |c: char| c.is_whitespace() || matches!(c, '"' | '<' | '>' | '\\' | '`');
+    if name.is_empty() || url.chars().any(odd) {
+        return Err(unfit(field, "is not a valid https:// address"));
+    }
+    if name == "localhost" || name.starts_with("127.") || host.starts_with('[') {
+        return Err(unfit(field, "points to this machine; give the public address"));
+    }
+    Ok(())
+}
