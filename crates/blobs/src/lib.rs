@@ -1,1 +1,26 @@
-//! Bytes by content address, written aside and renamed, sealed under envelope keys.
+//! Bytes by content address in a local folder, and sealing under keys.
+//!
+//! Comes in: bytes. Goes out: a SHA-256 address under which the same bytes can be read back, or sealed bytes that only a
+//! [`Key`] opens. Files are written aside, synced, renamed, and their folder synced, so a crash leaves either the whole
+//! file or none.
+//!
+//! ```
+//! use acequia_blobs::{BlobStore, Key, open, seal};
+//! # let folder = tempfile::tempdir()?;
+//! let blobs = BlobStore::open(folder.path())?;
+//! let key = Key::generate()?;
+//! let address = blobs.put(&seal(&key, b"record 7", b"a record")?)?;
+//! assert_eq!(&*open(&key, b"record 7", &blobs.get(&address)?)?, b"a record");
+//! assert!(open(&key, b"record 8", &blobs.get(&address)?).is_err(), "the context is part of the seal");
+//! # Ok::<(), acequia_blobs::BlobError>(())
+//! ```
+
+mod error;
+mod files;
+mod seal;
+mod store;
+
+pub use error::BlobError;
+pub use files::{read_file, restrict, write_file_atomically};
+pub use seal::{Key, open, seal};
+pub use store::BlobStore;

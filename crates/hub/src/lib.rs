@@ -1,1 +1,48 @@
-//! Being written.
+//! The hub: catalogue, pages and the Hub-compatible read interface over published versions.
+//!
+//! Comes in: [`PublishedVersion`]s, each made of an [`acequia_gate::Outbound`] manifest, and bytes by content address,
+//! both through the [`Catalogue`] that the node implements. Goes out: an [`axum::Router`] that serves
+//!
+//! - pages for people: server-rendered, readable without JavaScript, nothing loaded from elsewhere;
+//! - the routes that `huggingface_hub`, `datasets`, `pandas`, `@huggingface/hub` and `mlcroissant` read, with nothing
+//!   set but `HF_ENDPOINT` (routes and headers after those clients' source);
+//! - schema.org, Signposting and Croissant for harvesters.
+//!
+//! Everything here is published, so the hub knows no user, sets no cookie and logs no client.
+//!
+//! ```
+//! use std::{ops::Range, sync::Arc};
+//! use acequia_hub::{Catalogue, HubError, Shelf, router};
+//! use acequia_types::Digest;
+//!
+//! /// A node that has published nothing yet.
+//! struct Empty;
+//! impl Catalogue for Empty {
+//!     fn shelf(&self) -> Arc<Shelf> {
+//!         Arc::new(Shelf::default())
+//!     }
+//!     fn read(&self, sha256: &Digest, _: Range<u64>) -> Result<bytes::Bytes, HubError> {
+//!         Err(HubError::Missing { sha256: *sha256 })
+//!     }
+//! }
+//! let app: axum::Router = router(Arc::new(Empty)); // axum::serve(listener, app).await
+//! # drop(app);
+//! ```
+
+mod api;
+mod body;
+mod card;
+mod catalogue;
+mod chart;
+mod error;
+mod facts;
+mod files;
+mod http;
+mod pages;
+mod range;
+mod site;
+
+pub use body::CHUNK_BYTES;
+pub use catalogue::{Catalogue, PublishedVersion, Shelf};
+pub use error::HubError;
+pub use site::{router, router_at};

@@ -22,6 +22,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) diversity: &'a Diversity,
     /// Values of the stratification column with their rows per split.
     pub(crate) strata: &'a [(String, [u64; 3])],
+    /// Largest difference between a value's share in one split and in all rows.
+    pub(crate) deviation: f64,
     /// The Parquet files in the order of the splits.
     pub(crate) parquet: &'a [ReleasedFile],
     /// Rows per split.
@@ -34,10 +36,35 @@ pub(crate) struct Facts<'a> {
 
 /// Licences that the Hub knows by their lower-case SPDX id.
 const HUB_LICENSES: &[&str] = &[
-    "apache-2.0", "mit", "cc", "cc0-1.0", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0",
-    "cc-by-sa-4.0", "cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nd-4.0", "cc-by-nc-nd-3.0",
-    "cc-by-nc-nd-4.0", "cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0", "cdla-sharing-1.0",
-    "cdla-permissive-1.0", "cdla-permissive-2.0", "odbl", "odc-by", "pddl", "etalab-2.0", "gpl-3.0", "lgpl-3.0", "unlicense",
+    "apache-2.0",
+    "mit",
+    "cc",
+    "cc0-1.0",
+    "cc-by-2.0",
+    "cc-by-2.5",
+    "cc-by-3.0",
+    "cc-by-4.0",
+    "cc-by-sa-3.0",
+    "cc-by-sa-4.0",
+    "cc-by-nc-2.0",
+    "cc-by-nc-3.0",
+    "cc-by-nc-4.0",
+    "cc-by-nd-4.0",
+    "cc-by-nc-nd-3.0",
+    "cc-by-nc-nd-4.0",
+    "cc-by-nc-sa-2.0",
+    "cc-by-nc-sa-3.0",
+    "cc-by-nc-sa-4.0",
+    "cdla-sharing-1.0",
+    "cdla-permissive-1.0",
+    "cdla-permissive-2.0",
+    "odbl",
+    "odc-by",
+    "pddl",
+    "etalab-2.0",
+    "gpl-3.0",
+    "lgpl-3.0",
+    "unlicense",
 ];
 
 /// Writes the card. Ends with one line feed.
@@ -103,7 +130,8 @@ fn front_matter(facts: &Facts<'_>) -> String {
 fn opening(facts: &Facts<'_>) -> String {
     let plan = facts.plan;
     let rows: u64 = facts.rows.iter().sum();
-    let mut out = format!("# {}\n\n**{}**\n\n{}\n\n", md(&plan.title), md(&plan.summary), paragraphs(&plan.description));
+    let mut out =
+        format!("# {}\n\n**{}**\n\n{}\n\n", md(&plan.title), md(&plan.summary), paragraphs(&plan.description));
     out.push_str("| | |\n|---|---|\n");
     for (name, value) in [
         ("Data set", format!("`{}`", plan.dataset)),
@@ -151,7 +179,7 @@ fn composition(facts: &Facts<'_>) -> String {
              by content, so their order carries no information. A person may be in another split of another version: \
              train and test within one version.\n",
             plan.split.stratify_by,
-            100.0 * largest_deviation(facts.strata)
+            100.0 * facts.deviation
         ),
     );
     out.push_str("### Columns\n\n| Column | Type | Unit | Meaning | De-identification |\n|---|---|---|---|---|\n");
@@ -166,10 +194,19 @@ fn composition(facts: &Facts<'_>) -> String {
         let words = entry.generalisation.as_deref().map_or_else(|| format!("{}, kept as it is", md(&entry.role)), md);
         put(
             &mut out,
-            format_args!("| `{}` | {} | {} | {} | {} |", entry.name, entry.kind, unit, meaning.replace('\n', " "), words),
+            format_args!(
+                "| `{}` | {} | {} | {} | {} |",
+                entry.name,
+                entry.kind,
+                unit,
+                meaning.replace('\n', " "),
+                words
+            ),
         );
     }
-    out.push_str("\n`dictionary.json` holds the same for programs, with the URIs of LOINC, SNOMED CT and OMOP concepts.\n");
+    out.push_str(
+        "\n`dictionary.json` holds the same for programs, with the URIs of LOINC, SNOMED CT and OMOP concepts.\n",
+    );
     out.push_str("\n### Missing values\n\n");
     put(&mut out, format_args!("{}\n", stated(&plan.collection.missing_data)));
     for missing in facts.diversity.missingness.iter().filter(|missing| missing.count != Some(0)) {
@@ -177,7 +214,7 @@ fn composition(facts: &Facts<'_>) -> String {
             (Some(count), Some(share)) => {
                 put(&mut out, format_args!("- `{}`: {count} of {rows} ({:.1} %)", missing.column, 100.0 * share));
             }
-            _ => put(&mut out, format_args!("- `{}`: some, too few to print", missing.column)),
+            _ => put(&mut out, format_args!("- `{}`: not shown", missing.column)),
         }
     }
     if facts.diversity.missingness.iter().all(|missing| missing.count == Some(0)) {
@@ -194,7 +231,8 @@ fn splits_table(facts: &Facts<'_>) -> String {
     let total: u64 = facts.rows.iter().sum();
     let column = facts.plan.split.stratify_by.as_str();
     let entry = facts.dictionary.columns.iter().find(|entry| entry.name == column);
-    let shown = suppress(&facts.strata.iter().map(|(_, rows)| rows.to_vec()).collect::<Vec<_>>(), facts.plan.minimum_cell);
+    let shown =
+        suppress(&facts.strata.iter().map(|(_, rows)| rows.to_vec()).collect::<Vec<_>>(), facts.plan.minimum_cell);
     // More values than fit across a page are left to statistics.json.
     let strata = if facts.strata.len() <= 6 { facts.strata } else { &[] };
     let mut out = String::from("| Split | Rows | Share |");
@@ -212,7 +250,7 @@ fn splits_table(facts: &Facts<'_>) -> String {
                 Some(n) => {
                     let _ = write!(out, " {n} ({:.1} %) |", percent(n, rows));
                 }
-                None => out.push_str(" too few to print |"),
+                None => out.push_str(" not shown |"),
             }
         }
         out.push('\n');
@@ -244,9 +282,10 @@ fn diversity(facts: &Facts<'_>) -> String {
     for described in &report.dimensions {
         put(&mut out, format_args!("**{}** (`{}`)\n", md(&described.title), described.name));
         out.push_str("| Value | People | Share | Share in the reference |\n|---|---|---|---|\n");
-        let share = |share: Option<f64>| share.map_or_else(|| "–".to_owned(), |share| format!("{:.1} %", 100.0 * share));
+        let share =
+            |share: Option<f64>| share.map_or_else(|| "–".to_owned(), |share| format!("{:.1} %", 100.0 * share));
         for cell in &described.cells {
-            let count = cell.count.map_or_else(|| "too few to print".to_owned(), |n| n.to_string());
+            let count = cell.count.map_or_else(|| "not shown".to_owned(), |n| n.to_string());
             let reference = share(cell.reference_share);
             put(&mut out, format_args!("| {} | {count} | {} | {reference} |", md(&cell.label), share(cell.share)));
         }
@@ -337,19 +376,15 @@ fn risk(facts: &Facts<'_>) -> String {
     let receipt = facts.receipt;
     let (classes, smallest) = facts.classes;
     let mut out = String::new();
-    let facts_known: Vec<String> = receipt
-        .quasi_identifiers()
-        .unwrap_or_default()
-        .into_iter()
-        .map(|name| format!("`{name}`"))
-        .collect();
+    let facts_known: Vec<String> =
+        receipt.quasi_identifiers().unwrap_or_default().into_iter().map(|name| format!("`{name}`")).collect();
     put(
         &mut out,
         format_args!(
             "Suppose somebody knows that you are in the data and knows all of these about you: {}. Then at least {smallest} \
-             rows look like yours, and the chance of picking the right one is at most 1 in {smallest}. This holds over \
-             all splits together, which is how the data are published; one split alone has smaller groups and tells \
-             nothing more.\n",
+             rows look like yours, and the chance of picking the right one is at most 1 in {smallest}. This is counted over \
+             all splits together, which is how the data are published; groups inside one split are smaller, but nobody \
+             outside can know which split a person is in.\n",
             if facts_known.is_empty() { "nothing that could point to you".to_owned() } else { facts_known.join(", ") }
         ),
     );
@@ -428,7 +463,7 @@ fn distribution(facts: &Facts<'_>) -> String {
         &mut out,
         format_args!(
             "\n`manifest.json` lists every file with size, SHA-256 and Git object id, and what the version was made from: \
-             recipe `{}`, split seed {}, program {}. `acequia verify` downloads the version, checks every file, counts the \
+             recipe `{}`, split seed {}, program {}. `acequia verify` checks every file, counts the \
              groups of people who look alike again, and recomputes `statistics.json` from the rows. Without it: \
              `sha256sum` on each file gives the numbers above.\n",
             plan.recipe,
@@ -464,9 +499,11 @@ fn maintenance(facts: &Facts<'_>) -> String {
     out
 }
 
-/// BibTeX entry of this version. Braces and quotes would end a field early and are left out.
+/// BibTeX entry of this version. Characters that would end a field or mean markup elsewhere are left out.
 pub(crate) fn bibtex(plan: &Plan) -> String {
-    let clean = |text: &str| text.chars().filter(|c| !matches!(c, '{' | '}' | '"' | '\\' | '`' | '\n')).collect::<String>();
+    let clean = |text: &str| {
+        text.chars().filter(|c| !matches!(c, '{' | '}' | '"' | '\\' | '`' | '<' | '>' | '\n')).collect::<String>()
+    };
     let authors: Vec<String> = plan.creators.iter().map(|agent| format!("{{{}}}", clean(&agent.name))).collect();
     let day = plan.released_on.to_string();
     let year = day.split('-').next().unwrap_or_default();

@@ -13,52 +13,60 @@ use crate::{Agent, AgentKind, Plan, card};
 /// The official context of Croissant 1.1 and the prefixes of the vocabularies used beside it. Readers warn about a
 /// context that lacks one of the official keys, so all are here, used or not.
 fn context() -> Value {
-    json!({
-        "@language": "en",
-        "@vocab": "https://schema.org/",
-        "arrayShape": "cr:arrayShape",
-        "citeAs": "cr:citeAs",
-        "column": "cr:column",
-        "conformsTo": "dct:conformsTo",
-        "containedIn": "cr:containedIn",
-        "cr": "http://mlcommons.org/croissant/",
-        "rai": "http://mlcommons.org/croissant/RAI/",
-        "data": {"@id": "cr:data", "@type": "@json"},
-        "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-        "dct": "http://purl.org/dc/terms/",
-        "description": {"@container": "@language"},
-        "duo": "http://purl.obolibrary.org/obo/DUO_",
-        "equivalentProperty": "cr:equivalentProperty",
-        "examples": {"@id": "cr:examples", "@type": "@json"},
-        "extract": "cr:extract",
-        "field": "cr:field",
-        "fileProperty": "cr:fileProperty",
-        "fileObject": "cr:fileObject",
-        "fileSet": "cr:fileSet",
-        "format": "cr:format",
-        "includes": "cr:includes",
-        "isArray": "cr:isArray",
-        "isLiveDataset": "cr:isLiveDataset",
-        "jsonPath": "cr:jsonPath",
-        "key": "cr:key",
-        "md5": "cr:md5",
-        "name": {"@container": "@language"},
-        "parentField": "cr:parentField",
-        "path": "cr:path",
-        "prov": "http://www.w3.org/ns/prov#",
-        "recordSet": "cr:recordSet",
-        "references": "cr:references",
-        "regex": "cr:regex",
-        "repeated": "cr:repeated",
-        "replace": "cr:replace",
-        "samplingRate": "cr:samplingRate",
-        "sc": "https://schema.org/",
-        "separator": "cr:separator",
-        "source": "cr:source",
-        "subField": "cr:subField",
-        "transform": "cr:transform"
-    })
+    let mut fields: Map<String, Value> = TERMS.iter().map(|(term, iri)| ((*term).to_owned(), (*iri).into())).collect();
+    for (term, definition) in [
+        ("data", json!({"@id": "cr:data", "@type": "@json"})),
+        ("dataType", json!({"@id": "cr:dataType", "@type": "@vocab"})),
+        ("description", json!({"@container": "@language"})),
+        ("examples", json!({"@id": "cr:examples", "@type": "@json"})),
+        ("name", json!({"@container": "@language"})),
+    ] {
+        fields.insert(term.to_owned(), definition);
+    }
+    Value::Object(fields)
 }
+
+/// Terms of the context that stand for one IRI.
+const TERMS: &[(&str, &str)] = &[
+    ("@language", "en"),
+    ("@vocab", "https://schema.org/"),
+    ("arrayShape", "cr:arrayShape"),
+    ("citeAs", "cr:citeAs"),
+    ("column", "cr:column"),
+    ("conformsTo", "dct:conformsTo"),
+    ("containedIn", "cr:containedIn"),
+    ("cr", "http://mlcommons.org/croissant/"),
+    ("rai", "http://mlcommons.org/croissant/RAI/"),
+    ("dct", "http://purl.org/dc/terms/"),
+    ("duo", "http://purl.obolibrary.org/obo/DUO_"),
+    ("equivalentProperty", "cr:equivalentProperty"),
+    ("extract", "cr:extract"),
+    ("field", "cr:field"),
+    ("fileProperty", "cr:fileProperty"),
+    ("fileObject", "cr:fileObject"),
+    ("fileSet", "cr:fileSet"),
+    ("format", "cr:format"),
+    ("includes", "cr:includes"),
+    ("isArray", "cr:isArray"),
+    ("isLiveDataset", "cr:isLiveDataset"),
+    ("jsonPath", "cr:jsonPath"),
+    ("key", "cr:key"),
+    ("md5", "cr:md5"),
+    ("parentField", "cr:parentField"),
+    ("path", "cr:path"),
+    ("prov", "http://www.w3.org/ns/prov#"),
+    ("recordSet", "cr:recordSet"),
+    ("references", "cr:references"),
+    ("regex", "cr:regex"),
+    ("repeated", "cr:repeated"),
+    ("replace", "cr:replace"),
+    ("samplingRate", "cr:samplingRate"),
+    ("sc", "https://schema.org/"),
+    ("separator", "cr:separator"),
+    ("source", "cr:source"),
+    ("subField", "cr:subField"),
+    ("transform", "cr:transform"),
+];
 
 /// Describes the version. `files` are the Parquet files in the order of the splits, then the other files.
 pub(crate) fn croissant(plan: &Plan, dictionary: &Dictionary, files: &[ReleasedFile]) -> Value {
@@ -117,7 +125,8 @@ fn responsible_ai(plan: &Plan) -> Vec<(&'static str, Value)> {
     let told = &plan.collection;
     let text = |text: &str| (!text.is_empty()).then(|| Value::from(text));
     let texts = |texts: &[String]| (!texts.is_empty()).then(|| Value::from(texts.to_vec()));
-    let uses = [told.use_cases.clone(), told.misuse.iter().map(|misuse| format!("Not for: {misuse}")).collect()].concat();
+    let uses =
+        [told.use_cases.clone(), told.misuse.iter().map(|misuse| format!("Not for: {misuse}")).collect()].concat();
     let missing: Vec<String> = [told.missing_data.clone()]
         .into_iter()
         .chain(plan.not_recorded.iter().map(|fact| format!("Not recorded: {} ({})", fact.name, fact.reason)))

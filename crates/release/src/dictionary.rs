@@ -7,6 +7,7 @@ use arrow::datatypes::{DataType, Schema};
 use serde::{Deserialize, Serialize};
 
 use crate::receipt::Receipt;
+use crate::rows::{Known, values};
 use crate::{Plan, ReleaseError};
 
 /// Layout `acequia-dictionary/1`.
@@ -39,10 +40,14 @@ pub(crate) struct Entry {
 
 pub(crate) const SCHEMA: &str = "acequia-dictionary/1";
 
+/// The role of a column by which a person could be recognised.
+const QUASI_IDENTIFIER: &str = "quasi-identifier";
+
 /// Describes every column of the table.
 ///
 /// # Errors
-/// [`ReleaseError::Undescribed`] and [`ReleaseError::DescribedOnly`] when table and plan name different columns.
+/// [`ReleaseError::Undescribed`] and [`ReleaseError::DescribedOnly`] when table and plan name different columns;
+/// [`ReleaseError::Plan`] when plan and receipt disagree about which columns are quasi-identifiers.
 pub(crate) fn dictionary(table: &Table, receipt: Receipt<'_>, plan: &Plan) -> Result<Dictionary, ReleaseError> {
     if let Some(column) = plan.columns.iter().find(|column| table.schema().index_of(&column.name).is_err()) {
         return Err(ReleaseError::DescribedOnly { column: column.name.clone() });
@@ -50,6 +55,14 @@ pub(crate) fn dictionary(table: &Table, receipt: Receipt<'_>, plan: &Plan) -> Re
     let entry = |field: &arrow::datatypes::FieldRef| {
         let missing = || ReleaseError::Undescribed { column: field.name().clone() };
         let column = plan.column(field.name()).ok_or_else(missing)?;
+        let is_quasi_identifier = receipt.quasi_identifiers()?.contains(&column.name.as_str());
+        if is_quasi_identifier != (column.role == QUASI_IDENTIFIER) {
+            return Err(ReleaseError::Plan {
+                field: format!("columns.{}.role", column.name),
+                problem: "is not the role that de-identification gave the column".to_owned(),
+            });
+        }
+        let emptied = is_quasi_identifier && only_stars(table, field.name())?;
         Ok(Entry {
             name: column.name.clone(),
             title: column.title.clone(),
@@ -57,13 +70,20 @@ pub(crate) fn dictionary(table: &Table, receipt: Receipt<'_>, plan: &Plan) -> Re
             kind: type_name(field.data_type()),
             unit: column.unit.clone(),
             role: column.role.clone(),
-            generalisation: receipt.generalisation(field.name()),
+            generalisation: receipt.generalisation(field.name(), emptied),
             values: column.values.clone(),
             equivalent: column.equivalent.clone(),
         })
     };
     let columns: Result<Vec<Entry>, ReleaseError> = table.schema().fields().iter().map(entry).collect();
     Ok(Dictionary { schema: SCHEMA.to_owned(), columns: columns? })
+}
+
+/// Whether the column was generalised to its root.
+fn only_stars(table: &Table, column: &str) -> Result<bool, ReleaseError> {
+    let read = values(table, column)?;
+    let stars = |texts: &BTreeMap<String, u64>| texts.len() == 1 && texts.contains_key("*");
+    Ok(read.missing == 0 && matches!(&read.known, Known::Texts(texts) if stars(texts)))
 }
 
 /// The Hub's name of a type.

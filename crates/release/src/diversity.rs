@@ -141,10 +141,7 @@ pub(crate) fn diversity(splits: &[&Table], dictionary: &Dictionary, plan: &Plan)
 }
 
 /// Counts per value over all splits.
-fn counts(
-    splits: &[&Table],
-    dimension: &Dimension,
-) -> Result<BTreeMap<String, u64>, ReleaseError> {
+fn counts(splits: &[&Table], dimension: &Dimension) -> Result<BTreeMap<String, u64>, ReleaseError> {
     let bands: Vec<(&str, Interval)> =
         dimension.reference.iter().filter_map(|cell| Some((cell.label.as_str(), interval(&cell.label)?))).collect();
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
@@ -260,7 +257,8 @@ fn align<'a, 'v>(
         };
         shares.insert(value.to_owned(), share);
     }
-    let left: Vec<&ReferenceCell> = reference.iter().zip(covered).filter(|(_, seen)| !seen).map(|(cell, _)| cell).collect();
+    let left: Vec<&ReferenceCell> =
+        reference.iter().zip(covered).filter(|(_, seen)| !seen).map(|(cell, _)| cell).collect();
     for cell in &left {
         shares.insert(cell.label.clone(), Some(cell.share / total));
     }
@@ -307,12 +305,17 @@ fn consent(plan: &ConsentPlan, minimum: u64) -> Consent {
     } else {
         let part = |outcome: &Outcome| match outcome.count {
             Some(count) => format!("{}: {count}", outcome.title),
-            None => format!("{}: not shown, too few to print", outcome.title),
+            None => format!("{}: not shown", outcome.title),
         };
         let parts: Vec<String> =
             plan.outcomes.iter().zip(shown.iter().copied()).map(outcome).map(|outcome| part(&outcome)).collect();
+        let hidden = if shown.contains(&None) {
+            " Small counts are not shown, nor are counts from which they would follow."
+        } else {
+            ""
+        };
         format!(
-            "Of {total} {counted}: {}. People who refuse or withdraw may differ from those who agree, and nothing about \
+            "Of {total} {counted}: {}.{hidden} People who refuse or withdraw may differ from those who agree, and nothing about \
              them is in the data, so the difference cannot be measured from it.",
             parts.join("; ")
         )

@@ -69,7 +69,9 @@ pub enum ReleaseError {
         what: &'static str,
     },
     /// The recount disagrees with the receipt.
-    #[error("{classes} equivalence classes have fewer than k = {k} rows when counted from the rows about to be published")]
+    #[error(
+        "{classes} equivalence classes have fewer than k = {k} rows when counted from the rows about to be published"
+    )]
     ClassTooSmall {
         /// How many classes are too small.
         classes: usize,
@@ -111,9 +113,13 @@ impl Coded for ReleaseError {
             Self::AssignmentLength { .. } | Self::Receipt { .. } | Self::SelfCheck { .. } => {
                 "this is a defect of the program; please report it with the code"
             }
-            Self::AssignmentRepeated { .. } => "make the cohort's SQL return one row and one assignment number per person",
+            Self::AssignmentRepeated { .. } => {
+                "make the cohort's SQL return one row and one assignment number per person"
+            }
             Self::EmptySplit { .. } => "gather more records, or give the split a larger share under [release.split]",
-            Self::Undescribed { .. } => "describe the column under [release.columns], or leave it out of the cohort's SQL",
+            Self::Undescribed { .. } => {
+                "describe the column under [release.columns], or leave it out of the cohort's SQL"
+            }
             Self::DescribedOnly { .. } => "remove the description, or return the column from the cohort's SQL",
             Self::ColumnType { .. } => "cast the column in the cohort's SQL to text, a number, a boolean or a date",
             Self::ColumnName { .. } => "rename the column in the cohort's SQL",

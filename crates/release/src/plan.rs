@@ -463,7 +463,10 @@ fn unfit(field: &str, problem: &str) -> ReleaseError {
 fn is_version(text: &str) -> bool {
     let parts: Vec<&str> = text.split('.').collect();
     let number = |part: &&str| {
-        !part.is_empty() && part.len() <= 9 && part.bytes().all(|b| b.is_ascii_digit()) && (*part == "0" || !part.starts_with('0'))
+        !part.is_empty()
+            && part.len() <= 9
+            && part.bytes().all(|b| b.is_ascii_digit())
+            && (*part == "0" || !part.starts_with('0'))
     };
     parts.len() == 3 && parts.iter().all(number)
 }

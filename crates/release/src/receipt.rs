@@ -39,10 +39,14 @@ impl<'a> Receipt<'a> {
         self.0.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
     }
 
-    /// How a column was made coarser, in words; `None` for a column that is no quasi-identifier.
-    pub(crate) fn generalisation(&self, column: &str) -> Option<String> {
+    /// How a column was made coarser, in words; `None` for a column that is no quasi-identifier. `emptied`: every value
+    /// in the table is `*`.
+    pub(crate) fn generalisation(&self, column: &str, emptied: bool) -> Option<String> {
         let is_it = |entry: &&Value| entry.get("column").and_then(Value::as_str) == Some(column);
         let entry = self.list("/quasi_identifiers").iter().find(is_it)?;
+        if emptied {
+            return Some("left out: every value is *".to_owned());
+        }
         let text = |key: &str| entry.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
         if let Some(words) = ["words", "level_label", "description"].into_iter().find_map(text) {
             return Some(words.to_owned());
@@ -50,8 +54,7 @@ impl<'a> Receipt<'a> {
         let number = |key: &str| entry.get(key).and_then(Value::as_u64);
         Some(match (number("level"), number("levels")) {
             (Some(0), _) => "not changed".to_owned(),
-            (Some(level), Some(levels)) if level + 1 >= levels => "left out: every value is *".to_owned(),
-            (Some(level), Some(levels)) => format!("made coarser: level {level} of {}", levels.saturating_sub(1)),
+            (Some(level), Some(levels)) => format!("made coarser (level {level}, {levels} levels)"),
             _ => "made coarser".to_owned(),
         })
     }

@@ -7,12 +7,10 @@ use acequia_frame::{FrameError, Table};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{DataType, Date32Type, Field, Float64Type, Schema};
+use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use crate::ReleaseError;
-
-/// A text that no value can be: stands for a missing value in keys.
-const MISSING: &str = "\u{0}";
 
 /// The type a column has in the published files, if it can have one.
 fn published_type(found: &DataType) -> Option<DataType> {
@@ -55,8 +53,12 @@ pub(crate) fn plain(table: &Table) -> Result<Table, ReleaseError> {
     let failed = |source| FrameError::Arrow { table: table.name().to_owned(), source };
     let mut batches = Vec::with_capacity(table.batches().len());
     for batch in table.batches() {
-        let columns: Result<Vec<ArrayRef>, _> =
-            batch.columns().iter().zip(schema.fields()).map(|(column, field)| cast(column, field.data_type())).collect();
+        let columns: Result<Vec<ArrayRef>, _> = batch
+            .columns()
+            .iter()
+            .zip(schema.fields())
+            .map(|(column, field)| cast(column, field.data_type()))
+            .collect();
         let columns = columns.map_err(failed)?;
         batches.push(RecordBatch::try_new(Arc::clone(&schema), columns).map_err(failed)?);
     }
@@ -73,117 +75,91 @@ pub(crate) fn pick(batch: &RecordBatch, name: &str, rows: &[u32]) -> Result<Tabl
 
 /// Number of the stratum of each row, and the strata's texts in ascending order. A missing value is a stratum.
 pub(crate) fn strata(table: &Table, column: &str) -> Result<(Vec<u32>, Vec<String>), ReleaseError> {
-    let keys = keys(table, &[column])?;
-    let mut texts: Vec<&String> = keys.values.iter().collect();
-    texts.sort();
-    let rank: HashMap<&String, u32> = texts.iter().enumerate().map(|(at, text)| (*text, at as u32)).collect();
-    let codes = keys.codes.iter().map(|&code| rank[&keys.values[code as usize]]).collect();
-    let texts = texts.into_iter().map(|text| if text == MISSING { "unknown".to_owned() } else { text.clone() });
-    Ok((codes, texts.collect()))
+    let mut seen = Distinct::default();
+    let codes = seen.codes(table, column)?;
+    let mut order: Vec<(Option<&str>, u32)> = seen.known.iter().map(|(text, code)| (text.as_deref(), *code)).collect();
+    order.sort_unstable();
+    let mut rank = vec![0; order.len()];
+    for (at, (_, code)) in order.iter().enumerate() {
+        rank[*code as usize] = at as u32;
+    }
+    let texts = order.iter().map(|(text, _)| text.unwrap_or("unknown").to_owned()).collect();
+    Ok((codes.into_iter().map(|code| rank[code as usize]).collect(), texts))
 }
 
-/// Sizes of the equivalence classes: rows that agree on all of `columns`. Without any column all rows are one class.
+/// Sizes of the equivalence classes, ascending: rows of all `tables` that agree on all of `columns`. Missing values agree
+/// with each other. Without any column all rows are one class.
 pub(crate) fn class_sizes<'a>(
     tables: impl IntoIterator<Item = &'a Table>,
     columns: &[&str],
 ) -> Result<Vec<u64>, ReleaseError> {
-    let mut sizes: HashMap<String, u64> = HashMap::new();
+    let mut seen: Vec<Distinct> = columns.iter().map(|_| Distinct::default()).collect();
+    // One level per column: (class by the columns before, code in this column) to class.
+    let mut classes: Vec<HashMap<(u32, u32), u32>> = vec![HashMap::new(); columns.len()];
+    let mut sizes: Vec<u64> = Vec::new();
     for table in tables {
-        let keys = keys(table, columns)?;
-        let mut counts = vec![0; keys.values.len()];
-        for &code in &keys.codes {
-            counts[code as usize] += 1;
+        let mut class = vec![0_u32; table.rows()];
+        for ((name, seen), level) in columns.iter().zip(&mut seen).zip(&mut classes) {
+            for (class, code) in class.iter_mut().zip(seen.codes(table, name)?) {
+                let next = level.len() as u32;
+                *class = *level.entry((*class, code)).or_insert(next);
+            }
         }
-        for (value, count) in keys.values.into_iter().zip(counts) {
-            *sizes.entry(value).or_default() += count;
+        for class in class {
+            let class = class as usize;
+            if class >= sizes.len() {
+                sizes.resize(class + 1, 0);
+            }
+            sizes[class] += 1;
         }
     }
-    let mut sizes: Vec<u64> = sizes.into_values().collect();
     sizes.sort_unstable();
     Ok(sizes)
 }
 
-struct Keys {
-    /// Per row: position in `values`.
-    codes: Vec<u32>,
-    /// Distinct keys in order of first appearance.
-    values: Vec<String>,
+/// Distinct values of one column, numbered in order of first appearance.
+#[derive(Debug, Default)]
+struct Distinct {
+    known: HashMap<Option<String>, u32>,
 }
 
-/// Each row's values in `columns` as one key; lengths are part of the key, so no two tuples share one.
-fn keys(table: &Table, columns: &[&str]) -> Result<Keys, ReleaseError> {
-    let arrays: Vec<ArrayRef> = columns.iter().map(|name| table.column(name)).collect::<Result<_, _>>()?;
-    let texts = arrays.iter().map(|array| texts(array)).collect::<Result<Vec<_>, _>>();
-    let texts = texts.map_err(|source| FrameError::Arrow { table: table.name().to_owned(), source })?;
-    let mut known: HashMap<String, u32> = HashMap::new();
-    let mut values = Vec::new();
-    let mut key = String::new();
-    let codes = (0..table.rows()).map(|row| {
-        key.clear();
-        match texts.as_slice() {
-            [only] => key.push_str(only.get(row)),
-            many => {
-                for text in many {
-                    let text = text.get(row);
-                    key.push_str(&text.len().to_string());
-                    key.push(':');
-                    key.push_str(text);
-                }
-            }
-        }
-        if let Some(&code) = known.get(key.as_str()) {
-            return code;
-        }
-        let code = values.len() as u32;
-        known.insert(key.clone(), code);
-        values.push(key.clone());
-        code
-    });
-    let codes = codes.collect();
-    Ok(Keys { codes, values })
-}
-
-/// A column's values as text, each distinct one formatted once.
-struct Texts {
-    codes: Vec<u32>,
-    values: Vec<String>,
-}
-
-impl Texts {
-    fn get(&self, row: usize) -> &str {
-        &self.values[self.codes[row] as usize]
-    }
-}
-
-fn texts(array: &ArrayRef) -> Result<Texts, arrow::error::ArrowError> {
-    let mut known: HashMap<String, u32> = HashMap::new();
-    let mut values = Vec::new();
-    let mut code_of = |text: &str| {
-        if let Some(&code) = known.get(text) {
-            return code;
-        }
-        let code = values.len() as u32;
-        known.insert(text.to_owned(), code);
-        values.push(text.to_owned());
-        code
-    };
-    let mut codes = Vec::with_capacity(array.len());
-    if let Some(strings) = array.as_string_opt::<i32>() {
-        codes.extend(strings.iter().map(|text| code_of(text.unwrap_or(MISSING))));
-    } else {
+impl Distinct {
+    /// The number of each row's value; the same value has the same number in every table asked for.
+    fn codes(&mut self, table: &Table, column: &str) -> Result<Vec<u32>, ReleaseError> {
         use std::fmt::Write;
-        let options = FormatOptions::default().with_null(MISSING);
-        let formatter = ArrayFormatter::try_new(array.as_ref(), &options)?;
-        let mut text = String::new();
+        let array = table.column(column)?;
+        let failed = |source| FrameError::Arrow { table: table.name().to_owned(), source };
+        let mut codes = Vec::with_capacity(array.len());
+        // One buffer for all look-ups: only a value seen for the first time is copied.
+        let mut key = Some(String::new());
+        let strings = array.as_string_opt::<i32>();
+        let options = FormatOptions::default();
+        let formatter = ArrayFormatter::try_new(array.as_ref(), &options).map_err(failed)?;
         for row in 0..array.len() {
-            text.clear();
-            if write!(text, "{}", formatter.value(row)).is_err() {
-                return Err(arrow::error::ArrowError::CastError("a value cannot be written as text".to_owned()));
+            if array.is_null(row) {
+                codes.push(self.code(&None));
+                continue;
             }
-            codes.push(code_of(&text));
+            let text = key.get_or_insert_default();
+            text.clear();
+            match strings {
+                Some(strings) => text.push_str(strings.value(row)),
+                None => write!(text, "{}", formatter.value(row))
+                    .map_err(|_| failed(ArrowError::CastError("a value cannot be written as text".to_owned())))?,
+            }
+            codes.push(self.code(&key));
         }
+        Ok(codes)
     }
-    Ok(Texts { codes, values })
+
+    fn code(&mut self, key: &Option<String>) -> u32 {
+        if let Some(&code) = self.known.get(key) {
+            return code;
+        }
+        let code = self.known.len() as u32;
+        self.known.insert(key.clone(), code);
+        code
+    }
 }
 
 /// The values of one column of one split, ready for counting.
@@ -226,16 +202,22 @@ pub(crate) fn values(table: &Table, column: &str) -> Result<Values, ReleaseError
             }
         }
     } else {
-        let texts = texts(&array).map_err(failed)?;
-        let mut by_code = vec![0_u64; texts.values.len()];
-        for &code in &texts.codes {
-            by_code[code as usize] += 1;
+        let mut seen = Distinct::default();
+        let mut by_code = Vec::new();
+        for code in seen.codes(table, column)? {
+            let code = code as usize;
+            if code >= by_code.len() {
+                by_code.resize(code + 1, 0_u64);
+            }
+            by_code[code] += 1;
         }
-        for (value, count) in texts.values.into_iter().zip(by_code) {
-            if value == MISSING {
-                missing = count;
-            } else {
-                counts.insert(value, count);
+        for (text, code) in seen.known {
+            let count = by_code[code as usize];
+            match text {
+                Some(text) => {
+                    counts.insert(text, count);
+                }
+                None => missing = count,
             }
         }
     }
@@ -252,9 +234,8 @@ pub(crate) fn arrow_bytes(table: &Table) -> u64 {
         let values = match field.data_type() {
             DataType::Boolean => bits,
             DataType::Utf8 => {
-                let text: usize = arrays()
-                    .map(|array| array.as_string::<i32>().iter().flatten().map(str::len).sum::<usize>())
-                    .sum();
+                let text: usize =
+                    arrays().map(|array| array.as_string::<i32>().iter().flatten().map(str::len).sum::<usize>()).sum();
                 4 * (rows + 1) + text as u64
             }
             other => rows * other.primitive_width().unwrap_or(0) as u64,

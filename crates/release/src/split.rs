@@ -109,7 +109,10 @@ mod tests {
 
     #[test]
     fn too_few_rows_for_three_splits_are_refused() {
-        assert!(matches!(divide(&[0; 2], &[1, 2], SHARES, 1), Err(ReleaseError::EmptySplit { split: "validation" | "test", rows: 2 })));
+        assert!(matches!(
+            divide(&[0; 2], &[1, 2], SHARES, 1),
+            Err(ReleaseError::EmptySplit { split: "validation" | "test", rows: 2 })
+        ));
         assert!(matches!(divide(&[], &[], SHARES, 1), Err(ReleaseError::EmptySplit { split: "train", rows: 0 })));
     }
 

@@ -224,9 +224,9 @@ fn categories(entry: &Entry, values: &[Values]) -> Vec<Counted> {
         let mut add = |text: String, n: u64| counts.entry(text).or_insert_with(|| vec![0; values.len()])[split] += n;
         match &value.known {
             Known::Texts(texts) => texts.iter().for_each(|(text, n)| add(text.clone(), *n)),
-            Known::Numbers { sorted, .. } => sorted
-                .chunk_by(|a, b| a == b)
-                .for_each(|run| add(number_label(run[0]), run.len() as u64)),
+            Known::Numbers { sorted, .. } => {
+                sorted.chunk_by(|a, b| a == b).for_each(|run| add(number_label(run[0]), run.len() as u64))
+            }
         }
     }
     // A code that the dictionary knows is shown even when nobody has it: an empty category is information.

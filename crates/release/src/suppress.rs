@@ -34,9 +34,8 @@ pub(crate) fn suppress(counts: &[Vec<u64>], minimum: u64) -> Vec<Vec<Option<u64>
             break;
         }
     }
-    let show = |(row, hide): (&Vec<u64>, &Vec<bool>)| {
-        row.iter().zip(hide).map(|(&n, &hide)| (!hide).then_some(n)).collect()
-    };
+    let show =
+        |(row, hide): (&Vec<u64>, &Vec<bool>)| row.iter().zip(hide).map(|(&n, &hide)| (!hide).then_some(n)).collect();
     counts.iter().zip(&hidden).map(show).collect()
 }
 

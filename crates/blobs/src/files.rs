@@ -1,0 +1,87 @@
+//! Single files: read within limits, written whole or not at all.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::BlobError;
+use crate::error::io;
+
+/// Reads a file of at most `limit_bytes`. `label` names it in errors.
+///
+/// # Errors
+/// [`BlobError::Io`], [`BlobError::TooLarge`].
+pub fn read_file(path: &Path, label: &str, limit_bytes: u64) -> Result<Vec<u8>, BlobError> {
+    let file = File::open(path).map_err(io(label, "read"))?;
+    let expected = file.metadata().map_err(io(label, "read"))?.len();
+    let mut bytes = Vec::with_capacity(usize::try_from(expected.min(limit_bytes)).unwrap_or(0));
+    file.take(limit_bytes + 1).read_to_end(&mut bytes).map_err(io(label, "read"))?;
+    if bytes.len() as u64 > limit_bytes {
+        return Err(BlobError::TooLarge { what: label.to_owned(), limit_bytes });
+    }
+    Ok(bytes)
+}
+
+/// Lets nobody but the owner into a folder.
+///
+/// # Errors
+/// [`BlobError::Io`].
+pub fn restrict(folder: &Path) -> Result<(), BlobError> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(io("the node's folder", "written"))?;
+    }
+    let _ = folder;
+    Ok(())
+}
+
+/// Writes `bytes` beside `path`, syncs, renames over `path`, syncs the folder. Readable by the owner only.
+///
+/// # Errors
+/// [`BlobError::Io`]; the old file, if any, is then untouched.
+pub fn write_file_atomically(path: &Path, bytes: &[u8]) -> Result<(), BlobError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let aside = folder.join(aside_name());
+    let written =
+        write_synced(&aside, bytes).and_then(|()| fs::rename(&aside, path)).and_then(|()| sync_folder(folder));
+    written.map_err(|error| {
+        let _ = fs::remove_file(&aside);
+        io("a file of the node", "written")(error)
+    })
+}
+
+/// Prefix of files that are not whole yet.
+pub(crate) const ASIDE: &str = ".aside-";
+
+/// A name that no other thread and no other process uses.
+pub(crate) fn aside_name() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("{ASIDE}{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+pub(crate) fn create_private(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    options.open(path)
+}
+
+pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = create_private(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+pub(crate) fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    #[cfg(unix)]
+    File::open(folder)?.sync_all()?;
+    let _ = folder;
+    Ok(())
+}

@@ -1,0 +1,366 @@
+//! The read side of the Hub's JSON interface for data sets, as `huggingface_hub`, `datasets` and `@huggingface/hub`
+//! call it. Everything here is open, so no route looks at tokens.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use acequia_gate::ReleasedFile;
+use acequia_types::Digest;
+use axum::body::Body;
+use axum::http::{HeaderMap, Response, header};
+use serde_json::{Map, Value, json};
+
+use crate::PublishedVersion;
+use crate::catalogue::{Dataset, is_large};
+use crate::facts::Brief;
+use crate::http::{Fields, REPO_COMMIT, Refusal, fresh, iso_ms, json_bytes, percent_encoded, put};
+
+/// Entries on a page of a tree, and with `expand`.
+const TREE_PAGE: usize = 1000;
+const TREE_PAGE_EXPANDED: usize = 50;
+/// Data sets on a page of the listing, unless `limit` asks for another number up to the second.
+const LIST_PAGE: usize = 100;
+const LIST_PAGE_LONGEST: usize = 1000;
+
+/// An answer 200 of JSON about a version, if any.
+pub(crate) fn answer(request: &HeaderMap, value: &Value, version: Option<&PublishedVersion>) -> Response<Body> {
+    let mut response = fresh(request, "application/json", json_bytes(value));
+    if let Some(version) = version {
+        put(response.headers_mut(), REPO_COMMIT, version.commit());
+    }
+    response
+}
+
+/// `GET /api/datasets/{namespace}/{name}[/revision/{revision}]`.
+pub(crate) fn info(dataset: &Dataset, version: &PublishedVersion, brief: &Brief, query: &Fields) -> Value {
+    let wanted: BTreeSet<&str> = query.all("expand").chain(query.all("expand[]")).collect();
+    let mut all = described(dataset, version, brief);
+    let siblings = version.files().values().map(|file| sibling(file, query.is_true("blobs"))).collect();
+    all.insert("siblings".to_owned(), siblings);
+    all.insert("usedStorage".to_owned(), Value::from(version.total_bytes()));
+    if !wanted.is_empty() {
+        all.retain(|key, _| matches!(key.as_str(), "_id" | "id") || wanted.contains(key.as_str()));
+    }
+    Value::Object(all)
+}
+
+/// The fields of a data set that listings give too.
+fn described(dataset: &Dataset, version: &PublishedVersion, brief: &Brief) -> Map<String, Value> {
+    let manifest = version.manifest();
+    let first = &dataset.versions()[0];
+    let fields = json!({
+        "_id": Digest::of(manifest.dataset.to_string().as_bytes()).short(24),
+        "id": manifest.dataset.to_string(),
+        "author": manifest.dataset.namespace(),
+        "sha": version.commit(),
+        "createdAt": iso_ms(first.published_at()),
+        "lastModified": iso_ms(version.published_at()),
+        "private": false,
+        "gated": false,
+        "disabled": false,
+        // Neither is counted: a node keeps no record of its readers.
+        "downloads": 0,
+        "likes": 0,
+        "tags": brief.tags,
+        "description": manifest.summary,
+        "cardData": card(version, brief),
+    });
+    match fields {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+/// The card's front matter; when it has none, what the manifest says.
+fn card(version: &PublishedVersion, brief: &Brief) -> Value {
+    if !brief.card.is_empty() {
+        return Value::Object(brief.card.clone());
+    }
+    let manifest = version.manifest();
+    json!({ "license": manifest.license.to_lowercase(), "pretty_name": manifest.title })
+}
+
+fn sibling(file: &ReleasedFile, blobs: bool) -> Value {
+    let mut sibling = json!({ "rfilename": file.path });
+    if blobs {
+        sibling["size"] = Value::from(file.bytes);
+        sibling["blobId"] = Value::from(file.git_oid.clone());
+        if is_large(file) {
+            sibling["lfs"] = json!({
+                "sha256": file.sha256.to_string(), "size": file.bytes, "pointerSize": pointer_bytes(file)
+            });
+        }
+    }
+    sibling
+}
+
+/// Length of the text that git-lfs would keep in the repository instead of the file (git-lfs specification, "The
+/// Pointer").
+fn pointer_bytes(file: &ReleasedFile) -> usize {
+    let pointer = format!(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize {}\n",
+        file.sha256, file.bytes
+    );
+    pointer.len()
+}
+
+/// `GET /api/datasets/{id}/tree/{revision}[/{folder}]`.
+///
+/// # Errors
+/// [`Refusal::Entry`] when there is no such folder: clients create what is reported missing, but trip over an empty list.
+pub(crate) fn tree(
+    request: &HeaderMap,
+    dataset: &Dataset,
+    version: &PublishedVersion,
+    folder: &str,
+    query: &Fields,
+    address: &str,
+) -> Result<Response<Body>, Refusal> {
+    let folder = folder.trim_matches('/');
+    if !version.has_folder(folder) {
+        return Err(Refusal::Entry { commit: version.commit().to_owned() });
+    }
+    let (recursive, expand) = (query.is_true("recursive"), query.is_true("expand"));
+    let entries = entries(version, folder, recursive);
+    let longest = if expand { TREE_PAGE_EXPANDED } else { TREE_PAGE };
+    let limit = query.number("limit").unwrap_or(longest).clamp(1, longest);
+    let start = query.number("cursor").unwrap_or(0).min(entries.len());
+    let end = entries.len().min(start.saturating_add(limit));
+    let page: Value = entries[start..end].iter().map(|entry| entry.to_json(dataset, version, expand)).collect();
+    let mut response = answer(request, &page, Some(version));
+    if end < entries.len() {
+        // The next page names the commit, so that a version published meanwhile does not mix into the list.
+        let folder: String = folder.split('/').filter(|p| !p.is_empty()).map(|p| format!("/{}", percent_encoded(p))).collect();
+        let next = format!(
+            "{address}/api/datasets/{}/tree/{}{folder}?recursive={recursive}&expand={expand}&limit={limit}&cursor={end}",
+            version.manifest().dataset,
+            version.commit(),
+        );
+        put(response.headers_mut(), header::LINK, &format!("<{next}>; rel=\"next\""));
+    }
+    Ok(response)
+}
+
+/// `POST /api/datasets/{id}/paths-info/{revision}`: what is there of `paths`; what is not there is left out.
+pub(crate) fn paths_info(dataset: &Dataset, version: &PublishedVersion, paths: &[String], expand: bool) -> Value {
+    let found = paths.iter().filter_map(|path| {
+        let path = path.trim_matches('/');
+        if let Some(file) = version.files().get(path) {
+            Some(Entry::File(file))
+        } else if !path.is_empty() && version.has_folder(path) {
+            Some(Entry::Folder(path.to_owned()))
+        } else {
+            None
+        }
+    });
+    found.map(|entry| entry.to_json(dataset, version, expand)).collect()
+}
+
+/// Reads the body of `paths-info`, JSON or form.
+///
+/// # Errors
+/// [`Refusal::Bad`] when it is neither.
+pub(crate) fn wanted_paths(content_type: &str, body: &[u8]) -> Result<(Vec<String>, bool), Refusal> {
+    const BAD: Refusal = Refusal::Bad { what: "The body must be a form or a JSON object with `paths`." };
+    let text = std::str::from_utf8(body).map_err(|_| BAD)?;
+    if !content_type.trim_start().to_ascii_lowercase().starts_with("application/json") {
+        let fields = Fields::parse(text);
+        return Ok((fields.all("paths").map(str::to_owned).collect(), fields.is_true("expand")));
+    }
+    let body: Value = serde_json::from_str(text).map_err(|_| BAD)?;
+    let paths = match body.get("paths") {
+        Some(Value::String(one)) => vec![one.clone()],
+        Some(Value::Array(many)) => many.iter().filter_map(|path| path.as_str().map(str::to_owned)).collect(),
+        _ => return Err(BAD),
+    };
+    Ok((paths, body.get("expand").and_then(Value::as_bool).unwrap_or(false)))
+}
+
+/// One line of a tree.
+enum Entry<'a> {
+    File(&'a ReleasedFile),
+    Folder(String),
+}
+
+/// What lies in `folder`, folders and files in one order by path.
+fn entries<'a>(version: &'a PublishedVersion, folder: &str, recursive: bool) -> Vec<Entry<'a>> {
+    let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+    let mut found: BTreeMap<String, Entry<'a>> = BTreeMap::new();
+    for (path, file) in version.files().range(prefix.clone()..).take_while(|(path, _)| path.starts_with(&prefix)) {
+        let inside = &path[prefix.len()..];
+        for (at, _) in inside.match_indices('/') {
+            let parent = &path[..prefix.len() + at];
+            found.entry(parent.to_owned()).or_insert_with(|| Entry::Folder(parent.to_owned()));
+            if !recursive {
+                break;
+            }
+        }
+        if recursive || !inside.contains('/') {
+            found.insert(path.clone(), Entry::File(file));
+        }
+    }
+    found.into_values().collect()
+}
+
+impl Entry<'_> {
+    fn to_json(&self, dataset: &Dataset, version: &PublishedVersion, expand: bool) -> Value {
+        let mut entry = match self {
+            Self::File(file) => {
+                let mut entry = json!({
+                    "type": "file", "oid": file.git_oid, "size": file.bytes, "path": file.path
+                });
+                if is_large(file) {
+                    entry["lfs"] = json!({
+                        "oid": file.sha256.to_string(), "size": file.bytes, "pointerSize": pointer_bytes(file)
+                    });
+                }
+                entry
+            }
+            Self::Folder(path) => {
+                json!({ "type": "directory", "oid": folder_oid(version, path), "size": 0, "path": path })
+            }
+        };
+        if expand {
+            let last = self.last_changed(dataset, version);
+            entry["lastCommit"] =
+                json!({ "id": last.commit(), "title": title(last), "date": iso_ms(last.published_at()) });
+        }
+        entry
+    }
+
+    /// The version that brought the present content.
+    fn last_changed<'v>(&self, dataset: &'v Dataset, version: &'v PublishedVersion) -> &'v PublishedVersion {
+        let same = |other: &PublishedVersion| match self {
+            Self::File(file) => other.files().get(&file.path).is_some_and(|old| old.sha256 == file.sha256),
+            Self::Folder(path) => folder_oid(other, path) == folder_oid(version, path),
+        };
+        let until = history(dataset, version);
+        until.into_iter().take_while(|other| same(other)).last().unwrap_or(version)
+    }
+}
+
+/// An id of a folder's content, in the shape of a git tree id.
+fn folder_oid(version: &PublishedVersion, folder: &str) -> String {
+    let prefix = format!("{folder}/");
+    let inside = version.files().range(prefix.clone()..).take_while(|(path, _)| path.starts_with(&prefix));
+    let listing: String = inside.map(|(path, file)| format!("{path}\0{}\n", file.sha256)).collect();
+    Digest::of(listing.as_bytes()).short(40)
+}
+
+/// `version` and those before it, newest first.
+fn history<'v>(dataset: &'v Dataset, version: &'v PublishedVersion) -> Vec<&'v PublishedVersion> {
+    let versions = dataset.versions();
+    let at = versions.iter().position(|other| other.commit() == version.commit()).unwrap_or(0);
+    versions[..=at].iter().rev().map(|version| &**version).collect()
+}
+
+fn title(version: &PublishedVersion) -> String {
+    format!("Version {}", version.manifest().version)
+}
+
+/// `GET /api/datasets/{id}/refs`.
+pub(crate) fn refs(dataset: &Dataset, query: &Fields) -> Value {
+    let tag = |version: &PublishedVersion| {
+        let name = version.tag();
+        json!({ "name": name, "ref": format!("refs/tags/{name}"), "targetCommit": version.commit() })
+    };
+    let tags: Value = dataset.versions().iter().map(|version| tag(version)).collect();
+    let main = json!({ "name": "main", "ref": "refs/heads/main", "targetCommit": dataset.newest().commit() });
+    let mut refs = json!({ "branches": [main], "converts": [], "tags": tags });
+    if query.is_true("include_prs") {
+        refs["pullRequests"] = json!([]);
+    }
+    refs
+}
+
+/// `GET /api/datasets/{id}/commits/{revision}`: one per version, newest first.
+pub(crate) fn commits(dataset: &Dataset, version: &PublishedVersion) -> Value {
+    let commit = |version: &PublishedVersion| {
+        json!({
+            "id": version.commit(), "title": title(version), "message": version.manifest().summary,
+            "authors": [{ "user": version.manifest().dataset.namespace() }], "date": iso_ms(version.published_at()),
+        })
+    };
+    history(dataset, version).into_iter().map(commit).collect()
+}
+
+/// Whether a data set is meant by the words and filters of a listing.
+pub(crate) fn matches(version: &PublishedVersion, brief: &Brief, query: &Fields) -> bool {
+    let manifest = version.manifest();
+    let author = query.get("author").is_none_or(|author| author == manifest.dataset.namespace());
+    let filters = query.all("filter").flat_map(|filter| filter.split(',')).filter(|filter| !filter.is_empty());
+    author
+        && query.all("search").all(|words| says(version, brief, words))
+        && filters.into_iter().all(|filter| brief.tags.iter().any(|tag| tag == filter))
+        && query.get("gated").is_none_or(|gated| !matches!(gated, "true" | "True" | "1"))
+}
+
+/// Whether every word occurs in the name, title, summary or tags, in any case.
+pub(crate) fn says(version: &PublishedVersion, brief: &Brief, words: &str) -> bool {
+    let manifest = version.manifest();
+    let text = format!("{}\n{}\n{}\n{}", manifest.dataset, manifest.title, manifest.summary, brief.tags.join("\n"));
+    let text = text.to_lowercase();
+    words.to_lowercase().split_whitespace().all(|word| text.contains(word))
+}
+
+/// `GET /api/datasets` over the data sets that match, already chosen. Sorted, cut and linked.
+pub(crate) fn listing(
+    request: &HeaderMap,
+    mut chosen: Vec<(&Dataset, std::sync::Arc<Brief>)>,
+    query: &Fields,
+    raw_query: &str,
+    address: &str,
+) -> Response<Body> {
+    // Ties and unknown orders: by name, which is the order they come in.
+    match query.get("sort").unwrap_or("lastModified") {
+        "createdAt" | "created_at" => chosen.sort_by_key(|(d, _)| std::cmp::Reverse(d.versions()[0].published_at())),
+        "lastModified" | "last_modified" => chosen.sort_by_key(|(d, _)| std::cmp::Reverse(d.newest().published_at())),
+        _ => {}
+    }
+    if query.get("direction") == Some("1") {
+        chosen.reverse();
+    }
+    let limit = query.number("limit").unwrap_or(LIST_PAGE).clamp(1, LIST_PAGE_LONGEST);
+    let start = query.number("cursor").unwrap_or(0).min(chosen.len());
+    let end = chosen.len().min(start.saturating_add(limit));
+    let full = query.is_true("full");
+    let wanted: BTreeSet<&str> = query.all("expand").collect();
+    let page = chosen[start..end].iter().map(|(dataset, brief)| {
+        let version = dataset.newest();
+        if !wanted.is_empty() {
+            return info(dataset, version, brief, query);
+        }
+        let mut entry = described(dataset, version, brief);
+        if full {
+            entry.insert("siblings".to_owned(), version.files().values().map(|f| sibling(f, false)).collect());
+        } else {
+            entry.remove("cardData");
+        }
+        Value::Object(entry)
+    });
+    let mut response = answer(request, &page.collect(), None);
+    if end < chosen.len() {
+        let same = |part: &&str| !part.is_empty() && !part.starts_with("cursor=");
+        let mut next: Vec<&str> = raw_query.split('&').filter(same).collect();
+        let cursor = format!("cursor={end}");
+        next.push(&cursor);
+        let link = format!("<{address}/api/datasets?{}>; rel=\"next\"", next.join("&"));
+        put(response.headers_mut(), header::LINK, &link);
+    }
+    response
+}
+
+/// `GET /api/datasets/{id}/croissant`: the version's Croissant document with the addresses of this node in place of
+/// paths, as `mlcroissant` resolves none against the document's own address.
+pub(crate) fn croissant(bytes: &[u8], version: &PublishedVersion, address: &str) -> Option<Value> {
+    let mut document: Value = serde_json::from_slice(bytes).ok()?;
+    let base = format!("{address}/datasets/{}/resolve/{}", version.manifest().dataset, version.commit());
+    for file in document.get_mut("distribution")?.as_array_mut()? {
+        let Some(path) = file.get("contentUrl").and_then(Value::as_str).map(str::to_owned) else { continue };
+        if version.files().contains_key(&path) {
+            let path: Vec<String> = path.split('/').map(percent_encoded).collect();
+            file["contentUrl"] = Value::from(format!("{base}/{}", path.join("/")));
+        }
+    }
+    document["url"] = Value::from(format!("{address}/datasets/{}", version.manifest().dataset));
+    Some(document)
+}

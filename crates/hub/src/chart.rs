@@ -1,0 +1,250 @@
+//! The three charts of the pages as SVG that speaks: a role, a title, a description, and shapes besides colours.
+//!
+//! Drawn 360 units wide so that text keeps a readable size on a phone. Colours come from the style sheet by class.
+
+use maud::{Markup, html};
+
+const WIDTH: f64 = 360.0;
+/// Left edge of the bars; labels end before it.
+const LEFT: f64 = 132.0;
+const RIGHT: f64 = 318.0;
+const ROW: f64 = 26.0;
+/// Labels longer than this are cut; the table beside the chart has them whole.
+const LABEL_CHARACTERS: usize = 19;
+
+/// Shares of one split over the bins, from 0 to 1; `None` is a hidden count.
+pub(crate) type Shares = Vec<Option<f64>>;
+
+/// What a chart says to those who do not see it.
+pub(crate) struct Words<'a> {
+    /// Unique on the page.
+    pub(crate) id: &'a str,
+    pub(crate) title: &'a str,
+    pub(crate) description: &'a str,
+}
+
+/// Shares per category: a bar for the first split, a diamond for the second, a ring for the third.
+pub(crate) fn categories(words: &Words<'_>, labels: &[&str], splits: &[Shares]) -> Markup {
+    let most = axis_end(splits.iter().flatten().flatten().copied());
+    let bottom = labels.len() as f64 * ROW + 4.0;
+    let x = |share: f64| LEFT + (RIGHT - LEFT) * (share / most).min(1.0);
+    let share = |split: usize, bin: usize| splits.get(split).and_then(|shares| shares.get(bin)).copied().flatten();
+    let inner = html! {
+        (grid(most, bottom))
+        @for (bin, label) in labels.iter().enumerate() {
+            @let top = bin as f64 * ROW;
+            @let middle = top + ROW / 2.0;
+            text.label x=(px(LEFT - 8.0)) y=(px(middle + 4.0)) text-anchor="end" { (cut(label)) }
+            @if let Some(share) = share(0, bin) {
+                rect.train x=(px(LEFT)) y=(px(top + 6.0)) width=(px(x(share) - LEFT)) height=(px(ROW - 12.0)) rx="2" {}
+                text.value x=(px(RIGHT + 6.0)) y=(px(middle + 4.0)) { (percent(share)) }
+            } @else {
+                text.value x=(px(RIGHT + 6.0)) y=(px(middle + 4.0)) { "hidden" }
+            }
+            @if let Some(share) = share(1, bin) { (diamond(x(share), middle)) }
+            @if let Some(share) = share(2, bin) { (ring(x(share), middle)) }
+        }
+    };
+    picture(words, bottom + 20.0, &inner)
+}
+
+/// A histogram of a number: `edges` has one number more than there are bins.
+pub(crate) fn histogram(words: &Words<'_>, edges: &[String], splits: &[Shares]) -> Markup {
+    const TOP: f64 = 10.0;
+    const BASE: f64 = 164.0;
+    const START: f64 = 40.0;
+    let bins = edges.len().saturating_sub(1).max(1);
+    let step = (WIDTH - 12.0 - START) / bins as f64;
+    let most = axis_end(splits.iter().flatten().flatten().copied());
+    let y = |share: f64| BASE - (BASE - TOP) * (share / most).min(1.0);
+    let x = |edge: usize| START + step * edge as f64;
+    let share = |split: usize, bin: usize| splits.get(split).and_then(|shares| shares.get(bin)).copied().flatten();
+    // As many edge labels as fit without touching, the first and the last among them.
+    let longest = edges.iter().map(|edge| edge.chars().count()).max().unwrap_or(1) as f64 * 7.0 + 8.0;
+    let every = (longest / step).ceil().max(1.0) as usize;
+    let inner = html! {
+        @for part in 0..=2 {
+            @let share = most * f64::from(part) / 2.0;
+            line.grid x1=(px(START)) x2=(px(WIDTH - 12.0)) y1=(px(y(share))) y2=(px(y(share))) {}
+            text.tick x=(px(START - 6.0)) y=(px(y(share) + 4.0)) text-anchor="end" { (percent(share)) }
+        }
+        @for bin in 0..bins {
+            @let middle = x(bin) + step / 2.0;
+            @if let Some(share) = share(0, bin) {
+                rect.train x=(px(x(bin) + 0.75)) y=(px(y(share))) width=(px(step - 1.5)) height=(px(BASE - y(share))) {}
+            }
+            @if let Some(share) = share(1, bin) { (diamond(middle, y(share))) }
+            @if let Some(share) = share(2, bin) { (ring(middle, y(share))) }
+        }
+        @for (edge, label) in edges.iter().enumerate().filter(|(edge, _)| edge % every == 0) {
+            text.tick x=(px(x(edge))) y=(px(BASE + 17.0)) text-anchor="middle" { (label) }
+        }
+    };
+    picture(words, BASE + 24.0, &inner)
+}
+
+/// One row of [`against_reference`].
+pub(crate) struct Compared<'a> {
+    pub(crate) label: &'a str,
+    pub(crate) share: Option<f64>,
+    /// Interval of the share.
+    pub(crate) interval: Option<(f64, f64)>,
+    pub(crate) reference: Option<f64>,
+}
+
+/// Shares as bars with their interval as a line, the reference as a stroke across.
+pub(crate) fn against_reference(words: &Words<'_>, rows: &[Compared<'_>]) -> Markup {
+    let ends = rows.iter().flat_map(|row| [row.share, row.reference, row.interval.map(|(_, high)| high)]);
+    let most = axis_end(ends.flatten());
+    let bottom = rows.len() as f64 * ROW + 4.0;
+    let x = |share: f64| LEFT + (RIGHT - LEFT) * (share / most).clamp(0.0, 1.0);
+    let inner = html! {
+        (grid(most, bottom))
+        @for (at, row) in rows.iter().enumerate() {
+            @let top = at as f64 * ROW;
+            @let middle = top + ROW / 2.0;
+            text.label x=(px(LEFT - 8.0)) y=(px(middle + 4.0)) text-anchor="end" { (cut(row.label)) }
+            @if let Some(share) = row.share {
+                rect.train x=(px(LEFT)) y=(px(top + 6.0)) width=(px(x(share) - LEFT)) height=(px(ROW - 12.0)) rx="2" {}
+                text.value x=(px(RIGHT + 6.0)) y=(px(middle + 4.0)) { (percent(share)) }
+            } @else {
+                text.value x=(px(RIGHT + 6.0)) y=(px(middle + 4.0)) { "hidden" }
+            }
+            @if let Some((low, high)) = row.interval {
+                line.interval x1=(px(x(low))) x2=(px(x(high))) y1=(px(middle)) y2=(px(middle)) {}
+            }
+            @if let Some(reference) = row.reference {
+                line.reference x1=(px(x(reference))) x2=(px(x(reference))) y1=(px(top + 2.0)) y2=(px(top + ROW - 2.0)) {}
+            }
+        }
+    };
+    picture(words, bottom + 20.0, &inner)
+}
+
+/// The mark of a split in a legend: 0, 1, 2 as in the charts.
+pub(crate) fn swatch(split: usize) -> Markup {
+    html! {
+        svg.swatch viewBox="0 0 20 16" width="20" height="16" aria-hidden="true" focusable="false" {
+            @match split {
+                0 => { rect.train x="1" y="3" width="18" height="10" rx="2" {} }
+                1 => { (diamond(10.0, 8.0)) }
+                _ => { (ring(10.0, 8.0)) }
+            }
+        }
+    }
+}
+
+/// The stroke of the reference in a legend.
+pub(crate) fn reference_swatch() -> Markup {
+    html! {
+        svg.swatch viewBox="0 0 20 16" width="20" height="16" aria-hidden="true" focusable="false" {
+            line.reference x1="10" x2="10" y1="1" y2="15" {}
+        }
+    }
+}
+
+fn picture(words: &Words<'_>, height: f64, inner: &Markup) -> Markup {
+    let (title, description) = (format!("{}-title", words.id), format!("{}-desc", words.id));
+    html! {
+        svg.chart role="img" viewBox=(format!("0 0 {WIDTH} {}", px(height))) aria-labelledby=(title) aria-describedby=(description) {
+            title id=(title) { (words.title) }
+            desc id=(description) { (words.description) }
+            (inner)
+        }
+    }
+}
+
+fn grid(most: f64, bottom: f64) -> Markup {
+    html! {
+        @for part in 0..=2 {
+            @let at = LEFT + (RIGHT - LEFT) * f64::from(part) / 2.0;
+            line.grid x1=(px(at)) x2=(px(at)) y1="2" y2=(px(bottom)) {}
+            text.tick x=(px(at)) y=(px(bottom + 15.0)) text-anchor="middle" { (percent(most * f64::from(part) / 2.0)) }
+        }
+    }
+}
+
+fn diamond(x: f64, y: f64) -> Markup {
+    let points = [(x, y - 5.5), (x + 5.5, y), (x, y + 5.5), (x - 5.5, y)];
+    let points: Vec<String> = points.iter().map(|(x, y)| format!("{},{}", px(*x), px(*y))).collect();
+    html! { polygon.validation points=(points.join(" ")) {} }
+}
+
+fn ring(x: f64, y: f64) -> Markup {
+    html! { circle.test cx=(px(x)) cy=(px(y)) r="4" {} }
+}
+
+/// The end of an axis of shares: the next round one, so that charts of a page differ little in scale.
+fn axis_end(shares: impl Iterator<Item = f64>) -> f64 {
+    let most = shares.fold(0.0, f64::max);
+    [0.02, 0.04, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8].into_iter().find(|end| most <= *end).unwrap_or(1.0)
+}
+
+/// A length with a tenth of a unit, the same text on every machine.
+fn px(length: f64) -> String {
+    let tenths = (length.clamp(-1e6, 1e6) * 10.0).round() / 10.0;
+    format!("{}", if tenths == 0.0 { 0.0 } else { tenths })
+}
+
+/// A share in per cent: whole from 10 on, one decimal below.
+pub(crate) fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    if percent == 0.0 || percent >= 9.95 { format!("{percent:.0} %") } else { format!("{percent:.1} %") }
+}
+
+fn cut(label: &str) -> String {
+    if label.chars().count() <= LABEL_CHARACTERS {
+        return label.to_owned();
+    }
+    let mut short: String = label.chars().take(LABEL_CHARACTERS - 1).collect();
+    short.push('…');
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_chart_can_be_read_aloud() {
+        let words = Words { id: "c1", title: "Grade", description: "Share of people per grade." };
+        let svg = categories(&words, &["I", "a very <long> label indeed"], &[vec![Some(0.25), None]]).into_string();
+        for part in [
+            "role=\"img\"",
+            "<title id=\"c1-title\">Grade</title>",
+            "<desc id=\"c1-desc\">Share of people per grade.</desc>",
+            "aria-labelledby=\"c1-title\"",
+            "25 %",
+            "hidden",
+            "a very &lt;long&gt; lab…",
+        ] {
+            assert!(svg.contains(part), "{part} in {svg}");
+        }
+        assert!(!svg.contains("style="));
+    }
+
+    #[test]
+    fn percentages() {
+        assert_eq!([0.0, 0.004, 0.0832, 0.0996, 1.0].map(percent), ["0 %", "0.4 %", "8.3 %", "10 %", "100 %"]);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_drawn_outside(shares in prop::collection::vec(prop::option::of(0.0f64..=1.0), 1..30)) {
+            let labels: Vec<&str> = shares.iter().map(|_| "x").collect();
+            let words = Words { id: "c", title: "t", description: "d" };
+            let edges: Vec<String> = (0..=shares.len()).map(|edge| edge.to_string()).collect();
+            let splits = [shares.clone(), shares.clone(), shares];
+            for svg in [categories(&words, &labels, &splits), histogram(&words, &edges, &splits)] {
+                let svg = svg.into_string();
+                for attribute in [" x=\"", " width=\"", " height=\"", " y=\"", " cx=\"", " cy=\""] {
+                    for value in svg.split(attribute).skip(1) {
+                        let number: f64 = value.split('"').next().unwrap_or("").parse().unwrap();
+                        prop_assert!((0.0..=900.0).contains(&number), "{attribute}{number}");
+                    }
+                }
+            }
+        }
+    }
+}

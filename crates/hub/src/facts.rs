@@ -1,0 +1,176 @@
+//! What a version says about itself in its JSON documents, read leniently: a part that is absent or oddly formed is
+//! "not stated" on the page and never an error.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use acequia_types::Coded;
+use serde_json::{Map, Value};
+
+use crate::body::{CHUNK_BYTES, read_piece};
+use crate::card::{front_matter, tags};
+use crate::{Catalogue, PublishedVersion};
+
+/// What listings say about a version.
+#[derive(Debug)]
+pub(crate) struct Brief {
+    /// Front matter of `README.md`.
+    pub(crate) card: Map<String, Value>,
+    /// Tags that listings are filtered by.
+    pub(crate) tags: Vec<String>,
+    /// Whose records the rows are.
+    pub(crate) kind: Kind,
+    /// The highest chance of picking one person's row, under the prosecutor attacker.
+    pub(crate) highest_risk: Option<f64>,
+}
+
+/// Whose records the rows are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Rows of people.
+    Real,
+    /// Rows that a generator made.
+    Synthetic,
+    /// The card does not say.
+    NotStated,
+}
+
+/// The documents of one version. Absent ones are `Null`.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) brief: Arc<Brief>,
+    /// `acequia-statistics/1`.
+    pub(crate) statistics: Value,
+    /// `acequia-dictionary/1`.
+    pub(crate) dictionary: Value,
+    /// `acequia-risk/1`.
+    pub(crate) risk: Value,
+    /// `acequia-diversity/1`.
+    pub(crate) diversity: Value,
+}
+
+impl Brief {
+    fn of(readme: &[u8], risk: &Value) -> Self {
+        let card = front_matter(&String::from_utf8_lossy(readme));
+        let tags = tags(&card);
+        // A risk report is made for rows of people only.
+        let tagged = |name: &str| tags.iter().any(|tag| tag == name);
+        let kind = if tagged("synthetic") {
+            Kind::Synthetic
+        } else if !risk.is_null() || tagged("de-identified") {
+            Kind::Real
+        } else {
+            Kind::NotStated
+        };
+        let highest_risk = number(risk, "/risk/prosecutor/maximum").filter(|risk| *risk > 0.0 && *risk <= 1.0);
+        Self { card, tags, kind, highest_risk }
+    }
+}
+
+/// A text at a JSON pointer, if there is one with something in it.
+pub(crate) fn text<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
+    value.pointer(pointer)?.as_str().filter(|text| !text.trim().is_empty())
+}
+
+/// A finite number at a JSON pointer.
+pub(crate) fn number(value: &Value, pointer: &str) -> Option<f64> {
+    value.pointer(pointer)?.as_f64().filter(|number| number.is_finite())
+}
+
+/// A count at a JSON pointer.
+pub(crate) fn count(value: &Value, pointer: &str) -> Option<u64> {
+    value.pointer(pointer)?.as_u64()
+}
+
+/// A list at a JSON pointer; an empty one when there is none.
+pub(crate) fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
+    value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// Documents longer than this are not shown on pages; they can still be downloaded.
+const LONGEST_DOCUMENT_BYTES: u64 = 8 * 1024 * 1024;
+/// Versions whose whole documents are kept in memory.
+const KEPT: usize = 64;
+
+/// Documents by commit. A version never changes, so neither does an entry.
+#[derive(Default)]
+pub(crate) struct FactsCache {
+    briefs: Mutex<BTreeMap<String, Arc<Brief>>>,
+    facts: Mutex<BTreeMap<String, Arc<Facts>>>,
+}
+
+impl FactsCache {
+    /// What listings need. What cannot be read now is absent, and is tried again next time.
+    pub(crate) async fn brief(&self, catalogue: &Arc<dyn Catalogue>, version: &PublishedVersion) -> Arc<Brief> {
+        if let Some(brief) = kept(&self.briefs, version) {
+            return brief;
+        }
+        let readme = whole(catalogue, version, "README.md").await;
+        let risk = document(catalogue, version, "risk.json").await;
+        let complete = readme.is_ok() && risk.is_ok();
+        let brief = Arc::new(Brief::of(&readme.ok().flatten().unwrap_or_default(), &risk.unwrap_or_default()));
+        if complete {
+            self.briefs.lock().unwrap_or_else(PoisonError::into_inner).insert(version.commit().to_owned(), brief.clone());
+        }
+        brief
+    }
+
+    /// All documents of `version`. What cannot be read now is absent, and is tried again next time.
+    pub(crate) async fn of(&self, catalogue: &Arc<dyn Catalogue>, version: &PublishedVersion) -> Arc<Facts> {
+        if let Some(facts) = kept(&self.facts, version) {
+            return facts;
+        }
+        let statistics = document(catalogue, version, "statistics.json").await;
+        let dictionary = document(catalogue, version, "dictionary.json").await;
+        let risk = document(catalogue, version, "risk.json").await;
+        let diversity = document(catalogue, version, "diversity.json").await;
+        let complete = statistics.is_ok() && dictionary.is_ok() && risk.is_ok() && diversity.is_ok();
+        let facts = Arc::new(Facts {
+            brief: self.brief(catalogue, version).await,
+            statistics: statistics.unwrap_or_default(),
+            dictionary: dictionary.unwrap_or_default(),
+            risk: risk.unwrap_or_default(),
+            diversity: diversity.unwrap_or_default(),
+        });
+        if complete {
+            let mut all = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+            if all.len() >= KEPT {
+                all.clear();
+            }
+            all.insert(version.commit().to_owned(), facts.clone());
+        }
+        facts
+    }
+}
+
+fn kept<T>(all: &Mutex<BTreeMap<String, Arc<T>>>, version: &PublishedVersion) -> Option<Arc<T>> {
+    all.lock().unwrap_or_else(PoisonError::into_inner).get(version.commit()).cloned()
+}
+
+/// A JSON document; `Null` when there is none or it is not JSON.
+async fn document(catalogue: &Arc<dyn Catalogue>, version: &PublishedVersion, path: &str) -> Result<Value, ()> {
+    let bytes = whole(catalogue, version, path).await?;
+    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
+}
+
+/// A whole small file: `Ok(None)` when the version has none or it is too long, `Err` when the store fails.
+pub(crate) async fn whole(
+    catalogue: &Arc<dyn Catalogue>,
+    version: &PublishedVersion,
+    path: &str,
+) -> Result<Option<Vec<u8>>, ()> {
+    let Some(file) = version.files().get(path).filter(|file| file.bytes <= LONGEST_DOCUMENT_BYTES) else {
+        return Ok(None);
+    };
+    let mut bytes = Vec::with_capacity(usize::try_from(file.bytes).unwrap_or_default());
+    let mut start = 0;
+    while start < file.bytes {
+        let end = file.bytes.min(start + CHUNK_BYTES);
+        let piece = read_piece(catalogue.clone(), file.sha256, start..end).await.map_err(|error| {
+            tracing::error!(code = error.code(), "a document of a page is left out: {error}");
+        })?;
+        bytes.extend_from_slice(&piece);
+        start = end;
+    }
+    Ok(Some(bytes))
+}

@@ -1,0 +1,224 @@
+//! A data set's page: plain words first, numbers behind them.
+
+use maud::{Markup, html};
+use serde_json::{Value, json};
+
+use super::catalogue::badges;
+use super::words::{counted, license_address, rounded, size, thousands};
+use super::{diversity, document, json_ld, risk, statistics, usage, version_path, wide};
+use crate::PublishedVersion;
+use crate::catalogue::{Dataset, is_large};
+use crate::facts::{Facts, Kind, list, text};
+use crate::http::{content_type, percent_encoded};
+
+/// The parts of the page, in order.
+const PARTS: [(&str, &str); 9] = [
+    ("columns", "What is in it"),
+    ("splits", "Train, validation, test"),
+    ("risk", "Risk"),
+    ("diversity", "Who is in it"),
+    ("use", "Use it"),
+    ("files", "Files"),
+    ("versions", "Versions"),
+    ("made", "How it was made"),
+    ("withdraw", "For patients"),
+];
+
+pub(crate) fn dataset(dataset: &Dataset, version: &PublishedVersion, facts: &Facts, address: &str) -> String {
+    let manifest = version.manifest();
+    let newest = dataset.newest();
+    let canonical = format!("{address}{}", version_path(version));
+    let head = html! {
+        link rel="canonical" href=(canonical);
+        (json_ld(&schema_org(version, facts, address)))
+    };
+    let main = html! {
+        nav.crumbs aria-label="Where you are" {
+            ol { li { a href="/" { "All data sets" } } li aria-current="page" { (manifest.dataset) } }
+        }
+        h1 { (manifest.title) }
+        p.lead { (manifest.summary) }
+        (badges(version, &facts.brief))
+        @if newest.commit() != version.commit() {
+            p.notice {
+                "This is version " (manifest.version) ". There is a newer one: "
+                a href=(format!("/datasets/{}", manifest.dataset)) { "version " (newest.manifest().version) } "."
+            }
+        }
+        nav.parts aria-label="On this page" { ul { @for (id, title) in PARTS { li { a href=(format!("#{id}")) { (title) } } } } }
+        (statistics::columns_section(facts))
+        (statistics::splits_section(facts, version))
+        (risk::section(facts))
+        (diversity::section(facts))
+        (usage::section(version, address))
+        (files(version))
+        (versions(dataset, version))
+        (made(version, address))
+        (withdrawal(facts))
+    };
+    document(&format!("{} · Acequia", manifest.title), &manifest.summary, &head, &main)
+}
+
+fn files(version: &PublishedVersion) -> Markup {
+    let base = format!("/datasets/{}/resolve/{}", version.manifest().dataset, version.commit());
+    let link = |path: &str| {
+        let parts: Vec<String> = path.split('/').map(percent_encoded).collect();
+        format!("{base}/{}", parts.join("/"))
+    };
+    html! {
+        section #files aria-labelledby="files-title" {
+            h2 #files-title { "Files" }
+            p {
+                (counted(version.files().len() as u64, "file", "files")) ", " (size(version.total_bytes())) " in all. "
+                a href=(format!("{}/SHA256SUMS", version_path(version))) { "All checksums as one file" } "."
+            }
+            (wide("Files", &html! {
+                table {
+                    caption { "Files of version " (version.manifest().version) }
+                    thead { tr { th scope="col" { "File" } th.number scope="col" { "Size" } th scope="col" { "SHA-256" } } }
+                    tbody {
+                        @for file in version.files().values() {
+                            tr {
+                                th scope="row" { a href=(link(&file.path)) { (file.path) } }
+                                td.number { (size(file.bytes)) }
+                                td { code.digest { (file.sha256) } }
+                            }
+                        }
+                    }
+                }
+            }))
+        }
+    }
+}
+
+fn versions(dataset: &Dataset, shown: &PublishedVersion) -> Markup {
+    html! {
+        section #versions aria-labelledby="versions-title" {
+            h2 #versions-title { "Versions" }
+            p { "A published version never changes. When somebody withdraws, or data is added, a new version follows." }
+            ol.versions reversed {
+                @for version in dataset.versions().iter().rev() {
+                    li {
+                        a href=(version_path(version)) aria-current=[(version.commit() == shown.commit()).then_some("page")] {
+                            "Version " (version.manifest().version)
+                        }
+                        ", " (version.published_at().day()) ", " (counted(version.people(), "row", "rows"))
+                        ", commit " code { (version.commit()[..12]) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn made(version: &PublishedVersion, address: &str) -> Markup {
+    let manifest = version.manifest();
+    html! {
+        section #made aria-labelledby="made-title" {
+            h2 #made-title { "How it was made, and how to check it" }
+            @if manifest.inputs.is_empty() { p { "The inputs are not stated." } }
+            @else {
+                (wide("Inputs", &html! {
+                    table {
+                        caption { "What went in" }
+                        thead { tr { th scope="col" { "Source" } th scope="col" { "Format" } th.number scope="col" { "Files" } th scope="col" { "Digest over all of them" } } }
+                        tbody {
+                            @for input in &manifest.inputs {
+                                tr {
+                                    th scope="row" { (input.source) }
+                                    td { (input.format) }
+                                    td.number { (thousands(input.files)) }
+                                    td { code.digest { (input.digest) } }
+                                }
+                            }
+                        }
+                    }
+                }))
+            }
+            dl.facts {
+                dt { "Released" } dd { (manifest.released_on) }
+                dt { "Made by" } dd { (manifest.program) }
+                dt { "Recipe (SHA-256)" } dd { code.digest { (manifest.recipe) } }
+                dt { "Seed of the split" } dd { code { (manifest.seed) } }
+                dt { "Manifest (SHA-256)" } dd { code.digest { (version.digest()) } }
+                @if let Some((seal, key)) = version.seal() {
+                    dt { "Exit seal (Ed25519)" } dd { code.digest { (seal) } }
+                    dt { "This node's public key" } dd { code.digest { (key) } }
+                }
+            }
+            p { "The same inputs, recipe and seed give the same bytes. To check a downloaded copy, in its folder:" }
+            pre tabindex="0" aria-label="Commands to check a copy" {
+                code {
+                    "curl --fail --remote-name " (address) (version_path(version)) "/SHA256SUMS\n"
+                    "sha256sum --check SHA256SUMS\n"
+                    "acequia verify .    # also recounts every number that the rows can confirm"
+                }
+            }
+        }
+    }
+}
+
+fn withdrawal(facts: &Facts) -> Markup {
+    html! {
+        section #withdraw aria-labelledby="withdraw-title" {
+            h2 #withdraw-title { "If your records may be in here" }
+            div.notice {
+                @if facts.brief.kind == Kind::Synthetic {
+                    p { "No row here is yours or anybody's. Your records may have helped to make the generator; what follows holds for that too." }
+                }
+                p { b { "You can take your consent back at any time, and need not say why." } " Tell whoever you gave your records to, or the operator of this node." }
+                ul {
+                    li { "From then on nobody can open your original records: the key that opens them is destroyed, in every copy." }
+                    li { "The next version of this data set is made without you." }
+                    li { "Versions already published cannot be called back from those who downloaded them. They hold neither your name nor your address, and the chance of picking your row is the one stated above." }
+                }
+            }
+        }
+    }
+}
+
+/// `SHA256SUMS` of a version, as `sha256sum --check` reads it.
+pub(crate) fn checksums(version: &PublishedVersion) -> String {
+    version.files().values().map(|file| format!("{}  {}\n", file.sha256, file.path)).collect()
+}
+
+/// The description that search engines for data sets read (schema.org/Dataset).
+fn schema_org(version: &PublishedVersion, facts: &Facts, address: &str) -> Value {
+    let manifest = version.manifest();
+    let base = format!("{address}/datasets/{}", manifest.dataset);
+    let download = |file: &acequia_gate::ReleasedFile| {
+        let path: Vec<String> = file.path.split('/').map(percent_encoded).collect();
+        json!({
+            "@type": "DataDownload",
+            "name": file.path,
+            "contentUrl": format!("{base}/resolve/{}/{}", version.commit(), path.join("/")),
+            "encodingFormat": content_type(&file.path).split(';').next(),
+            "contentSize": format!("{} kB", rounded(file.bytes as f64 / 1000.0, 1)),
+            "sha256": file.sha256.to_string(),
+        })
+    };
+    let variable = |column: &Value| {
+        Some(json!({
+            "@type": "PropertyValue",
+            "name": text(column, "/name")?,
+            "description": text(column, "/description").or_else(|| text(column, "/title")),
+            "unitText": text(column, "/unit"),
+        }))
+    };
+    json!({
+        "@context": "https://schema.org/",
+        "@type": "Dataset",
+        "@id": format!("{address}{}", version_path(version)),
+        "name": manifest.title,
+        "description": manifest.summary,
+        "url": base,
+        "identifier": format!("sha256:{}", version.digest()),
+        "version": manifest.version,
+        "license": license_address(&manifest.license).unwrap_or_else(|| manifest.license.clone()),
+        "datePublished": version.published_at().day().to_string(),
+        "isAccessibleForFree": true,
+        "keywords": facts.brief.card.get("tags"),
+        "distribution": version.files().values().filter(|file| is_large(file)).map(download).collect::<Vec<_>>(),
+        "variableMeasured": list(&facts.dictionary, "/columns").iter().filter_map(variable).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,106 @@
+//! Pages for people. Every page works without JavaScript and loads nothing but the style sheet and the mark.
+
+mod catalogue;
+mod dataset;
+mod diversity;
+mod risk;
+mod statistics;
+mod usage;
+mod words;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crate::PublishedVersion;
+use crate::http::{Refusal, percent_encoded};
+use crate::site::{mark_path, style_path};
+
+pub(crate) use catalogue::{Catalogue, Listed, catalogue};
+pub(crate) use dataset::{checksums, dataset};
+pub(crate) use words::license_address;
+
+/// A whole document around `main`. `head` goes into the head as it is.
+fn document(title: &str, description: &str, head: &Markup, main: &Markup) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) }
+                meta name="description" content=(description);
+                link rel="stylesheet" href=(style_path());
+                link rel="icon" type="image/svg+xml" href=(mark_path());
+                (head)
+            }
+            body {
+                a.skip href="#main" { "Skip to the content" }
+                header.site {
+                    div.frame {
+                        a.wordmark href="/" { (mark()) span { "Acequia" } }
+                        nav aria-label="Site" { ul { li { a href="/" { "All data sets" } } } }
+                    }
+                }
+                main #main tabindex="-1" { div.frame { (main) } }
+                footer.site {
+                    div.frame {
+                        p { "An " i { "acequia" } " is a watercourse that a community owns, cleans and shares by its own rules. This one carries health data that people and institutions gave for the common good." }
+                        p { "No cookies, no scripts, no visitor is counted, nothing is loaded from anywhere else." }
+                    }
+                }
+            }
+        }
+    };
+    page.into_string()
+}
+
+/// A channel that passes a gate and branches into fields.
+fn mark() -> Markup {
+    html! {
+        svg.mark viewBox="0 0 40 40" width="32" height="32" aria-hidden="true" focusable="false" {
+            g.water fill="none" stroke-width="4" stroke-linecap="round" {
+                path d="M3 20C9 15 11 25 17 20" {}
+                path d="M17 20C23 15 25 8 37 8" {}
+                path d="M17 20C23 17 27 22 37 20" {}
+                path d="M17 20C23 25 25 32 37 32" {}
+            }
+            path.sluice d="M14 9v22" fill="none" stroke-width="3" stroke-linecap="round" {}
+        }
+    }
+}
+
+/// The page for a refused request.
+pub(crate) fn refusal(refusal: &Refusal) -> String {
+    let status = refusal.status();
+    let missing = status == axum::http::StatusCode::NOT_FOUND;
+    let heading = if missing { "Nothing here" } else { "This did not work" };
+    let main = html! {
+        div.narrow {
+            p.eyebrow { (status.as_u16()) }
+            h1 { (heading) }
+            p.lead { (refusal.message()) }
+            @if missing {
+                p { "The address may be mistyped. Published versions are never removed to make room for newer ones, so a link to a version that once worked should work still." }
+            }
+            p { a href="/" { "See all data sets" } }
+        }
+    };
+    document(&format!("{heading} · Acequia"), refusal.message(), &html! {}, &main)
+}
+
+/// Path of a version's own page.
+pub(crate) fn version_path(version: &PublishedVersion) -> String {
+    let manifest = version.manifest();
+    format!("/datasets/{}/v/{}", manifest.dataset, percent_encoded(&manifest.version))
+}
+
+/// A block of JSON-LD. Browsers never run it; `<` is escaped so that no text can end the block.
+fn json_ld(document: &serde_json::Value) -> Markup {
+    let text = document.to_string().replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
+    html! { script type="application/ld+json" { (PreEscaped(text)) } }
+}
+
+/// A table that scrolls inside its own frame on a narrow screen, reachable by keyboard.
+fn wide(label: &str, table: &Markup) -> Markup {
+    html! { div.wide role="region" aria-label=(label) tabindex="0" { (table) } }
+}

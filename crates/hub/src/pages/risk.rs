@@ -1,0 +1,200 @@
+//! The risk of being recognised, in plain words and then in numbers.
+
+use maud::{Markup, html};
+use serde_json::Value;
+
+use super::statistics::column_title;
+use super::wide;
+use super::words::{enumerated, one_in, rounded, thousands};
+use crate::chart::percent;
+use crate::facts::{Facts, Kind, count, list, number, text};
+
+/// Attackers of the literature, with what each is supposed to know (El Emam and Dankar 2008, JAMIA 15(5)).
+const ATTACKERS: [(&str, &str); 3] = [
+    ("prosecutor", "looks for one person and knows that she is in the data"),
+    ("journalist", "looks for anyone, and does not know who is in the data"),
+    ("marketer", "wants to recognise as many as possible, not one in particular"),
+];
+
+/// Section: could somebody find me in it?
+pub(super) fn section(facts: &Facts) -> Markup {
+    let risk = &facts.risk;
+    html! {
+        section #risk aria-labelledby="risk-title" {
+            h2 #risk-title { "Could somebody find me in it?" }
+            @if facts.brief.kind == Kind::Synthetic {
+                p { "The rows were made by a generator; none of them is a real person's." }
+            }
+            @if risk.is_null() { p { "The risk of being recognised is not stated for this version." } }
+            @else { (report(facts, risk)) }
+        }
+    }
+}
+
+fn report(facts: &Facts, risk: &Value) -> Markup {
+    let known: Vec<String> = list(risk, "/quasi_identifiers")
+        .iter()
+        .filter_map(|entry| text(entry, "/column"))
+        .map(|name| column_title(facts, name).to_lowercase())
+        .collect();
+    html! {
+        @match facts.brief.highest_risk {
+            Some(highest) => {
+                p.statement {
+                    "If somebody knew all these facts about you"
+                    @if !known.is_empty() { " (" (enumerated(&known)) ")" }
+                    ", and that you are in the data, the chance of picking your row is "
+                    strong { "at most 1 in " (thousands(one_in(highest))) } "."
+                }
+                @if let Some(average) = number(risk, "/risk/prosecutor/average").filter(|average| *average > 0.0) {
+                    p { "For most people it is smaller: 1 in " (thousands(one_in(average))) " on average. " (smallest(risk)) }
+                }
+            }
+            None => { p { "The highest chance of picking one person's row is not stated." } }
+        }
+        p { (suppressed(risk)) }
+        h3 { "Under which attacker" }
+        @if let Some(attacker) = text(risk, "/attacker") { p { "The limit was set for the " b { (attacker) } "." } }
+        (wide("Risk per attacker", &attackers(risk)))
+        h3 { "What was made coarser" }
+        @if list(risk, "/quasi_identifiers").is_empty() { p { "Not stated." } }
+        @else { (wide("Columns made coarser", &coarser(facts, risk))) }
+        @if let Some(total) = number(risk, "/loss/total") {
+            p { "Detail lost by this over all these columns: " b { (percent(total)) } ", where 0 % keeps every value and 100 % keeps none." }
+        }
+        @let models = list(risk, "/models");
+        @if !models.is_empty() {
+            h3 { "Which promises hold" }
+            (wide("Privacy models", &models_table(models)))
+        }
+        @if let Some(verifier) = text(risk, "/verified_by") { p.note { "Recounted in the released rows by: " (verifier) } }
+    }
+}
+
+fn smallest(risk: &Value) -> Markup {
+    html! {
+        @if let Some(smallest) = count(risk, "/classes/smallest") {
+            "Nobody shares these facts with fewer than " (thousands(smallest.saturating_sub(1))) " others in the data."
+        }
+    }
+}
+
+fn suppressed(risk: &Value) -> Markup {
+    let rows = |name: &str| count(risk, &format!("/rows/{name}"));
+    html! {
+        @match (rows("input"), rows("suppressed")) {
+            (Some(input), Some(suppressed)) => {
+                @if suppressed == 0 { "Nobody had to be left out for being too unusual." }
+                @else {
+                    (thousands(suppressed)) " of " (thousands(input)) " people were left out because too few others shared their facts."
+                }
+            }
+            _ => { "How many people were left out is not stated." }
+        }
+    }
+}
+
+fn attackers(risk: &Value) -> Markup {
+    let before = |name: &str, measure: &str| {
+        number(risk, &format!("/before/risk/{name}/{measure}"))
+            .or_else(|| number(risk, &format!("/before/{name}/{measure}")))
+    };
+    let shown = |value: Option<f64>| match value {
+        Some(value) => percent(value),
+        None => "not stated".to_owned(),
+    };
+    let any_before = ATTACKERS.iter().any(|(name, _)| before(name, "maximum").or(before(name, "average")).is_some());
+    html! {
+        table {
+            caption { "Chance of recognising a person" @if any_before { ", and what it was before" } }
+            thead {
+                tr {
+                    th scope="col" { "Somebody who" }
+                    th.number scope="col" { "highest" }
+                    th.number scope="col" { "on average" }
+                    th.number scope="col" { "share above the limit" }
+                    @if any_before { th.number scope="col" { "average before" } }
+                }
+            }
+            tbody {
+                @for (name, who) in ATTACKERS {
+                    @let of = |measure: &str| number(risk, &format!("/risk/{name}/{measure}"));
+                    tr {
+                        th scope="row" { (who) " (" (name) ")" }
+                        td.number { (shown(of("maximum"))) }
+                        td.number { (shown(of("average"))) }
+                        td.number { (shown(of("at_risk_share"))) }
+                        @if any_before { td.number { (shown(before(name, "average"))) } }
+                    }
+                }
+            }
+        }
+        @for (name, _) in ATTACKERS {
+            @if let Some(assumption) = text(risk, &format!("/risk/{name}/assumption")) {
+                p.note { "Assumed of the " (name) ": " (assumption) }
+            }
+        }
+    }
+}
+
+fn coarser(facts: &Facts, risk: &Value) -> Markup {
+    let how = |name: &str| {
+        let entry = list(&facts.dictionary, "/columns").iter().find(|entry| text(entry, "/name") == Some(name));
+        entry.and_then(|entry| text(entry, "/generalisation"))
+    };
+    html! {
+        table {
+            caption { "Facts that others may know, and how they were made coarser" }
+            thead {
+                tr {
+                    th scope="col" { "Fact" }
+                    th scope="col" { "Now in the data" }
+                    th.number scope="col" { "level" }
+                    th.number scope="col" { "detail lost" }
+                }
+            }
+            tbody {
+                @for entry in list(risk, "/quasi_identifiers") {
+                    @let name = text(entry, "/column").unwrap_or("(no name)");
+                    tr {
+                        th scope="row" { (column_title(facts, name)) }
+                        td { (how(name).or_else(|| text(entry, "/words")).or_else(|| text(entry, "/hierarchy")).unwrap_or("not stated")) }
+                        td.number {
+                            @match (count(entry, "/level"), count(entry, "/levels")) {
+                                (Some(level), Some(levels)) => { (level) " of " (levels.saturating_sub(1)) }
+                                (Some(level), None) => { (level) }
+                                _ => { "not stated" }
+                            }
+                        }
+                        td.number { (number(entry, "/loss").map_or_else(|| "not stated".to_owned(), percent)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn models_table(models: &[Value]) -> Markup {
+    let shown = |value: Option<&Value>| match value {
+        Some(Value::Number(number)) => rounded(number.as_f64().unwrap_or_default(), 4),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Bool(held)) => if *held { "yes" } else { "no" }.to_owned(),
+        _ => "not stated".to_owned(),
+    };
+    html! {
+        table {
+            caption { "Privacy models asked for, and what was measured" }
+            thead { tr { th scope="col" { "Model" } th.number scope="col" { "asked" } th.number scope="col" { "measured" } th scope="col" { "held" } } }
+            tbody {
+                @for model in models {
+                    tr {
+                        th scope="row" { (text(model, "/name").unwrap_or("(no name)")) }
+                        td.number { (shown(model.get("parameter"))) }
+                        td.number { (shown(model.get("measured"))) }
+                        td { (shown(model.get("held"))) }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The kinds of record.
+
+use acequia_types::{DatasetName, Digest, DonorId, IntakeId, SourceId, Timestamp};
+use serde_json::Value;
+
+/// One donated file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Donation {
+    /// Its name inside the node.
+    pub intake: IntakeId,
+    /// Who gave it.
+    pub donor: DonorId,
+    /// Which source it belongs to.
+    pub source: SourceId,
+    /// Format name.
+    pub format: String,
+    /// Digest of the plaintext.
+    pub plaintext: Digest,
+    /// Address of the sealed object.
+    pub sealed: Digest,
+    /// Length of the plaintext.
+    pub bytes: u64,
+    /// Address of the mapping file.
+    pub mapping: Option<Digest>,
+    /// When it came.
+    pub received_at: Timestamp,
+    /// Whether it could be read.
+    pub state: State,
+    /// Counts from the first reading; no values.
+    pub detail: Value,
+}
+
+/// Whether a donated file could be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Readable.
+    Accepted,
+    /// Set aside.
+    Quarantined {
+        /// Code of the error.
+        code: String,
+    },
+}
+
+/// Outcome of adding a donation.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Added {
+    /// It is new.
+    New,
+    /// It was there.
+    Same(Box<Donation>),
+}
+
+/// A finished step of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// Digest of everything the step depends on.
+    pub key: Digest,
+    /// What it is called.
+    pub name: String,
+    /// Its sealed tables by name.
+    pub blobs: Vec<(String, Digest)>,
+    /// What it reported; counts only.
+    pub detail: Value,
+    /// When it was done.
+    pub finished_at: Timestamp,
+}
+
+/// A published version.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Release {
+    /// `namespace/name`.
+    pub dataset: DatasetName,
+    /// Version.
+    pub version: String,
+    /// Digest of the manifest.
+    pub manifest: Digest,
+    /// Exit seal.
+    pub seal: String,
+    /// Path to content address, `manifest.json` included.
+    pub files: Vec<(String, Digest)>,
+    /// When it was published.
+    pub published_at: Timestamp,
+    /// The node's own notes on it.
+    pub detail: Value,
+}
+
+/// Outcome of publishing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Published {
+    /// It is out now.
+    New,
+    /// The same manifest was out before.
+    Already,
+}
