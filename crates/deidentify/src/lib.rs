@@ -1,5 +1,78 @@
-//! De-identification (being written).
+//! De-identification: from an identified table to [`Deidentified`] with a receipt that states the measured risk.
+//!
+//! Comes in: an identified table with one row per person, a [`Grant`](acequia_custody::Grant) for everybody in it, a
+//! [`Policy`], the hierarchy files it names. Goes out: a table in which every equivalence class has at least k rows,
+//! or a refusal. Identifiers are removed, quasi-identifiers generalised by full-domain recoding, and rows that would
+//! still stand out are suppressed; the search finds the recoding with the smallest loss of all (see `search.rs`).
+//! Before a [`Deidentified`] exists, a verifier that shares no code with the search recounts the classes.
+//!
+//! A policy in TOML; every column of the table is named, and nothing else:
+//!
+//! ```toml
+//! k = 12                      # smallest equivalence class
+//! maximum_risk = 0.09         # highest prosecutor risk, 1 / size of the class
+//! suppression_limit = 0.05    # largest share of rows to remove
+//! attacker = "prosecutor"     # what the attacker is assumed to know
+//!
+//! [columns]
+//! person_id = { role = "person-id" }            # exactly one; removed
+//! assignment = { role = "assignment" }          # one opaque number per person; leaves the table
+//! name = { role = "direct-identifier" }         # removed
+//! event = { role = "sensitive" }                # kept
+//! er_status = { role = "insensitive" }          # kept
+//! # numbers into bands; each width a multiple of the one before; below lower and from upper on one band each
+//! age = { role = "quasi-identifier", hierarchy = { intervals = { levels = [5, 10], lower = 30, upper = 80 } } }
+//! # names over values, nested as deep as needed
+//! grade = { role = "quasi-identifier", hierarchy = { tree = { low = ["1", "2"], high = ["3"] } } }
+//! # a CSV file: value;level 1;level 2;...
+//! nodes = { role = "quasi-identifier", hierarchy = { file = "nodes.csv" } }
+//! # the value or nothing
+//! chemotherapy = { role = "quasi-identifier", hierarchy = "suppress" }
+//! ```
+//!
+//! Every hierarchy ends in `*`. A missing value stays missing and is a value of its own in the classes, until `*`.
+//!
+//! ```
+//! use acequia_deidentify::Policy;
+//! let policy: Policy = toml::from_str(r#"
+//!     [columns]
+//!     person_id = { role = "person-id" }
+//!     assignment = { role = "assignment" }
+//!     age = { role = "quasi-identifier", hierarchy = { intervals = { levels = [5], lower = 0, upper = 100 } } }
+//! "#)?;
+//! assert_eq!((policy.k, policy.maximum_risk), (12, 0.09));
+//! # Ok::<(), toml::de::Error>(())
+//! ```
+//!
+//! Only this crate makes the proof:
+//!
+//! ```compile_fail,E0451
+//! use acequia_deidentify::Deidentified;
+//! fn forge(good: Deidentified, table: acequia_frame::Table) -> Deidentified {
+//!     Deidentified { table, ..good }
+//! }
+//! ```
+//! ```
+//! use acequia_deidentify::Deidentified;
+//! fn keep(good: Deidentified) -> Deidentified {
+//!     good
+//! }
+//! ```
 
+mod encode;
+mod error;
+mod hierarchy;
+mod policy;
 mod proof;
+mod run;
+mod search;
+mod verify;
 
-pub use proof::{Deidentified, Receipt};
+pub use error::DeidentifyError;
+pub use policy::{Attacker, Column, HierarchySpec, Intervals, Policy, Role, Tree};
+pub use proof::{
+    Before, ClassCounts, ClassSize, Deidentified, Loss, ModelResult, PolicyFacts, QuasiIdentifier, Receipt, Risks,
+    RowCounts, StatedRisk,
+};
+pub use run::deidentify;
+pub use verify::{Recount, verify};

@@ -1,9 +1,13 @@
-//! The proof type: a table that went through the search, the recoding and the independent verifier.
+//! The proof type and its receipt.
 
 use std::collections::BTreeSet;
 
 use acequia_frame::Table;
+use acequia_privacy::Risk;
 use acequia_types::{Digest, DonorId, digest_named};
+use serde::{Deserialize, Serialize};
+
+use crate::policy::Attacker;
 
 /// A de-identified table with the receipt of its measured risk.
 ///
@@ -17,12 +21,166 @@ pub struct Deidentified {
     donors: BTreeSet<DonorId>,
 }
 
-/// What was measured. (Being written; see the JSON layout `acequia-risk/1`.)
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Receipt {}
+/// What was measured, published as `risk.json` (`acequia-risk/1`).
+///
+/// Of the table before de-identification only the number of classes, the highest and the mean risk are stated: they say
+/// how much the process changed. Its class sizes are not, for a size of 1 with a known count would tell an attacker how
+/// many people stood alone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// `acequia-risk/1`.
+    pub schema: String,
+    /// For which attacker the release is written.
+    pub attacker: Attacker,
+    /// What had to hold.
+    pub policy: PolicyFacts,
+    /// Rows.
+    pub rows: RowCounts,
+    /// How each quasi-identifier was generalised.
+    pub quasi_identifiers: Vec<QuasiIdentifier>,
+    /// Equivalence classes of the released table.
+    pub classes: ClassCounts,
+    /// Risk of the released table.
+    pub risk: Risks,
+    /// The table before.
+    pub before: Before,
+    /// What was lost.
+    pub loss: Loss,
+    /// Privacy models with what was measured.
+    pub models: Vec<ModelResult>,
+    /// Columns that were removed.
+    pub removed_columns: Vec<String>,
+    /// Who recounted.
+    pub verified_by: String,
+}
+
+/// What had to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct PolicyFacts {
+    /// Smallest class.
+    pub k: u64,
+    /// Highest risk.
+    pub maximum_risk: f64,
+    /// Largest share of suppressed rows.
+    pub suppression_limit: f64,
+}
+
+/// Rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowCounts {
+    /// Came in.
+    pub input: u64,
+    /// Released.
+    pub released: u64,
+    /// Suppressed.
+    pub suppressed: u64,
+}
+
+/// How one quasi-identifier was generalised.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QuasiIdentifier {
+    /// Column.
+    pub column: String,
+    /// `intervals`, `tree` or `suppress`.
+    pub hierarchy: String,
+    /// Level, 0 exact.
+    pub level: u64,
+    /// Highest level, at which nothing is left.
+    pub levels: u64,
+    /// The level in words.
+    pub words: String,
+    /// Mean loss over released rows, 0 to 1.
+    pub loss: f64,
+}
+
+/// Number of classes of one size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClassSize {
+    /// Rows in the class.
+    pub size: u64,
+    /// Classes of that size.
+    pub classes: u64,
+}
+
+/// Equivalence classes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClassCounts {
+    /// How many.
+    pub count: u64,
+    /// Rows in the smallest.
+    pub smallest: u64,
+    /// Mean rows.
+    pub average: f64,
+    /// Sizes, ascending.
+    pub sizes: Vec<ClassSize>,
+}
+
+/// Risk with what it assumes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StatedRisk {
+    /// The numbers.
+    #[serde(flatten)]
+    pub risk: Risk,
+    /// What is assumed.
+    pub assumption: String,
+}
+
+/// Risk under the three attackers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Risks {
+    /// Knows that the person is in the data.
+    pub prosecutor: StatedRisk,
+    /// Knows that the person is in the population.
+    pub journalist: StatedRisk,
+    /// Matches everybody.
+    pub marketer: StatedRisk,
+}
+
+/// The table before.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Before {
+    /// Classes.
+    pub classes: u64,
+    /// Highest prosecutor risk.
+    pub maximum: f64,
+    /// Mean prosecutor risk.
+    pub average: f64,
+}
+
+/// What was lost, 0 nothing to 1 everything.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Loss {
+    /// Weighted mean over rows; a suppressed row counts 1. The search made this as small as it can be.
+    pub total: f64,
+    /// The same over released rows only.
+    pub granularity: f64,
+    /// Discernibility.
+    pub discernibility: u64,
+    /// Combinations of levels that were counted.
+    pub combinations_tried: u64,
+    /// Combinations there are.
+    pub combinations: u64,
+}
+
+/// One privacy model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelResult {
+    /// Name, such as `k-anonymity`.
+    pub name: String,
+    /// Parameter that had to be reached; `None` when it was only measured.
+    pub parameter: Option<f64>,
+    /// Whether it holds.
+    pub held: bool,
+    /// Measured value.
+    pub measured: f64,
+}
 
 impl Deidentified {
-    /// The released rows: no person id, no direct identifier, quasi-identifiers recoded.
+    pub(crate) fn new(table: Table, assignment: Vec<u64>, receipt: Receipt, donors: BTreeSet<DonorId>) -> Self {
+        Self { table, assignment, receipt, donors }
+    }
+
+    /// The released rows: no person id, no direct identifier, quasi-identifiers recoded; ordered by assignment.
     pub fn table(&self) -> &Table {
         &self.table
     }

@@ -5,8 +5,10 @@
 use maud::{Markup, html};
 
 const WIDTH: f64 = 360.0;
-/// Left edge of the bars; labels end before it.
+/// Farthest left edge of the bars; labels end before it.
 const LEFT: f64 = 132.0;
+/// About the width of a letter of a label.
+const LETTER: f64 = 6.6;
 const RIGHT: f64 = 318.0;
 const ROW: f64 = 26.0;
 /// Labels longer than this are cut; the table beside the chart has them whole.
@@ -27,16 +29,17 @@ pub(crate) struct Words<'a> {
 pub(crate) fn categories(words: &Words<'_>, labels: &[&str], splits: &[Shares]) -> Markup {
     let most = axis_end(splits.iter().flatten().flatten().copied());
     let bottom = labels.len() as f64 * ROW + 4.0;
-    let x = |share: f64| LEFT + (RIGHT - LEFT) * (share / most).min(1.0);
+    let left = left(labels.iter().copied());
+    let x = |share: f64| left + (RIGHT - left) * (share / most).min(1.0);
     let share = |split: usize, bin: usize| splits.get(split).and_then(|shares| shares.get(bin)).copied().flatten();
     let inner = html! {
-        (grid(most, bottom))
+        (grid(left, most, bottom))
         @for (bin, label) in labels.iter().enumerate() {
             @let top = bin as f64 * ROW;
             @let middle = top + ROW / 2.0;
-            text.label x=(px(LEFT - 8.0)) y=(px(middle + 4.0)) text-anchor="end" { (cut(label)) }
+            text.label x=(px(left - 8.0)) y=(px(middle + 4.0)) text-anchor="end" { (cut(label)) }
             @if let Some(share) = share(0, bin) {
-                rect.train x=(px(LEFT)) y=(px(top + 6.0)) width=(px(x(share) - LEFT)) height=(px(ROW - 12.0)) rx="2" {}
+                rect.train x=(px(left)) y=(px(top + 6.0)) width=(px(x(share) - left)) height=(px(ROW - 12.0)) rx="2" {}
                 text.value x=(px(RIGHT + 6.0)) y=(px(middle + 4.0)) { (percent(share)) }
             } @else {
                 text.value x=(px(RIGHT + 6.0)) y=(px(middle + 4.0)) { "hidden" }
@@ -97,15 +100,16 @@ pub(crate) fn against_reference(words: &Words<'_>, rows: &[Compared<'_>]) -> Mar
     let ends = rows.iter().flat_map(|row| [row.share, row.reference, row.interval.map(|(_, high)| high)]);
     let most = axis_end(ends.flatten());
     let bottom = rows.len() as f64 * ROW + 4.0;
-    let x = |share: f64| LEFT + (RIGHT - LEFT) * (share / most).clamp(0.0, 1.0);
+    let left = left(rows.iter().map(|row| row.label));
+    let x = |share: f64| left + (RIGHT - left) * (share / most).clamp(0.0, 1.0);
     let inner = html! {
-        (grid(most, bottom))
+        (grid(left, most, bottom))
         @for (at, row) in rows.iter().enumerate() {
             @let top = at as f64 * ROW;
             @let middle = top + ROW / 2.0;
-            text.label x=(px(LEFT - 8.0)) y=(px(middle + 4.0)) text-anchor="end" { (cut(row.label)) }
+            text.label x=(px(left - 8.0)) y=(px(middle + 4.0)) text-anchor="end" { (cut(row.label)) }
             @if let Some(share) = row.share {
-                rect.train x=(px(LEFT)) y=(px(top + 6.0)) width=(px(x(share) - LEFT)) height=(px(ROW - 12.0)) rx="2" {}
+                rect.train x=(px(left)) y=(px(top + 6.0)) width=(px(x(share) - left)) height=(px(ROW - 12.0)) rx="2" {}
                 text.value x=(px(RIGHT + 6.0)) y=(px(middle + 4.0)) { (percent(share)) }
             } @else {
                 text.value x=(px(RIGHT + 6.0)) y=(px(middle + 4.0)) { "hidden" }
@@ -143,6 +147,12 @@ pub(crate) fn reference_swatch() -> Markup {
     }
 }
 
+/// Left edge of the bars: as far left as the labels leave room.
+fn left<'a>(labels: impl Iterator<Item = &'a str>) -> f64 {
+    let longest = labels.map(|label| label.chars().count()).max().unwrap_or(0);
+    (longest as f64 * LETTER + 14.0).min(LEFT)
+}
+
 fn picture(words: &Words<'_>, height: f64, inner: &Markup) -> Markup {
     let (title, description) = (format!("{}-title", words.id), format!("{}-desc", words.id));
     html! {
@@ -154,10 +164,10 @@ fn picture(words: &Words<'_>, height: f64, inner: &Markup) -> Markup {
     }
 }
 
-fn grid(most: f64, bottom: f64) -> Markup {
+fn grid(left: f64, most: f64, bottom: f64) -> Markup {
     html! {
         @for part in 0..=2 {
-            @let at = LEFT + (RIGHT - LEFT) * f64::from(part) / 2.0;
+            @let at = left + (RIGHT - left) * f64::from(part) / 2.0;
             line.grid x1=(px(at)) x2=(px(at)) y1="2" y2=(px(bottom)) {}
             text.tick x=(px(at)) y=(px(bottom + 15.0)) text-anchor="middle" { (percent(most * f64::from(part) / 2.0)) }
         }
@@ -171,7 +181,8 @@ fn diamond(x: f64, y: f64) -> Markup {
 }
 
 fn ring(x: f64, y: f64) -> Markup {
-    html! { circle.test cx=(px(x)) cy=(px(y)) r="4" {} }
+    // The halo keeps the ring visible on a bar.
+    html! { circle.halo cx=(px(x)) cy=(px(y)) r="4" {} circle.test cx=(px(x)) cy=(px(y)) r="4" {} }
 }
 
 /// The end of an axis of shares: the next round one, so that charts of a page differ little in scale.

@@ -345,14 +345,15 @@ fn sitemap(shelf: &Shelf, address: &str) -> String {
 
 /// Headers on every answer.
 fn guard(response: &mut Response<Body>, reader: Reader) {
-    let page = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == PAGE);
+    // By reader and not by content type: a 304 has no content type, and its headers replace those the browser kept.
+    let policy = if reader == Reader::Person { PAGE_POLICY } else { DATA_POLICY };
     let headers = response.headers_mut();
     let fixed: [(HeaderName, &'static str); 5] = [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-        (header::CONTENT_SECURITY_POLICY, if page { PAGE_POLICY } else { DATA_POLICY }),
+        (header::CONTENT_SECURITY_POLICY, policy),
     ];
     for (name, value) in fixed {
         headers.insert(name, HeaderValue::from_static(value));

@@ -200,10 +200,14 @@ fn describe(
     };
     let part = |n: u64| n as f64 / rows as f64;
     let entropy: f64 = line.iter().filter(|&&n| n > 0).map(|&n| -part(n) * part(n).ln()).sum();
-    let comparable = !dimension.reference.is_empty() && cells.iter().all(|(value, _)| known(value).is_some());
+    let emptied = cells.len() == 1 && cells[0].0 == "*";
+    let comparable =
+        !emptied && !dimension.reference.is_empty() && cells.iter().all(|(value, _)| known(value).is_some());
     let distance = || cells.iter().map(|(value, n)| (part(*n) - known(value).unwrap_or(0.0)).abs()).sum::<f64>() / 2.0;
     let note = if dimension.reference.is_empty() {
         Some("no reference population is known for this column")
+    } else if emptied {
+        Some("de-identification left only * in this column, so nothing can be compared")
     } else if !comparable {
         Some("the reference population is divided otherwise, so not every cell can be compared")
     } else {
@@ -234,6 +238,11 @@ fn align<'a, 'v>(
     let total: f64 = reference.iter().map(|cell| cell.share).sum();
     let mut shares: BTreeMap<String, Option<f64>> = BTreeMap::new();
     let mut covered = vec![false; reference.len()];
+    let published: Vec<&str> = published.collect();
+    if published == ["*"] {
+        // The column was generalised away: one value stands for everybody, as it does in the reference.
+        return (BTreeMap::from([("*".to_owned(), Some(1.0))]), Vec::new());
+    }
     for value in published {
         let exact = reference.iter().position(|cell| cell.label == value);
         let share = match (exact, interval(value)) {
@@ -398,6 +407,13 @@ mod tests {
         assert_eq!(shares["10-19"], Some(0.4));
         assert_eq!(uncovered, ["20+"]);
         assert_eq!(shares["20+"], Some(0.4));
+    }
+
+    #[test]
+    fn a_column_without_values_left_is_not_compared_with_empty_bands() {
+        let cells = reference(&[("0-84", 9.0), ("85+", 1.0)]);
+        let (shares, uncovered) = align(&cells, ["*"].into_iter());
+        assert_eq!((shares["*"], uncovered.len()), (Some(1.0), 0));
     }
 
     #[test]

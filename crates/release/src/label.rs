@@ -28,9 +28,19 @@ impl Interval {
 /// Reads `50-54`, `<20`, `<=20`, `>=90`, `>90`, `90+`, `[50, 55)` and single numbers.
 ///
 /// Bounds without a decimal point are whole numbers, so `50-54` is `[50, 55)`, `<=20` is below 21 and `3` is `[3, 4)`;
-/// bounds with one are real, so `0.5-1.5` is `[0.5, 1.5)` and `2.5` is the point `[2.5, 2.5)`.
+/// bounds with one are real, so `0.5-1.5` is `[0.5, 1.5)` and `2.5` is the point `[2.5, 2.5)`. Words may stand for the
+/// signs (`up to 20`, `over 50`), and a unit may follow (`21-50 mm`).
 pub(crate) fn interval(label: &str) -> Option<Interval> {
     let text = label.trim();
+    if let Some((words, unit)) = text.rsplit_once(' ')
+        && !unit.contains(|c: char| c.is_ascii_digit())
+        && words.ends_with(|c: char| c.is_ascii_digit())
+    {
+        return interval(words);
+    }
+    if let Some((sign, rest)) = WORDS.iter().find_map(|(words, sign)| Some((sign, text.strip_prefix(words)?))) {
+        return interval(&format!("{sign}{}", rest.trim()));
+    }
     if let Some(inner) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(')')) {
         let (low, high) = inner.split_once(',')?;
         return closed(number(low)?.0, number(high)?.0);
@@ -61,6 +71,19 @@ pub(crate) fn interval(label: &str) -> Option<Interval> {
     let (high, high_step) = number(&text[at + dash.len_utf8()..])?;
     closed(low, high + low_step.min(high_step))
 }
+
+/// Words that people write in hierarchies instead of signs.
+const WORDS: [(&str, &str); 9] = [
+    ("up to ", "<="),
+    ("at most ", "<="),
+    ("less than ", "<"),
+    ("under ", "<"),
+    ("below ", "<"),
+    ("at least ", ">="),
+    ("more than ", ">"),
+    ("over ", ">"),
+    ("above ", ">"),
+];
 
 fn closed(low: f64, high: f64) -> Option<Interval> {
     (low < high).then_some(Interval { low: Some(low), high: Some(high) })
@@ -109,9 +132,27 @@ mod tests {
         assert_eq!(bounds("100+"), Some((100.0, f64::INFINITY)));
         assert_eq!(bounds("[50, 55)"), Some((50.0, 55.0)));
         assert_eq!(bounds("3"), Some((3.0, 4.0)));
+        assert_eq!(bounds("up to 20 mm"), Some((f64::NEG_INFINITY, 21.0)));
+        assert_eq!(bounds("21-50 mm"), Some((21.0, 51.0)));
+        assert_eq!(bounds("more than 50 mm"), Some((51.0, f64::INFINITY)));
         assert_eq!(bounds("-5--1"), Some((-5.0, 0.0)));
         assert_eq!(bounds("0.5-1.5"), Some((0.5, 1.5)));
-        for word in ["*", "premenopausal", "unknown", "-", "", "+", "a-b", "5-", "nan", "inf", "1-2-3", "9-1"] {
+        for word in [
+            "*",
+            "premenopausal",
+            "unknown",
+            "-",
+            "",
+            "+",
+            "a-b",
+            "5-",
+            "nan",
+            "inf",
+            "1-2-3",
+            "9-1",
+            "stage 3",
+            "over over",
+        ] {
             assert_eq!(bounds(word), None, "{word}");
         }
     }

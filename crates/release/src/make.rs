@@ -433,22 +433,4 @@ mod tests {
         let recurred: u64 = SPLITS.iter().map(|split| event[1]["counts"][split].as_u64().unwrap()).sum();
         assert_eq!(recurred, 1_518, "recurrences in the source file");
     }
-    #[test]
-    fn dump_for_trial() {
-        let Ok(dir) = std::env::var("TRIAL_DIR") else { return };
-        let rows = std::env::var("TRIAL_ROWS").ok().and_then(|n| n.parse().ok()).unwrap_or(4_000);
-        let source = table(rows);
-        let receipt = receipt(&source, 5);
-        let begin = std::time::Instant::now();
-        let parcel = make(&source, &assignment(rows), &receipt, &plan()).unwrap();
-        println!("{rows} rows: made in {:?}", begin.elapsed());
-        let begin = std::time::Instant::now();
-        assert!(verify(&parcel.manifest, |path| parcel.files.get(path).cloned()).held());
-        println!("{rows} rows: verified in {:?}", begin.elapsed());
-        for (path, bytes) in &parcel.files {
-            let to = std::path::Path::new(&dir).join(path);
-            std::fs::create_dir_all(to.parent().unwrap()).unwrap();
-            std::fs::write(to, bytes).unwrap();
-        }
-    }
 }

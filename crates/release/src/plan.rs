@@ -401,7 +401,8 @@ impl Plan {
             }
             let total: f64 = dimension.reference.iter().map(|cell| cell.share).sum();
             let valid = dimension.reference.iter().all(|cell| cell.share.is_finite() && cell.share >= 0.0);
-            if !dimension.reference.is_empty() && !(valid && total > 0.0 && total.is_finite()) {
+            let usable = valid && total > 0.0 && total.is_finite();
+            if !dimension.reference.is_empty() && !usable {
                 return Err(unfit(&field, "has reference shares that are not positive numbers"));
             }
             if !dimension.reference.is_empty() && self.diversity.population.trim().is_empty() {

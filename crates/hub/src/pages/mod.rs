@@ -59,12 +59,12 @@ fn mark() -> Markup {
     html! {
         svg.mark viewBox="0 0 40 40" width="32" height="32" aria-hidden="true" focusable="false" {
             g.water fill="none" stroke-width="4" stroke-linecap="round" {
-                path d="M3 20C9 15 11 25 17 20" {}
-                path d="M17 20C23 15 25 8 37 8" {}
-                path d="M17 20C23 17 27 22 37 20" {}
-                path d="M17 20C23 25 25 32 37 32" {}
+                path d="M3 22C9 17 13 27 19 22" {}
+                path d="M19 22C25 17 27 10 37 10" {}
+                path d="M19 22C25 19 29 24 37 22" {}
+                path d="M19 22C25 27 27 34 37 34" {}
             }
-            path.sluice d="M14 9v22" fill="none" stroke-width="3" stroke-linecap="round" {}
+            path.sluice d="M11 15V6M6 6h10" fill="none" stroke-width="3" stroke-linecap="round" {}
         }
     }
 }

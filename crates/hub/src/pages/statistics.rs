@@ -63,7 +63,7 @@ fn columns<'a>(facts: &'a Facts, splits: &[Split<'_>]) -> Vec<Column<'a>> {
         Some(Column {
             name,
             title: text(statistics, "/title").unwrap_or(name),
-            unit: text(statistics, "/unit"),
+            unit: text(statistics, "/unit").map(unit_in_words),
             is_number,
             labels: bins.iter().map(|bin| text(bin, "/label").unwrap_or("(no label)")).collect(),
             edges: if is_number { edges() } else { None },
@@ -74,6 +74,19 @@ fn columns<'a>(facts: &'a Facts, splits: &[Split<'_>]) -> Vec<Column<'a>> {
         })
     };
     list(&facts.statistics, "/columns").iter().filter_map(read).collect()
+}
+
+/// UCUM codes whose meaning a reader may not guess; others are shown as they are.
+fn unit_in_words(ucum: &str) -> &str {
+    match ucum {
+        "a" => "years",
+        "mo" => "months",
+        "wk" => "weeks",
+        "d" => "days",
+        "h" => "hours",
+        "1" | "{count}" => "number",
+        _ => ucum,
+    }
 }
 
 fn share(count: Option<u64>, rows: u64) -> Option<f64> {
@@ -138,7 +151,11 @@ fn column_card(at: usize, column: &Column<'_>, splits: &[Split<'_>]) -> Markup {
             h3 { (column.title) @if let Some(unit) = column.unit { span.unit { " (" (unit) ")" } } }
             p.name { code { (column.name) } }
             @if let Some(description) = described("/description") { p { (description) } }
-            @if let Some(how) = described("/generalisation") { p.note { "Made coarser: " (how) } }
+            @match described("/generalisation") {
+                Some("not changed") => { p.note { "Kept in full detail" } }
+                Some(how) => { p.note { "Made coarser: " (how) } }
+                None => {}
+            }
             (chart(&words, column, splits))
             (middles(column, splits))
             details {

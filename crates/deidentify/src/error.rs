@@ -1,0 +1,123 @@
+//! Why a table is not de-identified.
+
+use acequia_custody::NotGranted;
+use acequia_frame::FrameError;
+use acequia_types::{Coded, Exit};
+
+/// Why a table is not de-identified. Names columns and rows, never values.
+#[derive(Debug, thiserror::Error)]
+pub enum DeidentifyError {
+    /// The grant leaves somebody out.
+    #[error(transparent)]
+    NotGranted(#[from] NotGranted),
+    /// A column operation failed.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// The policy contradicts itself.
+    #[error("the policy cannot be used: {message}")]
+    Policy {
+        /// What is wrong.
+        message: String,
+    },
+    /// Table and policy name different columns.
+    #[error("column {column} is {problem}")]
+    Columns {
+        /// Which column.
+        column: String,
+        /// "in the table but not in the policy", or the other way round.
+        problem: &'static str,
+    },
+    /// A value has no place in its hierarchy.
+    #[error("row {row}, column {column}: the value is not in the hierarchy")]
+    NotInHierarchy {
+        /// One-based row of the cohort.
+        row: usize,
+        /// Which column.
+        column: String,
+    },
+    /// A column has a type that cannot be used that way.
+    #[error("column {column}: {problem}")]
+    Type {
+        /// Which column.
+        column: String,
+        /// What is expected.
+        problem: &'static str,
+    },
+    /// A hierarchy cannot be used.
+    #[error("the hierarchy of column {column} cannot be used: {problem}")]
+    Hierarchy {
+        /// Which column.
+        column: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Not one row per person.
+    #[error("column {column}: rows are missing a value or share one, but one row per person is required")]
+    NotOneRowPerPerson {
+        /// Which column.
+        column: String,
+    },
+    /// No recoding reaches the policy.
+    #[error("no generalisation reaches classes of {k} rows with at most {limit} of {rows} rows suppressed")]
+    Unreachable {
+        /// Class size that is needed.
+        k: u64,
+        /// Rows that may be suppressed.
+        limit: u64,
+        /// Rows in the table.
+        rows: u64,
+    },
+    /// The independent verifier disagrees.
+    #[error("the independent recount found a class of {found} rows where at least {required} are required")]
+    Recount {
+        /// Smallest class found.
+        found: u64,
+        /// Required.
+        required: u64,
+    },
+}
+
+impl Coded for DeidentifyError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NotGranted(error) => error.code(),
+            Self::Frame(error) => error.code(),
+            Self::Policy { .. } => "DE001",
+            Self::Columns { .. } => "DE002",
+            Self::NotInHierarchy { .. } => "DE003",
+            Self::Type { .. } => "DE004",
+            Self::Hierarchy { .. } => "DE005",
+            Self::NotOneRowPerPerson { .. } => "DE006",
+            Self::Unreachable { .. } => "DE007",
+            Self::Recount { .. } => "DE008",
+        }
+    }
+    fn hint(&self) -> &'static str {
+        match self {
+            Self::NotGranted(error) => error.hint(),
+            Self::Frame(error) => error.hint(),
+            Self::Policy { .. } => "correct [deidentify] in the recipe; docs/trustee.md explains every key",
+            Self::Columns { .. } => {
+                "name every column of the cohort in [deidentify.columns] with its role, and no other"
+            }
+            Self::NotInHierarchy { .. } => "add the value to the hierarchy, or correct it in the cohort's SQL",
+            Self::Type { .. } => "cast the column in the cohort's SQL",
+            Self::Hierarchy { .. } => "correct the hierarchy; docs/trustee.md explains its form",
+            Self::NotOneRowPerPerson { .. } => "group by person in the cohort's SQL",
+            Self::Unreachable { .. } => {
+                "add coarser levels to the hierarchies, drop a quasi-identifier from the cohort, or allow more suppression"
+            }
+            Self::Recount { .. } => {
+                "this is a defect of the program; nothing was released; please report it with the code"
+            }
+        }
+    }
+    fn exit(&self) -> Exit {
+        match self {
+            Self::NotGranted(error) => error.exit(),
+            Self::Policy { .. } | Self::Columns { .. } | Self::Hierarchy { .. } => Exit::Usage,
+            Self::Unreachable { .. } | Self::Recount { .. } => Exit::PolicyRefused,
+            _ => Exit::Failure,
+        }
+    }
+}
