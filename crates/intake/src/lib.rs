@@ -92,9 +92,12 @@ pub fn sniff(text: &str) -> Option<Format> {
         let whole = first.trim_end().ends_with('}') && start.lines().nth(1).is_some_and(|line| line.starts_with('{'));
         return Some(if whole { Format::FhirNdjson } else { Format::FhirBundle });
     }
-    let header = start.lines().next()?;
-    let looks_tabular = [',', ';', '\t', '|'].iter().any(|delimiter| header.contains(*delimiter));
-    (looks_tabular && start.lines().nth(1).is_some()).then_some(Format::Csv)
+    // A table has the same delimiter equally often in its first rows; a letter may well begin with a comma.
+    let mut lines = start.lines();
+    let (header, row) = (lines.next()?, lines.find(|line| !line.trim().is_empty())?);
+    let count = |line: &str, delimiter: char| line.matches(delimiter).count();
+    let even = |delimiter: &char| count(header, *delimiter) > 0 && count(header, *delimiter) == count(row, *delimiter);
+    [',', ';', '\t', '|'].iter().any(even).then_some(Format::Csv)
 }
 
 /// Unpacks, checks the encoding and tells the format, without reading records.
