@@ -94,9 +94,9 @@ pub fn sniff(text: &str) -> Option<Format> {
     }
     // A table has the same delimiter equally often in its first rows; a letter may well begin with a comma.
     let mut lines = start.lines();
-    let (header, row) = (lines.next()?, lines.find(|line| !line.trim().is_empty())?);
+    let (header, row) = (lines.next()?.trim_end(), lines.find(|line| !line.trim().is_empty())?);
     let count = |line: &str, delimiter: char| line.matches(delimiter).count();
-    let even = |delimiter: &char| count(header, *delimiter) > 0 && count(header, *delimiter) == count(row, *delimiter);
+    let even = |delimiter: &char| count(header, *delimiter) > 0 && !header.ends_with(*delimiter) && count(header, *delimiter) == count(row, *delimiter);
     [',', ';', '\t', '|'].iter().any(even).then_some(Format::Csv)
 }
 
