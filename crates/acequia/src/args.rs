@@ -44,7 +44,9 @@ pub(crate) enum Command {
     /// Beside `name.csv`, `name.mapping.toml` is its mapping and `name.consent.json` its consent. A file without
     /// consent is sealed and stays closed. A file that cannot be read is quarantined and counted. Concepts a mapping
     /// may use are in crates/omop/data/concepts.csv.
-    #[command(after_help = "Examples:\n  acequia donate records/\n  acequia donate register.csv --mapping register.mapping.toml --consent register.consent.json")]
+    #[command(
+        after_help = "Examples:\n  acequia donate records/\n  acequia donate register.csv --mapping register.mapping.toml --consent register.consent.json"
+    )]
     Donate {
         /// Files and folders
         #[arg(required = true, value_name = "PATH")]
@@ -57,7 +59,9 @@ pub(crate) enum Command {
         consent: Option<PathBuf>,
     },
     /// See and change what donors allow
-    #[command(after_help = "Examples:\n  acequia consent list\n  acequia consent withdraw donor-0007\n  acequia consent give donor-0007 --purpose open-publication --until 2030-12-31")]
+    #[command(
+        after_help = "Examples:\n  acequia consent list\n  acequia consent withdraw donor-0007\n  acequia consent give donor-0007 --purpose open-publication --until 2030-12-31"
+    )]
     Consent {
         #[command(subcommand)]
         command: ConsentCommand,
@@ -71,19 +75,25 @@ pub(crate) enum Command {
         recipe: PathBuf,
     },
     /// See published versions and copy them to a folder
-    #[command(after_help = "Examples:\n  acequia release list\n  acequia release export acequia/breast-cancer-survival@1.0.0 --to folder")]
+    #[command(
+        after_help = "Examples:\n  acequia release list\n  acequia release export acequia/breast-cancer-survival@1.0.0 --to folder"
+    )]
     Release {
         #[command(subcommand)]
         command: ReleaseCommand,
     },
     /// Recheck a published version, or a downloaded one in a folder
-    #[command(after_help = "Examples:\n  acequia verify acequia/breast-cancer-survival\n  acequia verify acequia/breast-cancer-survival@1.0.0\n  acequia verify downloads/breast-cancer-survival")]
+    #[command(
+        after_help = "Examples:\n  acequia verify acequia/breast-cancer-survival\n  acequia verify acequia/breast-cancer-survival@1.0.0\n  acequia verify downloads/breast-cancer-survival"
+    )]
     Verify {
         /// `namespace/name`, `namespace/name@version`, or a folder with a manifest.json
         what: String,
     },
     /// Serve the catalogue, the pages and the Hub-compatible API
-    #[command(after_help = "Example:\n  acequia serve --address 127.0.0.1:8080\n  HF_ENDPOINT=http://127.0.0.1:8080 python -c 'from datasets import load_dataset; ...'")]
+    #[command(
+        after_help = "Example:\n  acequia serve --address 127.0.0.1:8080\n  HF_ENDPOINT=http://127.0.0.1:8080 python -c 'from datasets import load_dataset; ...'"
+    )]
     Serve {
         /// Address and port; port 0 takes a free one
         #[arg(long, default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]

@@ -65,7 +65,8 @@ impl Out {
         let text = || {
             let mut text = String::new();
             for line in lines {
-                let states: Vec<_> = line.purposes.iter().map(|(purpose, state)| format!("{purpose} {state}")).collect();
+                let states: Vec<_> =
+                    line.purposes.iter().map(|(purpose, state)| format!("{purpose} {state}")).collect();
                 text += &format!("{:<40} {}\n", line.donor, states.join(", "));
             }
             text + &format!("{} donors", lines.len())

@@ -96,10 +96,8 @@ fn sibling(file: &ReleasedFile, blobs: bool) -> Value {
 /// Length of the text that git-lfs would keep in the repository instead of the file (git-lfs specification, "The
 /// Pointer").
 fn pointer_bytes(file: &ReleasedFile) -> usize {
-    let pointer = format!(
-        "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize {}\n",
-        file.sha256, file.bytes
-    );
+    let pointer =
+        format!("version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize {}\n", file.sha256, file.bytes);
     pointer.len()
 }
 
@@ -129,7 +127,8 @@ pub(crate) fn tree(
     let mut response = answer(request, &page, Some(version));
     if end < entries.len() {
         // The next page names the commit, so that a version published meanwhile does not mix into the list.
-        let folder: String = folder.split('/').filter(|p| !p.is_empty()).map(|p| format!("/{}", percent_encoded(p))).collect();
+        let folder: String =
+            folder.split('/').filter(|p| !p.is_empty()).map(|p| format!("/{}", percent_encoded(p))).collect();
         let next = format!(
             "{address}/api/datasets/{}/tree/{}{folder}?recursive={recursive}&expand={expand}&limit={limit}&cursor={end}",
             version.manifest().dataset,

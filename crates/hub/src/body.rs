@@ -47,11 +47,8 @@ pub(crate) async fn of_file(
     range: Range<u64>,
 ) -> Result<Body, HubError> {
     let first = range.start..range.end.min(range.start + CHUNK_BYTES);
-    let piece = if first.is_empty() {
-        Bytes::new()
-    } else {
-        read_piece(catalogue.clone(), file.sha256, first.clone()).await?
-    };
+    let piece =
+        if first.is_empty() { Bytes::new() } else { read_piece(catalogue.clone(), file.sha256, first.clone()).await? };
     let whole = range.start == 0 && range.end == file.bytes;
     if first.end == range.end {
         if whole && Digest::of(&piece) != file.sha256 {

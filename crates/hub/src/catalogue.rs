@@ -128,11 +128,11 @@ impl PublishedVersion {
 
     /// Rows of all splits: people, as a released row is one person.
     pub(crate) fn people(&self) -> u64 {
-        self.manifest().splits.iter().map(|(_, rows)| *rows).sum()
+        self.manifest().splits.iter().fold(0, |sum, (_, rows)| sum.saturating_add(*rows))
     }
 
     pub(crate) fn total_bytes(&self) -> u64 {
-        self.files.values().map(|file| file.bytes).sum()
+        self.files.values().fold(0, |sum, file| sum.saturating_add(file.bytes))
     }
 
     /// Whether `folder` (no slashes at its ends) holds a file at any depth. The root always does.
@@ -223,6 +223,11 @@ impl Shelf {
     /// Data sets in the order of their names.
     pub(crate) fn datasets(&self) -> impl Iterator<Item = &Dataset> {
         self.datasets.values()
+    }
+
+    /// Every version: by data set, oldest first.
+    pub fn versions(&self) -> impl Iterator<Item = &Arc<PublishedVersion>> {
+        self.datasets.values().flat_map(|dataset| dataset.versions())
     }
 
     /// How many data sets.

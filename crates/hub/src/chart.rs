@@ -9,7 +9,7 @@ const WIDTH: f64 = 360.0;
 const LEFT: f64 = 132.0;
 /// About the width of a letter of a label.
 const LETTER: f64 = 6.6;
-const RIGHT: f64 = 318.0;
+const RIGHT: f64 = 310.0;
 const ROW: f64 = 26.0;
 /// Labels longer than this are cut; the table beside the chart has them whole.
 const LABEL_CHARACTERS: usize = 19;
@@ -228,7 +228,7 @@ mod tests {
             "aria-labelledby=\"c1-title\"",
             "25 %",
             "hidden",
-            "a very &lt;long&gt; lab…",
+            "a very &lt;long&gt; labe…",
         ] {
             assert!(svg.contains(part), "{part} in {svg}");
         }

@@ -37,7 +37,9 @@ pub enum HubError {
         version: String,
     },
     /// A manifest lists a path that no client may write to its disk.
-    #[error("{dataset} {version} lists a file, number {position} in its manifest, whose path is not a plain relative one")]
+    #[error(
+        "{dataset} {version} lists a file, number {position} in its manifest, whose path is not a plain relative one"
+    )]
     Path {
         /// Which data set.
         dataset: String,
@@ -66,7 +68,9 @@ impl Coded for HubError {
     fn hint(&self) -> &'static str {
         match self {
             Self::Missing { .. } | Self::Damaged { .. } => "run `acequia doctor`; restore the blob store from a backup",
-            Self::Unreadable { .. } => "check the disk and the permissions of the blob store, then run `acequia doctor`",
+            Self::Unreadable { .. } => {
+                "check the disk and the permissions of the blob store, then run `acequia doctor`"
+            }
             Self::TwoManifests { .. } => "versions never change: publish the newer one under the next version number",
             Self::Path { .. } => "release the version again with plain relative paths",
             Self::Address => "give the address as readers type it, for instance https://data.example.org",

@@ -110,7 +110,10 @@ impl FactsCache {
         let complete = readme.is_ok() && risk.is_ok();
         let brief = Arc::new(Brief::of(&readme.ok().flatten().unwrap_or_default(), &risk.unwrap_or_default()));
         if complete {
-            self.briefs.lock().unwrap_or_else(PoisonError::into_inner).insert(version.commit().to_owned(), brief.clone());
+            self.briefs
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(version.commit().to_owned(), brief.clone());
         }
         brief
     }

@@ -210,11 +210,8 @@ pub(crate) fn content(status: StatusCode, content_type: &'static str, bytes: imp
 pub(crate) fn fresh(request: &HeaderMap, content_type: &'static str, bytes: impl Into<Bytes>) -> Response<Body> {
     let bytes = bytes.into();
     let tag = Digest::of(&bytes).short(32);
-    let mut response = if none_match(request, &tag) {
-        not_modified()
-    } else {
-        content(StatusCode::OK, content_type, bytes)
-    };
+    let mut response =
+        if none_match(request, &tag) { not_modified() } else { content(StatusCode::OK, content_type, bytes) };
     put(response.headers_mut(), header::ETAG, &format!("\"{tag}\""));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
@@ -306,9 +303,9 @@ fn is_host(host: &str) -> bool {
     };
     let named = name.len() <= 253 && name.strip_suffix('.').unwrap_or(name).split('.').all(label);
     let ported = port.is_empty()
-        || port.strip_prefix(':').is_some_and(|p| {
-            p.len() <= 5 && p.bytes().all(|b| b.is_ascii_digit()) && p.parse::<u16>().is_ok()
-        });
+        || port
+            .strip_prefix(':')
+            .is_some_and(|p| p.len() <= 5 && p.bytes().all(|b| b.is_ascii_digit()) && p.parse::<u16>().is_ok());
     named && ported
 }
 
@@ -340,8 +337,22 @@ mod tests {
             assert!(is_host(good), "{good}");
         }
         for bad in [
-            "", "a b", "a/b", "evil.com\"><script>", "a:99999", "a:", "a:80:90", "[::1", "[zz]", "-a", "user@host",
-            "a..b", "a'b", "a:+80", "$(reboot)", &"a".repeat(300),
+            "",
+            "a b",
+            "a/b",
+            "evil.com\"><script>",
+            "a:99999",
+            "a:",
+            "a:80:90",
+            "[::1",
+            "[zz]",
+            "-a",
+            "user@host",
+            "a..b",
+            "a'b",
+            "a:+80",
+            "$(reboot)",
+            &"a".repeat(300),
         ] {
             assert!(!is_host(bad), "{bad}");
         }

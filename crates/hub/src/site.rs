@@ -36,7 +36,8 @@ pub(crate) fn mark_path() -> &'static str {
 const ROBOTS: &str = "User-agent: *\nAllow: /\n";
 const PAGE: &str = "text/html; charset=utf-8";
 /// Pages load the style sheet and the mark from this node and nothing else; no script, no frame.
-const PAGE_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+const PAGE_POLICY: &str =
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 const DATA_POLICY: &str = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; sandbox";
 /// Longest body of a request: `paths-info` names paths only.
 const LONGEST_BODY_BYTES: usize = 1024 * 1024;
@@ -269,7 +270,8 @@ impl Site {
         let shown = chosen.iter().skip((page - 1) * CATALOGUE_PAGE).take(CATALOGUE_PAGE);
         let listed: Vec<pages::Listed<'_>> =
             shown.map(|(dataset, brief)| pages::Listed { version: dataset.newest(), brief }).collect();
-        let view = pages::Catalogue { listed: &listed, found: chosen.len(), of: shelf.len(), words: &words, page, pages };
+        let view =
+            pages::Catalogue { listed: &listed, found: chosen.len(), of: shelf.len(), words: &words, page, pages };
         Ok(fresh(headers, PAGE, pages::catalogue(&view)))
     }
 
@@ -362,7 +364,8 @@ fn guard(response: &mut Response<Body>, reader: Reader) {
         // Open data without cookies or logins: any site may read it.
         let any = HeaderValue::from_static("*");
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, any);
-        let seen = "ETag, Link, Accept-Ranges, Content-Range, Content-Length, X-Repo-Commit, X-Error-Code, X-Error-Message";
+        let seen =
+            "ETag, Link, Accept-Ranges, Content-Range, Content-Length, X-Repo-Commit, X-Error-Code, X-Error-Message";
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(seen));
     }
 }

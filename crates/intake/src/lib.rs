@@ -96,7 +96,11 @@ pub fn sniff(text: &str) -> Option<Format> {
     let mut lines = start.lines();
     let (header, row) = (lines.next()?.trim_end(), lines.find(|line| !line.trim().is_empty())?);
     let count = |line: &str, delimiter: char| line.matches(delimiter).count();
-    let even = |delimiter: &char| count(header, *delimiter) > 0 && !header.ends_with(*delimiter) && count(header, *delimiter) == count(row, *delimiter);
+    let even = |delimiter: &char| {
+        count(header, *delimiter) > 0
+            && !header.ends_with(*delimiter)
+            && count(header, *delimiter) == count(row, *delimiter)
+    };
     [',', ';', '\t', '|'].iter().any(even).then_some(Format::Csv)
 }
 

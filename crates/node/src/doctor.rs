@@ -30,7 +30,11 @@ impl Node {
             findings.push(Examination { name: name.to_owned(), held, detail });
         };
         let records = self.store.check().await;
-        look("records", records.is_ok(), records.map_or_else(|e| e.to_string(), |()| "integrity check passed".to_owned()));
+        look(
+            "records",
+            records.is_ok(),
+            records.map_or_else(|e| e.to_string(), |()| "integrity check passed".to_owned()),
+        );
 
         let (donations, steps, releases) =
             (self.store.donations().await?, self.store.steps().await?, self.store.releases().await?);

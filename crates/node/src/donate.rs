@@ -177,7 +177,9 @@ impl Node {
                 let counts = ItemCounts::of(&file.items);
                 (State::Accepted, serde_json::json!({ "items": counts.total, "problems": by_code }))
             }
-            Err(error) => (State::Quarantined { code: error.code().to_owned() }, serde_json::json!({ "why": error.to_string() })),
+            Err(error) => {
+                (State::Quarantined { code: error.code().to_owned() }, serde_json::json!({ "why": error.to_string() }))
+            }
         };
         let deposit = self.vault.deposit(&donor, &intake, &bytes).await?;
         if let Some(bytes) = &mapping_bytes {
@@ -208,7 +210,12 @@ impl Node {
                 report.findings.extend(file.problems.iter().take(LISTED_PROBLEMS).map(problem));
                 let more = file.problems.len().saturating_sub(LISTED_PROBLEMS);
                 if more > 0 {
-                    report.findings.push(finding("IN100", format!("{more} more problems in this file"), "mend those listed first", false));
+                    report.findings.push(finding(
+                        "IN100",
+                        format!("{more} more problems in this file"),
+                        "mend those listed first",
+                        false,
+                    ));
                 }
             }
             (Added::New, Err(error)) => {

@@ -140,8 +140,12 @@ impl Coded for NodeError {
             Self::Io { .. } => "check the path, its permissions and the free space",
             Self::Recipe { .. } => "see docs/trustee.md for every key of a recipe",
             Self::Published { .. } => "raise the version in the recipe: published versions are immutable",
-            Self::NothingGranted { .. } => "see `acequia consent list` for who allows what; only consent opens a record",
-            Self::ConsentFile { .. } => "see docs/patient.md for the form of a consent file; without it the donor counts as not asked",
+            Self::NothingGranted { .. } => {
+                "see `acequia consent list` for who allows what; only consent opens a record"
+            }
+            Self::ConsentFile { .. } => {
+                "see docs/patient.md for the form of a consent file; without it the donor counts as not asked"
+            }
             Self::NotFound { .. } => "see `acequia release list` and `acequia consent list`",
             Self::Verification { .. } => "do not use the version; restore it from a copy whose digest is right",
             Self::Work { .. } => "run the recipe again; the step is made anew",

@@ -41,7 +41,9 @@ pub use recipe::Recipe;
 
 pub use acequia_custody::Purpose;
 pub use acequia_release::Verification;
-pub use acequia_types::{Clock, DatasetName, Day, DonorId, Exit, FixedClock, IdError, SystemClock, parse_day, parse_timestamp};
+pub use acequia_types::{
+    Clock, DatasetName, Day, DonorId, Exit, FixedClock, IdError, SystemClock, parse_day, parse_timestamp,
+};
 
 /// Program and version, as manifests and step names state it.
 pub const PROGRAM: &str = concat!("acequia ", env!("CARGO_PKG_VERSION"));

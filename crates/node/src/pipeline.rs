@@ -16,7 +16,7 @@ use acequia_release::{ConsentOutcome, ConsentPlan};
 use acequia_store::{Donation, Published, Release, State};
 use acequia_types::{Digest, DonorId, digest_named};
 use acequia_unify::{Donated, PERSON_SOURCE, Unifier};
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -122,7 +122,8 @@ impl Node {
         let released_on = recipe.plan(Vec::new(), ConsentPlan::default())?.released_on;
         let thresholds = Thresholds::as_of(released_on);
         let thresholds_text = format!("{thresholds:?}");
-        let cleanse_key = step_key("cleanse", &[("unify", unify_key.as_bytes()), ("thresholds", thresholds_text.as_bytes())]);
+        let cleanse_key =
+            step_key("cleanse", &[("unify", unify_key.as_bytes()), ("thresholds", thresholds_text.as_bytes())]);
         progress.start("cleanse", 1);
         let person_source = unified.tables.get(PERSON_SOURCE).cloned();
         let (clean, ran) = self
@@ -162,11 +163,17 @@ impl Node {
         let inputs = input_digests(&selection.granted);
         let plan = recipe.plan(inputs, consent_plan(&selection.outcomes))?;
         let policy = serde_json::to_vec(&recipe.policy).unwrap_or_default();
-        let hierarchies: Vec<u8> = recipe.hierarchies.iter().flat_map(|(_, bytes)| Digest::of(bytes).as_bytes().to_vec()).collect();
+        let hierarchies: Vec<u8> =
+            recipe.hierarchies.iter().flat_map(|(_, bytes)| Digest::of(bytes).as_bytes().to_vec()).collect();
         let plan_bytes = serde_json::to_vec(&plan).unwrap_or_default();
         let release_key = step_key(
             "release",
-            &[("cohort", cohort_key.as_bytes()), ("policy", &policy), ("hierarchies", &hierarchies), ("plan", &plan_bytes)],
+            &[
+                ("cohort", cohort_key.as_bytes()),
+                ("policy", &policy),
+                ("hierarchies", &hierarchies),
+                ("plan", &plan_bytes),
+            ],
         );
         if let Some(out) = self.store.release(&plan.dataset, &plan.version).await? {
             if out.detail["key"] != release_key.to_string() {
@@ -352,7 +359,8 @@ fn assign(rows: &Table, person_source: &Table, split_key: &[u8; 32]) -> Result<T
     let mut assignment = Vec::with_capacity(persons.len());
     for person in persons.iter() {
         let digest = person.and_then(|person| by_person.get(&person));
-        let digest = digest.ok_or_else(|| NodeError::Recipe { message: "the cohort has a person_id that is no person".to_owned() })?;
+        let digest = digest
+            .ok_or_else(|| NodeError::Recipe { message: "the cohort has a person_id that is no person".to_owned() })?;
         let hash = blake3::keyed_hash(split_key, &digest.to_le_bytes());
         let mut bytes = [0; 8];
         bytes.copy_from_slice(&hash.as_bytes()[..8]);
@@ -418,9 +426,9 @@ fn counts_in_words(counts: &Value) -> String {
 
 fn scorecard_in_words(scorecard: &Value) -> String {
     let total = |field: &str| -> u64 {
-        scorecard["checks"].as_array().map_or(0, |checks| {
-            checks.iter().filter(|check| check["status"] == field).count() as u64
-        })
+        scorecard["checks"]
+            .as_array()
+            .map_or(0, |checks| checks.iter().filter(|check| check["status"] == field).count() as u64)
     };
     format!("{} checks passed, {} failed", total("pass"), total("fail"))
 }

@@ -55,7 +55,8 @@ impl Node {
     async fn find(&self, dataset: &DatasetName, version: Option<&str>) -> Result<Release, Failure> {
         let all = self.store.releases().await?;
         let named = |release: &Release| {
-            release.dataset == *dataset && version.is_none_or(|version| release.version == version.trim_start_matches('v'))
+            release.dataset == *dataset
+                && version.is_none_or(|version| release.version == version.trim_start_matches('v'))
         };
         let newest = all.into_iter().filter(named).max_by_key(|release| release.published_at);
         Ok(newest.ok_or(NodeError::NotFound { what: "published version" })?)
@@ -65,10 +66,15 @@ impl Node {
     ///
     /// # Errors
     /// [`NodeError::NotFound`]; a broken seal. Failed checks are in the result.
-    pub async fn verify(&self, dataset: &DatasetName, version: Option<&str>) -> Result<(Manifest, Verification), Failure> {
+    pub async fn verify(
+        &self,
+        dataset: &DatasetName,
+        version: Option<&str>,
+    ) -> Result<(Manifest, Verification), Failure> {
         let release = self.find(dataset, version).await?;
         let manifest = self.manifest(&release)?;
-        let files: BTreeMap<&str, &Digest> = release.files.iter().map(|(path, digest)| (path.as_str(), digest)).collect();
+        let files: BTreeMap<&str, &Digest> =
+            release.files.iter().map(|(path, digest)| (path.as_str(), digest)).collect();
         let read = |path: &str| self.blobs.get(files.get(path)?).ok();
         Ok((manifest.get().clone(), acequia_release::verify(manifest.get(), read)))
     }

@@ -110,7 +110,8 @@ impl Recipe {
         plan["seed"] = self.seed.into();
         plan["recipe"] = self.digest.to_string().into();
         plan["program"] = crate::PROGRAM.into();
-        let json = |value: Result<serde_json::Value, serde_json::Error>| value.map_err(|_| wrong("[release] cannot be read"));
+        let json =
+            |value: Result<serde_json::Value, serde_json::Error>| value.map_err(|_| wrong("[release] cannot be read"));
         plan["inputs"] = json(serde_json::to_value(inputs))?;
         plan["consent"] = json(serde_json::to_value(consent))?;
         Ok(serde_json::from_value(plan).map_err(|error| wrong(format!("[release]: {error}")))?)

@@ -22,7 +22,8 @@ impl Node {
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), Failure> {
         let shelves = self.catalogue().await?;
-        let listener = tokio::net::TcpListener::bind(address).await.map_err(io(format!("the address {address}"), "opened"))?;
+        let listener =
+            tokio::net::TcpListener::bind(address).await.map_err(io(format!("the address {address}"), "opened"))?;
         let bound = listener.local_addr().map_err(io("the address", "read"))?;
         let router = acequia_hub::router(Arc::clone(&shelves) as Arc<dyn acequia_hub::Catalogue>);
         let node = Arc::new(self);

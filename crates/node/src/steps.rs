@@ -43,7 +43,9 @@ impl Node {
         // A row that points to damaged tables must not win over the new one.
         self.store.forget_steps(&[key]).await?;
         let finished_at = self.clock.now();
-        self.store.put_step(&Step { key, name: name.to_owned(), blobs, detail: made.detail.clone(), finished_at }).await?;
+        self.store
+            .put_step(&Step { key, name: name.to_owned(), blobs, detail: made.detail.clone(), finished_at })
+            .await?;
         failpoint(&format!("{name}.after-commit"));
         Ok(())
     }

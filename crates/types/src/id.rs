@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::{Coded, Exit};
+
 /// Why a text is not an id. The text itself is never repeated: it may hold a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
@@ -27,6 +29,18 @@ pub enum IdError {
         /// One-based position of the first such character.
         position: usize,
     },
+}
+
+impl Coded for IdError {
+    fn code(&self) -> &'static str {
+        "TY001"
+    }
+    fn hint(&self) -> &'static str {
+        "use lower-case letters, digits, '-', '_' and '.'"
+    }
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
 }
 
 fn check(what: &'static str, text: &str) -> Result<(), IdError> {

@@ -2,8 +2,8 @@
 
 use maud::{Markup, html};
 
-use super::words::{counted, one_in, thousands};
 use super::document;
+use super::words::{counted, one_in, thousands};
 use crate::PublishedVersion;
 use crate::facts::{Brief, Kind};
 

@@ -20,11 +20,11 @@ pub(super) fn section(facts: &Facts) -> Markup {
                 p {
                     "What holds for these people may not hold for others. "
                     @match text(report, "/population") {
-                        Some(population) => { "Compared with: " (population) }
+                        Some(population) => { "Compared with: " (population.trim_end_matches('.')) "." }
                         None => { "There is no reference population to compare with." }
                     }
                 }
-                @if let Some(source) = text(report, "/source") { p.note { "Source of the comparison: " (source) } }
+                @if let Some(source) = text(report, "/source") { p.note { "Source of the comparison: " (source.trim_end_matches('.')) "." } }
                 @let dimensions = list(report, "/dimensions");
                 @if !dimensions.is_empty() {
                     ul.legend aria-label="Marks in the charts" {

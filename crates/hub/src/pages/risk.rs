@@ -11,7 +11,7 @@ use crate::facts::{Facts, Kind, count, list, number, text};
 
 /// Attackers of the literature, with what each is supposed to know (El Emam and Dankar 2008, JAMIA 15(5)).
 const ATTACKERS: [(&str, &str); 3] = [
-    ("prosecutor", "looks for one person and knows that she is in the data"),
+    ("prosecutor", "looks for one person, and knows that this person is in the data"),
     ("journalist", "looks for anyone, and does not know who is in the data"),
     ("marketer", "wants to recognise as many as possible, not one in particular"),
 ];

@@ -220,7 +220,9 @@ fn middles(column: &Column<'_>, splits: &[Split<'_>]) -> Markup {
 
 fn numbers(column: &Column<'_>, splits: &[Split<'_>]) -> Markup {
     let cell = |count: Option<u64>, rows: u64| match count {
-        Some(count) => html! { td.number { (thousands(count)) } td.number { (share(count.into(), rows).map(percent).unwrap_or_default()) } },
+        Some(count) => {
+            html! { td.number { (thousands(count)) } td.number { (share(count.into(), rows).map(percent).unwrap_or_default()) } }
+        }
         None => html! { td.number { "hidden" } td.number { "hidden" } },
     };
     html! {

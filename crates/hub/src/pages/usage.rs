@@ -85,7 +85,12 @@ fn snippets(version: &PublishedVersion, address: &str) -> Vec<Snippet> {
     }
     if version.files().contains_key("croissant.json") {
         let record_set = train.map_or("train", |file| {
-            manifest.splits.iter().map(|(name, _)| name.as_str()).find(|name| file.path.contains(name)).unwrap_or("train")
+            manifest
+                .splits
+                .iter()
+                .map(|(name, _)| name.as_str())
+                .find(|name| file.path.contains(name))
+                .unwrap_or("train")
         });
         snippets.push(Snippet {
             tool: "Python: Croissant",

@@ -84,9 +84,10 @@ mod tests {
     #[test]
     fn numbers() {
         assert_eq!([0, 999, 1000, 3668, 1_234_567].map(thousands), ["0", "999", "1,000", "3,668", "1,234,567"]);
-        assert_eq!([1, 999, 1500, 12_345, 999_600, 5_000_000_000].map(size), [
-            "1 byte", "999 bytes", "1.5 kB", "12 kB", "1.0 MB", "5.0 GB"
-        ]);
+        assert_eq!(
+            [1, 999, 1500, 12_345, 999_600, 5_000_000_000].map(size),
+            ["1 byte", "999 bytes", "1.5 kB", "12 kB", "1.0 MB", "5.0 GB"]
+        );
         assert_eq!(rounded(54.0, 1), "54");
         assert_eq!(rounded(100.0, 0), "100");
         assert_eq!(rounded(-0.001, 1), "0");

@@ -38,7 +38,15 @@ impl Catalogue for Memory {
 
 impl Memory {
     /// Publishes `files` as a version, sealed as the gate seals.
-    pub(crate) fn publish(&self, name: &str, version: &str, title: &str, splits: [u64; 3], files: BTreeMap<String, Bytes>, at_s: i64) {
+    pub(crate) fn publish(
+        &self,
+        name: &str,
+        version: &str,
+        title: &str,
+        splits: [u64; 3],
+        files: BTreeMap<String, Bytes>,
+        at_s: i64,
+    ) {
         let manifest = Manifest {
             schema: "acequia-release/1".into(),
             dataset: DatasetName::parse(name).unwrap(),
@@ -65,14 +73,8 @@ impl Memory {
 
     /// Seals a manifest with the test key and puts it on the shelf.
     pub(crate) fn shelve(&self, manifest: &Manifest, at_s: i64) {
-        let message = [b"acequia exit seal v1\0".as_slice(), manifest.digest().as_bytes()].concat();
-        let signature = SigningKey::from_bytes(&SECRET).sign(&message);
-        let seal = ExitSeal::from_text(hex::encode(signature.to_bytes()));
-        let verifier = GateKey::from_secret(&SECRET).verifier();
-        let outbound = readmit(&manifest.to_bytes(), &seal, &verifier).unwrap();
-        let version = PublishedVersion::new(outbound, Timestamp::from_unix_s(at_s)).with_seal(&seal, &verifier);
         let mut versions = self.versions.write().unwrap();
-        versions.push(Arc::new(version));
+        versions.push(Arc::new(sealed(manifest, at_s)));
         *self.shelf.write().unwrap() = Arc::new(Shelf::of(versions.iter().cloned()).unwrap());
     }
 
@@ -87,10 +89,25 @@ impl Memory {
     }
 }
 
+/// A manifest with the seal of the test key, as a node reads it back.
+pub(crate) fn sealed(manifest: &Manifest, at_s: i64) -> PublishedVersion {
+    let message = [b"acequia exit seal v1\0".as_slice(), manifest.digest().as_bytes()].concat();
+    let signature = SigningKey::from_bytes(&SECRET).sign(&message);
+    let seal = ExitSeal::from_text(hex::encode(signature.to_bytes()));
+    let verifier = GateKey::from_secret(&SECRET).verifier();
+    let outbound = readmit(&manifest.to_bytes(), &seal, &verifier).unwrap();
+    PublishedVersion::new(outbound, Timestamp::from_unix_s(at_s)).with_seal(&seal, &verifier)
+}
+
 /// Numbers that look random and are the same everywhere (SplitMix64).
 pub(crate) struct Dice(u64);
 
 impl Dice {
+    #[allow(dead_code)]
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
@@ -107,9 +124,30 @@ impl Dice {
 /// Two versions of one data set, and a synthetic one.
 pub(crate) fn sample() -> Memory {
     let memory = Memory::default();
-    memory.publish("acequia/sample-survival", "1.0.0", TITLE, [1400, 300, 300], version(1, [1400, 300, 300], false), 1_763_900_000);
-    memory.publish("acequia/sample-survival", "1.1.0", TITLE, [2100, 450, 450], version(2, [2100, 450, 450], false), 1_795_300_000);
-    memory.publish("commons/synthetic-survival", "0.1.0", "Synthetic survival after breast cancer", [700, 150, 150], version(3, [700, 150, 150], true), 1_795_200_000);
+    memory.publish(
+        "acequia/sample-survival",
+        "1.0.0",
+        TITLE,
+        [1400, 300, 300],
+        version(1, [1400, 300, 300], false),
+        1_763_900_000,
+    );
+    memory.publish(
+        "acequia/sample-survival",
+        "1.1.0",
+        TITLE,
+        [2100, 450, 450],
+        version(2, [2100, 450, 450], false),
+        1_795_300_000,
+    );
+    memory.publish(
+        "commons/synthetic-survival",
+        "0.1.0",
+        "Synthetic survival after breast cancer",
+        [700, 150, 150],
+        version(3, [700, 150, 150], true),
+        1_795_200_000,
+    );
     memory
 }
 
@@ -162,7 +200,9 @@ fn version(seed: u64, counts: [u64; 3], synthetic: bool) -> BTreeMap<String, Byt
         let parquet = table(split, rows).to_parquet().unwrap();
         files.insert(format!("data/{split}-00000-of-00001.parquet"), Bytes::from(parquet));
     }
-    let mut put = |path: &str, value: &Value| files.insert(path.to_owned(), Bytes::from(serde_json::to_vec_pretty(value).unwrap()));
+    let mut put = |path: &str, value: &Value| {
+        files.insert(path.to_owned(), Bytes::from(serde_json::to_vec_pretty(value).unwrap()))
+    };
     put("statistics.json", &statistics(&splits));
     put("dictionary.json", &dictionary());
     if !synthetic {
@@ -208,7 +248,8 @@ fn statistics(splits: &[Rows]) -> Value {
     }
     time["median"] = json!({"train": 1534.5, "validation": 1520.0, "test": 1541.0});
     time["mean"] = json!({"train": 1530.25, "validation": 1528.123, "test": 1533.0});
-    let rows: Vec<Value> = SPLITS.iter().zip(splits).map(|(name, rows)| json!({"name": name, "rows": rows.age.len()})).collect();
+    let rows: Vec<Value> =
+        SPLITS.iter().zip(splits).map(|(name, rows)| json!({"name": name, "rows": rows.age.len()})).collect();
     json!({"schema": "acequia-statistics/1", "minimum_cell": 12, "splits": rows, "columns": [
         category("age_years", "Age at the operation", &AGES, |r| r.age.clone(), splits),
         category("grade", "Histological grade", &GRADES, |r| r.grade.clone(), splits),
@@ -267,7 +308,7 @@ fn diversity() -> Value {
         "missingness": [{"column": "grade", "count": 0, "share": 0.0}, {"column": "positive_nodes", "count": null, "share": null}],
         "consent": {"counted": "individual donors", "total": 300, "outcomes": [
             {"name": "agreed", "title": "Agreed to open publication", "count": 255}, {"name": "refused", "title": "Refused", "count": 24},
-            {"name": "withdrew", "title": "Withdrew", "count": 12}, {"name": "other", "title": "Expired or unknown", "count": null}],
+            {"name": "withdrew", "title": "Withdrew", "count": null}, {"name": "other", "title": "Expired or unknown", "count": null}],
             "statement": "Those who refused are not in the data; whether they differ from the others is not known."},
         "not_recorded": [{"name": "ethnicity", "title": "Ethnicity", "reason": "no source recorded it"}]})
 }
