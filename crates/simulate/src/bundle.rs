@@ -132,7 +132,9 @@ pub(crate) fn bundle(rng: &mut impl Rng, person: &Person, at: usize) -> Vec<u8> 
 
     let hazard =
         1.0 + f64::from(u32::try_from(nodes).unwrap_or(0)) * 0.18 + f64::from(grade - 1) * 0.4 + size_mm / 60.0;
-    let followed = day + Days::new(rng.random_range(700..4200));
+    // The export is of January 2026; nobody is seen later.
+    let exported = NaiveDate::from_ymd_opt(2026, 1, 15).unwrap_or_default();
+    let followed = (day + Days::new(rng.random_range(700..4200))).min(exported);
     let recurrence = Some(day + Days::new(exponential_days(rng, 9_000.0 / hazard) + 60)).filter(|on| *on < followed);
     let after = recurrence.unwrap_or(day)
         + Days::new(exponential_days(rng, if recurrence.is_some() { 1_500.0 } else { 14_000.0 }) + 30);

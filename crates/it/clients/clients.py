@@ -1,0 +1,206 @@
+"""Reads a data set from a node with unmodified clients and asserts everything it gets.
+
+usage: clients.py ENDPOINT NAMESPACE/NAME
+
+Needs `datasets`, `huggingface_hub`, `mlcroissant[parquet]`, `pandas` and `pyarrow`.
+"""
+
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+endpoint, name = sys.argv[1].rstrip("/"), sys.argv[2]
+home = tempfile.TemporaryDirectory(prefix="acequia-clients-")
+# Only the endpoint points at the node; the rest keeps this run away from the user's own caches and from the network.
+os.environ["HF_ENDPOINT"] = endpoint
+os.environ["HF_HOME"] = home.name
+os.environ["CROISSANT_CACHE"] = str(Path(home.name) / "croissant")
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+for variable in ("HF_TOKEN", "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
+    os.environ.pop(variable, None)
+
+import datasets  # noqa: E402
+import huggingface_hub as hub  # noqa: E402
+import pandas as pd  # noqa: E402
+import pyarrow.parquet as pq  # noqa: E402
+from huggingface_hub.errors import (  # noqa: E402
+    EntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+datasets.disable_progress_bars()
+SPLITS = ["train", "validation", "test"]
+steps = 0
+
+
+def step(text):
+    global steps
+    steps += 1
+    print(f"ok {steps} {text}", flush=True)
+
+
+def raises(kind, call, *arguments, **named):
+    try:
+        call(*arguments, **named)
+    except kind:
+        return
+    raise AssertionError(f"{call.__name__} did not raise {kind.__name__}")
+
+
+api = hub.HfApi()
+
+# What is there.
+info = api.dataset_info(name)
+assert info.id == name and len(info.sha) == 40, info
+assert info.author == name.split("/")[0] and not info.private and not info.gated and not info.disabled
+assert info.created_at <= info.last_modified
+card = info.card_data
+assert card is not None and card.license, card
+assert [entry["split"] for entry in card["configs"][0]["data_files"]] == SPLITS, card["configs"]
+files = sorted(entry.rfilename for entry in info.siblings)
+step("dataset_info")
+
+refs = api.list_repo_refs(name, repo_type="dataset")
+assert [branch.name for branch in refs.branches] == ["main"] and refs.branches[0].target_commit == info.sha
+assert refs.tags, refs
+tag = next(tag for tag in refs.tags if tag.target_commit == info.sha).name
+assert tag.startswith("v")
+commits = api.list_repo_commits(name, repo_type="dataset")
+assert commits[0].commit_id == info.sha and len(commits) == len(refs.tags)
+for revision in (tag, tag[1:], info.sha, "main"):
+    assert api.dataset_info(name, revision=revision).sha == info.sha, revision
+assert len(api.list_repo_refs(name, repo_type="dataset", include_pull_requests=True).pull_requests) == 0
+step("refs, commits, revisions by tag, number and commit")
+
+assert sorted(api.list_repo_files(name, repo_type="dataset")) == files
+assert "manifest.json" in files and "README.md" in files
+parquet = [f"data/{split}-00000-of-00001.parquet" for split in SPLITS]
+assert set(parquet) <= set(files), files
+tree = {entry.path: entry for entry in api.list_repo_tree(name, repo_type="dataset", recursive=True, expand=True)}
+assert type(tree["data"]).__name__ == "RepoFolder"
+assert all(entry.last_commit.oid for entry in tree.values())
+assert {path for path in tree if path != "data"} == set(files)
+below = {entry.path for entry in api.list_repo_tree(name, "data", repo_type="dataset")}
+assert below == set(parquet), below
+raises(EntryNotFoundError, lambda: list(api.list_repo_tree(name, "nowhere", repo_type="dataset")))
+step("list_repo_files, list_repo_tree")
+
+some = api.get_paths_info(name, ["README.md", "data", "nowhere.txt"], repo_type="dataset", expand=True)
+assert sorted(entry.path for entry in some) == ["README.md", "data"], some
+assert api.file_exists(name, "README.md", repo_type="dataset")
+assert not api.file_exists(name, "nowhere.txt", repo_type="dataset")
+assert api.repo_exists(name, repo_type="dataset") and not api.repo_exists("no/such", repo_type="dataset")
+assert api.revision_exists(name, tag, repo_type="dataset")
+assert not api.revision_exists(name, "v99.0.0", repo_type="dataset")
+api.auth_check(name, repo_type="dataset")
+step("paths info, existence, auth_check")
+
+assert name in [found.id for found in api.list_datasets()]
+assert name in [found.id for found in api.list_datasets(author=name.split("/")[0])]
+assert name in [found.id for found in api.list_datasets(search=name.split("/")[1], limit=5)]
+assert not list(api.list_datasets(search="no-such-word-anywhere"))
+assert not list(api.list_datasets(author="nobody"))
+assert not list(api.list_models(limit=3))
+step("listing and search")
+
+raises(RepositoryNotFoundError, api.dataset_info, "no/such")
+raises(RepositoryNotFoundError, hub.hf_hub_download, "no/such", "README.md", repo_type="dataset")
+raises(RepositoryNotFoundError, hub.hf_hub_download, name, "README.md")  # asked for as a model
+raises(RevisionNotFoundError, api.dataset_info, name, revision="v99.0.0")
+raises(RevisionNotFoundError, api.dataset_info, name, revision=info.sha[:10])
+raises(EntryNotFoundError, hub.hf_hub_download, name, "nowhere.txt", repo_type="dataset")
+step("what is not there")
+
+# Bytes.
+folder = Path(hub.snapshot_download(name, repo_type="dataset", revision=tag))
+assert folder.name == info.sha
+assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()) == files
+manifest = json.loads((folder / "manifest.json").read_bytes())
+assert hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()[:40] == info.sha
+assert manifest["dataset"] == name and manifest["version"] == tag[1:]
+assert sorted([entry["path"] for entry in manifest["files"]] + ["manifest.json"]) == files
+with_blobs = {entry.rfilename: entry for entry in api.dataset_info(name, files_metadata=True).siblings}
+for entry in manifest["files"]:
+    content = (folder / entry["path"]).read_bytes()
+    assert len(content) == entry["bytes"] == with_blobs[entry["path"]].size, entry["path"]
+    assert hashlib.sha256(content).hexdigest() == entry["sha256"], entry["path"]
+    git = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    assert git == entry["git_oid"] == with_blobs[entry["path"]].blob_id, entry["path"]
+    url = hub.hf_hub_url(name, entry["path"], repo_type="dataset", revision=tag)
+    head = hub.get_hf_file_metadata(url)
+    assert head.commit_hash == info.sha and head.size == entry["bytes"], entry["path"]
+    assert head.etag == (entry["sha256"] if entry["path"].endswith(".parquet") else git), entry["path"]
+    if entry["path"].endswith(".parquet"):
+        lfs = with_blobs[entry["path"]].lfs
+        assert lfs["sha256"] == entry["sha256"] and lfs["size"] == entry["bytes"], lfs
+again = hub.snapshot_download(name, repo_type="dataset", revision=tag)
+assert Path(again) == folder
+step("snapshot_download, every byte checked")
+
+local = {split: pq.read_table(folder / path) for split, path in zip(SPLITS, parquet)}
+rows = {split: table.num_rows for split, table in local.items()}
+assert rows == dict(map(tuple, manifest["splits"])), rows
+
+for revision in (None, tag, info.sha):
+    loaded = datasets.load_dataset(name, revision=revision)
+    assert list(loaded) == SPLITS, loaded
+    for split in SPLITS:
+        assert loaded[split].num_rows == rows[split]
+        assert loaded[split].column_names == local[split].column_names
+        assert loaded[split][:] == local[split].to_pydict(), split
+assert datasets.get_dataset_config_names(name) == ["default"]
+assert datasets.get_dataset_split_names(name) == SPLITS
+step("load_dataset, at main, tag and commit")
+
+for split in SPLITS:
+    stream = datasets.load_dataset(name, split=split, streaming=True, revision=tag)
+    streamed = list(stream)
+    assert streamed == local[split].to_pylist(), split
+step("load_dataset, streaming")
+
+for earlier in refs.tags:
+    old = datasets.load_dataset(name, revision=earlier.name, split="train", streaming=True)
+    assert next(iter(old)), earlier
+step("every tag loads")
+
+fs = hub.HfFileSystem()
+assert sorted(fs.ls(f"datasets/{name}/data", detail=False)) == sorted(f"datasets/{name}/{path}" for path in parquet)
+assert sorted(fs.glob(f"datasets/{name}@{tag}/data/*.parquet")) == sorted(
+    f"datasets/{name}@{tag}/{path}" for path in parquet
+)
+details = fs.info(f"datasets/{name}/{parquet[0]}")
+assert details["size"] == (folder / parquet[0]).stat().st_size
+with fs.open(f"datasets/{name}/{parquet[0]}", "rb") as remote:
+    remote.seek(-8, 2)
+    assert remote.read()[4:] == b"PAR1"
+    remote.seek(0)
+    assert remote.read(4) == b"PAR1"
+assert fs.read_text(f"datasets/{name}/README.md").startswith("---\n")
+assert not fs.exists(f"datasets/{name}/nowhere.txt")
+for split, path in zip(SPLITS, parquet):
+    frame = pd.read_parquet(f"hf://datasets/{name}@{tag}/{path}")
+    assert len(frame) == rows[split] and list(frame.columns) == local[split].column_names
+    frame = pd.read_parquet(f"{endpoint}/datasets/{name}/resolve/{info.sha}/{path}")
+    assert len(frame) == rows[split]
+step("HfFileSystem and pandas")
+
+if "croissant.json" in files:
+    import mlcroissant as mlc
+
+    described = mlc.Dataset(f"{endpoint}/api/datasets/{name}/croissant")
+    for split in SPLITS:
+        records = list(described.records(split))
+        assert len(records) == rows[split], (split, len(records))
+        first = {key.split("/")[-1]: value for key, value in records[0].items()}
+        expected = local[split].slice(0, 1).to_pylist()[0]
+        for column, value in first.items():
+            value = value.decode() if isinstance(value, bytes) else value
+            assert value == expected[column] or value != value and expected[column] is None, (column, value)
+    step("mlcroissant, records of every split from the address")
+
+print(f"all {steps} steps passed: {name} {tag} at {endpoint}")

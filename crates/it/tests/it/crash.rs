@@ -1,0 +1,118 @@
+//! kill -9: at every place the program names, and at random instants.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::{DATASET, Home};
+
+const FAILPOINTS: [&str; 12] = [
+    "donate.sealed",
+    "donate.recorded",
+    "unify.before-commit",
+    "unify.after-commit",
+    "cleanse.before-commit",
+    "cleanse.after-commit",
+    "cohort.before-commit",
+    "cohort.after-commit",
+    "deidentify.done",
+    "release.made",
+    "release.stored",
+    "release.published",
+];
+
+const DEMO: [&str; 4] = ["demo", "--no-serve", "--json", "--quiet"];
+
+/// Never a half-published version: what is listed verifies, byte by byte.
+#[track_caller]
+fn check(home: &Home, undisturbed: &Value) {
+    if !home.path().join("node.json").exists() {
+        return;
+    }
+    let listed = home.json(&["release", "list"]);
+    for version in listed.as_array().unwrap() {
+        assert_eq!(version["manifest"], *undisturbed);
+        home.json(&["verify", DATASET]);
+    }
+}
+
+#[test]
+fn killing_at_every_step_and_at_random_loses_nothing() {
+    let started = Instant::now();
+    let undisturbed = Home::new().json(&["demo", "--no-serve"])["run"]["manifest"].clone();
+    let whole = started.elapsed();
+    let mut kills = 0;
+
+    for _ in 0..3 {
+        let home = Home::new();
+        for failpoint in FAILPOINTS {
+            let mut child = home
+                .command(&DEMO)
+                .env("ACEQUIA_FAILPOINT", failpoint)
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let reader = BufReader::new(child.stderr.take().unwrap());
+            let reached = reader.lines().map_while(Result::ok).any(|line| line == format!("failpoint {failpoint}"));
+            assert!(reached, "{failpoint} was not reached");
+            child.kill().unwrap();
+            child.wait().unwrap();
+            kills += 1;
+            check(&home, &undisturbed);
+        }
+        assert_eq!(home.json(&["demo", "--no-serve"])["run"]["manifest"], undisturbed);
+        assert!(home.run(&["doctor", "--mend"]).status.success());
+        assert_eq!(
+            home.json(&["demo", "--no-serve"])["run"]["manifest"],
+            undisturbed,
+            "mending removes nothing that counts"
+        );
+    }
+
+    // A small generator is enough to spread the instants; it need not be good.
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut home = Home::new();
+    let mut finished = 0;
+    while kills < 110 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let share = (state >> 40) as f64 / (1_u64 << 24) as f64;
+        let instant = Duration::from_millis(5) + whole.mul_f64(share * 0.6);
+        let mut child = home.command(&DEMO).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(instant);
+        if child.try_wait().unwrap().is_none() {
+            child.kill().unwrap();
+            kills += 1;
+        }
+        child.wait().unwrap();
+        check(&home, &undisturbed);
+        if home.path().join("node.json").exists() && !home.json(&["release", "list"]).as_array().unwrap().is_empty() {
+            assert_eq!(home.json(&["demo", "--no-serve"])["run"]["manifest"], undisturbed);
+            assert!(home.run(&["doctor"]).status.success());
+            finished += 1;
+            home = Home::new();
+        }
+    }
+    println!("{kills} kills, {finished} nodes came to the end in spite of them, {} s", started.elapsed().as_secs());
+}
+
+#[test]
+fn two_commands_at_once_do_not_mix() {
+    let home = Home::new();
+    home.json(&["init"]);
+    let mut first = home
+        .command(&DEMO)
+        .env("ACEQUIA_FAILPOINT", "donate.sealed")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let reader = BufReader::new(first.stderr.take().unwrap());
+    assert!(reader.lines().map_while(Result::ok).any(|line| line.starts_with("failpoint")));
+    home.refused(&["demo", "--no-serve"], 75, "NO003");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    home.json(&["demo", "--no-serve"]);
+}

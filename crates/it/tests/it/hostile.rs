@@ -1,0 +1,68 @@
+//! Bad input through the front door.
+
+use serde_json::Value;
+
+use crate::Home;
+
+const MAPPING: &str = r#"
+source = { id = "clinic", title = "A clinic", place = "NL", type_concept_id = 32817 }
+index = { date_column = "surgery" }
+person = { key = "id", sex = "female", age_years = "age" }
+[[event]]
+table = "measurement"
+column = "size"
+concept_id = 3046581
+unit = "mm"
+number = { min = 0, max = 300 }
+"#;
+
+#[test]
+fn every_bad_input_is_set_aside_or_told_with_code_row_and_column() {
+    let home = Home::new();
+    home.json(&["init"]);
+    let folder = home.folder.path();
+    let mapping = folder.join("clinic.mapping.toml");
+    std::fs::write(&mapping, MAPPING).unwrap();
+    for input in acequia_simulate::hostile() {
+        let path = folder.join(input.name);
+        std::fs::write(&path, &input.bytes).unwrap();
+        let table = input.name.contains(".csv") || input.name.ends_with(".zip");
+        let mut words = vec!["donate", path.to_str().unwrap()];
+        if table {
+            words.extend(["--mapping", mapping.to_str().unwrap()]);
+        }
+        let report = home.json(&words);
+        let finding = &report["findings"][0];
+        assert_eq!(finding["code"], input.code, "{}: {report}", input.what);
+        assert!(!finding["hint"].as_str().unwrap().is_empty());
+        let set_aside = report["quarantined"] == 1;
+        assert_eq!(finding["quarantined"], Value::Bool(set_aside));
+        assert!(set_aside || finding["what"].as_str().unwrap().starts_with("row "), "{finding}");
+    }
+    let known = home.json(&["donate", folder.join("letter.json").to_str().unwrap()]);
+    assert_eq!((&known["known"], &known["quarantined"]), (&1.into(), &0.into()));
+}
+
+#[test]
+fn wrong_mappings_recipes_and_words_have_their_codes() {
+    let home = Home::new();
+    let folder = home.folder.path();
+    home.refused(&["run", "nowhere.toml"], 1, "NO004");
+    home.refused(&["donate", "nowhere.csv"], 3, "NO001");
+    home.json(&["init"]);
+    home.refused(&["init"], 2, "NO002");
+    home.refused(&["donate", "nowhere.csv"], 3, "BL001");
+    let table = folder.join("t.csv");
+    std::fs::write(&table, "id,surgery,age,size\n").unwrap();
+    let mapping = folder.join("m.toml");
+    std::fs::write(&mapping, MAPPING.replace("3046581", "12345")).unwrap();
+    home.refused(&["donate", table.to_str().unwrap(), "--mapping", mapping.to_str().unwrap()], 2, "IN016");
+    std::fs::write(&mapping, MAPPING.replace("age_years", "age_yaers")).unwrap();
+    home.refused(&["donate", table.to_str().unwrap(), "--mapping", mapping.to_str().unwrap()], 2, "IN012");
+    let recipe = folder.join("r.toml");
+    std::fs::write(&recipe, "sources = []\n").unwrap();
+    home.refused(&["run", recipe.to_str().unwrap()], 2, "NO005");
+    home.refused(&["verify", "acequia/nothing"], 3, "NO009");
+    assert_eq!(home.run(&["fly"]).status.code(), Some(2));
+    assert_eq!(home.run(&["consent", "give", "Jane Doe", "--purpose", "research"]).status.code(), Some(2));
+}

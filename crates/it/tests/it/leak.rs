@@ -1,0 +1,192 @@
+//! Not one identifier of the simulated donors leaves: every byte of releases, pages, logs, errors and output is searched.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Stdio};
+
+use acequia_frame::Table;
+use arrow::util::display::array_value_to_string;
+
+use crate::{DATASET, Home};
+
+/// A serving node that is stopped at the end.
+pub(crate) struct Served {
+    child: Child,
+    pub(crate) address: String,
+}
+
+impl Served {
+    pub(crate) fn start(home: &Home) -> Self {
+        let log = std::fs::File::create(home.folder.path().join("serve.log")).unwrap();
+        let words = ["serve", "--address", "127.0.0.1:0"];
+        let mut child =
+            home.command(&words).env("ACEQUIA_LOG", "debug").stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("Serving on http://").expect("an address").to_owned();
+        Self { child, address }
+    }
+
+    /// One request; the whole answer with its head.
+    pub(crate) fn get(&self, path: &str) -> Vec<u8> {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        answer
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Texts to look for, as they are and as JSON or HTML would write them.
+fn forms(identifier: &str) -> Vec<String> {
+    let escaped: String = identifier
+        .chars()
+        .map(|c| if c.is_ascii() { c.to_string() } else { format!("\\u{:04x}", u32::from(c)) })
+        .collect();
+    let mut forms = vec![identifier.to_owned(), escaped, identifier.to_lowercase(), identifier.to_uppercase()];
+    forms.dedup();
+    forms
+}
+
+struct Scan {
+    wanted: Vec<Vec<u8>>,
+    bytes: usize,
+    texts: usize,
+}
+
+impl Scan {
+    fn new() -> Self {
+        let identifiers = acequia_simulate::donors(300, 300).identifiers;
+        assert!(identifiers.len() > 2000);
+        let wanted = identifiers.iter().flat_map(|identifier| forms(identifier)).map(String::into_bytes).collect();
+        Self { wanted, bytes: 0, texts: 0 }
+    }
+
+    /// Positions of every identifier's first four bytes are looked up, so that one pass over the bytes is enough.
+    #[track_caller]
+    fn search(&mut self, what: &str, bytes: &[u8]) {
+        self.bytes += bytes.len();
+        self.texts += 1;
+        let found = find(&self.wanted, bytes);
+        assert!(found.is_none(), "an identifier is in {what}");
+    }
+}
+
+fn find(wanted: &[Vec<u8>], bytes: &[u8]) -> Option<usize> {
+    let mut by_start: std::collections::HashMap<&[u8], Vec<&[u8]>> = std::collections::HashMap::new();
+    for identifier in wanted {
+        by_start.entry(&identifier[..4]).or_default().push(identifier);
+    }
+    (0..bytes.len().saturating_sub(3)).find(|at| {
+        by_start
+            .get(&bytes[*at..at + 4])
+            .is_some_and(|starts| starts.iter().any(|identifier| bytes[*at..].starts_with(identifier)))
+    })
+}
+
+fn files(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { all.extend(files(&path)) } else { all.push(path) }
+    }
+    all
+}
+
+#[test]
+fn no_identifier_leaves_the_node() {
+    let mut scan = Scan::new();
+    let home = Home::new();
+    let output = home.command(&["demo", "--no-serve"]).env("ACEQUIA_LOG", "trace").output().unwrap();
+    assert!(output.status.success());
+    scan.search("the demo's stdout", &output.stdout);
+    scan.search("the demo's stderr", &output.stderr);
+
+    // The search itself works: the donated files are full of identifiers.
+    let donors = files(&home.path().join("demo").join("donors"));
+    let plain: Vec<u8> = donors.iter().flat_map(|path| std::fs::read(path).unwrap()).collect();
+    assert!(find(&scan.wanted, &plain).is_some());
+
+    // What the node keeps is sealed.
+    for path in files(&home.path().join("blobs")).into_iter().chain([home.path().join("records.sqlite")]) {
+        scan.search("the node's own files", &std::fs::read(path).unwrap());
+    }
+
+    let copy = home.folder.path().join("copy");
+    home.json(&["release", "export", DATASET, "--to", copy.to_str().unwrap()]);
+    let mut paths = Vec::new();
+    for path in files(&copy) {
+        let bytes = std::fs::read(&path).unwrap();
+        scan.search("a released file", &bytes);
+        if path.extension().is_some_and(|extension| extension == "parquet") {
+            let table = Table::from_parquet("released", bytes.into()).unwrap();
+            let batch = table.to_batch().unwrap();
+            let cells = |row| batch.columns().iter().map(move |column| array_value_to_string(column, row).unwrap());
+            let text: Vec<String> = (0..batch.num_rows()).flat_map(cells).collect();
+            scan.search("the cells of a released table", text.join("\n").as_bytes());
+        }
+        paths.push(path.strip_prefix(&copy).unwrap().to_string_lossy().into_owned());
+    }
+
+    let (donated, recipe) = (home.path().join("demo/donors"), home.path().join("demo/example/recipe.toml"));
+    let words: [&[&str]; 7] = [
+        &["consent", "list"],
+        &["consent", "show", "donor-0001"],
+        &["release", "list"],
+        &["verify", DATASET],
+        &["doctor"],
+        &["donate", donated.to_str().unwrap()],
+        &["run", recipe.to_str().unwrap()],
+    ];
+    for words in words {
+        for json in [&[][..], &["--json"]] {
+            let output = home.command(&[words, json].concat()).env("ACEQUIA_LOG", "trace").output().unwrap();
+            scan.search("a command's stdout", &output.stdout);
+            scan.search("a command's stderr", &output.stderr);
+        }
+    }
+    // Files of identified people where something else is expected.
+    let donor = donors.iter().find(|path| path.extension().is_some_and(|e| e == "json")).unwrap().to_str().unwrap();
+    let wrong: [&[&str]; 4] = [
+        &["run", donor],
+        &["donate", donor, "--mapping", donor],
+        &["donate", donor, "--consent", donor],
+        &["verify", donor],
+    ];
+    for words in wrong {
+        let output = home.run(words);
+        scan.search("an error on stdout", &output.stdout);
+        scan.search("an error on stderr", &output.stderr);
+    }
+
+    let served = Served::start(&home);
+    let mut routes = vec![
+        "/".to_owned(),
+        "/?search=a".to_owned(),
+        format!("/datasets/{DATASET}"),
+        "/datasets/no/such".to_owned(),
+        "/api/datasets".to_owned(),
+        format!("/api/datasets/{DATASET}"),
+        format!("/api/datasets/{DATASET}/tree/main?recursive=true"),
+        format!("/api/datasets/{DATASET}/refs"),
+        format!("/api/datasets/{DATASET}/commits/main"),
+        "/healthz".to_owned(),
+    ];
+    routes.extend(paths.iter().map(|path| format!("/datasets/{DATASET}/resolve/main/{path}")));
+    for route in &routes {
+        let answer = served.get(route);
+        assert!(answer.starts_with(b"HTTP/1.1 "), "{route}");
+        scan.search("an answer of the hub", &answer);
+    }
+    drop(served);
+    scan.search("the log", &std::fs::read(home.folder.path().join("serve.log")).unwrap());
+    println!("{} texts, {} bytes, {} forms of identifiers: none found", scan.texts, scan.bytes, scan.wanted.len());
+}
