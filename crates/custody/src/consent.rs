@@ -220,12 +220,14 @@ pub fn evaluate(donor: &DonorId, history: Option<&History>, purpose: Purpose, no
     let mut decision = Decision::Deny(DenyReason::NotAsked);
     for event in history.events() {
         match &event.kind {
-            ConsentKind::Give { purposes, .. } if purposes.contains(&purpose) && event.at > now => {
-                if decision == Decision::Deny(DenyReason::NotAsked) {
-                    decision = Decision::Deny(DenyReason::NotYet);
-                }
+            ConsentKind::Give { purposes, .. }
+                if purposes.contains(&purpose)
+                    && event.at > now
+                    && decision == Decision::Deny(DenyReason::NotAsked) =>
+            {
+                decision = Decision::Deny(DenyReason::NotYet);
             }
-            ConsentKind::Give { purposes, expires_on } if purposes.contains(&purpose) => {
+            ConsentKind::Give { purposes, expires_on } if purposes.contains(&purpose) && event.at <= now => {
                 decision = match expires_on {
                     Some(last) if *last < now.day() => Decision::Deny(DenyReason::Expired),
                     until => Decision::Permit(Grant {
@@ -236,10 +238,8 @@ pub fn evaluate(donor: &DonorId, history: Option<&History>, purpose: Purpose, no
                 };
             }
             // A donor who narrows a consent by giving a smaller one again no longer allows what is left out.
-            ConsentKind::Give { .. } if event.at <= now => {
-                if matches!(decision, Decision::Permit(_)) {
-                    decision = Decision::Deny(DenyReason::NotAsked);
-                }
+            ConsentKind::Give { .. } if event.at <= now && matches!(decision, Decision::Permit(_)) => {
+                decision = Decision::Deny(DenyReason::NotAsked);
             }
             ConsentKind::Refuse { purposes } if purposes.contains(&purpose) && event.at <= now => {
                 decision = Decision::Deny(DenyReason::Refused);

@@ -123,6 +123,8 @@ pub(crate) struct Tuples {
     pub(crate) columns: usize,
     /// Tuple of each row.
     pub(crate) of_row: Vec<u32>,
+    /// For each column with l-diversity: how many values are required, and the values that occur in each tuple.
+    pub(crate) diverse: Vec<(u32, Vec<u64>)>,
 }
 
 impl Tuples {
@@ -136,7 +138,22 @@ impl Tuples {
             counts.keys().enumerate().map(|(at, key)| (key, u32::try_from(at).unwrap_or(u32::MAX))).collect();
         let of_row = (0..rows).map(|row| index[&key(row)]).collect();
         let codes = counts.keys().flatten().copied().collect();
-        Self { codes, counts: counts.values().copied().collect(), columns: columns.len(), of_row }
+        Self { codes, counts: counts.values().copied().collect(), columns: columns.len(), of_row, diverse: Vec::new() }
+    }
+
+    /// Requires `l` different values of a sensitive column in every class. Values are kept as bits; from the 64th on they
+    /// share one, which can only make the requirement stricter.
+    pub(crate) fn require_l(&mut self, table: &Table, name: &str, l: u64) -> Result<(), DeidentifyError> {
+        let texts = texts(&table.column(name)?, name)?;
+        let distinct: std::collections::BTreeSet<&Option<String>> = texts.iter().collect();
+        let bit_of: HashMap<&Option<String>, u32> =
+            distinct.into_iter().zip((0..63).chain(std::iter::repeat(63))).collect();
+        let mut bits = vec![0_u64; self.len()];
+        for (text, tuple) in texts.iter().zip(&self.of_row) {
+            bits[*tuple as usize] |= 1 << bit_of[text];
+        }
+        self.diverse.push((u32::try_from(l).unwrap_or(u32::MAX), bits));
+        Ok(())
     }
 
     pub(crate) fn len(&self) -> usize {

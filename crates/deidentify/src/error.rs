@@ -75,6 +75,18 @@ pub enum DeidentifyError {
         /// Required.
         required: u64,
     },
+    /// The independent verifier found too few sensitive values in a class.
+    #[error(
+        "the independent recount found a class with {found} values of column {column} where {required} are required"
+    )]
+    NotDiverse {
+        /// Which column.
+        column: String,
+        /// Fewest values found.
+        found: u64,
+        /// Required.
+        required: u64,
+    },
 }
 
 impl Coded for DeidentifyError {
@@ -90,6 +102,7 @@ impl Coded for DeidentifyError {
             Self::NotOneRowPerPerson { .. } => "DE006",
             Self::Unreachable { .. } => "DE007",
             Self::Recount { .. } => "DE008",
+            Self::NotDiverse { .. } => "DE009",
         }
     }
     fn hint(&self) -> &'static str {
@@ -107,7 +120,7 @@ impl Coded for DeidentifyError {
             Self::Unreachable { .. } => {
                 "add coarser levels to the hierarchies, drop a quasi-identifier from the cohort, or allow more suppression"
             }
-            Self::Recount { .. } => {
+            Self::Recount { .. } | Self::NotDiverse { .. } => {
                 "this is a defect of the program; nothing was released; please report it with the code"
             }
         }
@@ -116,7 +129,7 @@ impl Coded for DeidentifyError {
         match self {
             Self::NotGranted(error) => error.exit(),
             Self::Policy { .. } | Self::Columns { .. } | Self::Hierarchy { .. } => Exit::Usage,
-            Self::Unreachable { .. } | Self::Recount { .. } => Exit::PolicyRefused,
+            Self::Unreachable { .. } | Self::Recount { .. } | Self::NotDiverse { .. } => Exit::PolicyRefused,
             _ => Exit::Failure,
         }
     }

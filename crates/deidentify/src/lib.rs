@@ -13,6 +13,7 @@
 //! maximum_risk = 0.09         # highest prosecutor risk, 1 / size of the class
 //! suppression_limit = 0.05    # largest share of rows to remove
 //! attacker = "prosecutor"     # what the attacker is assumed to know
+//! l_diversity = { event = 2 } # different values of a sensitive column in every class
 //!
 //! [columns]
 //! person_id = { role = "person-id" }            # exactly one; removed

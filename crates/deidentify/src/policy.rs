@@ -22,6 +22,10 @@ pub struct Policy {
     /// What the attacker is assumed to know.
     #[serde(default)]
     pub attacker: Attacker,
+    /// Distinct l-diversity: for a sensitive column, how many different values every class must hold, so that knowing
+    /// somebody's class does not tell the value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub l_diversity: BTreeMap<String, u64>,
     /// Every column of the table.
     pub columns: BTreeMap<String, Column>,
 }
@@ -190,6 +194,14 @@ impl Policy {
         }
         self.single(Role::PersonId)?;
         self.single(Role::Assignment)?;
+        for (name, l) in &self.l_diversity {
+            if self.columns.get(name).is_none_or(|column| column.role != Role::Sensitive) {
+                return Err(wrong(format!("l_diversity.{name}: names no sensitive column")));
+            }
+            if !(1..=64).contains(l) {
+                return Err(wrong(format!("l_diversity.{name}: must be from 1 to 64")));
+            }
+        }
         for (name, column) in &self.columns {
             let is_quasi_identifier = column.role == Role::QuasiIdentifier;
             if is_quasi_identifier != column.hierarchy.is_some() {

@@ -44,7 +44,10 @@ pub fn deidentify(
         let hierarchy = Hierarchy::build(name, spec, hierarchy_files)?;
         columns.push(Encoded::new(&table, name, column.weight, hierarchy)?);
     }
-    let tuples = Tuples::of(&columns, table.rows());
+    let mut tuples = Tuples::of(&columns, table.rows());
+    for (name, l) in &policy.l_diversity {
+        tuples.require_l(&table, name, *l)?;
+    }
     let rows = table.rows() as u64;
     #[expect(
         clippy::cast_possible_truncation,
@@ -209,7 +212,12 @@ fn receipt(
     for (name, per_class) in &recount.sensitive {
         let distinct = distinct_l_diversity(per_class).unwrap_or(0);
         let measured = |name: String, measured: f64| ModelResult { name, parameter: None, held: true, measured };
-        models.push(measured(format!("distinct l-diversity of {name}"), real(distinct)));
+        let required = policy.l_diversity.get(name).copied();
+        models.push(ModelResult {
+            parameter: required.map(real),
+            held: required.is_none_or(|required| distinct >= required || recount.rows == 0),
+            ..measured(format!("distinct l-diversity of {name}"), real(distinct))
+        });
         let entropy = entropy_l_diversity(per_class).unwrap_or(0.0);
         models.push(measured(format!("entropy l-diversity of {name}"), entropy));
     }
@@ -383,6 +391,24 @@ mod tests {
         let strict = Policy { k: 4, ..policy() };
         let error = run(table(&rows, &[0, 1, 2]), &strict).unwrap_err();
         assert!(matches!(error, DeidentifyError::Unreachable { k: 4, limit: 0, rows: 3 }));
+    }
+
+    #[test]
+    fn classes_of_one_outcome_are_merged_or_suppressed() {
+        // Ten in their thirties with the same outcome, ten in their fifties with both.
+        let rows: Vec<Row> =
+            (0..20).map(|at| (if at < 10 { 32 } else { 52 }, Some(1), true, at % 2 == 0 && at >= 10)).collect();
+        let order: Vec<usize> = (0..20).collect();
+        let strict = Policy { l_diversity: BTreeMap::from([("event".to_owned(), 2)]), ..policy() };
+        let loose = run(table(&rows, &order), &policy()).unwrap();
+        let diverse = run(table(&rows, &order), &strict).unwrap();
+        let measured = |done: &Deidentified| {
+            done.receipt().models.iter().find(|model| model.name == "distinct l-diversity of event").unwrap().measured
+        };
+        assert_eq!((measured(&loose), measured(&diverse)), (1.0, 2.0));
+        assert_eq!(loose.receipt().classes.count, 2);
+        assert_eq!(diverse.receipt().classes.count, 1);
+        assert!(matches!(verify(loose.table(), &strict), Err(DeidentifyError::NotDiverse { .. })));
     }
 
     #[test]

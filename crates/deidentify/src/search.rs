@@ -3,6 +3,7 @@
 //! Loss of a combination = for every row kept, the weighted mean of its values' losses; for every row suppressed, 1.
 //! The loss without suppression is a lower bound that needs no counting of classes. Combinations are therefore tried in
 //! the order of this bound, and the search ends when the bound reaches the best loss found: the result is exact.
+//! Raising a level only merges classes, so sizes and numbers of different values grow with it and suppression shrinks.
 
 use std::collections::HashMap;
 
@@ -55,18 +56,27 @@ fn evaluate(
         sizes[class as usize] += tuples.counts[at];
         class_of.push(class);
     }
-    let suppressed_rows: u64 = sizes.iter().filter(|size| **size < class_size).sum();
+    let mut too_small: Vec<bool> = sizes.iter().map(|size| *size < class_size).collect();
+    for (required, values) in &tuples.diverse {
+        let mut found = vec![0_u64; sizes.len()];
+        for (class, bits) in class_of.iter().zip(values) {
+            found[*class as usize] |= bits;
+        }
+        for (small, bits) in too_small.iter_mut().zip(found) {
+            *small |= bits.count_ones() < *required;
+        }
+    }
+    let suppressed_rows: u64 = sizes.iter().zip(&too_small).filter(|(_, small)| **small).map(|(size, _)| size).sum();
     if suppressed_rows > limit {
         return None;
     }
-    let suppressed: Vec<bool> = class_of.iter().map(|class| sizes[*class as usize] < class_size).collect();
+    let suppressed: Vec<bool> = class_of.iter().map(|class| too_small[*class as usize]).collect();
     let mut loss = 0.0;
     let mut rows = 0;
-    for at in 0..tuples.len() {
-        let count = tuples.counts[at];
+    for (at, (count, suppressed)) in tuples.counts.iter().zip(&suppressed).enumerate() {
         rows += count;
-        let each = if suppressed[at] { 1.0 } else { tuple_loss(columns, tuples.tuple(at), levels, weight) };
-        loss += each * real(count);
+        let each = if *suppressed { 1.0 } else { tuple_loss(columns, tuples.tuple(at), levels, weight) };
+        loss += each * real(*count);
     }
     Some(Outcome { suppressed, suppressed_rows, loss: if rows == 0 { 0.0 } else { loss / real(rows) } })
 }

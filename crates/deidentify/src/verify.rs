@@ -24,7 +24,7 @@ pub struct Recount {
 /// Recounts a released table and checks that it satisfies the policy.
 ///
 /// # Errors
-/// [`DeidentifyError::Recount`] when a class is too small; [`DeidentifyError::Columns`] when a column is there that the
+/// [`DeidentifyError::Recount`] when a class is too small, [`DeidentifyError::NotDiverse`] when it holds too few values; [`DeidentifyError::Columns`] when a column is there that the
 /// policy removes, or does not know.
 pub fn verify(table: &Table, policy: &Policy) -> Result<Recount, DeidentifyError> {
     for field in table.schema().fields() {
@@ -56,6 +56,13 @@ pub fn verify(table: &Table, policy: &Policy) -> Result<Recount, DeidentifyError
             counts
         };
         sensitive.insert(name.to_owned(), classes.values().map(count).collect());
+    }
+    for (name, required) in &policy.l_diversity {
+        let per_class: Option<&Vec<BTreeMap<u64, u64>>> = sensitive.get(name);
+        let found = per_class.and_then(|classes| classes.iter().map(|values| values.len() as u64).min());
+        if let Some(found) = found.filter(|found| found < required) {
+            return Err(DeidentifyError::NotDiverse { column: name.clone(), found, required: *required });
+        }
     }
     let counted = Classes::of(classes.values().map(|rows| rows.len() as u64));
     let required = policy.class_size();

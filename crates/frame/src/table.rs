@@ -59,7 +59,9 @@ impl Coded for FrameError {
     }
     fn hint(&self) -> &'static str {
         match self {
-            Self::Schema { .. } | Self::Arrow { .. } => "this is a defect of the program; please report it with the code",
+            Self::Schema { .. } | Self::Arrow { .. } => {
+                "this is a defect of the program; please report it with the code"
+            }
             Self::NoColumn { .. } => "check the column names in the recipe against the table",
             Self::Parquet { .. } => "the file may be damaged; run `acequia doctor`",
         }
@@ -219,8 +221,11 @@ mod tests {
     fn table(ids: &[i64], names: &[Option<&str>]) -> Table {
         let ids = Arc::new(Int64Array::from(ids.to_vec())) as ArrayRef;
         let names = Arc::new(StringArray::from(names.to_vec())) as ArrayRef;
-        Table::new("t", vec![RecordBatch::try_from_iter_with_nullable([("id", ids, false), ("name", names, true)]).unwrap()])
-            .unwrap()
+        Table::new(
+            "t",
+            vec![RecordBatch::try_from_iter_with_nullable([("id", ids, false), ("name", names, true)]).unwrap()],
+        )
+        .unwrap()
     }
 
     #[test]

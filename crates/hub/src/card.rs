@@ -93,10 +93,9 @@ fn mapping(lines: &[Line<'_>], at: &mut usize, level: usize, depth: usize) -> Va
 
 /// Splits `key: rest`; the key may be quoted.
 fn entry(text: &str) -> Option<(String, &str)> {
-    if text.starts_with('"') {
-        let close = 1 + text[1..].find('"')?;
-        let rest = text[close + 1..].strip_prefix(':')?;
-        return Some((serde_json::from_str(&text[..=close]).ok()?, rest.trim()));
+    if let Some(rest) = text.strip_prefix('"') {
+        let (key, rest) = rest.split_once('"')?;
+        return Some((serde_json::from_str(&format!("\"{key}\"")).ok()?, rest.strip_prefix(':')?.trim()));
     }
     let colon = text.find(": ").or_else(|| text.ends_with(':').then(|| text.len() - 1))?;
     let key = &text[..colon];

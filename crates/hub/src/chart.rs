@@ -6,13 +6,13 @@ use maud::{Markup, html};
 
 const WIDTH: f64 = 360.0;
 /// Farthest left edge of the bars; labels end before it.
-const LEFT: f64 = 132.0;
+const LEFT: f64 = 146.0;
 /// About the width of a letter of a label.
-const LETTER: f64 = 6.6;
-const RIGHT: f64 = 310.0;
+const LETTER: f64 = 7.3;
+const RIGHT: f64 = 302.0;
 const ROW: f64 = 26.0;
 /// Labels longer than this are cut; the table beside the chart has them whole.
-const LABEL_CHARACTERS: usize = 19;
+const LABEL_CHARACTERS: usize = 18;
 
 /// Shares of one split over the bins, from 0 to 1; `None` is a hidden count.
 pub(crate) type Shares = Vec<Option<f64>>;
@@ -40,9 +40,9 @@ pub(crate) fn categories(words: &Words<'_>, labels: &[&str], splits: &[Shares]) 
             text.label x=(px(left - 8.0)) y=(px(middle + 4.0)) text-anchor="end" { (cut(label)) }
             @if let Some(share) = share(0, bin) {
                 rect.train x=(px(left)) y=(px(top + 6.0)) width=(px(x(share) - left)) height=(px(ROW - 12.0)) rx="2" {}
-                text.value x=(px(RIGHT + 6.0)) y=(px(middle + 4.0)) { (percent(share)) }
+                text.value x=(px(RIGHT + 11.0)) y=(px(middle + 4.0)) { (percent(share)) }
             } @else {
-                text.value x=(px(RIGHT + 6.0)) y=(px(middle + 4.0)) { "hidden" }
+                text.value x=(px(RIGHT + 11.0)) y=(px(middle + 4.0)) { "hidden" }
             }
             @if let Some(share) = share(1, bin) { (diamond(x(share), middle)) }
             @if let Some(share) = share(2, bin) { (ring(x(share), middle)) }
@@ -110,9 +110,9 @@ pub(crate) fn against_reference(words: &Words<'_>, rows: &[Compared<'_>]) -> Mar
             text.label x=(px(left - 8.0)) y=(px(middle + 4.0)) text-anchor="end" { (cut(row.label)) }
             @if let Some(share) = row.share {
                 rect.train x=(px(left)) y=(px(top + 6.0)) width=(px(x(share) - left)) height=(px(ROW - 12.0)) rx="2" {}
-                text.value x=(px(RIGHT + 6.0)) y=(px(middle + 4.0)) { (percent(share)) }
+                text.value x=(px(RIGHT + 11.0)) y=(px(middle + 4.0)) { (percent(share)) }
             } @else {
-                text.value x=(px(RIGHT + 6.0)) y=(px(middle + 4.0)) { "hidden" }
+                text.value x=(px(RIGHT + 11.0)) y=(px(middle + 4.0)) { "hidden" }
             }
             @if let Some((low, high)) = row.interval {
                 line.interval x1=(px(x(low))) x2=(px(x(high))) y1=(px(middle)) y2=(px(middle)) {}
@@ -228,7 +228,7 @@ mod tests {
             "aria-labelledby=\"c1-title\"",
             "25 %",
             "hidden",
-            "a very &lt;long&gt; labe…",
+            "a very &lt;long&gt; lab…",
         ] {
             assert!(svg.contains(part), "{part} in {svg}");
         }

@@ -430,19 +430,19 @@ async fn listings() {
         let list = get(&app, &format!("/api/datasets{query}")).await.json();
         list.as_array().unwrap().iter().map(|entry| entry["id"].as_str().unwrap().to_owned()).collect()
     };
-    let (real, synthetic) = (DATASET.to_owned(), "commons/synthetic-survival".to_owned());
-    assert_eq!(ids("").await, [real.clone(), synthetic.clone()]);
+    let (real, synthetic) = (DATASET, "commons/synthetic-survival");
+    assert_eq!(ids("").await, [real, synthetic]);
     assert_eq!(ids("?search=SURVIVAL").await.len(), 2);
-    assert_eq!(ids("?search=survival&search=commons").await, [synthetic.clone()]);
-    assert_eq!(ids("?search=survival+sample").await, [real.clone()]);
-    assert_eq!(ids("?author=acequia").await, [real.clone()]);
+    assert_eq!(ids("?search=survival&search=commons").await, [synthetic]);
+    assert_eq!(ids("?search=survival+sample").await, [real]);
+    assert_eq!(ids("?author=acequia").await, [real]);
     assert_eq!(ids("?author=acequ").await, Vec::<String>::new());
-    assert_eq!(ids("?filter=synthetic").await, [synthetic.clone()]);
-    assert_eq!(ids("?filter=license:cc-by-4.0&filter=de-identified").await, [real.clone()]);
+    assert_eq!(ids("?filter=synthetic").await, [synthetic]);
+    assert_eq!(ids("?filter=license:cc-by-4.0&filter=de-identified").await, [real]);
     assert_eq!(ids("?gated=True").await, Vec::<String>::new());
-    assert_eq!(ids("?sort=createdAt").await, [synthetic.clone(), real.clone()]);
-    assert_eq!(ids("?sort=lastModified&direction=-1").await, [real.clone(), synthetic.clone()]);
-    assert_eq!(ids("?sort=lastModified&direction=1").await, [synthetic.clone(), real.clone()]);
+    assert_eq!(ids("?sort=createdAt").await, [synthetic, real]);
+    assert_eq!(ids("?sort=lastModified&direction=-1").await, [real, synthetic]);
+    assert_eq!(ids("?sort=lastModified&direction=1").await, [synthetic, real]);
     let first = get(&app, "/api/datasets?limit=1&search=survival").await;
     let link = first.header("link");
     assert_eq!(link, "<http://node.example:8080/api/datasets?limit=1&search=survival&cursor=1>; rel=\"next\"");
@@ -522,10 +522,10 @@ async fn damaged_files_never_arrive_whole() {
         };
         let mut flipped = bytes.to_vec();
         flipped[size / 2] ^= 1;
-        memory.damage(address, Some(flipped.into()));
+        memory.store(address, Some(flipped.into()));
         let (status, body) = fetch().await;
         assert!(status == 500 || body.is_err(), "{size}: a flipped bit passed");
-        memory.damage(address, None);
+        memory.store(address, None);
         let (status, body) = fetch().await;
         assert_eq!(status, 500);
         let body = String::from_utf8(body.unwrap().to_vec()).unwrap();
@@ -537,7 +537,7 @@ async fn damaged_files_never_arrive_whole() {
 async fn pages_stand_when_the_store_fails() {
     let (app, memory) = app();
     let (_, statistics, _) = file(&memory, "statistics.json");
-    memory.damage(statistics.sha256, None);
+    memory.store(statistics.sha256, None);
     let page = get(&app, &format!("/datasets/{DATASET}")).await;
     assert_eq!(page.status, 200);
     assert!(page.text().contains("The contents of the columns are not stated."));
@@ -895,4 +895,42 @@ fn a_shelf_refuses_what_must_not_be_served() {
             .map(|version| version.manifest().version.clone())
             .collect();
     assert_eq!(order, ["1.2.0", "1.9.0", "1.10.0"]);
+}
+
+#[tokio::test]
+async fn what_the_promises_do_not_cover_is_said() {
+    let (_, memory) = app();
+    let document = |path: &str| -> Value { serde_json::from_slice(&file(&memory, path).2).unwrap() };
+    let (mut risk, mut statistics) = (document("risk.json"), document("statistics.json"));
+    let (dictionary, mut diversity) = (document("dictionary.json"), document("diversity.json"));
+    risk["models"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"name": "distinct l-diversity of event", "parameter": null, "held": true, "measured": 1.0}));
+    statistics["columns"][1]["bins"] =
+        json!([{"label": "*", "value": "*", "counts": {"train": 2100, "validation": 450, "test": 450}}]);
+    statistics["columns"][3]["bins"][12]["high"] = Value::Null;
+    diversity["dimensions"][0]["cells"] = json!([{"label": "*", "value": "*", "count": 3000, "share": 1.0}]);
+    let files = BTreeMap::from([
+        ("risk.json".to_owned(), Bytes::from(risk.to_string())),
+        ("statistics.json".to_owned(), Bytes::from(statistics.to_string())),
+        ("dictionary.json".to_owned(), Bytes::from(dictionary.to_string())),
+        ("diversity.json".to_owned(), Bytes::from(diversity.to_string())),
+    ]);
+    let one = Memory::default();
+    one.publish("acequia/one", "1.0.0", "One", [2100, 450, 450], files, 0);
+    let page = get(&router(Arc::new(one)), "/datasets/acequia/one").await.text();
+    well_made(&page, "one");
+    for said in [
+        "everybody has the same value of death",
+        "measured only",
+        "Left out to protect people: every row says *.",
+        "Left out of the data to protect people, so its groups cannot be compared.",
+        "Some counts are hidden.",
+        ">3000+<",
+    ] {
+        assert!(page.contains(said), "{said}");
+    }
+    let usual = get(&app().0, &format!("/datasets/{DATASET}")).await.text();
+    assert!(!usual.contains("What these promises do not cover"));
 }

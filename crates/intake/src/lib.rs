@@ -39,8 +39,6 @@ mod mapping;
 mod tabular;
 mod unpack;
 
-use std::borrow::Cow;
-
 pub use error::IntakeError;
 pub use mapping::Mapping;
 
@@ -138,7 +136,7 @@ pub fn read(bytes: &[u8], mapping: Option<&Mapping>, limits: &Limits) -> Result<
     }
 }
 
-fn text_of<'a>(bytes: &'a Cow<'_, [u8]>) -> Result<&'a str, IntakeError> {
+fn text_of(bytes: &[u8]) -> Result<&str, IntakeError> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(IntakeError::Utf16);
     }

@@ -4,6 +4,7 @@
 //! consent ─► vault ─► unify ─► cleanse ─► cohort ─► deidentify ─► gate ─► release ─► publish
 //! ```
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use acequia_cleanse::Thresholds;
@@ -164,7 +165,7 @@ impl Node {
         let plan = recipe.plan(inputs, consent_plan(&selection.outcomes))?;
         let policy = serde_json::to_vec(&recipe.policy).unwrap_or_default();
         let hierarchies: Vec<u8> =
-            recipe.hierarchies.iter().flat_map(|(_, bytes)| Digest::of(bytes).as_bytes().to_vec()).collect();
+            recipe.hierarchies.values().flat_map(|bytes| Digest::of(bytes).as_bytes().to_vec()).collect();
         let plan_bytes = serde_json::to_vec(&plan).unwrap_or_default();
         let release_key = step_key(
             "release",
@@ -302,11 +303,14 @@ impl Node {
             let mapping = match donation.mapping {
                 None => None,
                 Some(digest) => {
-                    if !mappings.contains_key(&digest) {
-                        let text = self.blobs.get(&digest)?;
-                        mappings.insert(digest, Mapping::parse(&String::from_utf8_lossy(&text))?);
-                    }
-                    mappings.get(&digest)
+                    let known = match mappings.entry(digest) {
+                        Entry::Occupied(known) => known.into_mut(),
+                        Entry::Vacant(place) => {
+                            let text = self.blobs.get(&digest)?;
+                            place.insert(Mapping::parse(&String::from_utf8_lossy(&text))?)
+                        }
+                    };
+                    Some(&*known)
                 }
             };
             let sealed = self.vault.open(donation, &selection.grant).await?;

@@ -229,7 +229,7 @@ pub(crate) fn bundle(rng: &mut impl Rng, person: &Person, at: usize) -> Vec<u8> 
     }
     if let Some(recurrence) = recurrence {
         bundle.visit("AMB", recurrence, 0);
-        let onset = if at % 8 == 0 {
+        let onset = if at.is_multiple_of(8) {
             format!("{:04}-{:02}", recurrence.year(), recurrence.month())
         } else {
             recurrence.to_string()

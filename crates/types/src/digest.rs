@@ -99,10 +99,7 @@ mod tests {
     #[test]
     fn agrees_with_the_fips_180_4_vector() {
         // FIPS 180-4 example: SHA-256("abc").
-        assert_eq!(
-            Digest::of(b"abc").to_string(),
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
+        assert_eq!(Digest::of(b"abc").to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     }
 
     #[test]

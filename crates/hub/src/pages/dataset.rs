@@ -147,7 +147,7 @@ fn made(version: &PublishedVersion, address: &str) -> Markup {
                 }
             }
             p { "The same inputs, recipe and seed give the same bytes. To check a downloaded copy, in its folder:" }
-            pre tabindex="0" aria-label="Commands to check a copy" {
+            pre role="region" tabindex="0" aria-label="Commands to check a copy" {
                 code {
                     "curl --fail --remote-name " (address) (version_path(version)) "/SHA256SUMS\n"
                     "sha256sum --check SHA256SUMS\n"

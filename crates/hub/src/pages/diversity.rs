@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::statistics::column_title;
+use super::statistics::{column_title, is_left_out};
 use super::wide;
 use super::words::{enumerated, rounded, thousands};
 use crate::chart::{Compared, Words, against_reference, percent, reference_swatch, swatch};
@@ -45,6 +45,12 @@ pub(super) fn section(facts: &Facts) -> Markup {
 fn card(at: usize, dimension: &Value) -> Markup {
     let title = text(dimension, "/title").or_else(|| text(dimension, "/name")).unwrap_or("(no name)");
     let cells = list(dimension, "/cells");
+    let labels: Vec<&str> = cells.iter().filter_map(|cell| text(cell, "/label")).collect();
+    if is_left_out(&labels) {
+        return html! {
+            article.column { h3 { (title) } p { "Left out of the data to protect people, so its groups cannot be compared." } }
+        };
+    }
     let rows: Vec<Compared<'_>> = cells
         .iter()
         .map(|cell| Compared {
@@ -71,8 +77,8 @@ fn card(at: usize, dimension: &Value) -> Markup {
                 p { b { (percent(distance)) } " of people would have to be in another group for the shares to match the reference." }
             }
             details {
-                summary { "Numbers of " (title) }
-                (wide(&format!("Numbers of {title}"), &numbers(title, cells)))
+                summary { "Groups of " (title) }
+                (wide(&format!("Groups of {title}"), &numbers(title, cells)))
             }
         }
     }
@@ -131,10 +137,12 @@ fn intersections(facts: &Facts, report: &Value) -> Markup {
                 @for entry in found {
                     li {
                         (names(entry)) ": "
-                        @if let (Some(empty), Some(possible)) = (count(entry, "/empty"), count(entry, "/possible")) {
+                        @if (count(entry, "/empty"), count(entry, "/small")) == (Some(0), Some(0)) {
+                            "every combination that could occur has enough people to be counted openly"
+                        } @else if let (Some(empty), Some(possible)) = (count(entry, "/empty"), count(entry, "/possible")) {
                             (thousands(empty)) " of " (thousands(possible)) " combinations have nobody"
                         }
-                        @if let Some(small) = count(entry, "/small") { "; " (thousands(small)) " have too few people to be counted openly" }
+                        @if let Some(small) = count(entry, "/small").filter(|small| *small > 0) { "; " (thousands(small)) " have too few people to be counted openly" }
                         @if let Some(smallest) = count(entry, "/smallest") { "; the smallest of the others has " (thousands(smallest)) " people" }
                         "."
                     }

@@ -64,7 +64,7 @@ fn mark() -> Markup {
                 path d="M19 22C25 19 29 24 37 22" {}
                 path d="M19 22C25 27 27 34 37 34" {}
             }
-            path.sluice d="M11 15V6M6 6h10" fill="none" stroke-width="3" stroke-linecap="round" {}
+            path.sluice d="M11 25V7M6 7h10" fill="none" stroke-width="3" stroke-linecap="round" {}
         }
     }
 }
@@ -102,5 +102,5 @@ fn json_ld(document: &serde_json::Value) -> Markup {
 
 /// A table that scrolls inside its own frame on a narrow screen, reachable by keyboard.
 fn wide(label: &str, table: &Markup) -> Markup {
-    html! { div.wide role="region" aria-label=(label) tabindex="0" { (table) } }
+    html! { div.wide role="region" aria-label=(format!("Table: {label}")) tabindex="0" { (table) } }
 }

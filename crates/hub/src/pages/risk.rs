@@ -53,6 +53,8 @@ fn report(facts: &Facts, risk: &Value) -> Markup {
             None => { p { "The highest chance of picking one person's row is not stated." } }
         }
         p { (suppressed(risk)) }
+        (removed(risk))
+        (before(risk))
         h3 { "Under which attacker" }
         @if let Some(attacker) = text(risk, "/attacker") { p { "The limit was set for the " b { (attacker) } "." } }
         (wide("Risk per attacker", &attackers(risk)))
@@ -66,8 +68,9 @@ fn report(facts: &Facts, risk: &Value) -> Markup {
         @if !models.is_empty() {
             h3 { "Which promises hold" }
             (wide("Privacy models", &models_table(models)))
+            (disclosed(facts, models))
         }
-        @if let Some(verifier) = text(risk, "/verified_by") { p.note { "Recounted in the released rows by: " (verifier) } }
+        @if let Some(verifier) = text(risk, "/verified_by") { p.note { "Checked by: " (verifier) } }
     }
 }
 
@@ -94,26 +97,36 @@ fn suppressed(risk: &Value) -> Markup {
     }
 }
 
+fn removed(risk: &Value) -> Markup {
+    let removed: Vec<String> =
+        list(risk, "/removed_columns").iter().filter_map(|name| name.as_str().map(str::to_owned)).collect();
+    html! { @if !removed.is_empty() { p { "Columns removed altogether: " (enumerated(&removed)) "." } } }
+}
+
+/// What the chance would be in the table with every detail.
+fn before(risk: &Value) -> Markup {
+    let average = number(risk, "/before/average").or_else(|| number(risk, "/before/risk/prosecutor/average"));
+    html! {
+        @if let Some(average) = average {
+            p { "With every detail kept, the chance would have been " (percent(average)) " on average." }
+        }
+    }
+}
+
 fn attackers(risk: &Value) -> Markup {
-    let before = |name: &str, measure: &str| {
-        number(risk, &format!("/before/risk/{name}/{measure}"))
-            .or_else(|| number(risk, &format!("/before/{name}/{measure}")))
-    };
     let shown = |value: Option<f64>| match value {
         Some(value) => percent(value),
         None => "not stated".to_owned(),
     };
-    let any_before = ATTACKERS.iter().any(|(name, _)| before(name, "maximum").or(before(name, "average")).is_some());
     html! {
         table {
-            caption { "Chance of recognising a person" @if any_before { ", and what it was before" } }
+            caption { "Chance of recognising a person" }
             thead {
                 tr {
                     th scope="col" { "Somebody who" }
                     th.number scope="col" { "highest" }
                     th.number scope="col" { "on average" }
                     th.number scope="col" { "share above the limit" }
-                    @if any_before { th.number scope="col" { "average before" } }
                 }
             }
             tbody {
@@ -124,7 +137,6 @@ fn attackers(risk: &Value) -> Markup {
                         td.number { (shown(of("maximum"))) }
                         td.number { (shown(of("average"))) }
                         td.number { (shown(of("at_risk_share"))) }
-                        @if any_before { td.number { (shown(before(name, "average"))) } }
                     }
                 }
             }
@@ -161,7 +173,7 @@ fn coarser(facts: &Facts, risk: &Value) -> Markup {
                         td { (how(name).or_else(|| text(entry, "/words")).or_else(|| text(entry, "/hierarchy")).unwrap_or("not stated")) }
                         td.number {
                             @match (count(entry, "/level"), count(entry, "/levels")) {
-                                (Some(level), Some(levels)) => { (level) " of " (levels.saturating_sub(1)) }
+                                (Some(level), Some(levels)) => { (level) " of " (levels) }
                                 (Some(level), None) => { (level) }
                                 _ => { "not stated" }
                             }
@@ -169,6 +181,24 @@ fn coarser(facts: &Facts, risk: &Value) -> Markup {
                         td.number { (number(entry, "/loss").map_or_else(|| "not stated".to_owned(), percent)) }
                     }
                 }
+            }
+        }
+    }
+}
+
+/// What can be learned without picking a row: a group in which everybody has the same sensitive value (the homogeneity
+/// attack of Machanavajjhala et al. 2007, TKDD 1(1), section 2.1).
+fn disclosed(facts: &Facts, models: &[Value]) -> Markup {
+    let alike = |model: &Value| {
+        let column = text(model, "/name")?.strip_prefix("distinct l-diversity of ")?;
+        (number(model, "/measured")? < 2.0).then(|| column_title(facts, column).to_lowercase())
+    };
+    let columns: Vec<String> = models.iter().filter_map(alike).collect();
+    html! {
+        @if !columns.is_empty() {
+            p.notice {
+                "What these promises do not cover: in at least one group of people who share all those facts, everybody has the same value of "
+                (enumerated(&columns)) ". Whoever knows that you are in that group learns that value, without knowing which row is yours."
             }
         }
     }
@@ -189,9 +219,9 @@ fn models_table(models: &[Value]) -> Markup {
                 @for model in models {
                     tr {
                         th scope="row" { (text(model, "/name").unwrap_or("(no name)")) }
-                        td.number { (shown(model.get("parameter"))) }
+                        td.number { (model.get("parameter").filter(|p| !p.is_null()).map_or_else(|| "measured only".to_owned(), |p| shown(Some(p)))) }
                         td.number { (shown(model.get("measured"))) }
-                        td { (shown(model.get("held"))) }
+                        td { @if model.get("parameter").is_some_and(|p| !p.is_null()) { (shown(model.get("held"))) } @else { "–" } }
                     }
                 }
             }

@@ -25,8 +25,22 @@ struct Column<'a> {
     counts: Vec<Vec<Option<u64>>>,
     /// Per split.
     missing: Vec<Option<u64>>,
+    /// How far it was made coarser, 0 not at all; absent for a column that others cannot know.
+    level: Option<u64>,
     statistics: &'a Value,
     dictionary: Option<&'a Value>,
+}
+
+impl Column<'_> {
+    /// Whether every value was replaced by `*`.
+    fn is_left_out(&self) -> bool {
+        is_left_out(&self.labels)
+    }
+}
+
+/// Whether these are the groups of a column that was replaced by `*`.
+pub(super) fn is_left_out(labels: &[&str]) -> bool {
+    labels == ["*"]
 }
 
 /// A split and its rows.
@@ -54,11 +68,16 @@ fn columns<'a>(facts: &'a Facts, splits: &[Split<'_>]) -> Vec<Column<'a>> {
         };
         let edge = |value: Option<f64>| value.map(|value| rounded(value, 2));
         let edges = || -> Option<Vec<String>> {
-            let first = edge(number(bins.first()?, "/low"))?;
-            let joined = bins.windows(2).all(|pair| number(&pair[0], "/high") == number(&pair[1], "/low"));
-            let rest: Option<Vec<String>> = bins.iter().map(|bin| edge(number(bin, "/high"))).collect();
-            joined.then_some(())?;
-            Some(std::iter::once(first).chain(rest?).collect())
+            let (last, others) = bins.split_last()?;
+            bins.windows(2).all(|pair| number(&pair[0], "/high") == number(&pair[1], "/low")).then_some(())?;
+            let lows: Option<Vec<String>> = others.iter().map(|bin| edge(number(bin, "/low"))).collect();
+            let low = edge(number(last, "/low"))?;
+            // The last bin may be open: "180 and more".
+            let end = match edge(number(last, "/high")) {
+                Some(high) => [low, high],
+                None => [format!("{low}+"), String::new()],
+            };
+            Some(lows?.into_iter().chain(end).collect())
         };
         Some(Column {
             name,
@@ -69,6 +88,7 @@ fn columns<'a>(facts: &'a Facts, splits: &[Split<'_>]) -> Vec<Column<'a>> {
             edges: if is_number { edges() } else { None },
             counts: splits.iter().map(of_split).collect(),
             missing: splits.iter().map(missing).collect(),
+            level: quasi_identifier(facts, name).and_then(|entry| count(entry, "/level")),
             statistics,
             dictionary: list(&facts.dictionary, "/columns").iter().find(|entry| text(entry, "/name") == Some(name)),
         })
@@ -91,6 +111,10 @@ fn unit_in_words(ucum: &str) -> &str {
 
 fn share(count: Option<u64>, rows: u64) -> Option<f64> {
     count.filter(|_| rows > 0).map(|count| count as f64 / rows as f64)
+}
+
+fn quasi_identifier<'a>(facts: &'a Facts, name: &str) -> Option<&'a Value> {
+    list(&facts.risk, "/quasi_identifiers").iter().find(|entry| text(entry, "/column") == Some(name))
 }
 
 /// The title of a column for people, by its name.
@@ -151,12 +175,13 @@ fn column_card(at: usize, column: &Column<'_>, splits: &[Split<'_>]) -> Markup {
             h3 { (column.title) @if let Some(unit) = column.unit { span.unit { " (" (unit) ")" } } }
             p.name { code { (column.name) } }
             @if let Some(description) = described("/description") { p { (description) } }
-            @match described("/generalisation") {
-                Some("not changed") => { p.note { "Kept in full detail" } }
-                Some(how) => { p.note { "Made coarser: " (how) } }
-                None => {}
+            @match (column.level, described("/generalisation")) {
+                _ if column.is_left_out() => { p.note { "Left out to protect people: every row says *." } }
+                (Some(0), _) | (None, Some("not changed")) => { p.note { "Kept as recorded" } }
+                (_, Some(how)) => { p.note { "Made coarser: " (how) } }
+                _ => {}
             }
-            (chart(&words, column, splits))
+            @if !column.is_left_out() { (chart(&words, column, splits)) }
             (middles(column, splits))
             details {
                 summary { "Numbers of " (column.title) }
@@ -171,12 +196,14 @@ fn chart(words: &Words<'_>, column: &Column<'_>, splits: &[Split<'_>]) -> Markup
     let of_split = |at: usize, split: &Split<'_>| -> Shares {
         column.counts[at].iter().map(|count| share(*count, split.rows)).collect()
     };
+    let hides = column.counts.iter().flatten().any(Option::is_none);
+    let note = html! { @if hides { p.note { "Some counts are hidden." } } };
     let mut shares: Vec<Shares> = splits.iter().enumerate().map(|(at, split)| of_split(at, split)).collect();
     if column.labels.is_empty() {
         return html! { p.note { "No chart: the values are not stated." } };
     }
     if let Some(edges) = &column.edges {
-        return histogram(words, edges, &shares);
+        return html! { (histogram(words, edges, &shares)) (note) };
     }
     let mut labels: Vec<&str> = column.labels.iter().copied().take(BARS).collect();
     let left_out = column.labels.len() - labels.len();
@@ -191,6 +218,7 @@ fn chart(words: &Words<'_>, column: &Column<'_>, splits: &[Split<'_>]) -> Markup
     }
     html! {
         (categories(words, &labels, &shares))
+        (note)
         @if left_out > 0 { p.note { (counted(left_out as u64, "more value", "more values")) " in the table." } }
     }
 }
@@ -341,7 +369,7 @@ fn comparison(columns: &[Column<'_>], splits: &[Split<'_>]) -> Markup {
                         td.number {
                             @match largest_difference(column, splits) {
                                 Some(difference) => { (rounded(difference * 100.0, 1)) " points" }
-                                None => { "not stated" }
+                                None => { "–" }
                             }
                         }
                     }
@@ -357,6 +385,9 @@ fn typical(column: &Column<'_>, at: usize, split: &Split<'_>) -> String {
         return format!("median {}", rounded(median, 2));
     }
     let counts = column.counts[at].iter().enumerate().filter_map(|(bin, count)| Some((bin, (*count)?)));
+    if column.is_left_out() {
+        return "left out".to_owned();
+    }
     // The first of equals, so that the page does not depend on the order of comparison.
     let most = counts.reduce(|best, next| if next.1 > best.1 { next } else { best });
     match most {
@@ -368,6 +399,9 @@ fn typical(column: &Column<'_>, at: usize, split: &Split<'_>) -> String {
 }
 
 fn largest_difference(column: &Column<'_>, splits: &[Split<'_>]) -> Option<f64> {
+    if column.is_left_out() {
+        return None;
+    }
     let of = |at: usize, bin: usize| share(column.counts[at][bin], splits[at].rows);
     let differences = (1..splits.len())
         .flat_map(|at| (0..column.labels.len()).map(move |bin| (at, bin)))

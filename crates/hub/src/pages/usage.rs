@@ -23,7 +23,7 @@ pub(super) fn section(version: &PublishedVersion, address: &str) -> Markup {
                 @let id = format!("use-{at}");
                 h3 #(id) { (snippet.tool) }
                 @if !snippet.note.is_empty() { p { (snippet.note) } }
-                pre tabindex="0" aria-labelledby=(id) { code { (snippet.text) } }
+                pre role="region" tabindex="0" aria-labelledby=(id) { code { (snippet.text) } }
             }
         }
     }

@@ -78,9 +78,8 @@ impl Memory {
         *self.shelf.write().unwrap() = Arc::new(Shelf::of(versions.iter().cloned()).unwrap());
     }
 
-    /// Replaces stored bytes behind the catalogue's back.
-    #[allow(dead_code)]
-    pub(crate) fn damage(&self, sha256: Digest, bytes: Option<Bytes>) {
+    /// Stores, replaces or removes bytes behind the catalogue's back.
+    pub(crate) fn store(&self, sha256: Digest, bytes: Option<Bytes>) {
         let mut blobs = self.blobs.write().unwrap();
         match bytes {
             Some(bytes) => blobs.insert(sha256, bytes),
@@ -279,14 +278,14 @@ fn risk() -> Value {
         "policy": {"k": 12, "maximum_risk": 0.09, "suppression_limit": 0.05},
         "rows": {"input": 3061, "released": 3000, "suppressed": 61},
         "quasi_identifiers": [
-            {"column": "age_years", "hierarchy": "intervals", "level": 2, "levels": 5, "loss": 0.21},
-            {"column": "grade", "hierarchy": "suppress", "level": 0, "levels": 2, "loss": 0.0},
-            {"column": "positive_nodes", "hierarchy": "nodes.csv", "level": 1, "levels": 4, "loss": 0.134}],
+            {"column": "age_years", "hierarchy": "intervals", "level": 2, "levels": 4, "loss": 0.21},
+            {"column": "grade", "hierarchy": "suppress", "level": 0, "levels": 1, "loss": 0.0},
+            {"column": "positive_nodes", "hierarchy": "nodes.csv", "level": 1, "levels": 3, "loss": 0.134}],
         "classes": {"count": 96, "smallest": 12, "average": 31.25, "sizes": []},
         "risk": {"prosecutor": {"maximum": 1.0 / 12.0, "average": 0.032, "at_risk_share": 0.0},
             "journalist": {"maximum": 1.0 / 12.0, "average": 0.032, "at_risk_share": 0.0, "assumption": "no population table: as the prosecutor"},
-            "marketer": {"average": 0.032}},
-        "before": {"risk": {"prosecutor": {"average": 0.61}, "journalist": {"average": 0.61}, "marketer": {"average": 0.61}}},
+            "marketer": {"maximum": 0.032, "average": 0.032, "at_risk_share": 0.0}},
+"before": {"classes": 1893, "maximum": 1.0, "average": 0.61}, "removed_columns": ["person_id"],
         "loss": {"total": 0.115},
         "models": [{"name": "k-anonymity", "parameter": 12, "held": true, "measured": 12}],
         "verified_by": "an independent recount of the released rows"})
