@@ -76,7 +76,8 @@ impl Node {
         let files: BTreeMap<&str, &Digest> =
             release.files.iter().map(|(path, digest)| (path.as_str(), digest)).collect();
         let read = |path: &str| self.blobs.get(files.get(path)?).ok();
-        Ok((manifest.get().clone(), acequia_release::verify(manifest.get(), read)))
+        let paths = release.files.iter().map(|(path, _)| path.clone()).collect();
+        Ok((manifest.get().clone(), acequia_release::verify_listed(manifest.get(), &paths, read)))
     }
 
     /// Writes a version to a folder, each file aside and renamed.
@@ -96,10 +97,10 @@ impl Node {
         Ok(release.files.len() as u64)
     }
 
-    /// What the hub serves: every version whose exit seal verifies.
+    /// What the hub serves: every version whose exit seal verifies. Others are left out and logged.
     ///
     /// # Errors
-    /// A broken seal, a missing manifest.
+    /// Errors of the store; two manifests under one version.
     pub async fn catalogue(&self) -> Result<Arc<Shelves>, Failure> {
         let shelf = self.shelf().await?;
         Ok(Arc::new(Shelves { blobs: self.blobs.clone(), shelf: RwLock::new(Arc::new(shelf)) }))
@@ -109,8 +110,17 @@ impl Node {
         let mut versions = Vec::new();
         for release in self.store.releases().await? {
             let seal = ExitSeal::from_text(release.seal.clone());
-            let version = PublishedVersion::new(self.manifest(&release)?, release.published_at);
-            versions.push(Arc::new(version.with_seal(&seal, &self.gate_key().verifier())));
+            match self.manifest(&release) {
+                Ok(manifest) => {
+                    let version = PublishedVersion::new(manifest, release.published_at);
+                    versions.push(Arc::new(version.with_seal(&seal, &self.gate_key().verifier())));
+                }
+                // One damaged version must not take the others off the shelf; `doctor` tells the same.
+                Err(failure) => {
+                    let (dataset, version) = (&release.dataset, &release.version);
+                    tracing::error!(code = %failure.code, %dataset, %version, "not served: {}", failure.message);
+                }
+            }
         }
         Ok(Shelf::of(versions)?)
     }

@@ -1,6 +1,6 @@
 //! The whole course with the real program: what a newcomer does, and what must never happen.
 //!
-//! The program is built by `./test` before; see `program`.
+//! Cargo builds the program because crate `acequia` has an integration test; see `program`.
 
 mod clients;
 mod course;
@@ -19,7 +19,7 @@ pub(crate) fn program() -> PathBuf {
     let test = std::env::current_exe().expect("a path of this test");
     let folder = test.parent().and_then(Path::parent).expect("target folder");
     let program = folder.join("acequia");
-    assert!(program.exists(), "build the program first: cargo build --release -p acequia");
+    assert!(program.exists(), "build the program first: cargo test --release -p acequia --no-run");
     program
 }
 
