@@ -12,8 +12,8 @@
 //! let address = blobs.put(&seal(&key, b"record 7", b"a record")?)?;
 //! assert_eq!(&*open(&key, b"record 7", &blobs.get(&address)?)?, b"a record");
 //! assert!(open(&key, b"record 8", &blobs.get(&address)?).is_err(), "the context is part of the seal");
-//! # Ok::<(), acequia_blobs::BlobError>(())
 //! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod error;
 mod files;
