@@ -75,8 +75,18 @@ impl Node {
     pub async fn change_consent(&self, donor: &DonorId, change: ConsentChange) -> Result<ConsentLine, Failure> {
         let _lock = self.lock()?;
         let has_record = self.store.donations().await?.iter().any(|donation| donation.donor == *donor);
-        if !has_record && self.store.consent(donor).await?.is_none() {
+        let history = self.store.consent(donor).await?;
+        if !has_record && history.is_none() {
             return Err(NodeError::NotFound { what: "donor" }.into());
+        }
+        // Acts are told apart by the second, and a withdrawal wins within one: an act after another waits for the next
+        // second, so that the later one counts. A clock that stands still does not hold it up for ever.
+        let last = history.and_then(|history| history.events().last().map(|event| event.at));
+        for _ in 0..25 {
+            if last != Some(self.clock.now()) {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
         let kind = match change {
             ConsentChange::Give { purposes, expires_on } => {

@@ -240,8 +240,8 @@ fn align<'a, 'v>(
     let mut covered = vec![false; reference.len()];
     let published: Vec<&str> = published.collect();
     if published == ["*"] {
-        // The column was generalised away: one value stands for everybody, as it does in the reference.
-        return (BTreeMap::from([("*".to_owned(), Some(1.0))]), Vec::new());
+        // The column was generalised away: a share of everybody would compare nothing.
+        return (BTreeMap::from([("*".to_owned(), None)]), Vec::new());
     }
     for value in published {
         let exact = reference.iter().position(|cell| cell.label == value);
