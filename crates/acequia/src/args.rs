@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use acequia_node::{ConsentChange, DatasetName, Day, DonorId, Purpose, parse_day};
+use acequia_node::{ConsentChange, DatasetName, Day, Purpose, parse_day};
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -98,6 +98,9 @@ pub(crate) enum Command {
         /// Address and port; port 0 takes a free one
         #[arg(long, default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
         address: SocketAddr,
+        /// Address given out to readers, for a node behind a proxy: https://data.example.org
+        #[arg(long, value_name = "URL")]
+        public_address: Option<String>,
     },
     /// Examine the node: records, blobs, published versions
     #[command(after_help = "Examples:\n  acequia doctor\n  acequia doctor --mend")]
@@ -133,13 +136,13 @@ pub(crate) enum ConsentCommand {
     #[command(after_help = "Example:\n  acequia consent show donor-0007")]
     Show {
         /// The donor's account
-        donor: DonorIdArg,
+        donor: String,
     },
     /// Record that a donor allows purposes
     #[command(after_help = "Example:\n  acequia consent give donor-0007 --purpose research --purpose model-training")]
     Give {
         /// The donor's account
-        donor: DonorIdArg,
+        donor: String,
         /// What is allowed: open-publication, research, model-training
         #[arg(long = "purpose", required = true, value_name = "PURPOSE", value_parser = purpose)]
         purposes: Vec<Purpose>,
@@ -151,7 +154,7 @@ pub(crate) enum ConsentCommand {
     #[command(after_help = "Example:\n  acequia consent refuse donor-0007 --purpose open-publication")]
     Refuse {
         /// The donor's account
-        donor: DonorIdArg,
+        donor: String,
         /// What is refused
         #[arg(long = "purpose", required = true, value_name = "PURPOSE", value_parser = purpose)]
         purposes: Vec<Purpose>,
@@ -160,13 +163,13 @@ pub(crate) enum ConsentCommand {
     #[command(after_help = "Example:\n  acequia consent withdraw donor-0007")]
     Withdraw {
         /// The donor's account
-        donor: DonorIdArg,
+        donor: String,
     },
 }
 
 impl ConsentCommand {
     /// What the command changes, if it changes anything.
-    pub(crate) fn change(&self) -> Option<(&DonorId, ConsentChange)> {
+    pub(crate) fn change(&self) -> Option<(&str, ConsentChange)> {
         match self {
             Self::List | Self::Show { .. } => None,
             Self::Give { donor, purposes, until } => {
@@ -192,24 +195,6 @@ pub(crate) enum ReleaseCommand {
         #[arg(long, value_name = "FOLDER")]
         to: PathBuf,
     },
-}
-
-/// A donor's account on the command line. The error does not repeat the word.
-#[derive(Clone)]
-pub(crate) struct DonorIdArg(DonorId);
-
-impl FromStr for DonorIdArg {
-    type Err = acequia_node::IdError;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        DonorId::parse(text).map(Self)
-    }
-}
-
-impl std::ops::Deref for DonorIdArg {
-    type Target = DonorId;
-    fn deref(&self) -> &DonorId {
-        &self.0
-    }
 }
 
 /// A data set and perhaps a version.

@@ -8,7 +8,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
-use acequia_node::{DonateOptions, Exit, Failure, Node, NodeError, Progress, Recipe, Silent};
+use acequia_node::{DonateOptions, DonorId, Exit, Failure, Node, NodeError, Progress, Recipe, Silent};
 use clap::{CommandFactory, Parser};
 use tracing_subscriber::EnvFilter;
 
@@ -56,10 +56,11 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
             let node = Node::open(home, threads).await?;
             match command {
                 ConsentCommand::List => out.consents(&node.consents().await?),
-                ConsentCommand::Show { donor } => out.consent(&node.consent(donor).await?),
+                // Parsed here: a word that is no account must not be repeated by the parser of the command line.
+                ConsentCommand::Show { donor } => out.consent(&node.consent(&DonorId::parse(donor)?).await?),
                 other => {
                     if let Some((donor, change)) = other.change() {
-                        out.consent(&node.change_consent(donor, change).await?);
+                        out.consent(&node.change_consent(&DonorId::parse(donor)?, change).await?);
                     }
                 }
             }
@@ -80,7 +81,10 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
             }
         }
         Command::Verify { what } => return verify(home, threads, what, out).await,
-        Command::Serve { address } => serve(Node::open(home, threads).await?, *address, out).await?,
+        Command::Serve { address, public_address } => {
+            let node = Node::open(home, threads).await?;
+            serve(node, *address, public_address.as_deref(), |bound| out.serving(bound)).await?;
+        }
         Command::Doctor { mend } => {
             let findings = Node::open(home, threads).await?.doctor(*mend).await?;
             let held = findings.iter().all(|finding| finding.held);
@@ -97,9 +101,10 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
             let given: Vec<_> = files.cohorts.iter().cloned().chain([files.donors.clone()]).collect();
             let donated = node.donate(&given, &DonateOptions::default(), progress).await?;
             let report = node.run(&Recipe::read(&files.recipe)?, progress).await?;
-            out.demo(&donated, &report);
-            if !no_serve {
-                serve(node, *address, out).await?;
+            if *no_serve {
+                out.demo(&donated, &report, None);
+            } else {
+                serve(node, *address, None, |bound| out.demo(&donated, &report, Some(bound))).await?;
             }
         }
         Command::Completions { shell } => {
@@ -119,16 +124,20 @@ async fn verify(home: &Path, threads: usize, what: &str, out: &Out) -> Result<Ex
         };
         Node::open(home, threads).await?.verify(&named.dataset, named.version.as_deref()).await?
     };
-    out.verified(&manifest.dataset.to_string(), &manifest.version, &verification);
     let failed = verification.checks.iter().filter(|check| !check.held).count();
-    if failed == 0 {
-        return Ok(ExitCode::SUCCESS);
-    }
     let (dataset, version, checks) = (manifest.dataset.to_string(), manifest.version, verification.checks.len());
-    Err(NodeError::Verification { dataset, version, failed, checks }.into())
+    let named = (dataset.clone(), version.clone());
+    let failure = (failed > 0).then(|| Failure::from(NodeError::Verification { dataset, version, failed, checks }));
+    out.verified(&named.0, &named.1, &verification, failure.as_ref());
+    Ok(failure.map_or(ExitCode::SUCCESS, |failure| ExitCode::from(failure.exit.code())))
 }
 
-async fn serve(node: Node, address: std::net::SocketAddr, out: &Out) -> Result<(), Failure> {
+async fn serve(
+    node: Node,
+    address: std::net::SocketAddr,
+    public_address: Option<&str>,
+    ready: impl FnOnce(std::net::SocketAddr),
+) -> Result<(), Failure> {
     let stop = async {
         #[cfg(unix)]
         {
@@ -147,5 +156,11 @@ async fn serve(node: Node, address: std::net::SocketAddr, out: &Out) -> Result<(
         }
     };
     let terminal = std::io::stderr().is_terminal();
-    node.serve(address, |bound| out.serving(bound, terminal), stop).await
+    let ready = |bound| {
+        ready(bound);
+        if terminal {
+            eprintln!("Press Ctrl-C to stop.");
+        }
+    };
+    node.serve(address, public_address, ready, stop).await
 }

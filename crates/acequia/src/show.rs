@@ -1,5 +1,6 @@
 //! What commands print: text for people, or one JSON document.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -19,16 +20,21 @@ const LISTED: usize = 12;
 impl Out {
     fn print(&self, value: impl FnOnce() -> Value, text: impl FnOnce() -> String) {
         if self.json {
-            println!("{:#}", value());
+            say(&format!("{:#}", value()));
         } else {
-            println!("{}", text().trim_end());
+            say(text().trim_end());
         }
     }
 
     pub(crate) fn failure(&self, failure: &Failure) {
         if self.json {
-            println!("{:#}", json!({ "error": failure, "exit": failure.exit.code() }));
+            say(&format!("{:#}", json!({ "error": failure, "exit": failure.exit.code() })));
         }
+        self.talk(failure);
+    }
+
+    /// The failure for people only, where stdout has its document already.
+    pub(crate) fn talk(&self, failure: &Failure) {
         eprintln!("error: {failure}\n  {}", failure.hint);
     }
 
@@ -89,11 +95,13 @@ impl Out {
         self.print(|| json!(report), || ran_words(report));
     }
 
-    pub(crate) fn demo(&self, donated: &DonateReport, report: &RunReport) {
+    pub(crate) fn demo(&self, donated: &DonateReport, report: &RunReport, bound: Option<SocketAddr>) {
         self.findings(donated);
+        let address = bound.map(|bound| format!("http://{bound}"));
+        let serving = || address.as_ref().map(|address| format!("\nServing on {address}")).unwrap_or_default();
         self.print(
-            || json!({ "donated": donated, "run": report }),
-            || format!("{}\n{}", donated_words(donated), ran_words(report)),
+            || json!({ "donated": donated, "run": report, "address": address }),
+            || format!("{}\n{}{}", donated_words(donated), ran_words(report), serving()),
         );
     }
 
@@ -116,7 +124,19 @@ impl Out {
         );
     }
 
-    pub(crate) fn verified(&self, dataset: &str, version: &str, verification: &Verification) {
+    pub(crate) fn verified(
+        &self,
+        dataset: &str,
+        version: &str,
+        verification: &Verification,
+        failure: Option<&Failure>,
+    ) {
+        let mut document = json!({ "dataset": dataset, "version": version, "checks": verification.checks });
+        if let Some(failure) = failure {
+            document["error"] = json!(failure);
+            document["exit"] = json!(failure.exit.code());
+            self.talk(failure);
+        }
         let text = || {
             let mut text = String::new();
             for check in &verification.checks {
@@ -125,7 +145,7 @@ impl Out {
             let held = verification.checks.iter().filter(|check| check.held).count();
             text + &format!("{dataset} {version}: {held} of {} checks held", verification.checks.len())
         };
-        self.print(|| json!({ "dataset": dataset, "version": version, "checks": verification.checks }), text);
+        self.print(|| document, text);
     }
 
     pub(crate) fn doctor(&self, findings: &[Examination]) {
@@ -133,16 +153,16 @@ impl Out {
         self.print(|| json!(findings), || findings.iter().map(line).collect());
     }
 
-    pub(crate) fn serving(&self, bound: SocketAddr, terminal: bool) {
-        if self.json {
-            println!("{}", json!({ "address": format!("http://{bound}") }));
-        } else {
-            println!("Serving on http://{bound}");
-        }
-        if terminal {
-            eprintln!("Press Ctrl-C to stop.");
-        }
+    pub(crate) fn serving(&self, bound: SocketAddr) {
+        let address = format!("http://{bound}");
+        self.print(|| json!({ "address": address }), || format!("Serving on {address}"));
     }
+}
+
+/// Writes to stdout. A reader that went away, such as `head`, is no error.
+fn say(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
 }
 
 fn mark(held: bool) -> &'static str {

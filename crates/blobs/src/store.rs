@@ -44,8 +44,10 @@ impl BlobStore {
     pub fn put(&self, bytes: &[u8]) -> Result<Digest, BlobError> {
         let digest = Digest::of(bytes);
         let target = self.path(&digest);
-        // A file under the address is trusted by its length only: it was renamed there whole. `check_all` reads it.
-        if fs::metadata(&target).is_ok_and(|found| found.len() == bytes.len() as u64) {
+        // A file that was damaged since is written anew.
+        if fs::metadata(&target).is_ok_and(|found| found.len() == bytes.len() as u64)
+            && fs::read(&target).is_ok_and(|found| found == bytes)
+        {
             return Ok(digest);
         }
         let written = || io(WHAT, "written");

@@ -45,7 +45,7 @@ impl std::fmt::Display for Purpose {
 }
 
 /// What the donor did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "event")]
 pub enum ConsentKind {
     /// Allowed these purposes, perhaps until a day (that day included).
@@ -65,14 +65,52 @@ pub enum ConsentKind {
     Withdraw,
 }
 
-/// One dated act of a donor.
+/// One dated act of a donor. What is written must be understood whole: an unknown key, such as a misspelt day of expiry, is
+/// refused, for what it meant to limit would be without limit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Written")]
 pub struct ConsentEvent {
     /// From when it counts.
     pub at: Timestamp,
     /// What was done.
     #[serde(flatten)]
     pub kind: ConsentKind,
+}
+
+/// A consent event as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    at: Timestamp,
+    event: Act,
+    #[serde(default)]
+    purposes: Option<BTreeSet<Purpose>>,
+    #[serde(default)]
+    expires_on: Option<Day>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Act {
+    Give,
+    Refuse,
+    Withdraw,
+}
+
+impl TryFrom<Written> for ConsentEvent {
+    type Error = &'static str;
+    fn try_from(written: Written) -> Result<Self, Self::Error> {
+        let Written { at, event, purposes, expires_on } = written;
+        let kind = match (event, purposes, expires_on) {
+            (Act::Give, Some(purposes), expires_on) => ConsentKind::Give { purposes, expires_on },
+            (Act::Refuse, Some(purposes), None) => ConsentKind::Refuse { purposes },
+            (Act::Withdraw, None, None) => ConsentKind::Withdraw,
+            (Act::Give | Act::Refuse, None, _) => return Err("purposes are missing"),
+            (Act::Refuse | Act::Withdraw, _, Some(_)) => return Err("expires_on belongs to give only"),
+            (Act::Withdraw, Some(_), _) => return Err("withdraw is for all purposes and names none"),
+        };
+        Ok(Self { at, kind })
+    }
 }
 
 impl ConsentEvent {

@@ -1,166 +1,146 @@
-//! Quasi-identifiers as small integers: work happens on distinct tuples, not on rows.
+//! Quasi-identifiers: what each value becomes at each level, and how much that costs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use acequia_frame::Table;
-use acequia_privacy::value_loss;
-use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Float64Type, Int64Type};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
+use acequia_privacy::{entropy_bits, normalised_loss};
+use hashbrown::HashMap;
 
 use crate::DeidentifyError;
+use crate::coded::CodedColumn;
 use crate::hierarchy::Hierarchy;
 
-/// One quasi-identifier, encoded.
-pub(crate) struct Encoded {
-    pub(crate) name: String,
+/// One quasi-identifier under its hierarchy.
+#[derive(Debug)]
+pub(crate) struct QuasiIdentifier {
+    pub(crate) coded: Arc<CodedColumn>,
     pub(crate) weight: f64,
     pub(crate) hierarchy: Hierarchy,
-    /// Code of each row. Code 0 is "missing" where there is one; codes follow the order of first appearance in sorted values.
-    pub(crate) codes: Vec<u32>,
-    /// For each level, the group of each code.
+    /// For each level, the group of each code. Groups are numbered in the order of codes.
     pub(crate) groups: Vec<Vec<u32>>,
     /// For each level, the label of each group; `None` is missing.
     pub(crate) labels: Vec<Vec<Option<String>>>,
-    /// For each level, the loss of each code's value, 0 to 1.
-    pub(crate) losses: Vec<Vec<f64>>,
+    /// For each level, the number of leaves of the hierarchy that each group stands for.
+    pub(crate) covered: Vec<Vec<u64>>,
+    /// Leaves of the hierarchy, those included that do not occur; one more for missing values.
+    pub(crate) leaves: u64,
+    /// For each level but the last, the group one level up of each group.
+    pub(crate) up: Vec<Vec<u32>>,
+    /// For each level, the leaves that all rows together stand for.
+    pub(crate) covered_sum: Vec<u128>,
+    /// For each level, the entropy that all rows together lose, in bits.
+    pub(crate) entropy: Vec<f64>,
 }
 
-fn texts(column: &ArrayRef, name: &str) -> Result<Vec<Option<String>>, DeidentifyError> {
-    let options = FormatOptions::default();
-    let failed =
-        |_| DeidentifyError::Type { column: name.to_owned(), problem: "the type cannot be a quasi-identifier" };
-    let formatter = ArrayFormatter::try_new(column.as_ref(), &options).map_err(failed)?;
-    Ok((0..column.len()).map(|row| column.is_valid(row).then(|| formatter.value(row).to_string())).collect())
-}
-
-fn numbers(column: &ArrayRef) -> Option<Vec<Option<f64>>> {
-    #[expect(clippy::cast_precision_loss, reason = "bands need no more than 53 bits")]
-    match column.data_type() {
-        DataType::Int64 => Some(column.as_primitive::<Int64Type>().iter().map(|v| v.map(|v| v as f64)).collect()),
-        DataType::Float64 => Some(column.as_primitive::<Float64Type>().iter().collect()),
-        _ => None,
-    }
-}
-
-impl Encoded {
-    pub(crate) fn new(table: &Table, name: &str, weight: f64, hierarchy: Hierarchy) -> Result<Self, DeidentifyError> {
-        let column = table.column(name)?;
-        let texts = texts(&column, name)?;
-        let numbers = if hierarchy.is_numeric() {
-            let problem = "bands need a column of whole or decimal numbers (BIGINT, DOUBLE)";
-            Some(numbers(&column).ok_or_else(|| DeidentifyError::Type { column: name.to_owned(), problem })?)
-        } else {
-            None
-        };
-        // Sorted values make codes independent of the order of rows.
-        let mut first_row: BTreeMap<&Option<String>, usize> = BTreeMap::new();
-        for (row, text) in texts.iter().enumerate() {
-            first_row.entry(text).or_insert(row);
-        }
-        let code_of: HashMap<&Option<String>, u32> =
-            first_row.keys().enumerate().map(|(code, text)| (*text, u32::try_from(code).unwrap_or(u32::MAX))).collect();
-        let codes = texts.iter().map(|text| code_of[text]).collect();
-        let values: Vec<Option<String>> = first_row.keys().map(|text| (*text).clone()).collect();
-        let known = values.iter().flatten().count() as u64;
-
-        let (mut groups, mut labels, mut losses) = (Vec::new(), Vec::new(), Vec::new());
-        for level in 0..hierarchy.levels() {
-            let top = level + 1 == hierarchy.levels();
-            let mut group_of = HashMap::new();
-            let mut level_labels: Vec<Option<String>> = Vec::new();
-            let mut level_groups = Vec::with_capacity(values.len());
-            let mut covered = Vec::<u64>::new();
-            for (value, row) in first_row.iter() {
+impl QuasiIdentifier {
+    /// `rows`: how many of the column's rows are the table's; a population table's may follow.
+    pub(crate) fn new(
+        coded: Arc<CodedColumn>,
+        rows: usize,
+        weight: f64,
+        hierarchy: Hierarchy,
+    ) -> Result<Self, DeidentifyError> {
+        let levels = hierarchy.levels();
+        let missing = coded.values.first().is_some_and(Option::is_none);
+        let (mut groups, mut labels) = (Vec::with_capacity(levels), Vec::with_capacity(levels));
+        for level in 0..levels {
+            let mut group_of: HashMap<Option<String>, u32> = HashMap::new();
+            let mut level_groups = Vec::with_capacity(coded.values.len());
+            let mut level_labels = Vec::new();
+            for (code, value) in coded.values.iter().enumerate() {
                 let label = match value {
-                    None if top => Some(crate::hierarchy::SUPPRESSED.to_owned()),
+                    // A missing value stays one, until nothing is left of any value.
+                    None if level + 1 == levels => Some(hierarchy.root().to_owned()),
                     None => None,
-                    Some(text) if level == 0 => {
-                        // Unknown values are told even when the search would never leave level 0.
-                        let number = numbers.as_ref().and_then(|numbers| numbers[*row]);
-                        let known = hierarchy.label(text, number, hierarchy.levels() - 1);
-                        known
-                            .ok_or_else(|| DeidentifyError::NotInHierarchy { row: row + 1, column: name.to_owned() })?;
-                        Some(text.clone())
-                    }
-                    Some(text) => {
-                        let number = numbers.as_ref().and_then(|numbers| numbers[*row]);
-                        let label = hierarchy.label(text, number, level);
-                        Some(
-                            label.ok_or_else(|| DeidentifyError::NotInHierarchy {
-                                row: row + 1,
-                                column: name.to_owned(),
-                            })?,
-                        )
-                    }
+                    Some(text) => Some(hierarchy.label(text, level).ok_or_else(|| {
+                        let row = coded.codes.iter().position(|other| *other as usize == code).unwrap_or(0) + 1;
+                        DeidentifyError::NotInHierarchy { row, column: coded.name.clone() }
+                    })?),
                 };
-                let group = *group_of.entry(label.clone()).or_insert_with(|| {
+                let next = u32::try_from(level_labels.len()).expect("fewer than 2^32 groups");
+                let group = *group_of.entry(label.clone()).or_insert(next);
+                if group == next {
                     level_labels.push(label);
-                    covered.push(0);
-                    u32::try_from(level_labels.len() - 1).unwrap_or(u32::MAX)
-                });
-                covered[group as usize] += u64::from(value.is_some());
+                }
                 level_groups.push(group);
             }
-            let loss = |group: &u32| if top { 1.0 } else { value_loss(covered[*group as usize].max(1), known) };
-            losses.push(level_groups.iter().map(loss).collect());
             groups.push(level_groups);
             labels.push(level_labels);
         }
-        Ok(Self { name: name.to_owned(), weight, hierarchy, codes, groups, labels, losses })
+        let (leaves, covered) = covered(&coded, &hierarchy, &groups, &labels, missing);
+        let up = groups
+            .windows(2)
+            .map(|pair| {
+                let size = pair[0].iter().max().map_or(0, |most| *most as usize + 1);
+                let mut up = vec![0; size];
+                pair[0].iter().zip(&pair[1]).for_each(|(below, above)| up[*below as usize] = *above);
+                up
+            })
+            .collect();
+        let mut counts = vec![0_u64; coded.values.len()];
+        coded.codes[..rows].iter().for_each(|code| counts[*code as usize] += 1);
+        let rows: Vec<Vec<u64>> = groups
+            .iter()
+            .map(|of_code| {
+                let mut rows = vec![0; of_code.iter().max().map_or(0, |most| *most as usize + 1)];
+                of_code.iter().zip(&counts).for_each(|(group, count)| rows[*group as usize] += count);
+                rows
+            })
+            .collect();
+        let sum = |level: usize| {
+            let each = rows[level].iter().zip(&covered[level]);
+            each.map(|(rows, covered)| u128::from(*rows) * u128::from(*covered)).sum()
+        };
+        let lost = |level: usize| {
+            let each = groups[level].iter().zip(&counts);
+            each.map(|(group, count)| entropy_bits(*count, rows[level][*group as usize])).sum()
+        };
+        let (covered_sum, entropy) = ((0..levels).map(sum).collect(), (0..levels).map(lost).collect());
+        Ok(Self { coded, weight, hierarchy, groups, labels, covered, leaves, up, covered_sum, entropy })
     }
 
     pub(crate) fn levels(&self) -> usize {
         self.groups.len()
     }
+
+    /// Loss of the column over all rows at a level, with the leaves that suppressed rows add.
+    pub(crate) fn loss(&self, level: usize, added: u128, rows: u64) -> f64 {
+        normalised_loss(self.covered_sum[level] + added, rows, self.leaves)
+    }
+
+    /// Leaves that a suppressed row of a group stands for beyond those the group does.
+    #[inline]
+    pub(crate) fn beyond(&self, level: usize, group: usize) -> u64 {
+        self.leaves - self.covered[level][group]
+    }
 }
 
-/// Distinct tuples of codes with the number of rows of each, in the order of codes.
-pub(crate) struct Tuples {
-    /// `columns` codes per tuple, one tuple after the other.
-    pub(crate) codes: Vec<u32>,
-    pub(crate) counts: Vec<u64>,
-    pub(crate) columns: usize,
-    /// Tuple of each row.
-    pub(crate) of_row: Vec<u32>,
-    /// For each column with l-diversity: how many values are required, and the values that occur in each tuple.
-    pub(crate) diverse: Vec<(u32, Vec<u64>)>,
-}
-
-impl Tuples {
-    pub(crate) fn of(columns: &[Encoded], rows: usize) -> Self {
-        let key = |row: usize| -> Vec<u32> { columns.iter().map(|column| column.codes[row]).collect() };
-        let mut counts: BTreeMap<Vec<u32>, u64> = BTreeMap::new();
-        for row in 0..rows {
-            *counts.entry(key(row)).or_default() += 1;
+/// Leaves of the hierarchy, and how many of them each group of each level stands for.
+fn covered(
+    coded: &CodedColumn,
+    hierarchy: &Hierarchy,
+    groups: &[Vec<u32>],
+    labels: &[Vec<Option<String>>],
+    missing: bool,
+) -> (u64, Vec<Vec<u64>>) {
+    let known: Option<Vec<HashMap<&str, u64>>> = hierarchy.leaves_by_label();
+    let listed = known.as_ref().map(|_| hierarchy.leaves());
+    let leaves = listed.unwrap_or((coded.values.len() - usize::from(missing)) as u64) + u64::from(missing);
+    let mut all = Vec::with_capacity(groups.len());
+    for (level, (of_code, labels)) in groups.iter().zip(labels).enumerate() {
+        let mut covered = vec![0; labels.len()];
+        match &known {
+            Some(by_label) => {
+                for (covered, label) in covered.iter_mut().zip(labels) {
+                    let listed = label.as_deref().and_then(|label| by_label[level].get(label));
+                    *covered = listed.copied().unwrap_or(1);
+                }
+            }
+            None => of_code.iter().for_each(|group| covered[*group as usize] += 1),
         }
-        let index: HashMap<&Vec<u32>, u32> =
-            counts.keys().enumerate().map(|(at, key)| (key, u32::try_from(at).unwrap_or(u32::MAX))).collect();
-        let of_row = (0..rows).map(|row| index[&key(row)]).collect();
-        let codes = counts.keys().flatten().copied().collect();
-        Self { codes, counts: counts.values().copied().collect(), columns: columns.len(), of_row, diverse: Vec::new() }
-    }
-
-    /// Requires `l` different values of a sensitive column in every class. Values are kept as bits; from the 64th on they
-    /// share one, which can only make the requirement stricter.
-    pub(crate) fn require_l(&mut self, table: &Table, name: &str, l: u64) -> Result<(), DeidentifyError> {
-        let texts = texts(&table.column(name)?, name)?;
-        let distinct: std::collections::BTreeSet<&Option<String>> = texts.iter().collect();
-        let bit_of: HashMap<&Option<String>, u32> =
-            distinct.into_iter().zip((0..63).chain(std::iter::repeat(63))).collect();
-        let mut bits = vec![0_u64; self.len()];
-        for (text, tuple) in texts.iter().zip(&self.of_row) {
-            bits[*tuple as usize] |= 1 << bit_of[text];
+        if level + 1 == groups.len() {
+            covered.fill(leaves);
         }
-        self.diverse.push((u32::try_from(l).unwrap_or(u32::MAX), bits));
-        Ok(())
+        all.push(covered);
     }
-
-    pub(crate) fn len(&self) -> usize {
-        self.counts.len()
-    }
-
-    pub(crate) fn tuple(&self, at: usize) -> &[u32] {
-        &self.codes[at * self.columns..(at + 1) * self.columns]
-    }
+    (leaves, all)
 }

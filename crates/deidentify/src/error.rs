@@ -87,6 +87,26 @@ pub enum DeidentifyError {
         /// Required.
         required: u64,
     },
+    /// The independent verifier found that another model does not hold.
+    #[error("the independent recount found a class without {model}")]
+    Model {
+        /// Which model, with its parameters.
+        model: String,
+    },
+    /// A population table is missing, or given without a model that compares with it.
+    #[error("a population table {problem}")]
+    Population {
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A file of a table cannot be read or written.
+    #[error("{file}: {problem}")]
+    File {
+        /// Name of the file, without its folder.
+        file: String,
+        /// What is wrong, and at which row.
+        problem: String,
+    },
 }
 
 impl Coded for DeidentifyError {
@@ -103,6 +123,9 @@ impl Coded for DeidentifyError {
             Self::Unreachable { .. } => "DE007",
             Self::Recount { .. } => "DE008",
             Self::NotDiverse { .. } => "DE009",
+            Self::Model { .. } => "DE010",
+            Self::Population { .. } => "DE011",
+            Self::File { .. } => "DE012",
         }
     }
     fn hint(&self) -> &'static str {
@@ -120,16 +143,23 @@ impl Coded for DeidentifyError {
             Self::Unreachable { .. } => {
                 "add coarser levels to the hierarchies, drop a quasi-identifier from the cohort, or allow more suppression"
             }
-            Self::Recount { .. } | Self::NotDiverse { .. } => {
-                "this is a defect of the program; nothing was released; please report it with the code"
+            Self::Recount { .. } | Self::NotDiverse { .. } | Self::Model { .. } => {
+                "nothing was released; de-identify the table under this policy; when the program made it, this is a defect: please report it with the code"
             }
+            Self::Population { .. } => {
+                "give a table of the population with the same columns, for models that compare with it"
+            }
+            Self::File { .. } => "give a CSV file with a header row (plain or .gz) or a Parquet file",
         }
     }
     fn exit(&self) -> Exit {
         match self {
             Self::NotGranted(error) => error.exit(),
             Self::Policy { .. } | Self::Columns { .. } | Self::Hierarchy { .. } => Exit::Usage,
-            Self::Unreachable { .. } | Self::Recount { .. } | Self::NotDiverse { .. } => Exit::PolicyRefused,
+            Self::Population { .. } => Exit::Usage,
+            Self::Unreachable { .. } | Self::Recount { .. } | Self::NotDiverse { .. } | Self::Model { .. } => {
+                Exit::PolicyRefused
+            }
             _ => Exit::Failure,
         }
     }

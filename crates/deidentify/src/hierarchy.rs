@@ -3,19 +3,33 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::DeidentifyError;
-use crate::policy::{HierarchySpec, Intervals, Tree};
+use crate::policy::{CalendarPart, HierarchySpec, Icd, Intervals, Tree};
 
 /// What a fully generalised value becomes.
 pub(crate) const SUPPRESSED: &str = "*";
 
 /// A hierarchy ready for use.
+#[derive(Debug, Clone)]
 pub(crate) enum Hierarchy {
     /// The value, then `*`.
     Suppress,
     /// The value, then bands, then `*`.
     Intervals(Intervals),
-    /// Value → labels of levels 1, 2, …; the last is `*`.
-    Table { labels: HashMap<String, Vec<String>>, levels: usize },
+    /// The value, then its first characters, fewer each time, then `*`.
+    Prefixes(Vec<usize>),
+    /// The day, then coarser parts of the calendar, then `*`.
+    Dates(Vec<CalendarPart>),
+    /// The code, its category, its chapter, then `*`.
+    Icd(Icd),
+    /// Value → labels of levels 1, 2, …; the last level is one label, the root.
+    Table {
+        /// Labels by value.
+        labels: HashMap<String, Vec<String>>,
+        /// Levels, the exact values included.
+        levels: usize,
+        /// The one label of the last level.
+        root: String,
+    },
 }
 
 impl Hierarchy {
@@ -37,6 +51,21 @@ impl Hierarchy {
                 }
                 Ok(Self::Intervals(intervals.clone()))
             }
+            HierarchySpec::Prefixes { prefixes } => {
+                if prefixes.is_empty() || prefixes.contains(&0) || prefixes.windows(2).any(|pair| pair[1] >= pair[0]) {
+                    return Err(wrong("prefixes must be lengths above 0, each smaller than the one before".to_owned()));
+                }
+                Ok(Self::Prefixes(prefixes.clone()))
+            }
+            HierarchySpec::Dates { dates } => {
+                if dates.is_empty() || dates.windows(2).any(|pair| pair[1] <= pair[0]) {
+                    return Err(wrong(
+                        "dates must name parts of the calendar, each coarser than the one before".to_owned(),
+                    ));
+                }
+                Ok(Self::Dates(dates.clone()))
+            }
+            HierarchySpec::Icd { icd } => Ok(Self::Icd(*icd)),
             HierarchySpec::Tree { tree } => {
                 let mut labels = HashMap::new();
                 let branches = Tree::Branches(tree.clone());
@@ -60,16 +89,15 @@ impl Hierarchy {
             while path.len() < depth {
                 path.push(path.last().cloned().unwrap_or_else(|| SUPPRESSED.to_owned()));
             }
-            if path.last().is_none_or(|top| top != SUPPRESSED) {
-                path.push(SUPPRESSED.to_owned());
-            }
         }
-        let deepest = labels.values().map(Vec::len).max().unwrap_or(0);
-        for path in labels.values_mut() {
-            path.resize(deepest, SUPPRESSED.to_owned());
+        let tops: BTreeSet<&String> = labels.values().filter_map(|path| path.last()).collect();
+        if tops.len() != 1 {
+            labels.values_mut().for_each(|path| path.push(SUPPRESSED.to_owned()));
         }
+        let levels = labels.values().map(Vec::len).max().unwrap_or(0);
+        let root = labels.values().next().and_then(|path| path.last()).cloned().unwrap_or_default();
         // What is together at one level must stay together above, or generalising could split classes.
-        for level in 1..deepest {
+        for level in 1..levels {
             let mut above = HashMap::new();
             for path in labels.values() {
                 if above.insert(&path[level - 1], &path[level]).is_some_and(|other| *other != path[level]) {
@@ -77,38 +105,78 @@ impl Hierarchy {
                 }
             }
         }
-        Ok(Self::Table { labels, levels: deepest + 1 })
+        Ok(Self::Table { labels, levels: levels + 1, root })
     }
 
-    /// Number of levels, the exact values (0) and `*` included.
+    /// Number of levels, the exact values (0) and the root included.
     pub(crate) fn levels(&self) -> usize {
         match self {
             Self::Suppress => 2,
             Self::Intervals(intervals) => intervals.levels.len() + 2,
+            Self::Prefixes(prefixes) => prefixes.len() + 2,
+            Self::Dates(parts) => parts.len() + 2,
+            Self::Icd(_) => 4,
             Self::Table { levels, .. } => *levels,
         }
     }
 
-    /// Whether values must be numbers.
-    pub(crate) fn is_numeric(&self) -> bool {
-        matches!(self, Self::Intervals(_))
+    /// What everything becomes at the last level.
+    pub(crate) fn root(&self) -> &str {
+        match self {
+            Self::Table { root, .. } => root,
+            _ => SUPPRESSED,
+        }
     }
 
-    /// What a value becomes at a level above 0; `None` when the hierarchy does not know the value. `number` is the value
-    /// as a number where it is one.
-    pub(crate) fn label(&self, value: &str, number: Option<f64>, level: usize) -> Option<String> {
-        if level + 1 == self.levels() {
-            let known = match self {
-                Self::Table { labels, .. } => labels.contains_key(value),
-                _ => true,
-            };
-            return known.then(|| SUPPRESSED.to_owned());
-        }
+    /// Values the hierarchy lists; 0 when it takes whatever comes.
+    pub(crate) fn leaves(&self) -> u64 {
         match self {
-            Self::Suppress => Some(SUPPRESSED.to_owned()),
-            Self::Intervals(intervals) => Some(band(intervals, number?, level - 1)),
-            Self::Table { labels, .. } => labels.get(value)?.get(level - 1).cloned(),
+            Self::Table { labels, .. } => labels.len() as u64,
+            _ => 0,
         }
+    }
+
+    /// For each level, how many of the listed values have each label; `None` when the hierarchy takes whatever comes.
+    pub(crate) fn leaves_by_label(&self) -> Option<Vec<hashbrown::HashMap<&str, u64>>> {
+        let Self::Table { labels, levels, .. } = self else { return None };
+        let mut counts = vec![hashbrown::HashMap::new(); *levels];
+        for (value, path) in labels {
+            *counts[0].entry(value.as_str()).or_default() += 1;
+            for (level, label) in path.iter().enumerate() {
+                *counts[level + 1].entry(label.as_str()).or_default() += 1;
+            }
+        }
+        Some(counts)
+    }
+
+    /// What a value becomes at a level; `None` when the hierarchy does not know the value.
+    pub(crate) fn label(&self, value: &str, level: usize) -> Option<String> {
+        if let Self::Table { labels, .. } = self {
+            let path = labels.get(value)?;
+            return Some(if level == 0 { value.to_owned() } else { path.get(level - 1)?.clone() });
+        }
+        // A value that cannot be told is told at every level, even when the search would never leave level 0.
+        let coarser = match self {
+            Self::Intervals(intervals) => {
+                let number = value.trim().parse::<f64>().ok().filter(|number| number.is_finite())?;
+                (1..=intervals.levels.len()).contains(&level).then(|| band(intervals, number, level - 1))
+            }
+            Self::Prefixes(prefixes) => prefixes.get(level.wrapping_sub(1)).map(|length| prefix(value, *length)),
+            Self::Dates(parts) => {
+                let day = acequia_types::parse_day(value.get(..10).unwrap_or(value))?;
+                parts.get(level.wrapping_sub(1)).map(|part| part.label(day))
+            }
+            Self::Icd(icd) => {
+                let (category, chapter) = icd.place(value)?;
+                [category, chapter].get(level.wrapping_sub(1)).cloned()
+            }
+            Self::Suppress | Self::Table { .. } => None,
+        };
+        Some(match coarser {
+            Some(label) => label,
+            None if level == 0 => value.to_owned(),
+            None => SUPPRESSED.to_owned(),
+        })
     }
 
     /// The level in words.
@@ -126,6 +194,9 @@ impl Hierarchy {
                 intervals.lower,
                 intervals.upper
             ),
+            Self::Prefixes(prefixes) => format!("the first {} characters", prefixes[level - 1]),
+            Self::Dates(parts) => format!("the {} only", parts[level - 1].as_str()),
+            Self::Icd(_) => ["the category only", "the chapter only"][level - 1].to_owned(),
             _ => format!("groups of level {level} of {}", self.levels() - 1),
         }
     }
@@ -135,7 +206,118 @@ impl Hierarchy {
         match self {
             Self::Suppress => "suppress",
             Self::Intervals(_) => "intervals",
+            Self::Prefixes(_) => "prefixes",
+            Self::Dates(_) => "dates",
+            Self::Icd(Icd::Icd9) => "icd-9",
+            Self::Icd(Icd::Icd10) => "icd-10",
             Self::Table { .. } => "tree",
+        }
+    }
+}
+
+fn prefix(value: &str, length: usize) -> String {
+    let mut label: String = value.chars().take(length).collect();
+    label.push('*');
+    label
+}
+
+impl CalendarPart {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Month => "month",
+            Self::Quarter => "quarter",
+            Self::Year => "year",
+            Self::Decade => "decade",
+        }
+    }
+
+    fn label(self, day: acequia_types::Day) -> String {
+        use chrono::Datelike;
+        match self {
+            Self::Month => day.format("%Y-%m").to_string(),
+            Self::Quarter => format!("{}-Q{}", day.year(), day.month0() / 3 + 1),
+            Self::Year => day.year().to_string(),
+            Self::Decade => format!("{}s", day.year().div_euclid(10) * 10),
+        }
+    }
+}
+
+/// Chapters of ICD-10 (WHO, version 2019) by their last category, wide enough for the categories of ICD-10-CM.
+const ICD_10_CHAPTERS: [(&str, &str); 22] = [
+    ("B99", "I"),
+    ("D49", "II"),
+    ("D89", "III"),
+    ("E90", "IV"),
+    ("F99", "V"),
+    ("G99", "VI"),
+    ("H59", "VII"),
+    ("H95", "VIII"),
+    ("I99", "IX"),
+    ("J99", "X"),
+    ("K95", "XI"),
+    ("L99", "XII"),
+    ("M99", "XIII"),
+    ("N99", "XIV"),
+    ("O9Z", "XV"),
+    ("P96", "XVI"),
+    ("Q99", "XVII"),
+    ("R99", "XVIII"),
+    ("T98", "XIX"),
+    ("U99", "XXII"),
+    ("Y99", "XX"),
+    ("Z99", "XXI"),
+];
+
+/// Chapters of ICD-9-CM by their last category.
+const ICD_9_CHAPTERS: [(u32, &str); 17] = [
+    (139, "001-139"),
+    (239, "140-239"),
+    (279, "240-279"),
+    (289, "280-289"),
+    (319, "290-319"),
+    (389, "320-389"),
+    (459, "390-459"),
+    (519, "460-519"),
+    (579, "520-579"),
+    (629, "580-629"),
+    (679, "630-679"),
+    (709, "680-709"),
+    (739, "710-739"),
+    (759, "740-759"),
+    (779, "760-779"),
+    (799, "780-799"),
+    (999, "800-999"),
+];
+
+impl Icd {
+    /// Category and chapter of a code; `None` when it is not a code of this classification.
+    fn place(self, code: &str) -> Option<(String, String)> {
+        let category = code.split('.').next()?.to_ascii_uppercase();
+        let letter = category.chars().next().filter(char::is_ascii_alphanumeric)?;
+        let digits = |from: usize| category.get(from..).filter(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()));
+        match self {
+            Self::Icd10 => {
+                let category = category.get(..3).filter(|category| category.is_ascii())?.to_owned();
+                if !letter.is_ascii_alphabetic() || !category.as_bytes()[1].is_ascii_digit() {
+                    return None;
+                }
+                let chapter = ICD_10_CHAPTERS.iter().find(|(last, _)| category.as_str() <= *last)?;
+                Some((category, format!("chapter {}", chapter.1)))
+            }
+            Self::Icd9 if letter == 'E' => {
+                digits(1).filter(|rest| rest.len() == 3)?;
+                Some((category, "E".to_owned()))
+            }
+            Self::Icd9 if letter == 'V' => {
+                digits(1).filter(|rest| rest.len() == 2)?;
+                Some((category, "V".to_owned()))
+            }
+            Self::Icd9 => {
+                let number: u32 =
+                    digits(0).filter(|rest| rest.len() <= 3)?.parse().ok().filter(|number| *number > 0)?;
+                let chapter = ICD_9_CHAPTERS.iter().find(|(last, _)| number <= *last)?;
+                Some((format!("{number:03}"), chapter.1.to_owned()))
+            }
         }
     }
 }
@@ -212,12 +394,11 @@ mod tests {
     fn bands_nest_and_their_ends_are_open() {
         let intervals = Intervals { levels: vec![5, 10, 20], lower: 30, upper: 80 };
         let hierarchy = Hierarchy::Intervals(intervals);
-        let labels =
-            |value: f64| (1..5).map(|level| hierarchy.label("", Some(value), level).unwrap()).collect::<Vec<_>>();
-        assert_eq!(labels(34.0), ["30-34", "30-39", "30-49", "*"]);
-        assert_eq!(labels(79.9), ["75-79", "70-79", "70-79", "*"]);
-        assert_eq!(labels(29.0), ["<30", "<30", "<30", "*"]);
-        assert_eq!(labels(80.0), [">=80", ">=80", ">=80", "*"]);
+        let labels = |value: &str| (1..5).map(|level| hierarchy.label(value, level).unwrap()).collect::<Vec<_>>();
+        assert_eq!(labels("34"), ["30-34", "30-39", "30-49", "*"]);
+        assert_eq!(labels("79.9"), ["75-79", "70-79", "70-79", "*"]);
+        assert_eq!(labels("29"), ["<30", "<30", "<30", "*"]);
+        assert_eq!(labels("80"), [">=80", ">=80", ">=80", "*"]);
     }
 
     #[test]
@@ -230,10 +411,10 @@ mod tests {
         ]);
         let tree = Hierarchy::build("c", &HierarchySpec::Tree { tree }, &BTreeMap::new()).unwrap();
         for (value, level) in [("1", 1), ("2", 1), ("3", 1), ("3", 2)] {
-            assert_eq!(file.label(value, None, level), tree.label(value, None, level));
+            assert_eq!(file.label(value, level), tree.label(value, level));
         }
         assert_eq!((file.levels(), tree.levels()), (3, 3));
-        assert_eq!(tree.label("4", None, 2), None, "an unknown value is unknown at every level");
+        assert_eq!(tree.label("4", 2), None, "an unknown value is unknown at every level");
     }
 
     #[test]
@@ -242,5 +423,34 @@ mod tests {
         assert!(Hierarchy::table(split).is_err());
         assert!(read(b"1;a\n1;b\n").is_err());
         assert!(read(b"1\n2\n").is_err());
+    }
+
+    #[test]
+    fn a_root_that_is_no_star_stays_the_root() {
+        let coded = Hierarchy::table(read(b"1;10;99\n2;10;99\n3;11;99\n").unwrap()).unwrap();
+        assert_eq!((coded.levels(), coded.root()), (3, "99"));
+        let open = Hierarchy::table(read(b"1;10\n2;10\n3;11\n").unwrap()).unwrap();
+        assert_eq!((open.levels(), open.root()), (3, "*"));
+        assert_eq!(coded.leaves_by_label().unwrap()[1]["10"], 2);
+    }
+
+    #[test]
+    fn generated_hierarchies() {
+        let path = |hierarchy: &Hierarchy, value: &str| -> Option<Vec<String>> {
+            (0..hierarchy.levels()).map(|level| hierarchy.label(value, level)).collect()
+        };
+        let words = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+        let postcode = Hierarchy::Prefixes(vec![3, 1]);
+        assert_eq!(path(&postcode, "79104"), words(&["79104", "791*", "7*", "*"]));
+        let dates = Hierarchy::Dates(vec![CalendarPart::Quarter, CalendarPart::Decade]);
+        assert_eq!(path(&dates, "1998-05-31"), words(&["1998-05-31", "1998-Q2", "1990s", "*"]));
+        assert_eq!(path(&dates, "1998-02-30"), None, "no such day");
+        let icd_10 = Hierarchy::Icd(Icd::Icd10);
+        assert_eq!(path(&icd_10, "C50.4"), words(&["C50.4", "C50", "chapter II", "*"]));
+        assert_eq!((path(&icd_10, "?"), path(&icd_10, "Cé"), path(&icd_10, "Cé5")), (None, None, None));
+        let icd_9 = Hierarchy::Icd(Icd::Icd9);
+        assert_eq!(path(&icd_9, "250.83"), words(&["250.83", "250", "240-279", "*"]));
+        assert_eq!(path(&icd_9, "V57"), words(&["V57", "V57", "V", "*"]));
+        assert_eq!(path(&icd_9, "8"), words(&["8", "008", "001-139", "*"]));
     }
 }

@@ -60,20 +60,29 @@
 //! }
 //! ```
 
+mod coded;
 mod encode;
+mod engine;
 mod error;
+mod file;
+mod grouping;
 mod hierarchy;
 mod policy;
 mod proof;
+mod receipt;
 mod run;
 mod search;
 mod verify;
 
+pub use coded::{CodedColumn, Coder};
 pub use error::DeidentifyError;
-pub use policy::{Attacker, Column, HierarchySpec, Intervals, Policy, Role, Tree};
+pub use file::{FileTable, Optima, Optimum, TableRisk, deidentify_file, read_policy, recount};
+pub use policy::{
+    Attacker, CalendarPart, Column, Distance, HierarchySpec, Icd, Intervals, ModelSpec, Policy, Recoding, Role, Tree,
+};
 pub use proof::{
     Before, ClassCounts, ClassSize, Deidentified, Loss, ModelResult, PolicyFacts, QuasiIdentifier, Receipt, Risks,
     RowCounts, StatedRisk,
 };
 pub use run::deidentify;
-pub use verify::{Recount, verify};
+pub use verify::{Beside, Recount, Recounter, verify};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use acequia_privacy::{Estimator, Metric};
 use serde::{Deserialize, Serialize};
 
 use crate::DeidentifyError;
@@ -22,10 +23,19 @@ pub struct Policy {
     /// What the attacker is assumed to know.
     #[serde(default)]
     pub attacker: Attacker,
+    /// What the search makes as small as it can be.
+    #[serde(default)]
+    pub metric: Metric,
+    /// Whether all rows get the same levels.
+    #[serde(default)]
+    pub recoding: Recoding,
     /// Distinct l-diversity: for a sensitive column, how many different values every class must hold, so that knowing
     /// somebody's class does not tell the value.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub l_diversity: BTreeMap<String, u64>,
+    /// Further privacy models.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<ModelSpec>,
     /// Every column of the table.
     pub columns: BTreeMap<String, Column>,
 }
@@ -54,6 +64,198 @@ pub enum Attacker {
     Journalist,
     /// Nothing in particular: wants to match as many as possible.
     Marketer,
+}
+
+/// Whether all rows get the same levels.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Recoding {
+    /// All rows get the same levels, the best there are; rows that still stand out are suppressed.
+    #[default]
+    Global,
+    /// Each row gets the lowest levels at which it does not stand out, from the same hierarchies.
+    Local,
+}
+
+/// A privacy model besides k-anonymity; `acequia_privacy` says where each comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "model", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum ModelSpec {
+    /// At least k rows of the population table in every class.
+    KMap {
+        /// How many.
+        k: u64,
+    },
+    /// At least l different values in every class.
+    DistinctL {
+        /// Which sensitive column.
+        column: String,
+        /// How many.
+        l: u64,
+    },
+    /// Entropy of at least ln l in every class.
+    EntropyL {
+        /// Which sensitive column.
+        column: String,
+        /// Number of equally frequent values with that entropy.
+        l: f64,
+    },
+    /// The most frequent value is less frequent than c times those from the l-th on.
+    RecursiveCl {
+        /// Which sensitive column.
+        column: String,
+        /// The factor.
+        c: f64,
+        /// From which rank on.
+        l: u64,
+    },
+    /// Values of every class spread like those of the table.
+    TCloseness {
+        /// Which sensitive column.
+        column: String,
+        /// Largest earth mover's distance, 0 to 1.
+        t: f64,
+        /// What the distance is measured over.
+        #[serde(default)]
+        distance: Distance,
+        /// For a hierarchical distance.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hierarchy: Option<HierarchySpec>,
+    },
+    /// Share of the population that is released, in every class.
+    DeltaPresence {
+        /// Smallest.
+        minimum: f64,
+        /// Largest.
+        maximum: f64,
+    },
+    /// |log2| of a value's share in a class over its share in the table is below δ.
+    DeltaDisclosure {
+        /// Which sensitive column.
+        column: String,
+        /// The bound.
+        delta: f64,
+    },
+    /// A value's share in a class exceeds its share in the table by at most β, relative to it.
+    BetaLikeness {
+        /// Which sensitive column.
+        column: String,
+        /// The bound.
+        beta: f64,
+        /// Also at most −ln of its share.
+        #[serde(default)]
+        enhanced: bool,
+    },
+    /// No value, or not the named one, has a share above α in a class.
+    AlphaK {
+        /// Which sensitive column.
+        column: String,
+        /// The bound, 0 to 1.
+        alpha: f64,
+        /// Which value; all without one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        value: Option<String>,
+    },
+    /// Mean risk over rows.
+    AverageRisk {
+        /// The bound, 0 to 1.
+        maximum: f64,
+    },
+    /// Share of rows whose risk is above a threshold.
+    RecordsAtRisk {
+        /// The threshold, 0 to 1.
+        risk: f64,
+        /// The bound, 0 to 1.
+        share: f64,
+    },
+    /// Estimated share of the population that is unique.
+    PopulationUniqueness {
+        /// The bound, 0 to 1.
+        share: f64,
+        /// People in the population.
+        population: u64,
+        /// Which estimate.
+        #[serde(default)]
+        estimator: Estimator,
+    },
+}
+
+/// What the distance of t-closeness is measured over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Distance {
+    /// All values are equally far apart.
+    #[default]
+    Equal,
+    /// Values are ordered: numbers by size, texts by letters.
+    Ordered,
+    /// Values are as far apart as their lowest common ancestor is high.
+    Hierarchical,
+}
+
+impl ModelSpec {
+    /// The sensitive column that the model looks at.
+    pub fn column(&self) -> Option<&str> {
+        match self {
+            Self::DistinctL { column, .. }
+            | Self::EntropyL { column, .. }
+            | Self::RecursiveCl { column, .. }
+            | Self::TCloseness { column, .. }
+            | Self::DeltaDisclosure { column, .. }
+            | Self::BetaLikeness { column, .. }
+            | Self::AlphaK { column, .. } => Some(column),
+            Self::KMap { .. }
+            | Self::DeltaPresence { .. }
+            | Self::AverageRisk { .. }
+            | Self::RecordsAtRisk { .. }
+            | Self::PopulationUniqueness { .. } => None,
+        }
+    }
+
+    /// Whether the model compares with a population table.
+    pub fn needs_population(&self) -> bool {
+        matches!(self, Self::KMap { .. } | Self::DeltaPresence { .. })
+    }
+
+    fn parameters(&self) -> Vec<f64> {
+        match self {
+            Self::KMap { k } => vec![real(*k)],
+            Self::DistinctL { l, .. } => vec![real(*l)],
+            Self::EntropyL { l, .. } => vec![*l],
+            Self::RecursiveCl { c, l, .. } => vec![*c, real(*l)],
+            Self::TCloseness { t, .. } => vec![*t],
+            Self::DeltaPresence { minimum, maximum } => vec![*minimum, *maximum],
+            Self::DeltaDisclosure { delta, .. } => vec![*delta],
+            Self::BetaLikeness { beta, .. } => vec![*beta],
+            Self::AlphaK { alpha, .. } => vec![*alpha],
+            Self::AverageRisk { maximum } => vec![*maximum],
+            Self::RecordsAtRisk { risk, share } => vec![*risk, *share],
+            Self::PopulationUniqueness { share, population, .. } => vec![*share, real(*population)],
+        }
+    }
+
+    /// The model with its parameters, in words.
+    pub fn words(&self) -> String {
+        let of = |column: &str| format!(" of {column}");
+        match self {
+            Self::KMap { k } => format!("{k}-map"),
+            Self::DistinctL { column, l } => format!("distinct {l}-diversity{}", of(column)),
+            Self::EntropyL { column, l } => format!("entropy {l}-diversity{}", of(column)),
+            Self::RecursiveCl { column, c, l } => format!("recursive ({c},{l})-diversity{}", of(column)),
+            Self::TCloseness { column, t, .. } => format!("{t}-closeness{}", of(column)),
+            Self::DeltaPresence { minimum, maximum } => format!("presence from {minimum} to {maximum}"),
+            Self::DeltaDisclosure { column, delta } => format!("{delta}-disclosure privacy{}", of(column)),
+            Self::BetaLikeness { column, beta, enhanced } => {
+                format!("{}{beta}-likeness{}", if *enhanced { "enhanced " } else { "" }, of(column))
+            }
+            Self::AlphaK { column, alpha, .. } => format!("no value above a share of {alpha}{}", of(column)),
+            Self::AverageRisk { maximum } => format!("average risk of at most {maximum}"),
+            Self::RecordsAtRisk { risk, share } => format!("at most {share} of rows with a risk above {risk}"),
+            Self::PopulationUniqueness { share, population, .. } => {
+                format!("at most {share} of a population of {population} unique")
+            }
+        }
+    }
 }
 
 /// One column.
@@ -103,6 +305,21 @@ pub enum HierarchySpec {
         /// Which bands.
         intervals: Intervals,
     },
+    /// Texts into their first characters.
+    Prefixes {
+        /// How many characters are left at each level.
+        prefixes: Vec<usize>,
+    },
+    /// Days (`YYYY-MM-DD`) into parts of the calendar.
+    Dates {
+        /// Which parts, finest first.
+        dates: Vec<CalendarPart>,
+    },
+    /// Codes of the International Classification of Diseases: code, category, chapter.
+    Icd {
+        /// Which revision.
+        icd: Icd,
+    },
     /// Names over values.
     Tree {
         /// The tree.
@@ -121,6 +338,31 @@ pub enum HierarchySpec {
 pub enum Word {
     /// The value or nothing.
     Suppress,
+}
+
+/// A part of the calendar, finest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CalendarPart {
+    /// `1998-05`.
+    Month,
+    /// `1998-Q2`.
+    Quarter,
+    /// `1998`.
+    Year,
+    /// `1990s`.
+    Decade,
+}
+
+/// A revision of the International Classification of Diseases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Icd {
+    /// ICD-9-CM.
+    #[serde(rename = "icd-9")]
+    Icd9,
+    /// ICD-10.
+    #[serde(rename = "icd-10")]
+    Icd10,
 }
 
 /// Bands of numbers.
@@ -148,10 +390,15 @@ pub enum Tree {
 impl Policy {
     /// Names of the hierarchy files the policy refers to.
     pub fn hierarchy_files(&self) -> Vec<&str> {
-        self.columns
-            .values()
-            .filter_map(|column| match &column.hierarchy {
-                Some(HierarchySpec::File { file }) => Some(file.as_str()),
+        let of_models = self.models.iter().filter_map(|model| match model {
+            ModelSpec::TCloseness { hierarchy, .. } => hierarchy.as_ref(),
+            _ => None,
+        });
+        let of_columns = self.columns.values().filter_map(|column| column.hierarchy.as_ref());
+        of_columns
+            .chain(of_models)
+            .filter_map(|spec| match spec {
+                HierarchySpec::File { file } => Some(file.as_str()),
                 _ => None,
             })
             .collect()
@@ -192,14 +439,38 @@ impl Policy {
         if !(0.0..=1.0).contains(&self.suppression_limit) {
             return Err(wrong("suppression_limit must be from 0 to 1".to_owned()));
         }
-        self.single(Role::PersonId)?;
-        self.single(Role::Assignment)?;
+        for model in &self.models {
+            if let Some(name) = model.column()
+                && self.columns.get(name).is_none_or(|column| column.role != Role::Sensitive)
+            {
+                return Err(wrong(format!("model {}: {name} is no sensitive column", model.words())));
+            }
+            if model.parameters().iter().any(|parameter| !(parameter.is_finite() && *parameter >= 0.0)) {
+                return Err(wrong(format!("model {}: parameters must be numbers from 0 on", model.words())));
+            }
+            if let ModelSpec::TCloseness { distance, hierarchy, .. } = model
+                && hierarchy.is_some() != (*distance == Distance::Hierarchical)
+            {
+                let problem = "a hierarchy belongs to a hierarchical distance, and to no other";
+                return Err(wrong(format!("model {}: {problem}", model.words())));
+            }
+            let on_the_table = matches!(
+                model,
+                ModelSpec::AverageRisk { .. }
+                    | ModelSpec::RecordsAtRisk { .. }
+                    | ModelSpec::PopulationUniqueness { .. }
+            );
+            if on_the_table && self.recoding == Recoding::Local {
+                let problem = "conditions on all classes together need recoding = \"global\"";
+                return Err(wrong(format!("model {}: {problem}", model.words())));
+            }
+        }
         for (name, l) in &self.l_diversity {
             if self.columns.get(name).is_none_or(|column| column.role != Role::Sensitive) {
                 return Err(wrong(format!("l_diversity.{name}: names no sensitive column")));
             }
-            if !(1..=64).contains(l) {
-                return Err(wrong(format!("l_diversity.{name}: must be from 1 to 64")));
+            if *l == 0 {
+                return Err(wrong(format!("l_diversity.{name}: must be at least 1")));
             }
         }
         for (name, column) in &self.columns {

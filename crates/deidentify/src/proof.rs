@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use acequia_frame::Table;
-use acequia_privacy::Risk;
+use acequia_privacy::{Metric, Risk};
 use acequia_types::{Digest, DonorId, digest_named};
 use serde::{Deserialize, Serialize};
 
-use crate::policy::Attacker;
+use crate::policy::{Attacker, Recoding};
 
 /// A de-identified table with the receipt of its measured risk.
 ///
@@ -63,6 +63,12 @@ pub struct PolicyFacts {
     pub maximum_risk: f64,
     /// Largest share of suppressed rows.
     pub suppression_limit: f64,
+    /// Whether all rows get the same levels.
+    #[serde(default)]
+    pub recoding: Recoding,
+    /// What was made small.
+    #[serde(default)]
+    pub metric: Metric,
 }
 
 /// Rows.
@@ -83,8 +89,11 @@ pub struct QuasiIdentifier {
     pub column: String,
     /// `intervals`, `tree` or `suppress`.
     pub hierarchy: String,
-    /// Level, 0 exact.
+    /// Highest level in use, 0 exact.
     pub level: u64,
+    /// Lowest level in use; the same as the highest unless rows are recoded one by one.
+    #[serde(default)]
+    pub lowest_level: u64,
     /// Highest level, at which nothing is left.
     pub levels: u64,
     /// The level in words.
@@ -147,19 +156,29 @@ pub struct Before {
     pub average: f64,
 }
 
-/// What was lost, 0 nothing to 1 everything.
+/// What was lost. Loss is 0 nothing to 1 everything: the weighted geometric mean over quasi-identifiers of one plus the
+/// share of a hierarchy's leaves that a value stands for, less one; a suppressed row stands for all leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Loss {
-    /// Weighted mean over rows; a suppressed row counts 1. The search made this as small as it can be.
+    /// Loss of the whole table, suppressed rows included.
     pub total: f64,
-    /// The same over released rows only.
+    /// Weighted mean over quasi-identifiers of one less their loss, suppressed rows included: 1 is the table as it came.
     pub granularity: f64,
+    /// Loss of the released rows alone.
+    #[serde(default)]
+    pub released: f64,
     /// Discernibility.
     pub discernibility: u64,
+    /// Mean rows of a class, suppressed rows being one class.
+    #[serde(default)]
+    pub class_size: f64,
     /// Combinations of levels that were counted.
     pub combinations_tried: u64,
     /// Combinations there are.
     pub combinations: u64,
+    /// Whether the search proved that no combination is better.
+    #[serde(default)]
+    pub proven: bool,
 }
 
 /// One privacy model.

@@ -51,6 +51,10 @@ impl DataFusionEngine {
         if !matches!(frame.logical_plan(), plan if !is_explain(plan)) {
             return Err(EngineError::Plan { step: step.name.clone(), message: "only a SELECT is allowed".to_owned() });
         }
+        if let Some(function) = unsteady(frame.logical_plan()).map_err(plan)? {
+            let message = format!("{function}() gives another answer each time, so the step could not be repeated");
+            return Err(EngineError::Plan { step: step.name.clone(), message });
+        }
         let schema = Arc::new(frame.schema().as_arrow().clone());
         if let Some(expected) = &step.expects {
             check_columns(step, expected, &schema)?;
@@ -61,6 +65,27 @@ impl DataFusionEngine {
         let run = |_| EngineError::Run { step: step.name.clone(), kind: "result" };
         Table::with_schema(&step.name, schema, batches).map_err(run)
     }
+}
+
+/// The first function in a plan whose answer depends on anything but its arguments: `now`, `random`.
+fn unsteady(plan: &datafusion::logical_expr::LogicalPlan) -> Result<Option<String>, DataFusionError> {
+    use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+    use datafusion::logical_expr::{Expr, Volatility};
+    let mut found = None;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expression| {
+            expression.apply(|part| {
+                if let Expr::ScalarFunction(call) = part
+                    && call.func.signature().volatility != Volatility::Immutable
+                {
+                    found = Some(call.func.name().to_owned());
+                    return Ok(TreeNodeRecursion::Stop);
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(found)
 }
 
 fn is_explain(plan: &datafusion::logical_expr::LogicalPlan) -> bool {
@@ -153,6 +178,10 @@ mod tests {
             "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION 'x.csv'",
             "SELECT * FROM 'x.csv'",
             "SELECT * FROM nobody",
+            "SELECT now() AS n FROM person",
+            "SELECT * FROM person WHERE random() < 0.5",
+            "SELECT * FROM person WHERE person_id IN (SELECT CAST(random() AS BIGINT))",
+            "SELECT current_date AS d",
         ] {
             assert!(matches!(run(sql, 1), Err(EngineError::Plan { .. })), "{sql}");
         }

@@ -1,6 +1,6 @@
 //! The doors. Adding one needs a `compile_fail` twin, a policy note and two reviewers (CONTRIBUTING.md).
 
-use acequia_custody::Approval;
+use acequia_custody::{Approval, Purpose};
 use acequia_deidentify::Deidentified;
 use acequia_types::{Coded, Digest, Exit};
 
@@ -14,12 +14,17 @@ mod sealed {
     note = "pass it through `acequia_deidentify::deidentify` first"
 )]
 pub trait Proof: sealed::Sealed {
+    /// What donors must have allowed for this kind of value to leave.
+    const PURPOSE: Purpose;
+
     /// What an approval must be about.
     fn subject(&self) -> Digest;
 }
 
 impl sealed::Sealed for Deidentified {}
 impl Proof for Deidentified {
+    const PURPOSE: Purpose = Purpose::OpenPublication;
+
     fn subject(&self) -> Digest {
         self.digest()
     }
@@ -42,6 +47,14 @@ pub enum GateError {
     /// The approval is about something else.
     #[error("the approval is about another value than the one at the gate")]
     OtherSubject,
+    /// The donors were asked for something else.
+    #[error("the approval is for {found}, and this needs {needed}")]
+    OtherPurpose {
+        /// What donors allowed.
+        found: Purpose,
+        /// What they must allow.
+        needed: Purpose,
+    },
     /// A published version does not carry this node's exit seal.
     #[error("the exit seal of {dataset} does not verify")]
     Seal {
@@ -63,10 +76,12 @@ impl Coded for GateError {
             Self::OtherSubject => "GA001",
             Self::Seal { .. } => "GA002",
             Self::Manifest { .. } => "GA003",
+            Self::OtherPurpose { .. } => "GA004",
         }
     }
     fn hint(&self) -> &'static str {
         match self {
+            Self::OtherPurpose { .. } => "ask the donors for this purpose; what they gave for another stays inside",
             Self::OtherSubject => "approve exactly the value that is to leave; run the recipe again",
             Self::Seal { .. } => "the version was not published by this node or was changed since; do not serve it",
             Self::Manifest { .. } => "run `acequia doctor`; restore the version from a backup",
@@ -74,7 +89,7 @@ impl Coded for GateError {
     }
     fn exit(&self) -> Exit {
         match self {
-            Self::OtherSubject => Exit::NotPermitted,
+            Self::OtherSubject | Self::OtherPurpose { .. } => Exit::NotPermitted,
             Self::Seal { .. } | Self::Manifest { .. } => Exit::Integrity,
         }
     }
@@ -83,10 +98,14 @@ impl Coded for GateError {
 /// Lets a proven value out, if the approval is about exactly it.
 ///
 /// # Errors
-/// [`GateError::OtherSubject`] when the approval is about something else.
+/// [`GateError::OtherSubject`] when the approval is about something else, [`GateError::OtherPurpose`] when donors allowed
+/// something else.
 pub fn let_out<P: Proof>(value: P, approval: &Approval) -> Result<Outbound<P>, GateError> {
     if approval.subject() != value.subject() {
         return Err(GateError::OtherSubject);
+    }
+    if approval.purpose() != P::PURPOSE {
+        return Err(GateError::OtherPurpose { found: approval.purpose(), needed: P::PURPOSE });
     }
     Ok(Outbound { value })
 }

@@ -139,10 +139,14 @@ pub(crate) fn tree(
     Ok(response)
 }
 
+/// Most paths that one question is answered for.
+const MOST_PATHS: usize = 1_000;
+
 /// `POST /api/datasets/{id}/paths-info/{revision}`: what is there of `paths`; what is not there is left out.
 pub(crate) fn paths_info(dataset: &Dataset, version: &PublishedVersion, paths: &[String], expand: bool) -> Value {
-    let found = paths.iter().filter_map(|path| {
-        let path = path.trim_matches('/');
+    let mut seen = BTreeSet::new();
+    let different = paths.iter().map(|path| path.trim_matches('/')).filter(|path| seen.insert(*path));
+    let found = different.take(MOST_PATHS).filter_map(|path| {
         if let Some(file) = version.files().get(path) {
             Some(Entry::File(file))
         } else if !path.is_empty() && version.has_folder(path) {

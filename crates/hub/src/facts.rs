@@ -175,5 +175,9 @@ pub(crate) async fn whole(
         bytes.extend_from_slice(&piece);
         start = end;
     }
+    if acequia_types::Digest::of(&bytes) != file.sha256 {
+        tracing::error!("a document of a page is left out: its bytes are not the published ones");
+        return Err(());
+    }
     Ok(Some(bytes))
 }

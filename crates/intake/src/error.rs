@@ -85,6 +85,18 @@ pub enum IntakeError {
         /// Which concept.
         concept_id: i64,
     },
+    /// More rows or resources than one file may have.
+    #[error("the file holds more than {most} rows or resources")]
+    TooMany {
+        /// How many it may hold.
+        most: usize,
+    },
+    /// A quoted field that is never closed.
+    #[error("row {row}: a quoted field begins here and is never closed")]
+    OpenQuote {
+        /// One-based line.
+        row: u64,
+    },
     /// The header row is broken.
     #[error("row 1: the header row cannot be read or names a column twice")]
     Header,
@@ -109,10 +121,14 @@ impl Coded for IntakeError {
             Self::UnmappedColumn { .. } => "IN014",
             Self::Header => "IN015",
             Self::UnknownConcept { .. } => "IN016",
+            Self::TooMany { .. } => "IN017",
+            Self::OpenQuote { .. } => "IN018",
         }
     }
     fn hint(&self) -> &'static str {
         match self {
+            Self::TooMany { .. } => "split the file",
+            Self::OpenQuote { .. } => "close the quote, or double it where it belongs to the text",
             Self::Empty => "export the file again; it has no content",
             Self::UnknownFormat => "donate a FHIR R4 bundle, FHIR NDJSON, or a CSV file with a mapping",
             Self::Truncated { .. } => "the download or export stopped early; fetch the file again",

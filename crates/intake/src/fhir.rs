@@ -9,7 +9,7 @@ use acequia_omop::{
 use acequia_types::{Place, Problem};
 use serde_json::Value;
 
-use crate::IntakeError;
+use crate::{IntakeError, MOST_ITEMS};
 
 /// OMOP type concepts: EHR and EHR prescription.
 const EHR: i64 = 32_817;
@@ -37,10 +37,14 @@ pub(crate) fn read_bundle(text: &str) -> Result<SourceFile, IntakeError> {
         return Err(IntakeError::NotABundle);
     }
     let Value::Array(entries) = bundle["entry"].take() else { return Err(IntakeError::NotABundle) };
+    if entries.len() > MOST_ITEMS {
+        return Err(IntakeError::TooMany { most: MOST_ITEMS });
+    }
     let entries = entries.into_iter().enumerate().map(|(at, mut entry)| Entry {
         row: at as u64 + 1,
         full_url: entry["fullUrl"].as_str().map(str::to_owned),
-        resource: entry["resource"].take(),
+        // An entry may be anything; `[]` on a value that is no object would panic.
+        resource: entry.get_mut("resource").map(Value::take).unwrap_or_default(),
     });
     Ok(read(entries.collect()))
 }
@@ -49,6 +53,9 @@ pub(crate) fn read_bundle(text: &str) -> Result<SourceFile, IntakeError> {
 pub(crate) fn read_ndjson(text: &str) -> Result<SourceFile, IntakeError> {
     let mut entries = Vec::new();
     for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        if entries.len() == MOST_ITEMS {
+            return Err(IntakeError::TooMany { most: MOST_ITEMS });
+        }
         let resource: Value = serde_json::from_str(line).map_err(|error| json(&error, at as u64))?;
         entries.push(Entry { row: at as u64 + 1, full_url: None, resource });
     }
@@ -124,6 +131,10 @@ impl Reader {
             Ok(died) => died,
             Err(problem) => return self.stop(item, problem.into()),
         };
+        if died.is_none() && resource["deceasedBoolean"] == true {
+            // Dead on an unknown day: counting her as alive would be wrong, and so would any day.
+            return self.stop(item, Stop::Fate(Fate::Held(Held::NoDate)));
+        }
         let sex = match resource["gender"].as_str() {
             Some("female") => Sex::Female,
             Some("male") => Sex::Male,
@@ -232,7 +243,11 @@ fn required_codings(concept: &Value, place: &Place, element: &str) -> Result<Vec
 fn by_status(status: &Value) -> Result<(), Stop> {
     match status.as_str() {
         Some("entered-in-error") => Err(Stop::Fate(Fate::Excluded(Excluded::EnteredInError))),
-        Some("not-done" | "cancelled" | "refuted") => Err(Stop::Fate(Fate::Excluded(Excluded::DidNotHappen))),
+        // What is planned, proposed or only suspected has not happened.
+        Some(
+            "not-done" | "cancelled" | "refuted" | "planned" | "preparation" | "draft" | "proposed" | "unconfirmed"
+            | "provisional" | "differential",
+        ) => Err(Stop::Fate(Fate::Excluded(Excluded::DidNotHappen))),
         _ => Ok(()),
     }
 }
@@ -291,6 +306,10 @@ fn value(holder: &Value, place: &Place) -> Result<(Option<SourceValue>, Option<S
             Value::Null => return Ok((None, None)),
             number => number.as_f64().ok_or_else(|| not_a_number("Observation.valueQuantity.value"))?,
         };
+        if !quantity["comparator"].is_null() {
+            // "Less than 10" is not 10.
+            return Ok((None, None));
+        }
         let unit = quantity["code"].as_str().or(quantity["unit"].as_str()).map(str::to_owned);
         return Ok((Some(SourceValue::Number(number)), unit));
     }
@@ -337,7 +356,8 @@ fn procedure(item: usize, resource: &Value, place: &Place) -> Result<SourceEvent
 /// MedicationRequest (R4 §11.1): a prescription, so the end is unknown.
 fn medication_request(item: usize, resource: &Value, place: &Place) -> Result<SourceEvent, Stop> {
     by_status(&resource["status"])?;
-    if resource["doNotPerform"] == true {
+    let only_planned = matches!(resource["intent"].as_str(), Some("proposal" | "plan" | "option"));
+    if only_planned || resource["doNotPerform"] == true {
         return Err(Stop::Fate(Fate::Excluded(Excluded::DidNotHappen)));
     }
     let start = first_date(resource, &["authoredOn"], place)?;

@@ -81,6 +81,9 @@ impl Default for Limits {
     }
 }
 
+/// Most rows or resources in one file; each costs memory beyond its bytes.
+pub(crate) const MOST_ITEMS: usize = 2_000_000;
+
 /// Tells the format of unpacked text by its first bytes.
 pub fn sniff(text: &str) -> Option<Format> {
     let start = text.trim_start();

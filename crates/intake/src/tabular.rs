@@ -10,6 +10,7 @@ use chrono::{Datelike, Days};
 use csv::StringRecord;
 
 use crate::IntakeError;
+use crate::MOST_ITEMS;
 use crate::mapping::{Event, Mapping, NumberRange};
 
 /// Words for "no value", besides an empty field.
@@ -88,15 +89,46 @@ impl Row<'_> {
         })
     }
 
+    /// Whether something happened. An empty cell is neither yes nor no, unless the mapping lists `""`.
     fn happened(&self, column: &str, yes: &BTreeSet<String>, no: &BTreeSet<String>) -> Result<bool, Problem> {
-        let word = self.word(column, yes.iter().chain(no).map(String::as_str))?;
-        Ok(word.is_some_and(|word| yes.contains(word)))
+        let known = || yes.iter().chain(no).map(String::as_str);
+        match self.word(column, known())? {
+            Some(word) => Ok(yes.contains(word)),
+            None if known().any(str::is_empty) => Ok(yes.contains("")),
+            None => {
+                let hint = "fill the cell, or list \"\" under present_when or absent_when in the mapping";
+                Err(self.problem("IN105", column, "the cell is empty, so nobody can tell whether it happened", hint))
+            }
+        }
     }
+}
+
+/// The line in which a quoted field begins that never ends. The CSV reader would take everything after it for one cell
+/// (RFC 4180 §2.5–2.7; a quote inside an unquoted field is text).
+fn open_quote(text: &str, delimiter: u8) -> Option<u64> {
+    let (mut line, mut begun) = (1, None);
+    let (mut at_start, mut after_quote) = (true, false);
+    for byte in text.bytes() {
+        match (byte, begun) {
+            (b'"', Some(_)) => after_quote = !after_quote,
+            (_, Some(_)) if !after_quote => {}
+            (b'"', None) if at_start => (begun, after_quote) = (Some(line), false),
+            _ => {
+                (begun, after_quote) = (None, false);
+                at_start = byte == delimiter || matches!(byte, b'\n' | b'\r');
+            }
+        }
+        line += u64::from(byte == b'\n');
+    }
+    begun.filter(|_| !after_quote)
 }
 
 /// Reads the table. A row with anything wrong is rejected whole, with every problem found in it.
 pub(crate) fn read(text: &str, mapping: &Mapping) -> Result<SourceFile, IntakeError> {
     let delimiter = u8::try_from(mapping.source.delimiter).unwrap_or(b',');
+    if let Some(row) = open_quote(text, delimiter) {
+        return Err(IntakeError::OpenQuote { row });
+    }
     let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(text.as_bytes());
     let header = reader.headers().map_err(|_| IntakeError::Header)?.clone();
     let mut columns = HashMap::new();
@@ -119,6 +151,9 @@ pub(crate) fn read(text: &str, mapping: &Mapping) -> Result<SourceFile, IntakeEr
     let mut keys = BTreeSet::new();
     let mut record = StringRecord::new();
     while reader.read_record(&mut record).map_err(|_| IntakeError::Header)? {
+        if file.items.len() == MOST_ITEMS {
+            return Err(IntakeError::TooMany { most: MOST_ITEMS });
+        }
         let line = record.position().map_or(0, csv::Position::line);
         let item = file.items.len();
         let mut fate = None;

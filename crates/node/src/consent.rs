@@ -73,7 +73,7 @@ impl Node {
     /// # Errors
     /// [`NodeError::NotFound`] when the donor never gave anything to this node.
     pub async fn change_consent(&self, donor: &DonorId, change: ConsentChange) -> Result<ConsentLine, Failure> {
-        let _lock = self.lock()?;
+        // No lock: a donor can withdraw while a run goes on, and the run finds out before it publishes.
         let has_record = self.store.donations().await?.iter().any(|donation| donation.donor == *donor);
         let history = self.store.consent(donor).await?;
         if !has_record && history.is_none() {
@@ -95,7 +95,15 @@ impl Node {
             ConsentChange::Refuse { purposes } => ConsentKind::Refuse { purposes: purposes.into_iter().collect() },
             ConsentChange::Withdraw => ConsentKind::Withdraw,
         };
-        self.store.append_consent(donor, &[ConsentEvent { at: self.clock.now(), kind }]).await?;
+        let now = self.clock.now();
+        let mut events = vec![ConsentEvent { at: now, kind }];
+        // A refusal or withdrawal also undoes what was to begin later.
+        if let (Some(last), false) =
+            (last.filter(|last| *last > now), matches!(events[0].kind, ConsentKind::Give { .. }))
+        {
+            events.push(ConsentEvent { at: last, kind: events[0].kind.clone() });
+        }
+        self.store.append_consent(donor, &events).await?;
         self.consent(donor).await
     }
 }

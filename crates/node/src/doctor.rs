@@ -25,6 +25,8 @@ impl Node {
     /// # Errors
     /// When the store itself cannot be read.
     pub async fn doctor(&self, mend: bool) -> Result<Vec<Examination>, Failure> {
+        // While something is mended nothing may be stored, or what was just stored would look left over.
+        let _lock = if mend { Some(self.lock()?) } else { None };
         let mut findings = Vec::new();
         let mut look = |name: &str, held: bool, detail: String| {
             findings.push(Examination { name: name.to_owned(), held, detail });
@@ -50,7 +52,6 @@ impl Node {
 
         let orphans: Vec<Digest> = self.blobs.list()?.into_iter().filter(|digest| !referred.contains(digest)).collect();
         if mend {
-            let _lock = self.lock()?;
             for digest in &orphans {
                 self.blobs.remove(digest)?;
             }

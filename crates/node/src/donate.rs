@@ -121,7 +121,13 @@ impl Node {
             None => None,
         };
         let mapping = match &mapping_bytes {
-            Some(bytes) => Some(Mapping::parse(&String::from_utf8_lossy(bytes))?),
+            Some(bytes) => {
+                let parsed = Mapping::parse(&String::from_utf8_lossy(bytes)).map_err(Failure::from);
+                Some(
+                    parsed
+                        .map_err(|failure| Failure { message: format!("{label}: {}", failure.message), ..failure })?,
+                )
+            }
             None => None,
         };
 
@@ -181,6 +187,11 @@ impl Node {
                 (State::Quarantined { code: error.code().to_owned() }, serde_json::json!({ "why": error.to_string() }))
             }
         };
+        // What is on file is not sealed again.
+        if self.store.donation(&intake).await?.is_some() {
+            report.known += 1;
+            return Ok(());
+        }
         let deposit = self.vault.deposit(&donor, &intake, &bytes).await?;
         if let Some(bytes) = &mapping_bytes {
             self.blobs.put(bytes)?;
@@ -253,7 +264,10 @@ fn is_sidecar(path: &Path) -> bool {
 /// `patient.json` → `patient.consent.json`; `register.csv.gz` → `register.consent.json`.
 fn sidecar(path: &Path, suffix: &str) -> Option<PathBuf> {
     let name = path.file_name()?.to_string_lossy().into_owned();
-    let stem = name.split('.').next()?;
+    // Only endings of formats are cut: `visit.7.json` is another file than `visit.json`, with another consent.
+    let packed = [".gz", ".zip"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
+    let stem =
+        [".json", ".ndjson", ".csv", ".tsv", ".txt"].iter().find_map(|end| packed.strip_suffix(end)).unwrap_or(packed);
     let beside = path.with_file_name(format!("{stem}.{suffix}"));
     beside.is_file().then_some(beside)
 }

@@ -108,6 +108,14 @@ pub enum NodeError {
         /// Checks in all.
         checks: usize,
     },
+    /// The port cannot be taken.
+    #[error("the address {address} cannot be used: {kind}")]
+    Address {
+        /// Address and port.
+        address: String,
+        /// Kind of error.
+        kind: std::io::ErrorKind,
+    },
     /// A work table is gone.
     #[error("a work table of step {step} is damaged")]
     Work {
@@ -130,6 +138,7 @@ impl Coded for NodeError {
             Self::NotFound { .. } => "NO009",
             Self::Verification { .. } => "NO010",
             Self::Work { .. } => "NO011",
+            Self::Address { .. } => "NO012",
         }
     }
     fn hint(&self) -> &'static str {
@@ -149,17 +158,20 @@ impl Coded for NodeError {
             Self::NotFound { .. } => "see `acequia release list` and `acequia consent list`",
             Self::Verification { .. } => "do not use the version; restore it from a copy whose digest is right",
             Self::Work { .. } => "run the recipe again; the step is made anew",
+            Self::Address { .. } => "name another with --address; port 0 takes a free one",
         }
     }
     fn exit(&self) -> Exit {
         match self {
-            Self::NoNode { .. } | Self::NotFound { .. } => Exit::NotFound,
+            Self::NoNode { .. } | Self::NotFound { .. } | Self::Io { kind: std::io::ErrorKind::NotFound, .. } => {
+                Exit::NotFound
+            }
             Self::NodeExists { .. } | Self::Recipe { .. } => Exit::Usage,
             Self::Busy => Exit::Temporary,
             Self::Published { .. } => Exit::PolicyRefused,
             Self::NothingGranted { .. } => Exit::NotPermitted,
             Self::Verification { .. } | Self::Work { .. } => Exit::Integrity,
-            Self::Io { .. } | Self::ConsentFile { .. } => Exit::Failure,
+            Self::Io { .. } | Self::ConsentFile { .. } | Self::Address { .. } => Exit::Failure,
         }
     }
 }

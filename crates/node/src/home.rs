@@ -38,6 +38,16 @@ pub struct Node {
 /// Held while a command changes the node; released when dropped or when the process ends.
 pub(crate) struct Lock(#[expect(dead_code, reason = "held for its lock")] File);
 
+fn lock(home: &Path) -> Result<Lock, Failure> {
+    let file = File::options().create(true).append(true).open(home.join("lock"));
+    let file = file.map_err(io("the node's lock file", "written"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Lock(file)),
+        Err(std::fs::TryLockError::WouldBlock) => Err(NodeError::Busy.into()),
+        Err(std::fs::TryLockError::Error(error)) => Err(io("the node's lock file", "locked")(error).into()),
+    }
+}
+
 impl Node {
     /// Makes a new node in `home`. Safe to interrupt: the layout file is written last.
     ///
@@ -49,6 +59,8 @@ impl Node {
         }
         std::fs::create_dir_all(home.join("keys")).map_err(io("the node's folder", "written"))?;
         acequia_blobs::restrict(home)?;
+        // Two that make the same node at once must not make two keys.
+        let _lock = lock(home)?;
         let key_path = home.join("keys").join("root.key");
         if !key_path.exists() {
             let key = Key::generate()?;
@@ -91,10 +103,7 @@ impl Node {
 
     /// Takes the lock that commands hold while they change the node.
     pub(crate) fn lock(&self) -> Result<Lock, Failure> {
-        let file = File::options().create(true).append(true).open(self.home.join("lock"));
-        let file = file.map_err(io("the node's lock file", "written"))?;
-        file.try_lock().map_err(|_| NodeError::Busy)?;
-        Ok(Lock(file))
+        lock(&self.home)
     }
 
     fn derived(&self, context: &str) -> [u8; 32] {

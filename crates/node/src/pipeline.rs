@@ -153,11 +153,17 @@ impl Node {
                 let rows = self.engine.run(&sql, &inputs)?;
                 let source = person_source.as_ref().ok_or(NodeError::Work { step: "unify".to_owned() })?;
                 let cohort = assign(&rows, source, &split_key)?.sorted()?;
-                let detail = json!({ "rows": cohort.rows() });
+                let persons = clean.tables.get("person").map_or(0, Table::rows);
+                let detail = json!({
+                    "persons": persons,
+                    "rows": cohort.rows(),
+                    "outside": persons.saturating_sub(cohort.rows()),
+                });
                 Ok(Made { tables: BTreeMap::from([("cohort".to_owned(), cohort)]), detail })
             })
             .await?;
-        progress.finish(&format!("{} persons", cohort.detail["rows"]));
+        let (rows, outside) = (&cohort.detail["rows"], &cohort.detail["outside"]);
+        progress.finish(&format!("{rows} persons, {outside} outside the cohort"));
         note("cohort", ran, cohort.detail.clone());
 
         // Is it out already?
@@ -314,7 +320,11 @@ impl Node {
                 }
             };
             let sealed = self.vault.open(donation, &selection.grant).await?;
-            let read = sealed.map(|bytes| acequia_intake::read(&bytes, mapping, &Limits::default()));
+            let own = donation.source.as_str() == crate::INDIVIDUAL_DONORS;
+            let read = sealed.map(|bytes| {
+                let read = acequia_intake::read(&bytes, mapping, &Limits::default())?;
+                Ok::<_, acequia_intake::IntakeError>(if own { own_record(read) } else { read })
+            });
             let donors = read.donors().clone();
             let file = read.into_open(&selection.grant)??;
             let (intake, source, donor) = (donation.intake.clone(), donation.source.clone(), donation.donor.clone());
@@ -328,7 +338,8 @@ impl Node {
     ///
     /// The first version derives it from the seed and the digests of all granted files, so that the same inputs give the
     /// same splits at any node, while nobody who lacks the files can compute who is where. Later versions of the data set
-    /// keep the key of the first, so that people do not move between splits when others join or leave.
+    /// keep the key of the first, so that people keep their place in the order from which splits are cut: when others join
+    /// or leave, only those near a cut move.
     async fn split_key(&self, recipe: &Recipe, selection: &Selection) -> Result<[u8; 32], Failure> {
         let dataset = recipe.plan(Vec::new(), ConsentPlan::default())?.dataset;
         let earlier = self.store.releases().await?.into_iter().filter(|release| release.dataset == dataset);
@@ -348,6 +359,14 @@ impl Node {
         }
         Ok(*hasher.finalize().as_bytes())
     }
+}
+
+/// A donor is one person, whatever number each hospital gave her: files of one donor meet in one person, and a second
+/// patient in a file stays out.
+fn own_record(file: acequia_omop::SourceFile) -> acequia_omop::SourceFile {
+    let mut file = file.only_first_person();
+    file.records.iter_mut().for_each(|record| record.person.key.clear());
+    file
 }
 
 /// Adds the assignment column: keyed BLAKE3 of the person's source key digest, 63 bits.
@@ -381,20 +400,30 @@ fn assign(rows: &Table, person_source: &Table, split_key: &[u8; 32]) -> Result<T
     Ok(Table::new("cohort", vec![batch])?)
 }
 
+/// Fewer individual donors than this are not counted, nor is there a digest over their files.
+const FEWEST_DONORS: usize = 12;
+
 /// Where records came from. Digests of single files are not published: those of individual donors would let anybody who
 /// holds a copy of a record test whether it is in; one digest stands for all files of a source.
 fn input_digests(granted: &[Donation]) -> Vec<InputDigest> {
-    let mut by_source: BTreeMap<(&str, &str), Vec<Digest>> = BTreeMap::new();
+    let mut by_source: BTreeMap<&str, (BTreeSet<&str>, Vec<Digest>)> = BTreeMap::new();
     for donation in granted {
-        by_source.entry((donation.source.as_str(), donation.format.as_str())).or_default().push(donation.plaintext);
+        let (formats, digests) = by_source.entry(donation.source.as_str()).or_default();
+        formats.insert(donation.format.as_str());
+        digests.push(donation.plaintext);
     }
-    let digest = |(source, format): (&str, &str), mut digests: Vec<Digest>| {
+    let digest = |(source, (formats, mut digests)): (&str, (BTreeSet<&str>, Vec<Digest>))| {
+        let mut format = formats.into_iter().collect::<Vec<_>>().join(", ");
+        if source == crate::INDIVIDUAL_DONORS && digests.len() < FEWEST_DONORS {
+            format = format!("not counted: fewer than {FEWEST_DONORS} files");
+            digests.clear();
+        }
         digests.sort();
         let parts = digests.iter().map(|digest| ("file", digest.as_bytes().as_slice()));
         let digest = digest_named("acequia inputs v1", parts);
-        InputDigest { source: source.to_owned(), format: format.to_owned(), files: digests.len() as u64, digest }
+        InputDigest { source: source.to_owned(), format, files: digests.len() as u64, digest }
     };
-    by_source.into_iter().map(|(key, digests)| digest(key, digests)).collect()
+    by_source.into_iter().map(digest).collect()
 }
 
 const OUTCOMES: [(&str, &str); 8] = [

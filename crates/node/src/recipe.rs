@@ -71,6 +71,10 @@ impl Recipe {
             let row = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
             wrong(format!("row {row}: {}", error.message()))
         })?;
+        if written.purpose != Purpose::OpenPublication {
+            let problem = "a recipe publishes openly, so its purpose must be open-publication";
+            return Err(wrong(format!("purpose: {problem}")).into());
+        }
         let sql = beside(&written.cohort.sql)?;
         let cohort_sql = String::from_utf8(sql).map_err(|_| wrong(format!("{} is not UTF-8", written.cohort.sql)))?;
         let mut hierarchies = BTreeMap::new();

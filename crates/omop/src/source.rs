@@ -312,6 +312,22 @@ pub struct SourceFile {
     pub problems: Vec<Problem>,
 }
 
+impl SourceFile {
+    /// Keeps the first person and holds the items of all others: a donor gives her own record, and nobody's beside it.
+    #[must_use]
+    pub fn only_first_person(mut self) -> Self {
+        for record in self.records.drain(1.min(self.records.len())..) {
+            let of_events = record.events.iter().map(|event| event.item);
+            for item in of_events.chain([record.person.item]) {
+                if let Some(item) = self.items.get_mut(item) {
+                    item.fate = Some(Fate::Held(Held::OtherPerson));
+                }
+            }
+        }
+        self
+    }
+}
+
 /// How many items met which fate. `total` is counted on its own, so that [`ItemCounts::add_up`] can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ItemCounts {

@@ -1,174 +1,36 @@
-//! Privacy models, re-identification risk and information loss: mathematics only.
+//! Privacy models, re-identification risk and utility: mathematics only.
 //!
-//! Comes in: sizes of equivalence classes (rows that agree in all quasi-identifiers). Goes out: measured numbers.
-//! Rows that were suppressed are not in any class; functions that need their number take it.
+//! Comes in: equivalence classes (rows that agree in all quasi-identifiers), as sizes or as [`Class`]es with the counts
+//! of a sensitive column. Goes out: measured numbers, and whether a [`Model`] holds. Rows that were suppressed are not in
+//! any class; functions that need their number take it.
 //!
 //! ```
-//! use acequia_privacy::Classes;
+//! use acequia_privacy::{Class, Classes, Distribution, Model};
 //! let classes = Classes::of([3, 5]);
 //! assert_eq!(classes.smallest(), Some(3));
 //! let risk = classes.prosecutor(0.25);
 //! assert_eq!((risk.maximum, risk.average), (1.0 / 3.0, 2.0 / 8.0));
 //! assert_eq!(risk.at_risk_share, 3.0 / 8.0, "rows whose risk is above 0.25");
+//!
+//! // Four rows with diagnosis 0, one with diagnosis 1.
+//! let class = Class { rows: 5, population: 5, sensitive: &[(0, 4), (1, 1)] };
+//! let whole = Distribution::of([(0, 50), (1, 50)]);
+//! assert!(Model::DistinctL { l: 2 }.holds(&class, &whole));
+//! assert!(!Model::DeltaDisclosure { delta: 1.0 }.holds(&class, &whole), "|log2(0.2 / 0.5)| is 1.32");
 //! ```
+//!
+//! To add a model: a file in `models` with its condition and the paper, a variant of [`Model`].
 
-use std::collections::BTreeMap;
+mod classes;
+mod models;
+mod utility;
 
-use serde::{Deserialize, Serialize};
-
-/// Sizes of equivalence classes, as size → number of classes of that size. Classes of size 0 do not exist.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Classes {
-    by_size: BTreeMap<u64, u64>,
-}
-
-/// Re-identification risk under one attacker. Probabilities from 0 to 1; all 0 when there are no rows.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Risk {
-    /// Highest risk of any row.
-    pub maximum: f64,
-    /// Mean risk over rows.
-    pub average: f64,
-    /// Share of rows whose risk is above the threshold.
-    pub at_risk_share: f64,
-}
+pub use classes::{Classes, Risk};
+pub use models::population_uniqueness::{Estimator, PopulationUniques, population_uniques};
+pub use models::{Class, Distribution, Ground, Model, TableModel, Value};
+pub use utility::{Metric, entropy_bits, loss, normalised_loss, value_loss};
 
 #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^53")]
-fn real(count: u64) -> f64 {
+pub(crate) fn real(count: u64) -> f64 {
     count as f64
-}
-
-impl Classes {
-    /// Takes the size of each class.
-    pub fn of(sizes: impl IntoIterator<Item = u64>) -> Self {
-        let mut by_size = BTreeMap::new();
-        for size in sizes.into_iter().filter(|size| *size > 0) {
-            *by_size.entry(size).or_default() += 1;
-        }
-        Self { by_size }
-    }
-
-    /// Number of classes.
-    pub fn count(&self) -> u64 {
-        self.by_size.values().sum()
-    }
-
-    /// Number of rows in all classes.
-    pub fn rows(&self) -> u64 {
-        self.by_size.iter().map(|(size, classes)| size * classes).sum()
-    }
-
-    /// Size of the smallest class: the k of k-anonymity (Sweeney, "k-anonymity: a model for protecting privacy",
-    /// IJUFKS 10(5), 2002).
-    pub fn smallest(&self) -> Option<u64> {
-        self.by_size.keys().next().copied()
-    }
-
-    /// Mean size of a class.
-    pub fn average_size(&self) -> f64 {
-        if self.by_size.is_empty() { 0.0 } else { real(self.rows()) / real(self.count()) }
-    }
-
-    /// Size → number of classes, ascending.
-    pub fn by_size(&self) -> &BTreeMap<u64, u64> {
-        &self.by_size
-    }
-
-    /// Prosecutor risk: the attacker knows that the person is in the data. The risk of a row is 1 / size of its class
-    /// (El Emam, "Guide to the De-Identification of Personal Health Information", CRC Press 2013, ch. 16).
-    pub fn prosecutor(&self, threshold: f64) -> Risk {
-        let Some(smallest) = self.smallest() else { return Risk { maximum: 0.0, average: 0.0, at_risk_share: 0.0 } };
-        let above = self.by_size.iter().filter(|(size, _)| 1.0 / real(**size) > threshold);
-        let at_risk: u64 = above.map(|(size, classes)| size * classes).sum();
-        Risk {
-            maximum: 1.0 / real(smallest),
-            // The mean of 1/size over rows is the number of classes over the number of rows.
-            average: real(self.count()) / real(self.rows()),
-            at_risk_share: real(at_risk) / real(self.rows()),
-        }
-    }
-
-    /// Journalist risk without a population table: the attacker knows only that the person is in the population. With no
-    /// table to count the population's classes, each is taken to be no larger than the sample's, which makes the risk an
-    /// upper bound equal to the prosecutor's (El Emam 2013, ch. 16).
-    pub fn journalist_upper_bound(&self, threshold: f64) -> Risk {
-        self.prosecutor(threshold)
-    }
-
-    /// Marketer risk: expected share of rows matched correctly when all are matched (El Emam 2013, ch. 16).
-    pub fn marketer(&self) -> f64 {
-        if self.by_size.is_empty() { 0.0 } else { real(self.count()) / real(self.rows()) }
-    }
-
-    /// Discernibility: each row costs the size of its class, a suppressed row costs the size of the table (Bayardo and
-    /// Agrawal, "Data privacy through optimal k-anonymization", ICDE 2005).
-    pub fn discernibility(&self, suppressed: u64) -> u64 {
-        let total = self.rows() + suppressed;
-        self.by_size.iter().map(|(size, classes)| size * size * classes).sum::<u64>() + suppressed * total
-    }
-}
-
-/// Loss of one generalised value that stands for `covered` of `leaves` exact values: (covered − 1) / (leaves − 1)
-/// (Iyengar, "Transforming data to satisfy privacy constraints", KDD 2002). 0 exact, 1 nothing left.
-pub fn value_loss(covered: u64, leaves: u64) -> f64 {
-    if leaves <= 1 { 0.0 } else { real(covered.saturating_sub(1).min(leaves - 1)) / real(leaves - 1) }
-}
-
-/// Distinct l-diversity: the smallest number of different sensitive values in any class (Machanavajjhala et al.,
-/// "l-diversity", TKDD 1(1), 2007). `classes` holds, for each class, the counts of its sensitive values.
-pub fn distinct_l_diversity<'a>(classes: impl IntoIterator<Item = &'a BTreeMap<u64, u64>>) -> Option<u64> {
-    classes.into_iter().map(|values| values.values().filter(|count| **count > 0).count() as u64).min()
-}
-
-/// Entropy l-diversity: exp of the smallest entropy (natural logarithm) of sensitive values in any class (ibid., def. 4.1).
-pub fn entropy_l_diversity<'a>(classes: impl IntoIterator<Item = &'a BTreeMap<u64, u64>>) -> Option<f64> {
-    let entropy = |values: &BTreeMap<u64, u64>| -> f64 {
-        let rows = real(values.values().sum());
-        values
-            .values()
-            .filter(|count| **count > 0)
-            .map(|count| real(*count) / rows)
-            .map(|share| -share * share.ln())
-            .sum()
-    };
-    classes.into_iter().map(entropy).reduce(f64::min).map(f64::exp)
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn measures_of_an_empty_table_are_zero() {
-        let none = Classes::default();
-        assert_eq!((none.rows(), none.smallest(), none.marketer()), (0, None, 0.0));
-        assert_eq!(none.prosecutor(0.1).maximum, 0.0);
-    }
-
-    #[test]
-    fn entropy_l_agrees_with_a_hand_count() {
-        let even = BTreeMap::from([(0, 4), (1, 4)]);
-        let skewed = BTreeMap::from([(0, 7), (1, 1)]);
-        assert!((entropy_l_diversity([&even]).unwrap() - 2.0).abs() < 1e-12);
-        // H = -(7/8 ln 7/8 + 1/8 ln 1/8) = 0.376770…; exp(H) = 1.457570…
-        assert!((entropy_l_diversity([&even, &skewed]).unwrap() - 1.457_570_0).abs() < 1e-6);
-        assert_eq!(distinct_l_diversity([&even, &BTreeMap::from([(0, 3)])]), Some(1));
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-        #[test]
-        fn risks_are_ordered(sizes in proptest::collection::vec(1..60_u64, 1..40)) {
-            let classes = Classes::of(sizes.iter().copied());
-            let risk = classes.prosecutor(0.09);
-            let by_row: f64 = sizes.iter().map(|size| *size as f64 * (1.0 / *size as f64)).sum::<f64>() / classes.rows() as f64;
-            prop_assert!((risk.average - by_row).abs() < 1e-9);
-            prop_assert!(classes.marketer() <= risk.maximum + 1e-12);
-            prop_assert!((0.0..=1.0).contains(&risk.at_risk_share));
-            prop_assert_eq!(risk.at_risk_share == 0.0, risk.maximum <= 0.09);
-        }
-    }
 }

@@ -4,7 +4,7 @@
 //! Effective number of cells: exp(−Σ p ln p), the Hill number of order 1 (Hill, Ecology 54(2), 1973).
 //! Distance from the reference: total variation, ½ Σ |p − q|.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use acequia_frame::Table;
 use serde::{Deserialize, Serialize};
@@ -151,7 +151,9 @@ fn counts(splits: &[&Table], dimension: &Dimension) -> Result<BTreeMap<String, u
             // Numbers that were not made coarser fall into the reference's own bands.
             Known::Numbers { sorted, .. } => {
                 for run in sorted.chunk_by(|a, b| a == b) {
-                    let band = bands.iter().find(|(_, band)| band.contains(run[0])).map(|(label, _)| *label);
+                    let exact = bands.iter().find(|(label, _)| label.parse() == Ok(run[0]));
+                    let band = exact.or_else(|| bands.iter().find(|(_, band)| band.contains(run[0])));
+                    let band = band.map(|(label, _)| *label);
                     let label = match band {
                         Some(label) => label.to_owned(),
                         None if bands.is_empty() => run[0].to_string(),
@@ -162,7 +164,60 @@ fn counts(splits: &[&Table], dimension: &Dimension) -> Result<BTreeMap<String, u
             }
         }
     }
-    Ok(counts)
+    Ok(if overlapping(counts.keys()) { spread(counts, &bands) } else { counts })
+}
+
+fn dimension_overlaps(splits: &[&Table], dimension: &Dimension) -> Result<bool, ReleaseError> {
+    let mut published = BTreeSet::new();
+    for table in splits {
+        if let Known::Texts(texts) = values(table, &dimension.column)?.known {
+            published.extend(texts.into_keys());
+        }
+    }
+    Ok(overlapping(published.iter()))
+}
+
+/// Whether some published values cover others, as they do when rows are recoded one by one.
+fn overlapping<'a>(values: impl Iterator<Item = &'a String>) -> bool {
+    let mut bands: Vec<Interval> = values.filter_map(|value| interval(value)).collect();
+    bands.sort_by(|a, b| a.from().total_cmp(&b.from()).then(a.to().total_cmp(&b.to())));
+    bands.windows(2).any(|pair| pair[1].from() < pair[0].to())
+}
+
+/// Counts in the reference's bands, of people in bands of different width: each published band's people are spread evenly
+/// over the reference bands it covers, in whole people (largest remainders first). An open end reaches ten beyond the last
+/// bound that is known. Values without a band stay as they are.
+fn spread(counts: BTreeMap<String, u64>, bands: &[(&str, Interval)]) -> BTreeMap<String, u64> {
+    const OPEN_END: f64 = 10.0;
+    let bounds = || bands.iter().flat_map(|(_, band)| [band.from(), band.to()]).filter(|bound| bound.is_finite());
+    let (lowest, highest) = (bounds().fold(f64::INFINITY, f64::min), bounds().fold(f64::NEG_INFINITY, f64::max));
+    let width = |band: &Interval, wanted: &Interval| {
+        let from = band.from().max(wanted.from()).max(lowest - OPEN_END);
+        let to = band.to().min(wanted.to()).min(highest + OPEN_END);
+        (to - from).max(0.0)
+    };
+    let mut spread: BTreeMap<String, u64> = BTreeMap::new();
+    for (value, count) in counts {
+        let widths: Vec<f64> = match interval(&value) {
+            Some(wanted) => bands.iter().map(|(_, band)| width(band, &wanted)).collect(),
+            None => Vec::new(),
+        };
+        let whole: f64 = widths.iter().sum();
+        if whole <= 0.0 {
+            *spread.entry(value).or_default() += count;
+            continue;
+        }
+        let exact: Vec<f64> = widths.iter().map(|width| width / whole * count as f64).collect();
+        let mut parts: Vec<u64> = exact.iter().map(|exact| exact.floor() as u64).collect();
+        let mut order: Vec<usize> = (0..exact.len()).collect();
+        order.sort_by(|a, b| exact[*b].fract().total_cmp(&exact[*a].fract()).then(a.cmp(b)));
+        let left = count - parts.iter().sum::<u64>();
+        order.iter().take(usize::try_from(left).unwrap_or(0)).for_each(|at| parts[*at] += 1);
+        for ((label, _), part) in bands.iter().zip(parts).filter(|(_, part)| *part > 0) {
+            *spread.entry((*label).to_owned()).or_default() += part;
+        }
+    }
+    spread
 }
 
 fn describe(
@@ -172,6 +227,7 @@ fn describe(
     minimum: u64,
 ) -> Result<Described, ReleaseError> {
     let entry = dictionary.columns.iter().find(|entry| entry.name == dimension.column);
+    let mixed = dimension_overlaps(splits, dimension)?;
     let mut counts = counts(splits, dimension)?;
     let (reference, uncovered) = align(&dimension.reference, counts.keys().map(String::as_str));
     for label in &uncovered {
@@ -201,15 +257,20 @@ fn describe(
     let part = |n: u64| n as f64 / rows as f64;
     let entropy: f64 = line.iter().filter(|&&n| n > 0).map(|&n| -part(n) * part(n).ln()).sum();
     let emptied = cells.len() == 1 && cells[0].0 == "*";
-    let comparable =
-        !emptied && !dimension.reference.is_empty() && cells.iter().all(|(value, _)| known(value).is_some());
-    let distance = || cells.iter().map(|(value, n)| (part(*n) - known(value).unwrap_or(0.0)).abs()).sum::<f64>() / 2.0;
+    // People whose value was left out are no cell of the reference; the others are compared among themselves.
+    let told = || cells.iter().filter(|(value, _)| value != "*");
+    let told_rows: u64 = told().map(|(_, n)| n).sum();
+    let comparable = !emptied && !dimension.reference.is_empty() && told().all(|(value, _)| known(value).is_some());
+    let of_told = |n: u64| n as f64 / told_rows.max(1) as f64;
+    let distance = || told().map(|(value, n)| (of_told(*n) - known(value).unwrap_or(0.0)).abs()).sum::<f64>() / 2.0;
     let note = if dimension.reference.is_empty() {
         Some("no reference population is known for this column")
     } else if emptied {
         Some("de-identification left only * in this column, so nothing can be compared")
     } else if !comparable {
         Some("the reference population is divided otherwise, so not every cell can be compared")
+    } else if mixed {
+        Some("people are published in bands of different width; here they are spread evenly over the reference's bands")
     } else {
         None
     };
@@ -341,7 +402,8 @@ fn consent(plan: &ConsentPlan, minimum: u64) -> Consent {
 pub(crate) fn disagreements(report: &Diversity, splits: &[&Table]) -> Result<Vec<String>, ReleaseError> {
     let mut wrong = Vec::new();
     for described in &report.dimensions {
-        let reference = described.cells.iter().map(|cell| ReferenceCell { label: cell.value.clone(), share: 1.0 });
+        let compared = described.cells.iter().filter(|cell| cell.reference_share.is_some());
+        let reference = compared.map(|cell| ReferenceCell { label: cell.value.clone(), share: 1.0 });
         let dimension =
             Dimension { column: described.name.clone(), title: String::new(), reference: reference.collect() };
         let counts = counts(splits, &dimension)?;
@@ -413,7 +475,19 @@ mod tests {
     fn a_column_without_values_left_is_not_compared_with_empty_bands() {
         let cells = reference(&[("0-84", 9.0), ("85+", 1.0)]);
         let (shares, uncovered) = align(&cells, ["*"].into_iter());
-        assert_eq!((shares["*"], uncovered.len()), (Some(1.0), 0));
+        assert_eq!((shares["*"], uncovered.len()), (None, 0));
+    }
+
+    #[test]
+    fn bands_of_different_width_are_spread_over_the_reference() {
+        let bands: Vec<(&str, Interval)> =
+            ["30-39", "40-49", "50+"].into_iter().map(|label| (label, interval(label).unwrap())).collect();
+        let counts =
+            |pairs: &[(&str, u64)]| pairs.iter().map(|(l, n)| ((*l).to_owned(), *n)).collect::<BTreeMap<_, _>>();
+        let mixed = counts(&[("30-34", 7), ("30-49", 11), (">=50", 5), ("*", 3)]);
+        assert!(overlapping(mixed.keys()));
+        assert!(!overlapping(counts(&[("30-34", 7), ("35-49", 11), ("*", 3)]).keys()));
+        assert_eq!(spread(mixed, &bands), counts(&[("30-39", 7 + 6), ("40-49", 5), ("50+", 5), ("*", 3)]));
     }
 
     #[test]

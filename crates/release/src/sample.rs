@@ -53,20 +53,21 @@ pub(crate) fn assignment(rows: usize) -> Vec<u64> {
 
 pub(crate) fn receipt(table: &Table, k: u64) -> Value {
     let sizes = rows::class_sizes([table], &["age", "menopausal_status"]).unwrap();
+    let (highest, mean) = (1.0 / sizes[0] as f64, sizes.len() as f64 / table.rows() as f64);
     json!({
         "schema": "acequia-risk/1",
         "attacker": "prosecutor",
-        "policy": {"k": k, "maximum_risk": 0.09, "suppression_limit": 0.05},
+        "policy": {"k": k, "maximum_risk": 1.0 / k as f64, "suppression_limit": 0.05},
         "rows": {"input": table.rows() + 20, "released": table.rows(), "suppressed": 20},
         "quasi_identifiers": [
             {"column": "age", "hierarchy": "intervals", "level": 2, "levels": 4, "loss": 0.2},
             {"column": "menopausal_status", "hierarchy": "suppress", "level": 0, "levels": 2, "loss": 0.0},
         ],
-        "classes": {"count": sizes.len(), "smallest": sizes[0], "average": 10.5},
+        "classes": {"count": sizes.len(), "smallest": sizes[0], "average": 1.0 / mean},
         "risk": {
-            "prosecutor": {"maximum": 1.0 / sizes[0] as f64, "average": 0.001, "at_risk_share": 0.0},
-            "journalist": {"maximum": 0.01},
-            "marketer": {"average": 0.001},
+            "prosecutor": {"maximum": highest, "average": mean, "at_risk_share": 0.0},
+            "journalist": {"maximum": highest},
+            "marketer": {"average": mean},
         },
         "loss": {"total": 0.11},
         "models": [{"name": "k-anonymity", "parameter": k, "held": true, "measured": sizes[0]}],

@@ -1,6 +1,6 @@
 //! Rechecking a published version from its manifest and its bytes alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use acequia_frame::Table;
 use acequia_gate::{Manifest, ReleasedFile};
@@ -249,6 +249,37 @@ fn classes_again(_: &Manifest, tables: &[Table], read: Read<'_>) -> Result<Strin
     if smallest < k {
         return Err(format!("the smallest class has {smallest} rows, k is {k}"));
     }
+    let most = receipt.real("/policy/maximum_risk").unwrap_or(1.0);
+    let highest = if smallest == 0 { 0.0 } else { 1.0 / real(smallest) };
+    if highest > most {
+        return Err(format!("the highest risk is 1 in {smallest}, the policy allows {most}"));
+    }
+    let mean = if released == 0 { 0.0 } else { real(sizes.len() as u64) / real(released) };
+    let at_risk: u64 = sizes.iter().filter(|size| 1.0 / real(**size) > most).sum();
+    for (what, pointer, found) in [
+        ("highest prosecutor risk", "/risk/prosecutor/maximum", highest),
+        ("mean prosecutor risk", "/risk/prosecutor/average", mean),
+        ("share of rows at risk", "/risk/prosecutor/at_risk_share", real(at_risk) / real(released.max(1))),
+        ("highest journalist risk", "/risk/journalist/maximum", highest),
+        ("mean journalist risk", "/risk/journalist/average", mean),
+        ("marketer risk", "/risk/marketer/average", mean),
+        ("mean rows of a class", "/classes/average", real(released) / real(sizes.len().max(1) as u64)),
+    ] {
+        if receipt.real(pointer).is_some_and(|stated| (stated - found).abs() > 1e-9 * found.abs().max(1.0)) {
+            return Err(format!("recounted {what}: risk.json states another number"));
+        }
+    }
+    let mut by_size: BTreeMap<u64, u64> = BTreeMap::new();
+    sizes.iter().for_each(|size| *by_size.entry(*size).or_default() += 1);
+    let number = |entry: &Value, key: &str| entry.get(key).and_then(Value::as_u64);
+    let stated: Option<Vec<(u64, u64)>> = receipt
+        .list("/classes/sizes")
+        .iter()
+        .map(|entry| Some((number(entry, "size")?, number(entry, "classes")?)))
+        .collect();
+    if stated.is_some_and(|stated| !stated.is_empty() && !stated.into_iter().eq(by_size)) {
+        return Err("recounted sizes of classes: risk.json states others".to_owned());
+    }
     for (what, pointer, found) in [
         ("rows", "/rows/released", released),
         ("classes", "/classes/count", sizes.len() as u64),
@@ -259,6 +290,11 @@ fn classes_again(_: &Manifest, tables: &[Table], read: Read<'_>) -> Result<Strin
         }
     }
     Ok(format!("{} classes over {} columns, the smallest has {smallest} rows, k is {k}", sizes.len(), columns.len()))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^53")]
+fn real(count: u64) -> f64 {
+    count as f64
 }
 
 fn croissant_digests(manifest: &Manifest, _: &[Table], read: Read<'_>) -> Result<String, String> {

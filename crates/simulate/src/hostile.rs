@@ -50,6 +50,13 @@ pub fn hostile() -> Vec<Hostile> {
         wrong("date 2025-02-30", "date.csv", table("2,2025-02-30,50,12"), "IN103"),
         wrong("negative age", "age.csv", table("2,2010-01-01,-3,12"), "IN102"),
         wrong("text for a number", "text.csv", table("2,2010-01-01,50,large"), "IN101"),
+        wrong("a quote that never closes", "quote.csv", table("2,2010-01-01,50,\"12\n3,2010-01-01,51,13"), "IN018"),
+        wrong(
+            "a bundle of numbers",
+            "numbers.json",
+            b"{\"resourceType\":\"Bundle\",\"entry\":[0,\"x\",[1],null,true]}".to_vec(),
+            "IN108",
+        ),
         wrong("same person twice", "twice.csv", table("1,2010-01-01,50,12"), "IN109"),
     ]
 }

@@ -306,6 +306,9 @@ impl Unifier {
         else {
             return Ok(());
         };
+        // Planned visits and open ends must not make a life longer than it was.
+        let died = record.person.death.map(|(_, died)| died.first_day());
+        let end = died.map_or(end, |died| end.min(died)).max(start);
         let id = self.key.id(&[b"period", &origin.person_id.to_le_bytes(), origin.intake.as_str().as_bytes()]);
         let cells = [
             ("observation_period_id", Cell::Id(id)),

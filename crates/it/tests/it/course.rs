@@ -139,6 +139,37 @@ fn who_withdraws_is_not_in_the_next_version() {
 }
 
 #[test]
+fn a_donor_can_withdraw_while_a_run_goes_on() {
+    let home = Home::new();
+    home.json(&["demo", "--no-serve"]);
+    let recipe = changed_recipe(&home, "next.toml", &[("version = \"1.0.0\"\ntitle", "version = \"1.0.1\"\ntitle")]);
+    let mut run = home.command(&["run", recipe.to_str().unwrap()]);
+    run.env("ACEQUIA_FAILPOINT", "release.stored").env("ACEQUIA_FAILPOINT_S", "4");
+    let mut running = run.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut said = std::io::BufReader::new(running.stderr.take().unwrap());
+    let mut line = String::new();
+    while std::io::BufRead::read_line(&mut said, &mut line).unwrap() > 0 && !line.contains("failpoint release.stored") {
+        line.clear();
+    }
+    let shown = home.json(&["consent", "withdraw", "donor-0001"]);
+    assert_eq!(shown["purposes"]["open-publication"], "withdrawn");
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut said, &mut rest).unwrap();
+    assert_eq!(running.wait().unwrap().code(), Some(4), "{rest}");
+    assert!(rest.contains("CU002"), "{rest}");
+    assert_eq!(home.json(&["release", "list"]).as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn only_a_recipe_for_open_publication_publishes() {
+    let home = Home::new();
+    home.json(&["demo", "--no-serve"]);
+    let change = [("purpose = \"open-publication\"", "purpose = \"research\"")];
+    let recipe = changed_recipe(&home, "research.toml", &change);
+    home.refused(&["run", recipe.to_str().unwrap()], 2, "NO005");
+}
+
+#[test]
 fn a_policy_that_cannot_be_met_publishes_nothing() {
     let home = Home::new();
     home.json(&["demo", "--no-serve"]);

@@ -47,7 +47,7 @@ fn every_bad_input_is_set_aside_or_told_with_code_row_and_column() {
 fn wrong_mappings_recipes_and_words_have_their_codes() {
     let home = Home::new();
     let folder = home.folder.path();
-    home.refused(&["run", "nowhere.toml"], 1, "NO004");
+    home.refused(&["run", "nowhere.toml"], 3, "NO004");
     home.refused(&["donate", "nowhere.csv"], 3, "NO001");
     home.json(&["init"]);
     home.refused(&["init"], 2, "NO002");

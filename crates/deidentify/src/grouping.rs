@@ -1,0 +1,334 @@
+//! Groups of rows that agree in all quasi-identifiers at given levels, and rolling them up by one level of one column.
+//!
+//! A group is a key of packed codes with the number of its rows. Groups of a combination of levels are made from the
+//! groups of the combination one level below, never from rows: the work falls as the levels rise. Keys are one, two, four
+//! or eight words, whatever the quasi-identifiers need together.
+
+/// Packed codes of one group, one field per quasi-identifier.
+pub(crate) type Key<const W: usize> = [u64; W];
+
+/// Where a quasi-identifier's code lies in a key. A field never crosses a word.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Field {
+    word: usize,
+    shift: u32,
+    mask: u64,
+}
+
+impl Field {
+    #[inline]
+    pub(crate) fn get<const W: usize>(self, key: &Key<W>) -> usize {
+        #[expect(clippy::cast_possible_truncation, reason = "a field is at most 32 bits")]
+        {
+            (key[self.word] >> self.shift & self.mask) as usize
+        }
+    }
+
+    #[inline]
+    pub(crate) fn set<const W: usize>(self, key: &mut Key<W>, code: u32) {
+        key[self.word] = key[self.word] & !(self.mask << self.shift) | u64::from(code) << self.shift;
+    }
+}
+
+/// Fields for columns of the given numbers of codes, and how many words they need.
+pub(crate) fn layout(domains: impl IntoIterator<Item = usize>) -> (Vec<Field>, usize) {
+    let (mut word, mut used) = (0, 0);
+    let fields = domains
+        .into_iter()
+        .map(|domain| {
+            let bits = usize::BITS - domain.saturating_sub(1).leading_zeros();
+            if used + bits > u64::BITS {
+                (word, used) = (word + 1, 0);
+            }
+            let field = Field { word, shift: used.min(u64::BITS - 1), mask: (1 << bits) - 1 };
+            used += bits;
+            field
+        })
+        .collect();
+    (fields, word + 1)
+}
+
+/// Counts of the values of one sensitive column in each group.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Histograms {
+    /// Where each group's pairs begin; one more than there are groups.
+    starts: Vec<u32>,
+    /// Value and count, ascending by value in each group.
+    pairs: Vec<(u32, u64)>,
+}
+
+impl Histograms {
+    /// From value and count per group.
+    pub(crate) fn new(groups: impl IntoIterator<Item = Vec<(u32, u64)>>) -> Self {
+        let mut made = Self { starts: vec![0], pairs: Vec::new() };
+        for group in groups {
+            made.pairs.extend(group);
+            made.starts.push(narrow(made.pairs.len()));
+        }
+        made
+    }
+
+    pub(crate) fn of(&self, group: usize) -> &[(u32, u64)] {
+        &self.pairs[self.starts[group] as usize..self.starts[group + 1] as usize]
+    }
+
+    /// Merges groups; `into`: the new group of each old one.
+    fn merge(&self, into: &[u32], groups: usize) -> Self {
+        let mut starts = vec![0_u32; groups + 1];
+        for (old, new) in into.iter().enumerate() {
+            starts[*new as usize + 1] += narrow(self.of(old).len());
+        }
+        for at in 0..groups {
+            starts[at + 1] += starts[at];
+        }
+        let mut next: Vec<u32> = starts[..groups].to_vec();
+        let mut gathered = vec![(0, 0); self.pairs.len()];
+        for (old, new) in into.iter().enumerate() {
+            let place = next[*new as usize] as usize;
+            let from = self.of(old);
+            gathered[place..place + from.len()].copy_from_slice(from);
+            next[*new as usize] += narrow(from.len());
+        }
+        let mut merged = Self { starts: Vec::with_capacity(groups + 1), pairs: Vec::with_capacity(gathered.len()) };
+        merged.starts.push(0);
+        for at in 0..groups {
+            let pairs = &mut gathered[starts[at] as usize..starts[at + 1] as usize];
+            pairs.sort_unstable_by_key(|(value, _)| *value);
+            let begin = merged.pairs.len();
+            for (value, count) in pairs.iter() {
+                match merged.pairs[begin..].last_mut() {
+                    Some(last) if last.0 == *value => last.1 += count,
+                    _ => merged.pairs.push((*value, *count)),
+                }
+            }
+            merged.starts.push(narrow(merged.pairs.len()));
+        }
+        merged
+    }
+}
+
+/// Groups at one combination of levels.
+#[derive(Debug, Clone)]
+pub(crate) struct Groups<const W: usize> {
+    pub(crate) keys: Vec<Key<W>>,
+    /// Rows of each group.
+    pub(crate) rows: Vec<u32>,
+    /// Rows of the population in each group; empty when no model asks for them.
+    pub(crate) population: Vec<u32>,
+    /// For each sensitive column that a model looks at.
+    pub(crate) sensitive: Vec<Histograms>,
+}
+
+/// Memory that roll-ups use again.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    /// Open addressing: 0 is free, otherwise the upper half of a hash and one more than the group.
+    slots: Vec<u64>,
+    /// New group of each old one.
+    into: Vec<u32>,
+}
+
+fn narrow(length: usize) -> u32 {
+    u32::try_from(length).expect("a table of fewer than 2^32 groups")
+}
+
+#[inline]
+fn hash<const W: usize>(key: &Key<W>) -> u64 {
+    let mut hash = 0_u64;
+    for word in key {
+        let wide = u128::from(hash ^ word ^ 0x9e37_79b9_7f4a_7c15) * 0xda94_2042_e4dd_58b5_u128;
+        #[expect(clippy::cast_possible_truncation, reason = "the two halves are folded")]
+        {
+            hash = (wide >> 64) as u64 ^ wide as u64;
+        }
+    }
+    hash
+}
+
+impl Scratch {
+    /// New group of each old one, after the last roll-up.
+    pub(crate) fn new_groups(&self) -> &[u32] {
+        &self.into
+    }
+
+    fn clear(&mut self, entries: usize) -> usize {
+        let size = (entries * 2).next_power_of_two().max(16);
+        self.slots.clear();
+        self.slots.resize(size, 0);
+        size - 1
+    }
+
+    /// The group of a key: a known one, or the next one, which is then pushed.
+    #[inline]
+    fn group<const W: usize>(&mut self, mask: usize, key: Key<W>, keys: &mut Vec<Key<W>>) -> (u32, bool) {
+        let hash = hash(&key);
+        let tag = hash & 0xffff_ffff_0000_0000;
+        #[expect(clippy::cast_possible_truncation, reason = "the mask is below 2^33")]
+        let mut at = hash as usize & mask;
+        loop {
+            let slot = self.slots[at];
+            if slot == 0 {
+                keys.push(key);
+                let number = narrow(keys.len());
+                self.slots[at] = tag | u64::from(number);
+                return (number - 1, true);
+            }
+            #[expect(clippy::cast_possible_truncation, reason = "the lower half is the group")]
+            let group = slot as u32 - 1;
+            if slot & 0xffff_ffff_0000_0000 == tag && keys[group as usize] == key {
+                return (group, false);
+            }
+            at = (at + 1) & mask;
+        }
+    }
+}
+
+impl<const W: usize> Groups<W> {
+    /// The groups for which `keep` holds, in the same order.
+    pub(crate) fn filter(&self, keep: &[bool]) -> Self {
+        fn kept<T: Copy>(values: &[T], keep: &[bool]) -> Vec<T> {
+            values.iter().zip(keep).filter(|(_, keep)| **keep).map(|(value, _)| *value).collect()
+        }
+        let histograms = |histograms: &Histograms| {
+            let groups = (0..self.len()).filter(|at| keep[*at]);
+            Histograms::new(groups.map(|at| histograms.of(at).to_vec()))
+        };
+        Self {
+            keys: kept(&self.keys, keep),
+            rows: kept(&self.rows, keep),
+            population: kept(&self.population, keep),
+            sensitive: self.sensitive.iter().map(histograms).collect(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Groups of equal keys, in the order of keys. Also gives the group of each row.
+    pub(crate) fn of_rows(rows: usize, key: impl Fn(usize) -> Key<W>) -> (Self, Vec<u32>) {
+        let mut scratch = Scratch::default();
+        let mut mask = scratch.clear(1024);
+        let (mut keys, mut counts, mut of_row) = (Vec::new(), Vec::<u32>::new(), Vec::with_capacity(rows));
+        for row in 0..rows {
+            if keys.len() * 2 > mask {
+                mask = scratch.clear(keys.len() * 2);
+                let known = std::mem::take(&mut keys);
+                for key in known {
+                    scratch.group(mask, key, &mut keys);
+                }
+            }
+            let (group, new) = scratch.group(mask, key(row), &mut keys);
+            if new {
+                counts.push(0);
+            }
+            counts[group as usize] += 1;
+            of_row.push(group);
+        }
+        // The order of rows must not show in anything that follows.
+        let mut order: Vec<u32> = (0..narrow(keys.len())).collect();
+        order.sort_unstable_by_key(|group| keys[*group as usize]);
+        let mut place = vec![0; keys.len()];
+        for (at, group) in order.iter().enumerate() {
+            place[*group as usize] = narrow(at);
+        }
+        of_row.iter_mut().for_each(|group| *group = place[*group as usize]);
+        let sorted = Self {
+            keys: order.iter().map(|group| keys[*group as usize]).collect(),
+            rows: order.iter().map(|group| counts[*group as usize]).collect(),
+            population: Vec::new(),
+            sensitive: Vec::new(),
+        };
+        (sorted, of_row)
+    }
+
+    /// Merges groups that agree once the codes of one column are replaced.
+    pub(crate) fn roll_up(&self, field: Field, replace: &[u32], scratch: &mut Scratch) -> Self {
+        self.merge_by(scratch, |key| {
+            let mut raised = *key;
+            field.set(&mut raised, replace[field.get(key)]);
+            raised
+        })
+    }
+
+    /// Merges groups that agree under `change`.
+    pub(crate) fn merge_by(&self, scratch: &mut Scratch, change: impl Fn(&Key<W>) -> Key<W>) -> Self {
+        let mask = scratch.clear(self.len());
+        let mut keys: Vec<Key<W>> = Vec::new();
+        let mut rows: Vec<u32> = Vec::new();
+        let mut into = std::mem::take(&mut scratch.into);
+        into.clear();
+        for (key, count) in self.keys.iter().zip(&self.rows) {
+            let (group, new) = scratch.group(mask, change(key), &mut keys);
+            if new {
+                rows.push(0);
+            }
+            rows[group as usize] += count;
+            into.push(group);
+        }
+        let mut population = Vec::new();
+        if !self.population.is_empty() {
+            population.resize(keys.len(), 0);
+            for (group, count) in into.iter().zip(&self.population) {
+                population[*group as usize] += count;
+            }
+        }
+        let sensitive = self.sensitive.iter().map(|histograms| histograms.merge(&into, keys.len())).collect();
+        scratch.into = into;
+        Self { keys, rows, population, sensitive }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn fields_do_not_cross_words() {
+        let (fields, words) = layout([1 << 30, 1 << 30, 1 << 30, 1, 2]);
+        assert_eq!(words, 2);
+        let mut key = [0; 2];
+        for (field, code) in fields.iter().zip([(1 << 30) - 1, 5, 77, 0, 1]) {
+            field.set(&mut key, code);
+        }
+        let codes: Vec<usize> = fields.iter().map(|field| field.get(&key)).collect();
+        assert_eq!(codes, [(1 << 30) - 1, 5, 77, 0, 1]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn rolling_up_equals_grouping_the_recoded_rows(rows in proptest::collection::vec((0..40_u32, 0..9_u32, 0..5_u32), 1..300)) {
+            let (fields, words) = layout([40, 9]);
+            prop_assert_eq!(words, 1);
+            let key = |a: u32, b: u32| {
+                let mut key = [0; 1];
+                fields[0].set(&mut key, a);
+                fields[1].set(&mut key, b);
+                key
+            };
+            let (mut groups, of_row) = Groups::<1>::of_rows(rows.len(), |row| key(rows[row].0, rows[row].1));
+            let mut values = vec![std::collections::BTreeMap::new(); groups.len()];
+            for (group, row) in of_row.iter().zip(&rows) {
+                *values[*group as usize].entry(row.2).or_default() += 1;
+            }
+            groups.sensitive.push(Histograms::new(values.into_iter().map(|values| values.into_iter().collect())));
+            let replace: Vec<u32> = (0..40).map(|code| code / 7).collect();
+            let rolled = groups.roll_up(fields[0], &replace, &mut Scratch::default());
+            let (expected, of_row) = Groups::<1>::of_rows(rows.len(), |row| key(rows[row].0 / 7, rows[row].1));
+            prop_assert_eq!(rolled.len(), expected.len());
+            for (at, key) in rolled.keys.iter().enumerate() {
+                let there = expected.keys.iter().position(|other| other == key).unwrap();
+                prop_assert_eq!(rolled.rows[at], expected.rows[there]);
+                let mut counts = std::collections::BTreeMap::new();
+                for (_, row) in of_row.iter().zip(&rows).filter(|(group, _)| **group as usize == there) {
+                    *counts.entry(row.2).or_insert(0_u64) += 1;
+                }
+                prop_assert_eq!(rolled.sensitive[0].of(at).to_vec(), counts.into_iter().collect::<Vec<_>>());
+            }
+        }
+    }
+}

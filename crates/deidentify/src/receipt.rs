@@ -1,0 +1,152 @@
+//! Writes the receipt: what was measured, in numbers and words.
+
+use acequia_privacy::{Classes, Model, Risk, loss, normalised_loss};
+
+use crate::engine::Recoded;
+use crate::policy::{Policy, Recoding, Role};
+use crate::proof::{
+    Before, ClassCounts, ClassSize, Loss, ModelResult, PolicyFacts, QuasiIdentifier, Receipt, Risks, RowCounts,
+    StatedRisk,
+};
+use crate::verify::Recount;
+
+#[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^53")]
+fn real(count: u64) -> f64 {
+    count as f64
+}
+
+/// Risk of classes under the three attackers. Shares of rows are those above `threshold`.
+pub(crate) fn risks(classes: &Classes, threshold: f64) -> Risks {
+    let stated = |risk: Risk, assumption: &str| StatedRisk { risk, assumption: assumption.to_owned() };
+    let marketer = classes.marketer();
+    Risks {
+        prosecutor: stated(
+            classes.prosecutor(threshold),
+            "the attacker knows that the person is in the data, and every quasi-identifier of the person",
+        ),
+        journalist: stated(
+            classes.journalist_upper_bound(threshold),
+            "no population table: the population's classes are taken to be no larger than those of the data, an upper bound",
+        ),
+        marketer: stated(
+            Risk { maximum: marketer, average: marketer, at_risk_share: 0.0 },
+            "the attacker matches every row and counts the correct ones",
+        ),
+    }
+}
+
+/// Sizes of classes.
+pub(crate) fn class_counts(classes: &Classes) -> ClassCounts {
+    ClassCounts {
+        count: classes.count(),
+        smallest: classes.smallest().unwrap_or(0),
+        average: classes.average_size(),
+        sizes: classes.by_size().iter().map(|(size, classes)| ClassSize { size: *size, classes: *classes }).collect(),
+    }
+}
+
+pub(crate) fn receipt(policy: &Policy, recoded: &Recoded, recount: &Recount) -> Receipt {
+    let rows = recoded.rows as u64;
+    let suppressed = rows - recount.rows;
+    let before_risk = recoded.before.prosecutor(policy.maximum_risk);
+    let (mut quasi_identifiers, mut all, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+    for (at, column) in recoded.columns.iter().enumerate() {
+        let (lowest, highest) = recoded.levels_used(at);
+        let of_kept = normalised_loss(recoded.covered_sum(at, false), recount.rows, column.leaves);
+        all.push((column.weight, normalised_loss(recoded.covered_sum(at, true), rows, column.leaves)));
+        kept.push((column.weight, of_kept));
+        let words = column.hierarchy.words(highest);
+        quasi_identifiers.push(QuasiIdentifier {
+            column: column.coded.name.clone(),
+            hierarchy: column.hierarchy.kind().to_owned(),
+            level: highest as u64,
+            lowest_level: lowest as u64,
+            levels: column.levels() as u64 - 1,
+            words: if lowest == highest {
+                words
+            } else {
+                format!("row by row, from {} to {words}", column.hierarchy.words(lowest))
+            },
+            loss: of_kept,
+        });
+    }
+    let classes = &recount.classes;
+    let smallest = classes.smallest().unwrap_or(0);
+    let mut models = vec![ModelResult {
+        name: "k-anonymity".to_owned(),
+        parameter: Some(real(policy.class_size())),
+        held: smallest >= policy.class_size() || recount.rows == 0,
+        measured: real(smallest),
+    }];
+    for (name, per_class) in &recount.sensitive {
+        let class = |sensitive| acequia_privacy::Class { rows: 0, population: 0, sensitive };
+        let worst = |model: Model| {
+            let none = acequia_privacy::Distribution::default();
+            per_class.iter().map(|counts| model.measure(&class(counts), &none)).reduce(f64::min).unwrap_or(0.0)
+        };
+        let distinct = worst(Model::DistinctL { l: 1 });
+        let required = policy.l_diversity.get(name).copied();
+        models.push(ModelResult {
+            name: format!("distinct l-diversity of {name}"),
+            parameter: required.map(real),
+            held: required.is_none_or(|required| distinct >= real(required) || recount.rows == 0),
+            measured: distinct,
+        });
+        let measured = worst(Model::EntropyL { l: 1.0 });
+        models.push(ModelResult {
+            name: format!("entropy l-diversity of {name}"),
+            parameter: None,
+            held: true,
+            measured,
+        });
+    }
+    for (spec, measured) in policy.models.iter().zip(&recount.models) {
+        // A model that compares with a population table cannot be recounted from the released rows.
+        let Some(measured) = *measured else { continue };
+        models.push(ModelResult { name: spec.words(), parameter: None, held: true, measured });
+    }
+    let removed = |role| policy.of_role(role).map(|(name, _)| name.to_owned());
+    Receipt {
+        schema: "acequia-risk/1".to_owned(),
+        attacker: policy.attacker,
+        policy: PolicyFacts {
+            k: policy.k,
+            maximum_risk: policy.maximum_risk,
+            suppression_limit: policy.suppression_limit,
+            recoding: policy.recoding,
+            metric: policy.metric,
+        },
+        rows: RowCounts { input: rows, released: recount.rows, suppressed },
+        quasi_identifiers,
+        classes: class_counts(classes),
+        risk: risks(classes, policy.maximum_risk),
+        before: Before { classes: recoded.before.count(), maximum: before_risk.maximum, average: before_risk.average },
+        loss: Loss {
+            total: loss(all.iter().copied()),
+            granularity: granularity(&all),
+            released: loss(kept),
+            discernibility: classes.discernibility(suppressed),
+            class_size: class_size(classes, rows, suppressed),
+            combinations_tried: recoded.local.counted,
+            combinations: recoded.combinations,
+            proven: policy.recoding == Recoding::Global,
+        },
+        models,
+        removed_columns: removed(Role::DirectIdentifier)
+            .chain(removed(Role::PersonId))
+            .chain(removed(Role::Assignment))
+            .collect(),
+        verified_by: "independent recount of the released table".to_owned(),
+    }
+}
+
+/// Weighted mean over quasi-identifiers of 1 − loss.
+fn granularity(columns: &[(f64, f64)]) -> f64 {
+    let weights: f64 = columns.iter().map(|(weight, _)| weight).sum();
+    if weights > 0.0 { columns.iter().map(|(weight, loss)| weight * (1.0 - loss)).sum::<f64>() / weights } else { 1.0 }
+}
+
+fn class_size(classes: &Classes, rows: u64, suppressed: u64) -> f64 {
+    let count = classes.count() + u64::from(suppressed > 0);
+    if count == 0 { 0.0 } else { real(rows) / real(count) }
+}

@@ -1,0 +1,61 @@
+//! The search for a recoding: what must hold, what is made small, and how a combination of levels is judged.
+
+mod exact;
+mod judge;
+mod local;
+
+pub(crate) use exact::{Found, Outcome, search};
+pub(crate) use judge::{Conditions, Goal, Sensitive};
+pub(crate) use local::{Local, NOWHERE, recode_locally};
+
+use crate::encode::QuasiIdentifier;
+use crate::grouping::{Field, Groups, layout};
+
+/// Quasi-identifiers with the layout of their keys.
+#[derive(Debug)]
+pub(crate) struct Lattice<'a> {
+    pub(crate) columns: &'a [QuasiIdentifier],
+    pub(crate) fields: Vec<Field>,
+    /// Words that a key needs.
+    pub(crate) words: usize,
+    /// Rows of the table.
+    pub(crate) rows: u64,
+    /// Rows of the table and of the population table that may follow it.
+    all_rows: usize,
+}
+
+impl<'a> Lattice<'a> {
+    pub(crate) fn new(columns: &'a [QuasiIdentifier], rows: usize, all_rows: usize) -> Self {
+        let (fields, words) = layout(columns.iter().map(|column| column.coded.values.len()));
+        Self { columns, fields, words, rows: rows as u64, all_rows }
+    }
+
+    /// Combinations of levels; saturates.
+    pub(crate) fn size(&self) -> u64 {
+        self.columns.iter().fold(1, |size, column| size.saturating_mul(column.levels() as u64))
+    }
+
+    /// Distinct tuples of codes and the tuple of each row.
+    pub(crate) fn tuples<const W: usize>(&self) -> (Groups<W>, Vec<u32>) {
+        Groups::of_rows(self.all_rows, |row| {
+            let mut key = [0; W];
+            for (field, column) in self.fields.iter().zip(self.columns) {
+                field.set(&mut key, column.coded.codes[row]);
+            }
+            key
+        })
+    }
+}
+
+/// Calls a function with the number of words as a constant.
+macro_rules! with_words {
+    ($words:expr, $function:ident ( $($argument:expr),* $(,)? )) => {
+        match $words {
+            0 | 1 => $function::<1>($($argument),*),
+            2 => $function::<2>($($argument),*),
+            3 | 4 => $function::<4>($($argument),*),
+            _ => $function::<8>($($argument),*),
+        }
+    };
+}
+pub(crate) use with_words;

@@ -1,0 +1,3 @@
+//! Tables in files, against reference figures and against plain counting.
+
+mod reference;

@@ -1,0 +1,132 @@
+//! The reference optima of the field's established tool on public tables: `shared/reference/arx-adult.json`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use acequia_deidentify::{FileTable, Policy, read_policy};
+use acequia_privacy::Metric;
+use serde_json::Value;
+
+/// The folder with reference data, beside a checkout of the project; not part of it.
+pub(crate) fn shared() -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
+    if folder.join("data/anonymity").is_dir() {
+        return Some(folder);
+    }
+    eprintln!("skipped: the reference tables are not here (../shared)");
+    None
+}
+
+/// A policy over all columns of a table: the given quasi-identifiers with their hierarchy files, one sensitive column,
+/// the rest insensitive.
+pub(crate) fn policy(
+    folder: &Path,
+    dataset: &str,
+    table: &FileTable,
+    quasi_identifiers: &[&str],
+    sensitive: Option<&str>,
+    head: &str,
+) -> (Policy, BTreeMap<String, Vec<u8>>) {
+    let mut text = format!("{head}\n[columns]\n");
+    for name in table.column_names() {
+        let role = if quasi_identifiers.contains(&name) {
+            format!("role = \"quasi-identifier\", hierarchy = {{ file = \"{dataset}_hierarchy_{name}.csv\" }}")
+        } else if sensitive == Some(name) {
+            "role = \"sensitive\"".to_owned()
+        } else {
+            "role = \"insensitive\"".to_owned()
+        };
+        text.push_str(&format!("{name:?} = {{ {role} }}\n"));
+    }
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("policy.toml");
+    std::fs::write(&path, text).unwrap();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name().to_string_lossy().contains("_hierarchy_") {
+            std::fs::copy(entry.path(), temporary.path().join(entry.file_name())).unwrap();
+        }
+    }
+    read_policy(&path).unwrap()
+}
+
+const ADULT: [&str; 8] =
+    ["age", "education", "marital-status", "native-country", "race", "salary-class", "sex", "workclass"];
+
+fn metric(name: &str) -> Metric {
+    match name {
+        "loss" => Metric::Loss,
+        "nue" => Metric::Entropy,
+        "dm" => Metric::Discernibility,
+        "aecs" => Metric::ClassSize,
+        "loss_gs0" => Metric::GeneralisationLoss,
+        "nue_mono" => Metric::GeneralisationEntropy,
+        other => panic!("unknown metric {other}"),
+    }
+}
+
+/// The head of a policy for the reference's short names, such as `k5+rl4,3`.
+fn head(model: &str, dataset: &str, sensitive: &str) -> String {
+    let (mut k, mut models) = (1, String::new());
+    let mut push = |text: String| models.push_str(&format!("[[models]]\ncolumn = {sensitive:?}\n{text}\n"));
+    for part in model.split('+') {
+        let digits = part.trim_start_matches(|letter: char| letter.is_ascii_alphabetic());
+        match &part[..part.len() - digits.len()] {
+            "k" => k = digits.parse().unwrap(),
+            "dl" => push(format!("model = \"distinct-l\"\nl = {digits}")),
+            "el" => push(format!("model = \"entropy-l\"\nl = {digits}.0")),
+            "rl" => {
+                let (c, l) = digits.split_once(',').unwrap();
+                push(format!("model = \"recursive-cl\"\nc = {c}.0\nl = {l}"));
+            }
+            "th" => push(format!(
+                "model = \"t-closeness\"\nt = {digits}\ndistance = \"hierarchical\"\n\
+                 hierarchy = {{ file = \"{dataset}_hierarchy_{sensitive}.csv\" }}"
+            )),
+            other => panic!("unknown model {other}"),
+        }
+    }
+    format!("k = {k}\nmaximum_risk = 1.0\n{models}")
+}
+
+#[test]
+fn optima_equal_the_reference() {
+    let Some(shared) = shared() else { return };
+    let folder = shared.join("data/anonymity/adult");
+    let reference: Value =
+        serde_json::from_slice(&std::fs::read(shared.join("reference/arx-adult.json")).unwrap()).unwrap();
+    let table = FileTable::read(&folder.join("adult.csv.gz"), None).unwrap();
+    let mut entries = 0;
+    for entry in reference["global_optimum"].as_array().unwrap() {
+        let sensitive = entry["sensitive"].as_str().unwrap_or("occupation");
+        let mut columns = ADULT.to_vec();
+        if entry["dataset"] == "adult9" {
+            columns.push("occupation");
+        }
+        let sensitive = (entry["dataset"] == "adult").then_some(sensitive);
+        let model = entry["model"].as_str().unwrap();
+        let head = head(model, "adult", sensitive.unwrap_or_default());
+        let (policy, files) = policy(&folder, "adult", &table, &columns, sensitive, &head);
+        let goal = (metric(entry["metric"].as_str().unwrap()), entry["suppression_limit"].as_f64().unwrap());
+        let optima = table.optima(&policy, &files, &[goal]).unwrap();
+        let found = optima.optima[0].as_ref().unwrap();
+        let expected = entry["score"].as_f64().unwrap();
+        let what = format!("{} {model} {goal:?}", entry["dataset"]);
+        assert!(
+            (found.score - expected).abs() <= 1e-8 * expected.abs().max(1e-300),
+            "{what}: {} where {expected} is expected, at {:?}",
+            found.score,
+            found.levels
+        );
+        let single = entry["independent_exhaustive_check"]["optimal_transformations"] == 1;
+        let levels: BTreeMap<String, usize> = serde_json::from_value(entry["levels"].clone()).unwrap();
+        if single {
+            assert_eq!(found.levels, levels, "{what}");
+        }
+        if found.levels == levels {
+            assert_eq!(found.suppressed, entry["suppressed_rows"].as_u64().unwrap(), "{what}");
+        }
+        entries += 1;
+    }
+    assert_eq!(entries, reference["global_optimum"].as_array().unwrap().len());
+}
