@@ -119,6 +119,55 @@ pub(crate) enum Command {
         #[arg(long)]
         no_serve: bool,
     },
+    /// De-identify a table (CSV or Parquet) without a node
+    ///
+    /// The policy names every column with its role, the hierarchies, k and further models. What is written is recounted
+    /// from the file before it gets its name. Rows come in the order of what they hold.
+    #[command(
+        after_help = "Example:\n  acequia deidentify examples/breast-cancer/gbsg.csv -c examples/breast-cancer/gbsg.policy.toml -o safe.csv"
+    )]
+    Deidentify {
+        /// The table
+        table: PathBuf,
+        /// The policy (TOML)
+        #[arg(long, short = 'c', value_name = "FILE")]
+        policy: PathBuf,
+        /// Where the released table goes
+        #[arg(long, short, value_name = "FILE")]
+        out: PathBuf,
+        /// Table of the population, for models that compare with one
+        #[arg(long, value_name = "FILE")]
+        population: Option<PathBuf>,
+    },
+    /// Measure how easily persons in a table can be found
+    #[command(
+        after_help = "Examples:\n  acequia risk examples/breast-cancer/gbsg.csv --known age --known grade --known size\n  acequia risk examples/breast-cancer/gbsg.csv -c examples/breast-cancer/gbsg.policy.toml --population 83000000"
+    )]
+    Risk {
+        /// The table
+        table: PathBuf,
+        /// What an attacker knows; once for each column
+        #[arg(long = "known", value_name = "COLUMN", required_unless_present = "policy")]
+        known: Vec<String>,
+        /// Take the quasi-identifiers of this policy
+        #[arg(long, short = 'c', value_name = "FILE")]
+        policy: Option<PathBuf>,
+        /// Risk from which on a row counts as at risk
+        #[arg(long, default_value_t = 0.09, value_name = "RISK")]
+        threshold: f64,
+        /// People in the population, to estimate how many are unique in it
+        #[arg(long, value_name = "N")]
+        population: Option<u64>,
+    },
+    /// Recount a table and check that it satisfies a policy
+    #[command(after_help = "Example:\n  acequia check-anonymity safe.csv -c examples/breast-cancer/gbsg.policy.toml")]
+    CheckAnonymity {
+        /// The table
+        table: PathBuf,
+        /// The policy (TOML)
+        #[arg(long, short = 'c', value_name = "FILE")]
+        policy: PathBuf,
+    },
     /// Print completions for a shell
     #[command(after_help = "Example:\n  acequia completions bash > acequia.bash")]
     Completions {

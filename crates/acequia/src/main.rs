@@ -8,6 +8,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
+use acequia_deidentify::{FileTable, Role, deidentify_file, read_policy, recount};
 use acequia_node::{DonateOptions, DonorId, Exit, Failure, Node, NodeError, Progress, Recipe, Silent};
 use clap::{CommandFactory, Parser};
 use tracing_subscriber::EnvFilter;
@@ -106,6 +107,22 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
             } else {
                 serve(node, *address, None, |bound| out.demo(&donated, &report, Some(bound))).await?;
             }
+        }
+        Command::Deidentify { table, policy, out: to, population } => {
+            let (policy, hierarchies) = read_policy(policy)?;
+            out.deidentified(&deidentify_file(table, population.as_deref(), &policy, &hierarchies, to)?, to);
+        }
+        Command::Risk { table, known, policy, threshold, population } => {
+            let mut known = known.clone();
+            if let Some(policy) = policy {
+                let (policy, _) = read_policy(policy)?;
+                known.extend(policy.of_role(Role::QuasiIdentifier).map(|(name, _)| name.to_owned()));
+            }
+            out.risk(&FileTable::read(table, None)?.risk(&known, *threshold, *population)?);
+        }
+        Command::CheckAnonymity { table, policy } => {
+            let (policy, hierarchies) = read_policy(policy)?;
+            out.recounted(&recount(table, &policy, &hierarchies, None)?, &policy);
         }
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Args::command(), "acequia", &mut std::io::stdout());

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use acequia_deidentify::{Policy, Receipt, Recount, StatedRisk, TableRisk};
 use acequia_node::{
     ConsentLine, DatasetName, DonateReport, Examination, Failure, ReleaseLine, RunReport, Verification,
 };
@@ -146,6 +147,85 @@ impl Out {
             text + &format!("{dataset} {version}: {held} of {} checks held", verification.checks.len())
         };
         self.print(|| document, text);
+    }
+
+    pub(crate) fn deidentified(&self, receipt: &Receipt, to: &Path) {
+        let text = || {
+            let mut text = format!(
+                "{} of {} rows are in {}.\nsmallest class {}, highest risk {:.3}, average {:.3}\ngranularity {:.3}, loss {:.4}{}\n",
+                receipt.rows.released,
+                receipt.rows.input,
+                to.display(),
+                receipt.classes.smallest,
+                receipt.risk.prosecutor.risk.maximum,
+                receipt.risk.prosecutor.risk.average,
+                receipt.loss.granularity,
+                receipt.loss.total,
+                if receipt.loss.proven { ", proven to be the smallest" } else { "" },
+            );
+            for column in &receipt.quasi_identifiers {
+                text += &format!("  {:<20} {}\n", column.column, column.words);
+            }
+            for model in &receipt.models {
+                text += &format!("  {} {}: {:.4}\n", mark(model.held), model.name, model.measured);
+            }
+            text
+        };
+        self.print(|| json!(receipt), text);
+    }
+
+    pub(crate) fn risk(&self, risk: &TableRisk) {
+        let text = || {
+            let known = risk.quasi_identifiers.join(", ");
+            let line = |name: &str, stated: &StatedRisk| {
+                format!(
+                    "  {name:<12} {:>8.4} {:>8.4} {:>8.4}\n",
+                    stated.risk.maximum, stated.risk.average, stated.risk.at_risk_share
+                )
+            };
+            let mut text = format!("{} rows, {} classes; the attacker knows {known}\n", risk.rows, risk.classes.count);
+            text += &format!(
+                "alone in their class: {:.4} of rows; smallest class {}\n",
+                risk.unique_share, risk.classes.smallest
+            );
+            text += &format!("  {:<12} {:>8} {:>8} {:>8}\n", "attacker", "highest", "average", "at risk");
+            text += &line("prosecutor", &risk.risk.prosecutor);
+            text += &line("journalist", &risk.risk.journalist);
+            text += &line("marketer", &risk.risk.marketer);
+            text += &format!("at risk: share of rows above {}\n", risk.threshold);
+            if let Some(uniques) = &risk.population_uniques {
+                let chosen = json!(uniques.chosen);
+                text += &format!(
+                    "unique in the population, estimated ({}): {:.6}\n",
+                    chosen.as_str().unwrap_or_default(),
+                    uniques.dankar
+                );
+            }
+            text
+        };
+        self.print(|| json!(risk), text);
+    }
+
+    pub(crate) fn recounted(&self, recount: &Recount, policy: &Policy) {
+        let smallest = recount.classes.smallest().unwrap_or(0);
+        let (rows, classes, k) = (recount.rows, recount.classes.count(), policy.class_size());
+        let models = || {
+            let models = policy.models.iter().zip(&recount.models);
+            models.filter_map(|(spec, measured)| Some((spec.words(), (*measured)?))).collect::<Vec<_>>()
+        };
+        let document = || {
+            let models: Vec<Value> =
+                models().into_iter().map(|(name, measured)| json!({ "name": name, "measured": measured })).collect();
+            json!({ "held": true, "rows": rows, "classes": classes, "smallest": smallest, "k": k, "models": models })
+        };
+        let text = || {
+            let mut text = format!("ok   {rows} rows in {classes} classes; the smallest has {smallest}, k is {k}\n");
+            for (name, measured) in models() {
+                text += &format!("ok   {name}: {measured:.4}\n");
+            }
+            text
+        };
+        self.print(document, text);
     }
 
     pub(crate) fn doctor(&self, findings: &[Examination]) {

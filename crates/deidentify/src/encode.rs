@@ -8,12 +8,15 @@ use hashbrown::HashMap;
 use crate::DeidentifyError;
 use crate::coded::CodedColumn;
 use crate::hierarchy::Hierarchy;
+use crate::policy::Column;
 
 /// One quasi-identifier under its hierarchy.
 #[derive(Debug)]
 pub(crate) struct QuasiIdentifier {
     pub(crate) coded: Arc<CodedColumn>,
     pub(crate) weight: f64,
+    /// Lowest level at which it may be released.
+    pub(crate) minimum_level: usize,
     pub(crate) hierarchy: Hierarchy,
     /// For each level, the group of each code. Groups are numbered in the order of codes.
     pub(crate) groups: Vec<Vec<u32>>,
@@ -36,10 +39,15 @@ impl QuasiIdentifier {
     pub(crate) fn new(
         coded: Arc<CodedColumn>,
         rows: usize,
-        weight: f64,
+        settings: &Column,
         hierarchy: Hierarchy,
     ) -> Result<Self, DeidentifyError> {
+        let (weight, minimum_level) = (settings.weight, settings.minimum_level);
         let levels = hierarchy.levels();
+        if minimum_level >= levels {
+            let problem = format!("minimum_level is {minimum_level}, and its highest level is {}", levels - 1);
+            return Err(DeidentifyError::Hierarchy { column: coded.name.clone(), problem });
+        }
         let missing = coded.values.first().is_some_and(Option::is_none);
         let (mut groups, mut labels) = (Vec::with_capacity(levels), Vec::with_capacity(levels));
         for level in 0..levels {
@@ -95,7 +103,7 @@ impl QuasiIdentifier {
             each.map(|(group, count)| entropy_bits(*count, rows[level][*group as usize])).sum()
         };
         let (covered_sum, entropy) = ((0..levels).map(sum).collect(), (0..levels).map(lost).collect());
-        Ok(Self { coded, weight, hierarchy, groups, labels, covered, leaves, up, covered_sum, entropy })
+        Ok(Self { coded, weight, minimum_level, hierarchy, groups, labels, covered, leaves, up, covered_sum, entropy })
     }
 
     pub(crate) fn levels(&self) -> usize {

@@ -47,7 +47,7 @@ impl Prepared {
         for (name, column) in policy.of_role(Role::QuasiIdentifier) {
             let Some(spec) = &column.hierarchy else { continue };
             let hierarchy = Hierarchy::build(name, spec, hierarchy_files)?;
-            columns.push(QuasiIdentifier::new(codes(name)?, rows, column.weight, hierarchy)?);
+            columns.push(QuasiIdentifier::new(codes(name)?, rows, column, hierarchy)?);
         }
         let mut sensitive = BTreeMap::new();
         let of_models = policy.models.iter().filter_map(ModelSpec::column);
@@ -224,14 +224,7 @@ fn apply<const W: usize>(
     levels: &[usize],
 ) -> Vec<u32> {
     let mut scratch = Scratch::default();
-    let classes = tuples.merge_by(&mut scratch, |key| {
-        let mut raised = *key;
-        for (at, level) in levels.iter().enumerate() {
-            let field = lattice.fields[at];
-            field.set(&mut raised, lattice.columns[at].groups[*level][field.get(key)]);
-        }
-        raised
-    });
+    let classes = lattice.at_levels(tuples, levels, &mut scratch);
     let outside = conditions.outside(&classes);
     scratch.new_groups().iter().map(|class| if outside[*class as usize] { NOWHERE } else { 0 }).collect()
 }

@@ -2,9 +2,12 @@
 //!
 //! Comes in: an identified table with one row per person, a [`Grant`](acequia_custody::Grant) for everybody in it, a
 //! [`Policy`], the hierarchy files it names. Goes out: a table in which every equivalence class has at least k rows,
-//! or a refusal. Identifiers are removed, quasi-identifiers generalised by full-domain recoding, and rows that would
-//! still stand out are suppressed; the search finds the recoding with the smallest loss of all (see `search.rs`).
-//! Before a [`Deidentified`] exists, a verifier that shares no code with the search recounts the classes.
+//! or a refusal. Identifiers are removed, quasi-identifiers generalised over fixed hierarchies, and rows that would still
+//! stand out are suppressed. With `recoding = "global"` all rows get the same levels, and the search proves that no levels
+//! lose less (see `search/exact.rs`); with `"local"` each row is as exact as its class allows (see `search/local.rs`).
+//! Before a [`Deidentified`] exists, a verifier recounts the classes of what is to leave, as text.
+//!
+//! Tables in files, without a node: [`deidentify_file`], [`recount`], [`FileTable::risk`].
 //!
 //! A policy in TOML; every column of the table is named, and nothing else:
 //!
@@ -13,6 +16,8 @@
 //! maximum_risk = 0.09         # highest prosecutor risk, 1 / size of the class
 //! suppression_limit = 0.05    # largest share of rows to remove
 //! attacker = "prosecutor"     # what the attacker is assumed to know
+//! recoding = "global"         # or "local": each row at its own levels
+//! metric = "loss"             # or "entropy", "discernibility", "class-size": what the search makes small
 //! l_diversity = { event = 2 } # different values of a sensitive column in every class
 //!
 //! [columns]
@@ -22,16 +27,27 @@
 //! event = { role = "sensitive" }                # kept
 //! er_status = { role = "insensitive" }          # kept
 //! # numbers into bands; each width a multiple of the one before; below lower and from upper on one band each
-//! age = { role = "quasi-identifier", hierarchy = { intervals = { levels = [5, 10], lower = 30, upper = 80 } } }
+//! # minimum_level: never released below it
+//! age = { role = "quasi-identifier", minimum_level = 1, hierarchy = { intervals = { levels = [5, 10], lower = 30, upper = 80 } } }
+//! # the first characters of a text; parts of the calendar; codes of diseases
+//! postcode = { role = "quasi-identifier", hierarchy = { prefixes = [3, 2] } }
+//! diagnosed_on = { role = "quasi-identifier", hierarchy = { dates = ["month", "year"] } }
+//! diagnosis = { role = "quasi-identifier", hierarchy = { icd = "icd-10" } }
 //! # names over values, nested as deep as needed
 //! grade = { role = "quasi-identifier", hierarchy = { tree = { low = ["1", "2"], high = ["3"] } } }
 //! # a CSV file: value;level 1;level 2;...
 //! nodes = { role = "quasi-identifier", hierarchy = { file = "nodes.csv" } }
 //! # the value or nothing
 //! chemotherapy = { role = "quasi-identifier", hierarchy = "suppress" }
+//!
+//! # further privacy models, as many as needed; see [`ModelSpec`]
+//! [[models]]
+//! model = "t-closeness"
+//! column = "event"
+//! t = 0.3
 //! ```
 //!
-//! Every hierarchy ends in `*`. A missing value stays missing and is a value of its own in the classes, until `*`.
+//! Every hierarchy ends in one root, `*` where a file names no other. A missing value stays missing and is a value of its own in the classes, until `*`.
 //!
 //! ```
 //! use acequia_deidentify::Policy;

@@ -270,6 +270,13 @@ pub struct Column {
     /// How much its loss counts in the search.
     #[serde(default = "one")]
     pub weight: f64,
+    /// Lowest level at which it may be released; 0 is exact.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub minimum_level: usize,
+}
+
+fn is_zero(level: &usize) -> bool {
+    *level == 0
 }
 
 fn one() -> f64 {

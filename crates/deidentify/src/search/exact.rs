@@ -46,9 +46,10 @@ pub(crate) fn search<const W: usize>(
         order: order(lattice),
         scratch: Scratch::default(),
     };
-    walk.climb(tuples);
-    let mut levels = vec![0; lattice.columns.len()];
-    walk.down(tuples, &mut levels, 0);
+    let mut levels = lattice.lowest();
+    let lowest = lattice.at_levels(tuples, &levels, &mut walk.scratch);
+    walk.climb(&lowest, levels.clone());
+    walk.down(&lowest, &mut levels, 0);
     Outcome { found: walk.best, counted: walk.counted }
 }
 
@@ -111,9 +112,8 @@ impl Walk<'_> {
 
     /// From the exact values upwards, always the step that saves most suppressed rows for what it loses, until every goal
     /// has a combination within its limit.
-    fn climb<const W: usize>(&mut self, tuples: &Groups<W>) {
-        let mut levels = vec![0; self.lattice.columns.len()];
-        let mut groups = tuples.clone();
+    fn climb<const W: usize>(&mut self, lowest: &Groups<W>, mut levels: Vec<usize>) {
+        let mut groups = lowest.clone();
         let mut judged = self.visit(&groups, &levels);
         while self.best.iter().any(Option::is_none) {
             let mut steps = Vec::new();

@@ -68,7 +68,7 @@ pub(crate) fn recode_locally<const W: usize>(
     let mut left = tuples.clone();
     let mut origin: Vec<usize> = (0..tuples.len()).collect();
     let mut queue = BinaryHeap::new();
-    queue.push(Reverse(Waiting { bound: 0.0, levels: vec![0; lattice.columns.len()], from: 0 }));
+    queue.push(Reverse(Waiting { bound: 0.0, levels: lattice.lowest(), from: 0 }));
     while let Some(Reverse(next)) = queue.pop() {
         if left.rows.iter().map(|rows| u64::from(*rows)).sum::<u64>() < judge.smallest_class() {
             break;
@@ -81,17 +81,7 @@ pub(crate) fn recode_locally<const W: usize>(
             }
         }
         local.counted += 1;
-        let maps: Vec<_> = (0..next.levels.len())
-            .filter(|at| next.levels[*at] > 0)
-            .map(|at| (lattice.fields[at], &lattice.columns[at].groups[next.levels[at]]))
-            .collect();
-        let classes = left.merge_by(&mut scratch, |key| {
-            let mut raised = *key;
-            for (field, map) in &maps {
-                field.set(&mut raised, map[field.get(key)]);
-            }
-            raised
-        });
+        let classes = lattice.at_levels(&left, &next.levels, &mut scratch);
         let holds: Vec<bool> = (0..classes.len()).map(|at| conditions.class_holds(&classes, at, &none)).collect();
         if !holds.contains(&true) {
             continue;

@@ -9,7 +9,7 @@ pub(crate) use judge::{Conditions, Goal, Sensitive};
 pub(crate) use local::{Local, NOWHERE, recode_locally};
 
 use crate::encode::QuasiIdentifier;
-use crate::grouping::{Field, Groups, layout};
+use crate::grouping::{Field, Groups, Scratch, layout};
 
 /// Quasi-identifiers with the layout of their keys.
 #[derive(Debug)]
@@ -32,7 +32,33 @@ impl<'a> Lattice<'a> {
 
     /// Combinations of levels; saturates.
     pub(crate) fn size(&self) -> u64 {
-        self.columns.iter().fold(1, |size, column| size.saturating_mul(column.levels() as u64))
+        let levels = |column: &QuasiIdentifier| (column.levels() - column.minimum_level) as u64;
+        self.columns.iter().fold(1, |size, column| size.saturating_mul(levels(column)))
+    }
+
+    /// The lowest levels at which the columns may be released.
+    pub(crate) fn lowest(&self) -> Vec<usize> {
+        self.columns.iter().map(|column| column.minimum_level).collect()
+    }
+
+    /// Groups of distinct tuples at these levels.
+    pub(crate) fn at_levels<const W: usize>(
+        &self,
+        tuples: &Groups<W>,
+        levels: &[usize],
+        scratch: &mut Scratch,
+    ) -> Groups<W> {
+        let maps: Vec<_> = (0..levels.len())
+            .filter(|at| levels[*at] > 0)
+            .map(|at| (self.fields[at], &self.columns[at].groups[levels[at]]))
+            .collect();
+        tuples.merge_by(scratch, |key| {
+            let mut raised = *key;
+            for (field, map) in &maps {
+                field.set(&mut raised, map[field.get(key)]);
+            }
+            raised
+        })
     }
 
     /// Distinct tuples of codes and the tuple of each row.
