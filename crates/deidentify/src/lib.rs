@@ -85,6 +85,8 @@ mod grouping;
 mod hierarchy;
 mod policy;
 mod proof;
+#[cfg(test)]
+mod properties;
 mod receipt;
 mod run;
 mod search;

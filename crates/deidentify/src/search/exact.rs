@@ -6,9 +6,16 @@
 //! on the way up; so what is left out cannot hold the best. A greedy climb gives a first score to compare with.
 //!
 //! Several goals are pursued in one walk: a branch is left out when no goal can gain from it.
+//!
+//! Where conditions can only grow truer on the way up (k-anonymity, k-map, distinct l-diversity) and few rows may be
+//! suppressed, most combinations below the bound are infeasible, and a walk from below would count every one of them.
+//! Then the highest combinations below the bound are counted first: what lies below an infeasible one is infeasible too
+//! (predictive tagging, as in Kohlmayer et al., "Flash: efficient, stable and optimal k-anonymity", PASSAT 2012).
 //! Equal scores are decided by the levels, so the answer does not depend on the order of the walk.
 
 use super::Lattice;
+use acequia_privacy::Metric;
+
 use super::judge::{Conditions, Goal, Judge, Judged};
 use crate::grouping::{Groups, Scratch};
 
@@ -49,9 +56,29 @@ pub(crate) fn search<const W: usize>(
     let mut levels = lattice.lowest();
     let lowest = lattice.at_levels(tuples, &levels, &mut walk.scratch);
     walk.climb(&lowest, levels.clone());
-    walk.down(&lowest, &mut levels, 0);
+    let tags = conditions.grow()
+        && lattice.size() <= MOST_LISTED
+        && goals.iter().all(|goal| {
+            goal.limit.saturating_mul(SMALL_LIMIT) <= lattice.rows
+                && !matches!(goal.metric, Metric::Discernibility | Metric::ClassSize)
+        });
+    let listed = if tags { walk.below_the_bound() } else { Vec::new() };
+    if listed.len() > FEW_LISTED {
+        walk.tag_from_above(tuples, &listed);
+    } else {
+        walk.down(&lowest, &mut levels, 0);
+    }
     Outcome { found: walk.best, counted: walk.counted }
 }
+
+/// Lattices up to this size are listed whole.
+const MOST_LISTED: u64 = 1 << 20;
+
+/// Up to so many combinations below the bound, the walk from below is faster: it groups each from its parent's groups.
+const FEW_LISTED: usize = 2_000;
+
+/// A limit on suppressed rows counts as small when it is at most one row in this many.
+const SMALL_LIMIT: u64 = 8;
 
 /// Columns in the order in which the walk raises them: those that merge most for what they lose come first, so that most
 /// combinations are made from few groups.
@@ -124,17 +151,61 @@ impl Walk<'_> {
                 let above = self.raise(&groups, &levels, at);
                 levels[at] += 1;
                 let found = self.visit(&above, &levels);
-                let cost = self.judge.bound(&levels, acequia_privacy::Metric::Loss);
+                let cost = self.judge.bound(&levels, Metric::Loss);
                 levels[at] -= 1;
                 #[expect(clippy::cast_precision_loss, reason = "a comparison of counts of rows")]
                 let saved = judged.suppressed as f64 - found.suppressed as f64;
-                let before = self.judge.bound(&levels, acequia_privacy::Metric::Loss);
+                let before = self.judge.bound(&levels, Metric::Loss);
                 steps.push((saved / (cost - before).max(1e-9), at, above, found));
             }
             let Some(best) = steps.into_iter().reduce(|a, b| if b.0 > a.0 { b } else { a }) else { return };
             levels[best.1] += 1;
             (groups, judged) = (best.2, best.3);
         }
+    }
+
+    /// Combinations whose bound lets them be better than the best so far, highest bound first.
+    fn below_the_bound(&self) -> Vec<Vec<usize>> {
+        let mut listed: Vec<(f64, Vec<usize>)> = Vec::new();
+        let start = self.lattice.lowest();
+        let mut levels = start.clone();
+        loop {
+            if self.could_gain(&levels, 0) {
+                listed.push((self.judge.bound(&levels, self.goals[0].metric), levels.clone()));
+            }
+            let next = (0..levels.len()).find(|at| levels[*at] + 1 < self.lattice.columns[*at].levels());
+            let Some(at) = next else { break };
+            levels[at] += 1;
+            levels[..at].copy_from_slice(&start[..at]);
+        }
+        listed.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+        listed.into_iter().map(|(_, levels)| levels).collect()
+    }
+
+    /// Counts the highest combinations below the bound first, and leaves out what lies below an infeasible one.
+    fn tag_from_above<const W: usize>(&mut self, tuples: &Groups<W>, listed: &[Vec<usize>]) {
+        // Rows that are suppressed at least, known from a combination above.
+        let mut suppressed = vec![0_u64; listed.len()];
+        for (at, levels) in listed.iter().enumerate() {
+            if !self.could_gain(levels, suppressed[at]) {
+                continue;
+            }
+            let groups = self.lattice.at_levels(tuples, levels, &mut self.scratch);
+            let found = self.visit(&groups, levels).suppressed;
+            for (other, least) in listed.iter().zip(&mut suppressed).skip(at + 1) {
+                if *least < found && other.iter().zip(levels).all(|(below, above)| below <= above) {
+                    *least = found;
+                }
+            }
+        }
+    }
+
+    /// Whether a combination at which at least so many rows are suppressed can be better than the best for some goal.
+    fn could_gain(&self, levels: &[usize], suppressed: u64) -> bool {
+        self.goals.iter().zip(&self.best).any(|(goal, best)| {
+            suppressed <= goal.limit
+                && best.as_ref().is_none_or(|best| self.judge.bound(levels, goal.metric) <= best.score)
+        })
     }
 
     /// Visits a combination and, unless bounds forbid it, everything made from it by raising columns from the `from`th of the order on.

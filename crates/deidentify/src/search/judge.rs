@@ -79,6 +79,12 @@ impl Conditions {
         order[..high].iter().for_each(|at| outside[*at] = true);
         outside
     }
+
+    /// Whether suppressed rows can only become fewer the higher the levels, whatever the table.
+    pub(crate) fn grow(&self) -> bool {
+        let mut models = self.sizes.iter().chain(self.sensitive.iter().flat_map(|column| &column.models));
+        self.table.is_empty() && models.all(Model::grows)
+    }
 }
 
 /// What was counted at one combination of levels.
