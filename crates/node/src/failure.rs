@@ -116,6 +116,18 @@ pub enum NodeError {
         /// Kind of error.
         kind: std::io::ErrorKind,
     },
+    /// Comparing the version with an earlier one would tell about a few persons.
+    #[error(
+        "version {version} differs from version {earlier} by fewer than {k} persons, and comparing them would show whose rows they are"
+    )]
+    TooFewChanges {
+        /// The version to publish.
+        version: String,
+        /// The earlier version.
+        earlier: String,
+        /// How many must join or leave together.
+        k: u64,
+    },
     /// A work table is gone.
     #[error("a work table of step {step} is damaged")]
     Work {
@@ -139,6 +151,7 @@ impl Coded for NodeError {
             Self::Verification { .. } => "NO010",
             Self::Work { .. } => "NO011",
             Self::Address { .. } => "NO012",
+            Self::TooFewChanges { .. } => "NO013",
         }
     }
     fn hint(&self) -> &'static str {
@@ -158,6 +171,9 @@ impl Coded for NodeError {
             Self::NotFound { .. } => "see `acequia release list` and `acequia consent list`",
             Self::Verification { .. } => "do not use the version; restore it from a copy whose digest is right",
             Self::Work { .. } => "run the recipe again; the step is made anew",
+            Self::TooFewChanges { .. } => {
+                "wait until more donors joined or left; who withdrew is not used for anything new meanwhile"
+            }
             Self::Address { .. } => "name another with --address; port 0 takes a free one",
         }
     }
@@ -168,7 +184,7 @@ impl Coded for NodeError {
             }
             Self::NodeExists { .. } | Self::Recipe { .. } => Exit::Usage,
             Self::Busy => Exit::Temporary,
-            Self::Published { .. } => Exit::PolicyRefused,
+            Self::Published { .. } | Self::TooFewChanges { .. } => Exit::PolicyRefused,
             Self::NothingGranted { .. } => Exit::NotPermitted,
             Self::Verification { .. } | Self::Work { .. } => Exit::Integrity,
             Self::Io { .. } | Self::ConsentFile { .. } | Self::Address { .. } => Exit::Failure,

@@ -20,6 +20,7 @@ mod donate;
 mod failpoint;
 mod failure;
 mod home;
+mod ledger;
 mod pipeline;
 mod progress;
 mod publish;

@@ -33,7 +33,7 @@ use crate::steps::{Made, step_key};
 /// Column of the cohort that names the person; the policy removes it.
 const PERSON_ID: &str = "person_id";
 /// Column with the split assignment; the policy takes it out of the table.
-const ASSIGNMENT: &str = "assignment";
+pub(crate) const ASSIGNMENT: &str = "assignment";
 
 /// What a run did.
 #[derive(Debug, Clone, Serialize)]
@@ -205,6 +205,10 @@ impl Node {
 
         // deidentify
         progress.start("deidentify", 1);
+        let everybody = cohort.tables.values().next().map_or_else(|| Ok(BTreeSet::new()), crate::ledger::persons)?;
+        let releases = self.store.releases().await?;
+        let earlier: Vec<Release> = releases.into_iter().filter(|release| release.dataset == plan.dataset).collect();
+        self.compare_with_earlier(&earlier, &plan.version, &everybody, recipe.policy.class_size())?;
         let table = cohort.tables.into_values().next().ok_or(NodeError::Work { step: "cohort".to_owned() })?;
         let identified = Identified::of_many(donors, table);
         let safe = deidentify(identified, &selection.grant, &recipe.policy, &recipe.hierarchies)?;
@@ -227,7 +231,11 @@ impl Node {
             files.push((path.clone(), self.blobs.put(content)?));
         }
         let manifest = &parcel.get().manifest;
-        let detail = json!({ "key": release_key.to_string(), "split_key": hex::encode(split_key) });
+        let detail = json!({
+            "key": release_key.to_string(),
+            "split_key": hex::encode(split_key),
+            "ledger": self.keep_ledger(&everybody)?.to_string(),
+        });
         failpoint("release.stored");
 
         // Consent is asked again inside the transaction that assigns the version: a donor who withdrew while the work

@@ -169,8 +169,8 @@ fn withdrawal(facts: &Facts) -> Markup {
                 p { b { "You can take your consent back at any time, and need not say why." } " Tell whoever you gave your records to, or the operator of this node." }
                 ul {
                     li { "From then on your original records stay closed: no new work may open them." }
-                    li { "The next version of this data set is made without you." }
-                    li { "Versions already published cannot be called back from those who downloaded them. They hold neither your name nor your address, and the chance of picking your row in one version is the one stated above. Whoever compares two versions can see that somebody left." }
+                    li { "The next version of this data set is made without you. It comes when enough people joined or left together, so that comparing versions does not point at you." }
+                    li { "Versions already published cannot be called back from those who downloaded them. They hold neither your name nor your address, and the chance of picking your row in one version is the one stated above." }
                 }
             }
         }

@@ -97,7 +97,7 @@ fn a_changed_recipe_runs_what_depends_on_it_and_no_more() {
 
     std::fs::copy(home.path().join("demo/example/cohort.sql"), home.path().join("demo/example/other.sql")).unwrap();
     let sql = home.path().join("demo/example/other.sql");
-    std::fs::write(&sql, std::fs::read_to_string(&sql).unwrap().replace("f.days >= 0", "f.days >= 30")).unwrap();
+    std::fs::write(&sql, std::fs::read_to_string(&sql).unwrap().replace("f.days >= 0", "f.days >= 730")).unwrap();
     let cohort = run("cohort.toml", &[version("version = \"1.2.0\"\ntitle"), ("cohort.sql", "other.sql")]);
     let from_cohort = stages([
         ("unify", "reused"),
@@ -122,11 +122,28 @@ fn who_withdraws_is_not_in_the_next_version() {
     let line = home.json(&["consent", "withdraw", "donor-0001"]);
     assert_eq!(line["purposes"]["open-publication"], "withdrawn");
     let recipe = changed_recipe(&home, "next.toml", &[("version = \"1.0.0\"\ntitle", "version = \"1.0.1\"\ntitle")]);
+    // One person alone would be the difference between the two versions.
+    home.refused(&["run", recipe.to_str().unwrap()], 5, "NO013");
+    let others: Vec<String> = home
+        .json(&["consent", "list"])
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|line| line["purposes"]["open-publication"] == "permitted")
+        .map(|line| line["donor"].as_str().unwrap().to_owned())
+        .filter(|donor| donor.starts_with("donor-"))
+        .take(19)
+        .collect();
+    for donor in &others {
+        home.json(&["consent", "withdraw", donor]);
+    }
     let next = home.json(&["run", recipe.to_str().unwrap()]);
     let included = |report: &Value| report["donations"]["included"].as_u64().unwrap();
-    assert_eq!(included(&next), included(&first["run"]) - 1);
+    // Two of the donors who allow publication gave a file that cannot be read.
+    assert_eq!(included(&next), included(&first["run"]) - 18);
     let rows = |report: &Value| report["risk"]["rows"]["input"].as_u64().unwrap();
-    assert_eq!(rows(&next), rows(&first["run"]) - 1);
+    let fewer = rows(&first["run"]) - rows(&next);
+    assert!((12..=20).contains(&fewer), "{fewer} persons fewer");
     assert!(how(&next)["unify"] == "ran");
 
     home.json(&["consent", "give", "donor-0001", "--purpose", "research"]);
