@@ -161,7 +161,14 @@ impl Out {
                 receipt.risk.prosecutor.risk.average,
                 receipt.loss.granularity,
                 receipt.loss.total,
-                if receipt.loss.proven { ", proven to be the smallest" } else { "" },
+                match (receipt.loss.proven, receipt.loss.score, receipt.loss.least_score) {
+                    (true, ..) => ", proven to be the smallest".to_owned(),
+                    (false, Some(score), Some(least)) => format!(
+                        "\nthe search counted some of {:.1e} combinations: none is below {least:.4}, this one is {score:.4}",
+                        receipt.loss.combinations as f64
+                    ),
+                    _ => String::new(),
+                },
             );
             for column in &receipt.quasi_identifiers {
                 text += &format!("  {:<20} {}\n", column.column, column.words);

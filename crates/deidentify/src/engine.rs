@@ -116,8 +116,7 @@ impl Prepared {
         let conditions = self.conditions(policy, hierarchy_files)?;
         let words = Lattice::new(&self.columns, self.rows, self.all_rows).words;
         let goal = Goal { metric: policy.metric, limit: suppression_limit(policy, self.rows) };
-        let (of_row, local, before, combinations) =
-            with_words!(words, place(&self, &conditions, policy.recoding, goal));
+        let (of_row, local, before, combinations) = with_words!(words, place(&self, &conditions, policy, goal));
         if local.suppressed > goal.limit || (local.combinations.is_empty() && self.rows > 0) {
             return Err(DeidentifyError::Unreachable {
                 k: policy.class_size(),
@@ -135,14 +134,19 @@ impl Prepared {
         hierarchy_files: &BTreeMap<String, Vec<u8>>,
         goals: &[Goal],
     ) -> Result<crate::search::Outcome, DeidentifyError> {
-        fn run<const W: usize>(prepared: &Prepared, conditions: &Conditions, goals: &[Goal]) -> crate::search::Outcome {
+        fn run<const W: usize>(
+            prepared: &Prepared,
+            conditions: &Conditions,
+            goals: &[Goal],
+            effort: u64,
+        ) -> crate::search::Outcome {
             let lattice = Lattice::new(&prepared.columns, prepared.rows, prepared.all_rows);
             let (tuples, _) = prepared.tuples::<W>(&lattice);
-            search(&lattice, &tuples, conditions, goals)
+            search(&lattice, &tuples, conditions, goals, effort)
         }
         let conditions = self.conditions(policy, hierarchy_files)?;
         let words = Lattice::new(&self.columns, self.rows, self.all_rows).words;
-        Ok(with_words!(words, run(self, &conditions, goals)))
+        Ok(with_words!(words, run(self, &conditions, goals, policy.effort)))
     }
 
     /// How often each value of a sensitive column is in the table.
@@ -188,28 +192,27 @@ impl Prepared {
 fn place<const W: usize>(
     prepared: &Prepared,
     conditions: &Conditions,
-    recoding: Recoding,
+    policy: &Policy,
     goal: Goal,
 ) -> (Vec<u32>, Local, Classes, u64) {
     let lattice = Lattice::new(&prepared.columns, prepared.rows, prepared.all_rows);
     let (tuples, of_row) = prepared.tuples::<W>(&lattice);
     let before = Classes::of(tuples.rows.iter().map(|rows| u64::from(*rows)));
-    let local = match recoding {
+    let local = match policy.recoding {
         Recoding::Local => recode_locally(&lattice, &tuples, conditions),
         Recoding::Global => {
-            let outcome = search(&lattice, &tuples, conditions, &[goal]);
+            let outcome = search(&lattice, &tuples, conditions, &[goal], policy.effort);
             match outcome.found.into_iter().next().flatten() {
                 Some(found) => {
                     let of_tuple = apply(&lattice, &tuples, conditions, &found.levels);
                     let (combinations, suppressed) = (vec![found.levels], found.suppressed);
-                    Local { combinations, of_tuple, suppressed, counted: outcome.counted }
+                    let score = Some((found.score, found.least_score));
+                    Local { combinations, of_tuple, suppressed, counted: outcome.counted, score }
                 }
-                None => Local {
-                    combinations: Vec::new(),
-                    of_tuple: vec![NOWHERE; tuples.len()],
-                    suppressed: prepared.rows as u64,
-                    counted: outcome.counted,
-                },
+                None => {
+                    let suppressed = prepared.rows as u64;
+                    Local { suppressed, counted: outcome.counted, ..Local::nowhere(tuples.len()) }
+                }
             }
         }
     };

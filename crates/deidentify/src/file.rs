@@ -40,6 +40,8 @@ pub struct Optimum {
     pub score: f64,
     /// Rows suppressed.
     pub suppressed: u64,
+    /// A value of the metric that no levels undercut: the same as `score` when these are proven to be the best.
+    pub least_score: f64,
 }
 
 /// Optima for several goals, and how they were found.
@@ -251,6 +253,7 @@ impl FileTable {
             levels: names().zip(found.levels).collect(),
             score: found.score,
             suppressed: found.suppressed,
+            least_score: found.least_score,
         };
         let optima = outcome.found.into_iter().map(|found| found.map(optimum)).collect();
         Ok(Optima { optima, counted: outcome.counted })

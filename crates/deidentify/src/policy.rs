@@ -29,6 +29,10 @@ pub struct Policy {
     /// Whether all rows get the same levels.
     #[serde(default)]
     pub recoding: Recoding,
+    /// Combinations of levels to count where there are too many to search all (over a million). More of them find better
+    /// levels at times, and narrow what is certified.
+    #[serde(default = "default_effort", skip_serializing_if = "is_default_effort")]
+    pub effort: u64,
     /// Distinct l-diversity: for a sensitive column, how many different values every class must hold, so that knowing
     /// somebody's class does not tell the value.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -46,6 +50,15 @@ fn default_k() -> u64 {
 
 fn default_maximum_risk() -> f64 {
     0.09
+}
+
+fn default_effort() -> u64 {
+    1_000
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_default_effort(effort: &u64) -> bool {
+    *effort == default_effort()
 }
 
 fn default_suppression_limit() -> f64 {
@@ -463,12 +476,13 @@ impl Policy {
             }
             let on_the_table = matches!(
                 model,
-                ModelSpec::AverageRisk { .. }
+                ModelSpec::DeltaPresence { .. }
+                    | ModelSpec::AverageRisk { .. }
                     | ModelSpec::RecordsAtRisk { .. }
                     | ModelSpec::PopulationUniqueness { .. }
             );
             if on_the_table && self.recoding == Recoding::Local {
-                let problem = "conditions on all classes together need recoding = \"global\"";
+                let problem = "needs all rows at the same levels: recoding = \"global\"";
                 return Err(wrong(format!("model {}: {problem}", model.words())));
             }
         }

@@ -179,6 +179,13 @@ pub struct Loss {
     /// Whether the search proved that no combination is better.
     #[serde(default)]
     pub proven: bool,
+    /// The policy's metric, where all rows have the same levels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+    /// A score that is proven to be undercut by no levels: the difference to `score` is what a longer search could gain at
+    /// most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub least_score: Option<f64>,
 }
 
 /// One privacy model.

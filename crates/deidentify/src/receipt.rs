@@ -3,7 +3,7 @@
 use acequia_privacy::{Classes, Model, Risk, loss, normalised_loss};
 
 use crate::engine::Recoded;
-use crate::policy::{Policy, Recoding, Role};
+use crate::policy::{Policy, Role};
 use crate::proof::{
     Before, ClassCounts, ClassSize, Loss, ModelResult, PolicyFacts, QuasiIdentifier, Receipt, Risks, RowCounts,
     StatedRisk,
@@ -129,7 +129,9 @@ pub(crate) fn receipt(policy: &Policy, recoded: &Recoded, recount: &Recount) -> 
             class_size: class_size(classes, rows, suppressed),
             combinations_tried: recoded.local.counted,
             combinations: recoded.combinations,
-            proven: policy.recoding == Recoding::Global,
+            proven: recoded.local.score.is_some_and(|(score, least)| score <= least),
+            score: recoded.local.score.map(|(score, _)| score),
+            least_score: recoded.local.score.map(|(_, least)| least),
         },
         models,
         removed_columns: removed(Role::DirectIdentifier)

@@ -26,6 +26,8 @@ pub(crate) struct Found {
     pub(crate) levels: Vec<usize>,
     pub(crate) score: f64,
     pub(crate) suppressed: u64,
+    /// A score that no combination undercuts; the same as `score` when this one is proven to be the best.
+    pub(crate) least_score: f64,
 }
 
 /// What a search did.
@@ -37,13 +39,18 @@ pub(crate) struct Outcome {
     pub(crate) counted: u64,
 }
 
-/// Finds the best combination for each goal. `prepare` completes the distinct tuples with what conditions look at.
+/// Finds the best combination for each goal. `effort`: combinations to count for each, where there are
+/// too many to search all.
 pub(crate) fn search<const W: usize>(
     lattice: &Lattice<'_>,
     tuples: &Groups<W>,
     conditions: &Conditions,
     goals: &[Goal],
+    effort: u64,
 ) -> Outcome {
+    if lattice.size() > super::MOST_LISTED {
+        return super::anytime::search(lattice, tuples, conditions, goals, effort);
+    }
     let mut walk = Walk {
         lattice,
         judge: Judge::new(lattice, conditions, goals),
@@ -57,7 +64,6 @@ pub(crate) fn search<const W: usize>(
     let lowest = lattice.at_levels(tuples, &levels, &mut walk.scratch);
     walk.climb(&lowest, levels.clone());
     let tags = conditions.grow()
-        && lattice.size() <= MOST_LISTED
         && goals.iter().all(|goal| {
             goal.limit.saturating_mul(SMALL_LIMIT) <= lattice.rows
                 && !matches!(goal.metric, Metric::Discernibility | Metric::ClassSize)
@@ -70,9 +76,6 @@ pub(crate) fn search<const W: usize>(
     }
     Outcome { found: walk.best, counted: walk.counted }
 }
-
-/// Lattices up to this size are listed whole.
-const MOST_LISTED: u64 = 1 << 20;
 
 /// Up to so many combinations below the bound, the walk from below is faster: it groups each from its parent's groups.
 const FEW_LISTED: usize = 2_000;
@@ -117,7 +120,8 @@ impl Walk<'_> {
                 .as_ref()
                 .is_none_or(|best| score < best.score || (score == best.score && levels < best.levels.as_slice()));
             if better {
-                *best = Some(Found { levels: levels.to_vec(), score, suppressed: judged.suppressed });
+                let levels = levels.to_vec();
+                *best = Some(Found { levels, score, suppressed: judged.suppressed, least_score: score });
             }
         }
         judged

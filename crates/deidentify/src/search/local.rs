@@ -3,7 +3,8 @@
 //! A greedy cover: combinations of levels are visited in the order of their loss, lowest first. At each, the rows not yet
 //! placed are grouped; classes that meet the conditions are placed there, the others wait for the next combination.
 //! The domains are the hierarchies', fixed before the data is seen, which leaves an attacker little to conclude from how
-//! coarse a row is (Cohen, "Attacks on deidentification's defenses", USENIX Security 2022).
+//! coarse a row is (Cohen, "Attacks on deidentification's defenses", USENIX Security 2022). Where there are too many
+//! combinations to visit, rows are placed from above instead: see `specialise.rs`.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -18,7 +19,7 @@ use crate::grouping::{Groups, Scratch};
 pub(crate) const NOWHERE: u32 = u32::MAX;
 
 /// Where each distinct tuple went.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Local {
     /// Combinations of levels that are used.
     pub(crate) combinations: Vec<Vec<usize>>,
@@ -27,6 +28,16 @@ pub(crate) struct Local {
     pub(crate) suppressed: u64,
     /// Combinations that were counted.
     pub(crate) counted: u64,
+    /// Where all rows have the same levels: the score, and a score that no other levels undercut.
+    pub(crate) score: Option<(f64, f64)>,
+}
+
+impl Local {
+    /// Every tuple suppressed.
+    pub(crate) fn nowhere(tuples: usize) -> Self {
+        let of_tuple = vec![NOWHERE; tuples];
+        Self { combinations: Vec::new(), of_tuple, suppressed: 0, counted: 0, score: None }
+    }
 }
 
 /// A combination waiting for its turn: lowest loss first, then lowest levels.
@@ -60,10 +71,12 @@ pub(crate) fn recode_locally<const W: usize>(
     tuples: &Groups<W>,
     conditions: &Conditions,
 ) -> Local {
+    if lattice.size() > super::MOST_LISTED {
+        return super::specialise::specialise(lattice, tuples, conditions);
+    }
     let judge = Judge::new(lattice, conditions, &[]);
     let none = Distribution::default();
-    let mut local =
-        Local { combinations: Vec::new(), of_tuple: vec![NOWHERE; tuples.len()], suppressed: 0, counted: 0 };
+    let mut local = Local::nowhere(tuples.len());
     let mut scratch = Scratch::default();
     let mut left = tuples.clone();
     let mut origin: Vec<usize> = (0..tuples.len()).collect();

@@ -1,8 +1,10 @@
 //! The search for a recoding: what must hold, what is made small, and how a combination of levels is judged.
 
+mod anytime;
 mod exact;
 mod judge;
 mod local;
+mod specialise;
 
 pub(crate) use exact::{Found, Outcome, search};
 pub(crate) use judge::{Conditions, Goal, Sensitive};
@@ -10,6 +12,9 @@ pub(crate) use local::{Local, NOWHERE, recode_locally};
 
 use crate::encode::QuasiIdentifier;
 use crate::grouping::{Field, Groups, Scratch, layout};
+
+/// Lattices of more combinations are not searched whole.
+const MOST_LISTED: u64 = 1 << 20;
 
 /// Quasi-identifiers with the layout of their keys.
 #[derive(Debug)]
