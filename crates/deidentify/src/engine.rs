@@ -35,6 +35,10 @@ pub(crate) struct Recoded {
 }
 
 impl Prepared {
+    pub(crate) fn lattice(&self) -> Lattice<'_> {
+        Lattice::new(&self.columns, self.rows, self.all_rows)
+    }
+
     /// Builds the hierarchies. `codes`: gives a column of the table; where a population table is compared with, its rows
     /// follow the table's.
     pub(crate) fn new(
@@ -61,7 +65,7 @@ impl Prepared {
     }
 
     /// The conditions of a policy, and the names of the sensitive columns in their order.
-    fn conditions(
+    pub(crate) fn conditions(
         &self,
         policy: &Policy,
         hierarchy_files: &BTreeMap<String, Vec<u8>>,
@@ -114,7 +118,7 @@ impl Prepared {
         hierarchy_files: &BTreeMap<String, Vec<u8>>,
     ) -> Result<Recoded, DeidentifyError> {
         let conditions = self.conditions(policy, hierarchy_files)?;
-        let words = Lattice::new(&self.columns, self.rows, self.all_rows).words;
+        let words = self.lattice().words;
         let goal = Goal { metric: policy.metric, limit: suppression_limit(policy, self.rows) };
         let (of_row, local, before, combinations) = with_words!(words, place(&self, &conditions, policy, goal));
         if local.suppressed > goal.limit || (local.combinations.is_empty() && self.rows > 0) {
@@ -140,12 +144,12 @@ impl Prepared {
             goals: &[Goal],
             effort: u64,
         ) -> crate::search::Outcome {
-            let lattice = Lattice::new(&prepared.columns, prepared.rows, prepared.all_rows);
+            let lattice = prepared.lattice();
             let (tuples, _) = prepared.tuples::<W>(&lattice);
             search(&lattice, &tuples, conditions, goals, effort)
         }
         let conditions = self.conditions(policy, hierarchy_files)?;
-        let words = Lattice::new(&self.columns, self.rows, self.all_rows).words;
+        let words = self.lattice().words;
         Ok(with_words!(words, run(self, &conditions, goals, policy.effort)))
     }
 
@@ -162,7 +166,7 @@ impl Prepared {
     }
 
     /// Distinct tuples with what the conditions look at, and the tuple of each row.
-    fn tuples<const W: usize>(&self, lattice: &Lattice<'_>) -> (Groups<W>, Vec<u32>) {
+    pub(crate) fn tuples<const W: usize>(&self, lattice: &Lattice<'_>) -> (Groups<W>, Vec<u32>) {
         let (mut tuples, mut of_row) = lattice.tuples::<W>();
         if of_row.len() > self.rows {
             // Rows of the population table follow those of the table.
@@ -195,7 +199,7 @@ fn place<const W: usize>(
     policy: &Policy,
     goal: Goal,
 ) -> (Vec<u32>, Local, Classes, u64) {
-    let lattice = Lattice::new(&prepared.columns, prepared.rows, prepared.all_rows);
+    let lattice = prepared.lattice();
     let (tuples, of_row) = prepared.tuples::<W>(&lattice);
     let before = Classes::of(tuples.rows.iter().map(|rows| u64::from(*rows)));
     let local = match policy.recoding {

@@ -20,7 +20,7 @@ use super::judge::{Conditions, Goal, Judge};
 use crate::grouping::{Groups, Scratch};
 
 /// Searches for each goal, counting up to `effort` combinations for each.
-pub(super) fn search<const W: usize>(
+pub(crate) fn search<const W: usize>(
     lattice: &Lattice<'_>,
     tuples: &Groups<W>,
     conditions: &Conditions,

@@ -6,6 +6,11 @@ mod judge;
 mod local;
 mod specialise;
 
+#[cfg(test)]
+pub(crate) use anytime::search as search_anytime;
+#[cfg(test)]
+pub(crate) use specialise::specialise;
+
 pub(crate) use exact::{Found, Outcome, search};
 pub(crate) use judge::{Conditions, Goal, Sensitive};
 pub(crate) use local::{Local, NOWHERE, recode_locally};

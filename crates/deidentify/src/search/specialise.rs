@@ -63,7 +63,7 @@ struct Specialisation<'a, const W: usize> {
 }
 
 /// Places every tuple; nothing is suppressed as long as all rows together may be released.
-pub(super) fn specialise<const W: usize>(lattice: &Lattice<'_>, tuples: &Groups<W>, conditions: &Conditions) -> Local {
+pub(crate) fn specialise<const W: usize>(lattice: &Lattice<'_>, tuples: &Groups<W>, conditions: &Conditions) -> Local {
     let weights: f64 = lattice.columns.iter().map(|column| column.weight).sum();
     let losses = |column: &crate::encode::QuasiIdentifier| {
         column
