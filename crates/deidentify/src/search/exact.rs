@@ -69,7 +69,7 @@ pub(crate) fn search<const W: usize>(
                 && !matches!(goal.metric, Metric::Discernibility | Metric::ClassSize)
         });
     let listed = if tags { walk.below_the_bound() } else { Vec::new() };
-    if listed.len() > FEW_LISTED {
+    if listed.len() > FEW_LISTED || (tags && tuples.len() <= FEW_TUPLES) {
         walk.tag_from_above(tuples, &listed);
     } else {
         walk.down(&lowest, &mut levels, 0);
@@ -79,6 +79,10 @@ pub(crate) fn search<const W: usize>(
 
 /// Up to so many combinations below the bound, the walk from below is faster: it groups each from its parent's groups.
 const FEW_LISTED: usize = 2_000;
+
+/// Up to so many distinct tuples, grouping them afresh costs little more than grouping a parent's groups: the table of
+/// groups stays in the processor's cache.
+const FEW_TUPLES: usize = 1 << 17;
 
 /// A limit on suppressed rows counts as small when it is at most one row in this many.
 const SMALL_LIMIT: u64 = 8;

@@ -191,7 +191,8 @@ fn released_rows_have_the_digest_of_the_reference() {
         let mut digest = Sha256::new();
         for row in &rows[1..] {
             let values = pick(row, &at).into_iter().zip(&hierarchies).zip(&levels);
-            let mut class: Vec<String> = values.map(|((value, tree), level)| tree[&value][*level as usize].clone()).collect();
+            let mut class: Vec<String> =
+                values.map(|((value, tree), level)| tree[&value][*level as usize].clone()).collect();
             match released.get_mut(&class) {
                 Some(left) => *left -= 1,
                 None => class.fill("*".to_owned()),
