@@ -12,10 +12,14 @@ use crate::DeidentifyError;
 pub struct CodedColumn {
     /// Its name.
     pub name: String,
-    /// Code of each row.
+    /// Code of each row; empty where rows lie on disk.
     pub codes: Vec<u32>,
     /// Value of each code, ascending; a missing value, where there is one, comes first.
     pub values: Vec<Option<Box<str>>>,
+    /// Rows of the table that hold each value; rows of a population table are not counted.
+    pub counts: Vec<u64>,
+    /// For each value, the first row that holds it, from 0.
+    pub first_row: Vec<u64>,
 }
 
 /// Builds a [`CodedColumn`] from one value after the other.
@@ -25,8 +29,13 @@ pub struct Coder {
     codes: Vec<u32>,
     known: HashMap<Box<str>, u32>,
     missing: Option<u32>,
-    next: u32,
     last: (Box<str>, u32),
+    /// For each code in the order of appearance.
+    counts: Vec<u64>,
+    first_row: Vec<u64>,
+    row: u64,
+    /// Whether rows are of the population.
+    population: bool,
 }
 
 impl Coder {
@@ -37,18 +46,35 @@ impl Coder {
             codes: Vec::new(),
             known: HashMap::new(),
             missing: None,
-            next: 0,
             last: (Box::from(""), u32::MAX),
+            counts: Vec::new(),
+            first_row: Vec::new(),
+            row: 0,
+            population: false,
         }
     }
 
     fn fresh(&mut self) -> u32 {
-        self.next = self.next.checked_add(1).expect("fewer than 2^32 different values");
-        self.next - 1
+        let code = u32::try_from(self.counts.len()).expect("fewer than 2^32 different values");
+        self.counts.push(0);
+        self.first_row.push(self.row);
+        code
+    }
+
+    /// Rows from here on are those of a population table.
+    pub fn population(&mut self) {
+        self.population = true;
+        self.row = 0;
     }
 
     /// Appends the value of the next row; `None` is missing.
     pub fn push(&mut self, value: Option<&str>) {
+        let code = self.code(value);
+        self.codes.push(code);
+    }
+
+    /// The code of the next row's value, in the order of appearance, for rows that are kept elsewhere.
+    pub(crate) fn code(&mut self, value: Option<&str>) -> u32 {
         let code = match value {
             None => match self.missing {
                 Some(code) => code,
@@ -69,12 +95,19 @@ impl Coder {
                 }
             },
         };
-        self.codes.push(code);
+        self.row += 1;
+        self.counts[code as usize] += u64::from(!self.population);
+        code
     }
 
     /// Sorts the values, so that codes do not depend on the order of rows.
     pub fn finish(self) -> CodedColumn {
-        let Self { name, mut codes, known, missing, .. } = self;
+        self.finish_with_places().0
+    }
+
+    /// Also gives the final code of each code in the order of appearance.
+    pub(crate) fn finish_with_places(self) -> (CodedColumn, Vec<u32>) {
+        let Self { name, mut codes, known, missing, counts, first_row, .. } = self;
         let mut values: Vec<(Option<Box<str>>, u32)> =
             known.into_iter().map(|(text, code)| (Some(text), code)).collect();
         values.extend(missing.map(|code| (None, code)));
@@ -84,7 +117,14 @@ impl Coder {
             place[*code as usize] = at;
         }
         codes.iter_mut().for_each(|code| *code = place[*code as usize]);
-        CodedColumn { name, codes, values: values.into_iter().map(|(value, _)| value).collect() }
+        let column = CodedColumn {
+            name,
+            codes,
+            counts: values.iter().map(|(_, code)| counts[*code as usize]).collect(),
+            first_row: values.iter().map(|(_, code)| first_row[*code as usize]).collect(),
+            values: values.into_iter().map(|(value, _)| value).collect(),
+        };
+        (column, place)
     }
 }
 
@@ -118,11 +158,16 @@ impl CodedColumn {
 
     /// The same column with its values in their natural order: by size when all are numbers.
     #[must_use]
-    pub fn in_natural_order(mut self) -> Self {
+    pub fn in_natural_order(self) -> Self {
+        self.in_natural_order_with_places().0
+    }
+
+    /// Also gives the new code of each code; nothing when they stay.
+    pub(crate) fn in_natural_order_with_places(mut self) -> (Self, Option<Vec<u32>>) {
         let number = |value: &Option<Box<str>>| value.as_deref().and_then(|text| text.trim().parse::<f64>().ok());
         let known: Vec<&Option<Box<str>>> = self.values.iter().filter(|value| value.is_some()).collect();
         if known.is_empty() || known.iter().any(|value| number(value).is_none_or(f64::is_nan)) {
-            return self;
+            return (self, None);
         }
         let mut order: Vec<u32> = (0..).take(self.values.len()).collect();
         // A missing value stays first: `None` is below every number.
@@ -136,7 +181,14 @@ impl CodedColumn {
         }
         self.codes.iter_mut().for_each(|code| *code = place[*code as usize]);
         self.values = order.iter().map(|code| self.values[*code as usize].take()).collect();
-        self
+        self.counts = order.iter().map(|code| self.counts[*code as usize]).collect();
+        self.first_row = order.iter().map(|code| self.first_row[*code as usize]).collect();
+        (self, Some(place))
+    }
+
+    /// The first row that holds a code, from 1.
+    pub(crate) fn row_of(&self, code: usize) -> usize {
+        usize::try_from(self.first_row[code]).map_or(usize::MAX, |row| row + 1)
     }
 
     /// Value of a row; `None` is missing.

@@ -35,10 +35,8 @@ pub(crate) struct QuasiIdentifier {
 }
 
 impl QuasiIdentifier {
-    /// `rows`: how many of the column's rows are the table's; a population table's may follow.
     pub(crate) fn new(
         coded: Arc<CodedColumn>,
-        rows: usize,
         settings: &Column,
         hierarchy: Hierarchy,
     ) -> Result<Self, DeidentifyError> {
@@ -60,8 +58,7 @@ impl QuasiIdentifier {
                     None if level + 1 == levels => Some(hierarchy.root().to_owned()),
                     None => None,
                     Some(text) => Some(hierarchy.label(text, level).ok_or_else(|| {
-                        let row = coded.codes.iter().position(|other| *other as usize == code).unwrap_or(0) + 1;
-                        DeidentifyError::NotInHierarchy { row, column: coded.name.clone() }
+                        DeidentifyError::NotInHierarchy { row: coded.row_of(code), column: coded.name.clone() }
                     })?),
                 };
                 let next = u32::try_from(level_labels.len()).expect("fewer than 2^32 groups");
@@ -84,13 +81,12 @@ impl QuasiIdentifier {
                 up
             })
             .collect();
-        let mut counts = vec![0_u64; coded.values.len()];
-        coded.codes[..rows].iter().for_each(|code| counts[*code as usize] += 1);
+        let counts = &coded.counts;
         let rows: Vec<Vec<u64>> = groups
             .iter()
             .map(|of_code| {
                 let mut rows = vec![0; of_code.iter().max().map_or(0, |most| *most as usize + 1)];
-                of_code.iter().zip(&counts).for_each(|(group, count)| rows[*group as usize] += count);
+                of_code.iter().zip(counts).for_each(|(group, count)| rows[*group as usize] += count);
                 rows
             })
             .collect();
@@ -99,7 +95,7 @@ impl QuasiIdentifier {
             each.map(|(rows, covered)| u128::from(*rows) * u128::from(*covered)).sum()
         };
         let lost = |level: usize| {
-            let each = groups[level].iter().zip(&counts);
+            let each = groups[level].iter().zip(counts);
             each.map(|(group, count)| entropy_bits(*count, rows[level][*group as usize])).sum()
         };
         let (covered_sum, entropy) = ((0..levels).map(sum).collect(), (0..levels).map(lost).collect());

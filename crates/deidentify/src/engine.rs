@@ -8,7 +8,7 @@ use acequia_privacy::{Classes, Distribution, Ground, Model, TableModel};
 use crate::DeidentifyError;
 use crate::coded::CodedColumn;
 use crate::encode::QuasiIdentifier;
-use crate::grouping::{Groups, Histograms, Scratch};
+use crate::grouping::{Field, Groups, Histograms, Scratch};
 use crate::hierarchy::Hierarchy;
 use crate::policy::{Distance, ModelSpec, Policy, Recoding, Role};
 use crate::search::{Conditions, Goal, Lattice, Local, NOWHERE, Sensitive, recode_locally, search, with_words};
@@ -21,11 +21,32 @@ pub(crate) struct Prepared {
     all_rows: usize,
 }
 
+/// Codes of the distinct tuples and how many rows have them.
+#[derive(Default)]
+pub(crate) struct Tuples {
+    /// Words of each key, one key after the other.
+    words: Vec<u64>,
+    fields: Vec<Field>,
+    pub(crate) rows: Vec<u32>,
+}
+
+impl Tuples {
+    pub(crate) fn of<const W: usize>(lattice: &Lattice<'_>, groups: Groups<W>) -> Self {
+        Self { words: groups.keys.into_flattened(), fields: lattice.fields.clone(), rows: groups.rows }
+    }
+
+    pub(crate) fn code(&self, tuple: usize, column: usize) -> usize {
+        let stride = self.words.len() / self.rows.len();
+        self.fields[column].get_from(&self.words[tuple * stride..])
+    }
+}
+
 /// A recoding that was found.
 pub(crate) struct Recoded {
     pub(crate) columns: Vec<QuasiIdentifier>,
-    /// Distinct tuple of each row.
+    /// Distinct tuple of each row; empty where rows lie on disk.
     pub(crate) of_row: Vec<u32>,
+    pub(crate) tuples: Tuples,
     pub(crate) local: Local,
     pub(crate) rows: usize,
     /// Combinations there are.
@@ -51,7 +72,7 @@ impl Prepared {
         for (name, column) in policy.of_role(Role::QuasiIdentifier) {
             let Some(spec) = &column.hierarchy else { continue };
             let hierarchy = Hierarchy::build(name, spec, hierarchy_files)?;
-            columns.push(QuasiIdentifier::new(codes(name)?, rows, column, hierarchy)?);
+            columns.push(QuasiIdentifier::new(codes(name)?, column, hierarchy)?);
         }
         let mut sensitive = BTreeMap::new();
         let of_models = policy.models.iter().filter_map(ModelSpec::column);
@@ -97,9 +118,7 @@ impl Prepared {
         for (name, column) in &self.sensitive {
             let mut models: Vec<Model> =
                 policy.l_diversity.get(name).map(|l| Model::DistinctL { l: *l }).into_iter().collect();
-            let mut counts = vec![0_u64; column.values.len()];
-            column.codes[..self.rows].iter().for_each(|code| counts[*code as usize] += 1);
-            let mut whole = Distribution::of((0..).zip(counts));
+            let mut whole = Distribution::of((0..).zip(column.counts.iter().copied()));
             for spec in policy.models.iter().filter(|spec| spec.column() == Some(name)) {
                 models.extend(class_model(spec, column));
                 if let ModelSpec::TCloseness { hierarchy: Some(spec), .. } = spec {
@@ -120,7 +139,19 @@ impl Prepared {
         let conditions = self.conditions(policy, hierarchy_files)?;
         let words = self.lattice().words;
         let goal = Goal { metric: policy.metric, limit: suppression_limit(policy, self.rows) };
-        let (of_row, local, before, combinations) = with_words!(words, place(&self, &conditions, policy, goal));
+        let (of_row, placed) = with_words!(words, place_rows(&self, &conditions, policy, goal));
+        self.released(policy, goal, of_row, placed)
+    }
+
+    /// What becomes of the table, if enough of it is left.
+    pub(crate) fn released(
+        self,
+        policy: &Policy,
+        goal: Goal,
+        of_row: Vec<u32>,
+        placed: Placed,
+    ) -> Result<Recoded, DeidentifyError> {
+        let Placed { tuples, local, before, combinations } = placed;
         if local.suppressed > goal.limit || (local.combinations.is_empty() && self.rows > 0) {
             return Err(DeidentifyError::Unreachable {
                 k: policy.class_size(),
@@ -128,7 +159,7 @@ impl Prepared {
                 rows: self.rows as u64,
             });
         }
-        Ok(Recoded { columns: self.columns, of_row, local, rows: self.rows, combinations, before })
+        Ok(Recoded { columns: self.columns, of_row, tuples, local, rows: self.rows, combinations, before })
     }
 
     /// The best levels for several goals at once: level of each quasi-identifier in order of name, score, rows suppressed.
@@ -156,11 +187,9 @@ impl Prepared {
     /// How often each value of a sensitive column is in the table.
     pub(crate) fn whole(&self) -> BTreeMap<String, BTreeMap<String, u64>> {
         let count = |column: &CodedColumn| {
-            let mut counts = BTreeMap::new();
-            for row in 0..self.rows {
-                *counts.entry(column.value(row).unwrap_or(crate::verify::MISSING).to_owned()).or_default() += 1;
-            }
-            counts
+            let values =
+                column.values.iter().map(|value| value.as_deref().unwrap_or(crate::verify::MISSING).to_owned());
+            values.zip(column.counts.iter().copied()).filter(|(_, count)| *count > 0).collect::<BTreeMap<_, _>>()
         };
         self.sensitive.iter().map(|(name, column)| (name.clone(), count(column))).collect()
     }
@@ -193,34 +222,53 @@ impl Prepared {
     }
 }
 
-fn place<const W: usize>(
-    prepared: &Prepared,
+/// Where every distinct tuple goes.
+pub(crate) struct Placed {
+    tuples: Tuples,
+    local: Local,
+    before: Classes,
+    combinations: u64,
+}
+
+/// Finds a place for each distinct tuple.
+pub(crate) fn place<const W: usize>(
+    lattice: &Lattice<'_>,
+    tuples: Groups<W>,
     conditions: &Conditions,
     policy: &Policy,
     goal: Goal,
-) -> (Vec<u32>, Local, Classes, u64) {
-    let lattice = prepared.lattice();
-    let (tuples, of_row) = prepared.tuples::<W>(&lattice);
-    let before = Classes::of(tuples.rows.iter().map(|rows| u64::from(*rows)));
+) -> Placed {
+    let before = Classes::of(tuples.rows.iter().filter(|rows| **rows > 0).map(|rows| u64::from(*rows)));
     let local = match policy.recoding {
-        Recoding::Local => recode_locally(&lattice, &tuples, conditions),
+        Recoding::Local => recode_locally(lattice, &tuples, conditions),
         Recoding::Global => {
-            let outcome = search(&lattice, &tuples, conditions, &[goal], policy.effort);
+            let outcome = search(lattice, &tuples, conditions, &[goal], policy.effort);
             match outcome.found.into_iter().next().flatten() {
                 Some(found) => {
-                    let of_tuple = apply(&lattice, &tuples, conditions, &found.levels);
+                    let of_tuple = apply(lattice, &tuples, conditions, &found.levels);
                     let (combinations, suppressed) = (vec![found.levels], found.suppressed);
                     let score = Some((found.score, found.least_score));
                     Local { combinations, of_tuple, suppressed, counted: outcome.counted, score }
                 }
                 None => {
-                    let suppressed = prepared.rows as u64;
+                    let suppressed = lattice.rows;
                     Local { suppressed, counted: outcome.counted, ..Local::nowhere(tuples.len()) }
                 }
             }
         }
     };
-    (of_row, local, before, lattice.size())
+    Placed { tuples: Tuples::of(lattice, tuples), local, before, combinations: lattice.size() }
+}
+
+fn place_rows<const W: usize>(
+    prepared: &Prepared,
+    conditions: &Conditions,
+    policy: &Policy,
+    goal: Goal,
+) -> (Vec<u32>, Placed) {
+    let lattice = prepared.lattice();
+    let (tuples, of_row) = prepared.tuples::<W>(&lattice);
+    (of_row, place(&lattice, tuples, conditions, policy, goal))
 }
 
 /// Which tuples are kept at one combination of levels.
@@ -291,7 +339,7 @@ pub(crate) fn nodes(column: &CodedColumn, hierarchy: &Hierarchy) -> Result<Vec<V
                 Some(value) => hierarchy.label(value, level),
             };
             let label = label.ok_or_else(|| DeidentifyError::NotInHierarchy {
-                row: column.codes.iter().position(|other| *other as usize == code).unwrap_or(0) + 1,
+                row: column.row_of(code),
                 column: column.name.clone(),
             })?;
             let next = u32::try_from(numbers.len()).expect("fewer than 2^32 nodes");
@@ -310,9 +358,10 @@ impl Recoded {
     }
 
     /// What a row holds in a column after recoding: `None` is missing.
-    pub(crate) fn label(&self, row: usize, column: usize, level: usize) -> Option<&str> {
-        let column = &self.columns[column];
-        let group = column.groups[level][column.coded.codes[row] as usize];
+    pub(crate) fn label(&self, row: usize, at: usize, level: usize) -> Option<&str> {
+        let column = &self.columns[at];
+        let code = self.tuples.code(self.of_row[row] as usize, at);
+        let group = column.groups[level][code];
         column.labels[level][group as usize].as_deref()
     }
 
@@ -330,12 +379,15 @@ impl Recoded {
     /// Leaves that the rows of a column stand for together, suppressed ones for all.
     pub(crate) fn covered_sum(&self, column: usize, with_suppressed: bool) -> u128 {
         let at = &self.columns[column];
-        (0..self.rows)
-            .map(|row| match self.level(row, column) {
-                Some(level) => u128::from(at.covered[level][at.groups[level][at.coded.codes[row] as usize] as usize]),
-                None if with_suppressed => u128::from(at.leaves),
-                None => 0,
-            })
-            .sum()
+        let leaves = |tuple: usize| match self.local.combinations.get(self.local.of_tuple[tuple] as usize) {
+            Some(levels) => {
+                let level = levels[column];
+                at.covered[level][at.groups[level][self.tuples.code(tuple, column)] as usize]
+            }
+            None if with_suppressed => at.leaves,
+            None => 0,
+        };
+        let rows = self.tuples.rows.iter().enumerate().filter(|(_, rows)| **rows > 0);
+        rows.map(|(tuple, rows)| u128::from(*rows) * u128::from(leaves(tuple))).sum()
     }
 }

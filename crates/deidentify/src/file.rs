@@ -156,6 +156,9 @@ impl FileTable {
         let mut delimiter = b',';
         let mut rows = 0;
         for (part, path) in std::iter::once(path).chain(population).enumerate() {
+            if part > 0 {
+                coders.iter_mut().for_each(|(_, coder)| coder.population());
+            }
             let count = if is_parquet(path) {
                 let table = parquet(path)?;
                 let headers: Vec<String> = table.schema().fields().iter().map(|field| field.name().clone()).collect();
@@ -381,23 +384,17 @@ impl Recoded {
             all.push(labels);
         }
         let (fields, words) = layout(all.iter().map(Vec::len));
-        // One row of each tuple tells its codes.
-        let mut row_of = vec![usize::MAX; self.local.of_tuple.len()];
-        for (row, tuple) in self.of_row.iter().enumerate() {
-            row_of[*tuple as usize] = row;
-        }
         fn group<const W: usize>(
             recoded: &Recoded,
             fields: &[crate::grouping::Field],
             ranks: &[Vec<Vec<u32>>],
-            row_of: &[usize],
         ) -> (Vec<u32>, Vec<Vec<u32>>) {
-            let (groups, of_tuple) = Groups::<W>::of_rows(row_of.len(), |tuple| {
+            let (groups, of_tuple) = Groups::<W>::of_rows(recoded.tuples.rows.len(), |tuple| {
                 let mut key = [0; W];
                 let levels = recoded.local.combinations.get(recoded.local.of_tuple[tuple] as usize);
-                let (Some(levels), true) = (levels, row_of[tuple] != usize::MAX) else { return key };
+                let (Some(levels), true) = (levels, recoded.tuples.rows[tuple] > 0) else { return key };
                 for (at, column) in recoded.columns.iter().enumerate() {
-                    let group = column.groups[levels[at]][column.coded.codes[row_of[tuple]] as usize];
+                    let group = column.groups[levels[at]][recoded.tuples.code(tuple, at)];
                     fields[at].set(&mut key, ranks[at][levels[at]][group as usize]);
                 }
                 key
@@ -406,7 +403,7 @@ impl Recoded {
             let codes = |key| fields.iter().map(|field: &crate::grouping::Field| field.get(key) as u32).collect();
             (of_tuple, groups.keys.iter().map(codes).collect())
         }
-        let (class_of, codes) = with_words!(words, group(self, &fields, &ranks, &row_of));
+        let (class_of, codes) = with_words!(words, group(self, &fields, &ranks));
         let labels = codes
             .iter()
             .map(|codes: &Vec<u32>| codes.iter().zip(&all).map(|(code, all)| all[*code as usize]).collect())

@@ -24,6 +24,15 @@ impl Field {
         }
     }
 
+    /// As [`Field::get`], of a key among others.
+    #[inline]
+    pub(crate) fn get_from(self, words: &[u64]) -> usize {
+        #[expect(clippy::cast_possible_truncation, reason = "a field is at most 32 bits")]
+        {
+            (words[self.word] >> self.shift & self.mask) as usize
+        }
+    }
+
     #[inline]
     pub(crate) fn set<const W: usize>(self, key: &mut Key<W>, code: u32) {
         key[self.word] = key[self.word] & !(self.mask << self.shift) | u64::from(code) << self.shift;

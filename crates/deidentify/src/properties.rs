@@ -7,7 +7,7 @@ use acequia_privacy::{Classes, Metric};
 use proptest::prelude::*;
 
 use crate::coded::{CodedColumn, Coder};
-use crate::engine::{Prepared, Recoded, suppression_limit};
+use crate::engine::{Prepared, Recoded, Tuples, suppression_limit};
 use crate::hierarchy::Hierarchy;
 use crate::policy::{Policy, Recoding, Role};
 use crate::search::{Goal, Outcome, search_anytime, specialise};
@@ -119,7 +119,8 @@ fn specialised(prepared: Prepared, policy: &Policy) -> Recoded {
     let (tuples, of_row) = prepared.tuples::<1>(&lattice);
     let conditions = prepared.conditions(policy, &BTreeMap::new()).unwrap();
     let local = specialise(&lattice, &tuples, &conditions);
-    Recoded { columns: prepared.columns, of_row, local, rows, combinations, before: Classes::of([]) }
+    let tuples = Tuples::of(&lattice, tuples);
+    Recoded { columns: prepared.columns, of_row, tuples, local, rows, combinations, before: Classes::of([]) }
 }
 
 fn rows(most: usize) -> impl Strategy<Value = Vec<Row>> {

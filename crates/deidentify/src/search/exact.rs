@@ -151,7 +151,7 @@ impl Walk<'_> {
         let mut groups = lowest.clone();
         let mut judged = self.visit(&groups, &levels);
         while self.best.iter().any(Option::is_none) {
-            let mut steps = Vec::new();
+            let mut best: Option<(f64, usize, Groups<W>, Judged)> = None;
             for at in 0..levels.len() {
                 if levels[at] + 1 == self.lattice.columns[at].levels() {
                     continue;
@@ -164,9 +164,12 @@ impl Walk<'_> {
                 #[expect(clippy::cast_precision_loss, reason = "a comparison of counts of rows")]
                 let saved = judged.suppressed as f64 - found.suppressed as f64;
                 let before = self.judge.bound(&levels, Metric::Loss);
-                steps.push((saved / (cost - before).max(1e-9), at, above, found));
+                let worth = saved / (cost - before).max(1e-9);
+                if best.as_ref().is_none_or(|best| worth > best.0) {
+                    best = Some((worth, at, above, found));
+                }
             }
-            let Some(best) = steps.into_iter().reduce(|a, b| if b.0 > a.0 { b } else { a }) else { return };
+            let Some(best) = best else { return };
             levels[best.1] += 1;
             (groups, judged) = (best.2, best.3);
         }
