@@ -314,6 +314,13 @@ pub enum Role {
     Insensitive,
 }
 
+impl Role {
+    /// Whether columns of the role are in the released table.
+    pub(crate) fn is_released(self) -> bool {
+        matches!(self, Self::QuasiIdentifier | Self::Sensitive | Self::Insensitive)
+    }
+}
+
 /// How a quasi-identifier is generalised.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
