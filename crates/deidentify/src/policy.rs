@@ -29,8 +29,8 @@ pub struct Policy {
     /// Whether all rows get the same levels.
     #[serde(default)]
     pub recoding: Recoding,
-    /// Combinations of levels to count where there are too many to search all (over a million). More of them find better
-    /// levels at times, and narrow what is certified.
+    /// How often to go through the distinct tuples where there are too many combinations of levels to search all. More finds
+    /// better levels at times, and narrows what is certified.
     #[serde(default = "default_effort", skip_serializing_if = "is_default_effort")]
     pub effort: u64,
     /// Distinct l-diversity: for a sensitive column, how many different values every class must hold, so that knowing

@@ -303,7 +303,7 @@ fn many_columns_are_recoded_as_well_as_by_the_reference() {
     let Some(global) = run("mach2019", file, &[], None, &head("global")) else { return };
     let least = global.loss.least_score.unwrap();
     assert!(global.loss.total <= 0.4956 && least > 0.1 && least <= global.loss.total, "{:?}", global.loss);
-    assert!(!global.loss.proven && global.loss.combinations_tried == 1_000);
+    assert!(!global.loss.proven && global.loss.combinations_tried >= 1_000, "{:?}", global.loss);
     let local = run("mach2019", file, &[], None, &head("local")).unwrap();
     assert!(local.loss.granularity >= 0.634 && local.rows.suppressed == 0, "{:?}", local.loss);
 }
