@@ -91,6 +91,7 @@ mod properties;
 mod receipt;
 mod run;
 mod search;
+mod utility;
 mod verify;
 
 pub use coded::{CodedColumn, Coder};
@@ -100,8 +101,8 @@ pub use policy::{
     Attacker, CalendarPart, Column, Distance, HierarchySpec, Icd, Intervals, ModelSpec, Policy, Recoding, Role, Tree,
 };
 pub use proof::{
-    Before, ClassCounts, ClassSize, Deidentified, Loss, ModelResult, PolicyFacts, QuasiIdentifier, Receipt, Risks,
-    RowCounts, StatedRisk,
+    Before, ClassCounts, ClassSize, ColumnUtility, Deidentified, Loss, ModelResult, PolicyFacts, QuasiIdentifier,
+    Receipt, Risks, RowCounts, StatedRisk, Utility,
 };
 pub use run::deidentify;
 pub use verify::{Beside, Recount, Recounter, verify};

@@ -46,6 +46,9 @@ pub struct Receipt {
     pub before: Before,
     /// What was lost.
     pub loss: Loss,
+    /// What is left.
+    #[serde(default)]
+    pub utility: Utility,
     /// Privacy models with what was measured.
     pub models: Vec<ModelResult>,
     /// Columns that were removed.
@@ -100,6 +103,38 @@ pub struct QuasiIdentifier {
     pub words: String,
     /// Mean loss over released rows, 0 to 1.
     pub loss: f64,
+    /// What is left of the column, suppressed rows included.
+    #[serde(default)]
+    pub utility: ColumnUtility,
+}
+
+/// What is left of a column: 1 is the column as it came, 0 nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct ColumnUtility {
+    /// One less the loss (Iyengar, KDD 2002).
+    pub granularity: f64,
+    /// One less the mean height in the hierarchy (Sweeney, "Achieving k-anonymity privacy protection using generalization
+    /// and suppression", 2002).
+    pub precision: f64,
+    /// One less the share of the column's entropy that is lost (Gionis and Tassa, TKDE 2009).
+    pub entropy: f64,
+}
+
+/// What is left of a table: 1 is the table as it came, 0 nothing. Suppressed rows are included.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Utility {
+    /// Weighted mean over quasi-identifiers.
+    pub granularity: f64,
+    /// Weighted mean over quasi-identifiers.
+    pub precision: f64,
+    /// Weighted mean over quasi-identifiers.
+    pub entropy: f64,
+    /// One less the share of exact rows that a row could have come from (Goldberger and Tassa, 2010).
+    pub ambiguity: f64,
+    /// One less the discernibility, as a share of that of one class (Bayardo and Agrawal, ICDE 2005).
+    pub discernibility: f64,
+    /// One less the average class size, as a share of the table (LeFevre et al., ICDE 2006).
+    pub class_size: f64,
 }
 
 /// Number of classes of one size.

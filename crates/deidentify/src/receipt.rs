@@ -8,6 +8,7 @@ use crate::proof::{
     Before, ClassCounts, ClassSize, Loss, ModelResult, PolicyFacts, QuasiIdentifier, Receipt, Risks, RowCounts,
     StatedRisk,
 };
+use crate::utility;
 use crate::verify::Recount;
 
 #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^53")]
@@ -50,11 +51,14 @@ pub(crate) fn receipt(policy: &Policy, recoded: &Recoded, recount: &Recount) -> 
     let suppressed = rows - recount.rows;
     let before_risk = recoded.before.prosecutor(policy.maximum_risk);
     let (mut quasi_identifiers, mut all, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+    let mut left = Vec::new();
     for (at, column) in recoded.columns.iter().enumerate() {
         let (lowest, highest) = recoded.levels_used(at);
         let of_kept = normalised_loss(recoded.covered_sum(at, false), recount.rows, column.leaves);
         all.push((column.weight, normalised_loss(recoded.covered_sum(at, true), rows, column.leaves)));
         kept.push((column.weight, of_kept));
+        let utility = utility::of_column(recoded, at);
+        left.push((column.weight, utility));
         let words = column.hierarchy.words(highest);
         quasi_identifiers.push(QuasiIdentifier {
             column: column.coded.name.clone(),
@@ -68,6 +72,7 @@ pub(crate) fn receipt(policy: &Policy, recoded: &Recoded, recount: &Recount) -> 
                 format!("row by row, from {} to {words}", column.hierarchy.words(lowest))
             },
             loss: of_kept,
+            utility,
         });
     }
     let classes = &recount.classes;
@@ -133,6 +138,7 @@ pub(crate) fn receipt(policy: &Policy, recoded: &Recoded, recount: &Recount) -> 
             score: recoded.local.score.map(|(score, _)| score),
             least_score: recoded.local.score.map(|(_, least)| least),
         },
+        utility: utility::of_table(recoded, &left, classes),
         models,
         removed_columns: removed(Role::DirectIdentifier)
             .chain(removed(Role::PersonId))

@@ -28,7 +28,7 @@ mod utility;
 pub use classes::{Classes, Risk};
 pub use models::population_uniqueness::{Estimator, PopulationUniques, population_uniques};
 pub use models::{Class, Distribution, Ground, Model, TableModel, Value};
-pub use utility::{Metric, entropy_bits, loss, normalised_loss, value_loss};
+pub use utility::{Metric, ambiguity, entropy_bits, loss, normalised_loss, value_loss};
 
 #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^53")]
 pub(crate) fn real(count: u64) -> f64 {

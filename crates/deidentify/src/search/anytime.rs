@@ -23,6 +23,9 @@ use crate::grouping::Groups;
 /// Distinct tuples that effort is counted in at most: larger tables are searched less.
 const MOST_TUPLES: u64 = 1 << 20;
 
+/// How often the search may go through all tuples of a table of any size.
+const LEAST_PASSES: u64 = 64;
+
 /// Searches for each goal. `effort`: how often it may go through all distinct tuples. Groups of high levels are fewer, so
 /// more combinations than that are counted.
 pub(crate) fn search<const W: usize>(
@@ -43,7 +46,8 @@ pub(crate) fn search<const W: usize>(
             marginals: marginals(lattice, tuples),
             known: HashMap::new(),
             best: None,
-            most_visited: effort.saturating_mul((tuples.len() as u64).min(MOST_TUPLES)),
+            most_visited: (effort.saturating_mul(MOST_TUPLES.min(tuples.len() as u64)))
+                .max(LEAST_PASSES.saturating_mul(tuples.len() as u64)),
         };
         let top: Vec<usize> = lattice.columns.iter().map(|column| column.levels() - 1).collect();
         work.climb_down(top.clone());
@@ -198,6 +202,10 @@ impl<const W: usize> Anytime<'_, W> {
         let lowest = self.lattice.lowest();
         let better = |new: Option<f64>, old: Option<f64>| new.is_some_and(|new| old.is_none_or(|old| new < old));
         'steps: loop {
+            // All neighbours lie above this one, and are quickly made from its groups.
+            let below: Vec<usize> =
+                at.iter().zip(&lowest).map(|(at, lowest)| lowest.max(&at.saturating_sub(1)).to_owned()).collect();
+            self.ladder.at(&below, |_| ());
             let mut next: Option<(Vec<usize>, Option<f64>)> = None;
             for column in 0..at.len() {
                 for up in [false, true] {

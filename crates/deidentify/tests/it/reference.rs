@@ -169,7 +169,20 @@ fn released_rows_have_the_digest_of_the_reference() {
         policy.metric = metric(entry["metric"].as_str().unwrap());
         policy.suppression_limit = entry["suppression_limit"].as_f64().unwrap();
         let to = out.path().join(format!("{compared}.csv"));
-        deidentify_file(&path, None, &policy, &files, &to, u64::MAX).unwrap();
+        let receipt = deidentify_file(&path, None, &policy, &files, &to, u64::MAX).unwrap();
+        let quality = &entry["quality"];
+        let close = |what: &str, found: f64| {
+            let expected = quality[what].as_f64().unwrap();
+            assert!((found - expected).abs() < 1e-8, "{what}: {found}, expected {expected}, {entry}");
+        };
+        close("gen_intensity_mean", receipt.utility.precision);
+        close("ambiguity", receipt.utility.ambiguity);
+        close("discernibility", receipt.utility.discernibility);
+        close("aecs", receipt.utility.class_size);
+        for column in &receipt.quasi_identifiers {
+            let expected = quality["granularity_per_attr"][&column.column].as_f64().unwrap();
+            assert!((column.utility.granularity - expected).abs() < 1e-8, "{}: {entry}", column.column);
+        }
         let mut released = BTreeMap::<Vec<String>, u64>::new();
         let written = csv_rows(&std::fs::read(&to).unwrap());
         let place = |header: &[String]| -> Vec<usize> {
