@@ -14,6 +14,7 @@ use acequia_privacy::{Classes, Metric, PopulationUniques, population_uniques};
 use serde::Serialize;
 
 use crate::DeidentifyError;
+use crate::attack::{Kept, attack};
 use crate::coded::{CodedColumn, Coder};
 use crate::engine::{Prepared, Recoded, suppression_limit};
 use crate::grouping::{Groups, layout};
@@ -223,6 +224,16 @@ impl FileTable {
             (true, false) => Err(DeidentifyError::Population { problem: "is missing" }),
             _ => Ok(()),
         }
+    }
+
+    /// Kept columns that are no quasi-identifiers.
+    fn kept_beside(&self, policy: &Policy) -> Vec<Kept> {
+        let role = |column: &CodedColumn| policy.columns.get(&column.name).map(|column| column.role);
+        let beside = |column: &Arc<CodedColumn>| match role(column) {
+            Some(role @ (Role::Sensitive | Role::Insensitive)) => Some(Kept { role, coded: Arc::clone(column) }),
+            _ => None,
+        };
+        self.columns.iter().filter_map(beside).collect()
     }
 
     fn prepare(&self, policy: &Policy, files: &BTreeMap<String, Vec<u8>>) -> Result<Prepared, DeidentifyError> {
@@ -438,8 +449,9 @@ pub fn deidentify_file(
     let recount = read.write(aside, policy, &recoded).and_then(|()| recount(aside, policy, files, Some(&whole)));
     let named = recount.and_then(|recount| {
         let failed = |error: std::io::Error| wrong(out, format!("cannot be written: {}", error.kind()));
+        let attacks = attack(policy, &recoded, &read.kept_beside(policy), &recount, policy.attacks.extent)?;
         std::fs::rename(aside, out).map_err(failed)?;
-        Ok(receipt(policy, &recoded, &recount))
+        Ok(receipt(policy, &recoded, &recount, attacks))
     });
     if named.is_err() {
         // What did not pass must not lie about; it may never have been made.

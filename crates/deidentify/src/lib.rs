@@ -20,6 +20,11 @@
 //! metric = "loss"             # or "entropy", "discernibility", "class-size": what the search makes small
 //! l_diversity = { event = 2 } # different values of a sensitive column in every class
 //!
+//! [attacks]                   # all keys optional
+//! targets = 2000              # persons that are attacked where attacking all would take long
+//! seed = 1                    # where targets and guesses are drawn from
+//! maximum = 0.09              # highest chance of finding anybody; the policy's maximum_risk without it
+//!
 //! [columns]
 //! person_id = { role = "person-id" }            # exactly one; removed
 //! assignment = { role = "assignment" }          # one opaque number per person; leaves the table
@@ -76,6 +81,7 @@
 //! }
 //! ```
 
+mod attack;
 mod coded;
 mod encode;
 mod engine;
@@ -92,6 +98,7 @@ mod run;
 mod search;
 mod verify;
 
+pub use attack::{Attack, AttackKind, AttackSettings, Attacks, Control, Extent, Measure};
 pub use coded::{CodedColumn, Coder};
 pub use error::DeidentifyError;
 pub use file::{FileTable, Optima, Optimum, TableRisk, deidentify_file, read_policy, recount};

@@ -7,6 +7,7 @@ use acequia_privacy::{Metric, Risk};
 use acequia_types::{Digest, DonorId, digest_named};
 use serde::{Deserialize, Serialize};
 
+use crate::attack::Attacks;
 use crate::policy::{Attacker, Recoding};
 
 /// A de-identified table with the receipt of its measured risk.
@@ -48,6 +49,9 @@ pub struct Receipt {
     pub loss: Loss,
     /// Privacy models with what was measured.
     pub models: Vec<ModelResult>,
+    /// Attacks on the released table; none in receipts of before attacks were run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attacks: Option<Attacks>,
     /// Columns that were removed.
     pub removed_columns: Vec<String>,
     /// Who recounted.
@@ -143,6 +147,9 @@ pub struct Risks {
     pub journalist: StatedRisk,
     /// Matches everybody.
     pub marketer: StatedRisk,
+    /// The journalist again, counted in a population table where one was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub population: Option<StatedRisk>,
 }
 
 /// The table before.

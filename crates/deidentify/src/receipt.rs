@@ -2,6 +2,7 @@
 
 use acequia_privacy::{Classes, Model, Risk, loss, normalised_loss};
 
+use crate::attack::Attacks;
 use crate::engine::Recoded;
 use crate::policy::{Policy, Recoding, Role};
 use crate::proof::{
@@ -32,7 +33,15 @@ pub(crate) fn risks(classes: &Classes, threshold: f64) -> Risks {
             Risk { maximum: marketer, average: marketer, at_risk_share: 0.0 },
             "the attacker matches every row and counts the correct ones",
         ),
+        population: None,
     }
+}
+
+/// Risk against a population table.
+pub(crate) fn of_population(risk: Risk) -> StatedRisk {
+    let assumption = "the population table holds everybody the attacker could mean; a class counts its people there, or its \
+                      rows where these are more";
+    StatedRisk { risk, assumption: assumption.to_owned() }
 }
 
 /// Sizes of classes.
@@ -45,7 +54,13 @@ pub(crate) fn class_counts(classes: &Classes) -> ClassCounts {
     }
 }
 
-pub(crate) fn receipt(policy: &Policy, recoded: &Recoded, recount: &Recount) -> Receipt {
+/// `attacks`: their results, and the risk against a population table where one was given.
+pub(crate) fn receipt(
+    policy: &Policy,
+    recoded: &Recoded,
+    recount: &Recount,
+    attacks: Option<(Attacks, Option<Risk>)>,
+) -> Receipt {
     let rows = recoded.rows as u64;
     let suppressed = rows - recount.rows;
     let before_risk = recoded.before.prosecutor(policy.maximum_risk);
@@ -119,7 +134,10 @@ pub(crate) fn receipt(policy: &Policy, recoded: &Recoded, recount: &Recount) -> 
         rows: RowCounts { input: rows, released: recount.rows, suppressed },
         quasi_identifiers,
         classes: class_counts(classes),
-        risk: risks(classes, policy.maximum_risk),
+        risk: Risks {
+            population: attacks.as_ref().and_then(|(_, population)| *population).map(of_population),
+            ..risks(classes, policy.maximum_risk)
+        },
         before: Before { classes: recoded.before.count(), maximum: before_risk.maximum, average: before_risk.average },
         loss: Loss {
             total: loss(all.iter().copied()),
@@ -132,6 +150,7 @@ pub(crate) fn receipt(policy: &Policy, recoded: &Recoded, recount: &Recount) -> 
             proven: policy.recoding == Recoding::Global,
         },
         models,
+        attacks: attacks.map(|(attacks, _)| attacks),
         removed_columns: removed(Role::DirectIdentifier)
             .chain(removed(Role::PersonId))
             .chain(removed(Role::Assignment))
