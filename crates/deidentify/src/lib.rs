@@ -94,6 +94,7 @@ mod proof;
 #[cfg(test)]
 mod properties;
 mod receipt;
+mod report;
 mod run;
 mod search;
 mod verify;
@@ -109,5 +110,6 @@ pub use proof::{
     Before, ClassCounts, ClassSize, Deidentified, Loss, ModelResult, PolicyFacts, QuasiIdentifier, Receipt, Risks,
     RowCounts, StatedRisk,
 };
+pub use report::risk_report;
 pub use run::deidentify;
 pub use verify::{Beside, Recount, Recounter, verify};

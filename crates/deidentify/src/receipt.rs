@@ -12,7 +12,7 @@ use crate::proof::{
 use crate::verify::Recount;
 
 #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^53")]
-fn real(count: u64) -> f64 {
+pub(crate) fn real(count: u64) -> f64 {
     count as f64
 }
 
