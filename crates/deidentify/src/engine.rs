@@ -22,7 +22,7 @@ pub(crate) struct Prepared {
 }
 
 /// Codes of the distinct tuples and how many rows have them.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Tuples {
     /// Words of each key, one key after the other.
     words: Vec<u64>,

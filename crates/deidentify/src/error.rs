@@ -93,6 +93,16 @@ pub enum DeidentifyError {
         /// Which model, with its parameters.
         model: String,
     },
+    /// An attack on the released table succeeds too often.
+    #[error("the attack {attack} reaches {found:.4} where {maximum:.4} is allowed")]
+    Attacked {
+        /// Which attack.
+        attack: String,
+        /// Chance or excess that it reaches, 0 to 1.
+        found: f64,
+        /// The policy's limit.
+        maximum: f64,
+    },
     /// A population table is missing, or given without a model that compares with it.
     #[error("a population table {problem}")]
     Population {
@@ -126,6 +136,7 @@ impl Coded for DeidentifyError {
             Self::Model { .. } => "DE010",
             Self::Population { .. } => "DE011",
             Self::File { .. } => "DE012",
+            Self::Attacked { .. } => "DE020",
         }
     }
     fn hint(&self) -> &'static str {
@@ -149,6 +160,9 @@ impl Coded for DeidentifyError {
             Self::Population { .. } => {
                 "give a table of the population with the same columns, for models that compare with it"
             }
+            Self::Attacked { .. } => {
+                "nothing was released; raise k, make columns coarser, ask for diverse sensitive values, or correct [attacks]"
+            }
             Self::File { .. } => "give a CSV file with a header row (plain or .gz) or a Parquet file",
         }
     }
@@ -160,6 +174,7 @@ impl Coded for DeidentifyError {
             Self::Unreachable { .. } | Self::Recount { .. } | Self::NotDiverse { .. } | Self::Model { .. } => {
                 Exit::PolicyRefused
             }
+            Self::Attacked { .. } => Exit::PolicyRefused,
             _ => Exit::Failure,
         }
     }

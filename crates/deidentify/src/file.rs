@@ -10,7 +10,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use acequia_frame::{FrameError, ParquetFile, Table};
-use acequia_privacy::{Classes, Metric, PopulationUniques, population_uniques};
+use acequia_privacy::{
+    Classes, Metric, PopulationUniques, SpecialUniques, Suda2Refusal, journalist, population_uniques, suda2,
+};
 use arrow::array::{Array, ArrayBuilder, ArrayRef, RecordBatch, StringBuilder};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema};
@@ -18,13 +20,14 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde::Serialize;
 
 use crate::DeidentifyError;
+use crate::attack::{Extent, Kept, attack};
 use crate::coded::{CodedColumn, Coder};
 use crate::engine::{Prepared, Recoded, suppression_limit};
 use crate::grouping::{Groups, layout};
 use crate::large::deidentify_large;
 use crate::policy::{ModelSpec, Policy, Role};
 use crate::proof::{ClassCounts, Receipt, Risks};
-use crate::receipt::{class_counts, receipt, risks};
+use crate::receipt::{class_counts, of_population, receipt, risks};
 use crate::search::{Goal, with_words};
 use crate::verify::{Beside, Recount, Recounter};
 
@@ -77,6 +80,9 @@ pub struct TableRisk {
     pub threshold: f64,
     /// Estimated share of the population that is unique; when the size of the population was given.
     pub population_uniques: Option<PopulationUniques>,
+    /// Special uniques; see [`FileTable::special_uniques`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub special_uniques: Option<SpecialUniques>,
 }
 
 pub(crate) fn wrong(path: &Path, problem: impl Into<String>) -> DeidentifyError {
@@ -280,6 +286,16 @@ impl FileTable {
         }
     }
 
+    /// Kept columns that are no quasi-identifiers.
+    fn kept_beside(&self, policy: &Policy) -> Vec<Kept> {
+        let role = |column: &CodedColumn| policy.columns.get(&column.name).map(|column| column.role);
+        let beside = |column: &Arc<CodedColumn>| match role(column) {
+            Some(role @ (Role::Sensitive | Role::Insensitive)) => Some(Kept { role, coded: Arc::clone(column) }),
+            _ => None,
+        };
+        self.columns.iter().filter_map(beside).collect()
+    }
+
     fn prepare(&self, policy: &Policy, files: &BTreeMap<String, Vec<u8>>) -> Result<Prepared, DeidentifyError> {
         let rows = self.rows;
         Prepared::new(policy, files, rows, |name| self.column(name))
@@ -328,17 +344,33 @@ impl FileTable {
             columns.push(&**self.columns.iter().find(|column| column.name == *name).ok_or_else(unknown)?);
         }
         let (fields, words) = layout(columns.iter().map(|column| column.values.len()));
-        fn sizes<const W: usize>(columns: &[&CodedColumn], fields: &[crate::grouping::Field], rows: usize) -> Classes {
-            let (groups, _) = Groups::<W>::of_rows(rows, |row| {
+        /// Rows of the table and people of the population table in each class.
+        fn sizes<const W: usize>(
+            columns: &[&CodedColumn],
+            fields: &[crate::grouping::Field],
+            rows: usize,
+        ) -> Vec<(u64, u64)> {
+            let all = columns.first().map_or(rows, |column| column.codes.len());
+            let (groups, of_row) = Groups::<W>::of_rows(all, |row| {
                 let mut key = [0; W];
                 for (field, column) in fields.iter().zip(columns) {
                     field.set(&mut key, column.codes[row]);
                 }
                 key
             });
-            Classes::of(groups.rows.iter().map(|rows| u64::from(*rows)))
+            let mut counts = vec![(0, 0); groups.len()];
+            of_row[..rows].iter().for_each(|group| counts[*group as usize].0 += 1);
+            of_row[rows..].iter().for_each(|group| counts[*group as usize].1 += 1);
+            counts
         }
-        let classes = with_words!(words, sizes(&columns, &fields, self.rows));
+        let counts = with_words!(words, sizes(&columns, &fields, self.rows));
+        let classes = Classes::of(counts.iter().map(|(rows, _)| *rows));
+        let mut risk = risks(&classes, threshold);
+        let people = columns.first().map_or(self.rows, |column| column.codes.len()) - self.rows;
+        if people > 0 {
+            risk.population = Some(of_population(journalist(counts, threshold)));
+        }
+        let population = population.or((people > 0).then_some(people as u64));
         let unique = classes.by_size().get(&1).copied().unwrap_or(0);
         #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^53")]
         let unique_share = if self.rows == 0 { 0.0 } else { unique as f64 / self.rows as f64 };
@@ -347,9 +379,43 @@ impl FileTable {
             quasi_identifiers: quasi_identifiers.to_vec(),
             classes: class_counts(&classes),
             unique_share,
-            risk: risks(&classes, threshold),
+            risk,
             threshold,
             population_uniques: population.map(|population| population_uniques(&classes, population)),
+            special_uniques: None,
+        })
+    }
+
+    /// Rows that are unique by few columns, by how many, and which columns make them so. `largest_size`: most columns
+    /// together; 0: all of them. `population`: people in the population, to tell how likely a match is correct; those of
+    /// the population table without it.
+    ///
+    /// # Errors
+    /// [`DeidentifyError::Columns`] when a quasi-identifier is not there, or there are more than 64.
+    pub fn special_uniques(
+        &self,
+        quasi_identifiers: &[String],
+        largest_size: usize,
+        population: Option<u64>,
+    ) -> Result<SpecialUniques, DeidentifyError> {
+        let mut columns: Vec<&[u32]> = Vec::new();
+        let mut people = 0;
+        for name in quasi_identifiers {
+            let unknown = || DeidentifyError::Columns { column: name.clone(), problem: "not in the table" };
+            let column = self.columns.iter().find(|column| column.name == *name).ok_or_else(unknown)?;
+            people = (column.codes.len() - self.rows) as u64;
+            columns.push(&column.codes[..self.rows]);
+        }
+        let population = population.or((people > 0).then_some(people));
+        #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^53")]
+        let fraction = population.map(|population| self.rows as f64 / population.max(1) as f64);
+        suda2(&columns, largest_size, fraction).map_err(|refusal| {
+            let column = quasi_identifiers.last().cloned().unwrap_or_default();
+            let problem = match refusal {
+                Suda2Refusal::Columns => "one column too many, or there is none",
+                Suda2Refusal::Rows => "too long",
+            };
+            DeidentifyError::Columns { column, problem }
         })
     }
 
@@ -475,7 +541,7 @@ pub fn deidentify_file(
     let recoded = prepared.recode(policy, files)?;
     let aside = Aside::new(out);
     read.write(&aside, policy, &recoded)?;
-    aside.recount_and_name(policy, files, &whole, &recoded)
+    aside.recount_and_name(policy, files, &whole, &recoded, &read.kept_beside(policy), policy.attacks.extent)
 }
 
 /// Memory that a table might need, in bytes: what text takes is near what its codes do, packed text is some times larger
@@ -507,18 +573,21 @@ impl<'a> Aside<'a> {
         Writer::create(&self.path, self.out, columns, delimiter)
     }
 
-    /// Recounts what was written and gives it its name.
+    /// Recounts what was written, attacks it, and gives it its name.
     pub(crate) fn recount_and_name(
         self,
         policy: &Policy,
         files: &BTreeMap<String, Vec<u8>>,
         whole: &BTreeMap<String, BTreeMap<String, u64>>,
         recoded: &Recoded,
+        kept: &[Kept],
+        extent: Extent,
     ) -> Result<Receipt, DeidentifyError> {
         let recount = recount(&self.path, policy, files, Some(whole))?;
+        let attacks = attack(policy, recoded, kept, &recount, extent)?;
         let failed = |error: std::io::Error| wrong(self.out, format!("cannot be written: {}", error.kind()));
         std::fs::rename(&self.path, self.out).map_err(failed)?;
-        Ok(receipt(policy, recoded, &recount))
+        Ok(receipt(policy, recoded, &recount, attacks))
     }
 }
 

@@ -20,6 +20,11 @@
 //! metric = "loss"             # or "entropy", "discernibility", "class-size": what the search makes small
 //! l_diversity = { event = 2 } # different values of a sensitive column in every class
 //!
+//! [attacks]                   # all keys optional
+//! targets = 2000              # persons that are attacked where attacking all would take long
+//! seed = 1                    # where targets and guesses are drawn from
+//! maximum = 0.09              # highest chance of finding anybody; the policy's maximum_risk without it
+//!
 //! [columns]
 //! person_id = { role = "person-id" }            # exactly one; removed
 //! assignment = { role = "assignment" }          # one opaque number per person; leaves the table
@@ -76,6 +81,7 @@
 //! }
 //! ```
 
+mod attack;
 mod coded;
 mod encode;
 mod engine;
@@ -89,11 +95,13 @@ mod proof;
 #[cfg(test)]
 mod properties;
 mod receipt;
+mod report;
 mod run;
 mod search;
 mod utility;
 mod verify;
 
+pub use attack::{Attack, AttackKind, AttackSettings, Attacks, Control, Extent, Measure};
 pub use coded::{CodedColumn, Coder};
 pub use error::DeidentifyError;
 pub use file::{FileTable, Optima, Optimum, TableRisk, deidentify_file, read_policy, recount};
@@ -104,5 +112,6 @@ pub use proof::{
     Before, ClassCounts, ClassSize, ColumnUtility, Deidentified, Loss, ModelResult, PolicyFacts, QuasiIdentifier,
     Receipt, Risks, RowCounts, StatedRisk, Utility,
 };
+pub use report::risk_report;
 pub use run::deidentify;
 pub use verify::{Beside, Recount, Recounter, verify};

@@ -6,6 +6,7 @@ use acequia_privacy::{Estimator, Metric};
 use serde::{Deserialize, Serialize};
 
 use crate::DeidentifyError;
+use crate::attack::AttackSettings;
 
 /// What must hold, and what each column is. Unknown keys are refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,6 +41,9 @@ pub struct Policy {
     /// Further privacy models.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<ModelSpec>,
+    /// Attacks that are run on the released table before it leaves.
+    #[serde(default)]
+    pub attacks: AttackSettings,
     /// Every column of the table.
     pub columns: BTreeMap<String, Column>,
 }
@@ -466,6 +470,7 @@ impl Policy {
         if !(0.0..=1.0).contains(&self.suppression_limit) {
             return Err(wrong("suppression_limit must be from 0 to 1".to_owned()));
         }
+        self.attacks.check()?;
         for model in &self.models {
             if let Some(name) = model.column()
                 && self.columns.get(name).is_none_or(|column| column.role != Role::Sensitive)

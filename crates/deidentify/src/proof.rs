@@ -7,6 +7,7 @@ use acequia_privacy::{Metric, Risk};
 use acequia_types::{Digest, DonorId, digest_named};
 use serde::{Deserialize, Serialize};
 
+use crate::attack::Attacks;
 use crate::policy::{Attacker, Recoding};
 
 /// A de-identified table with the receipt of its measured risk.
@@ -51,6 +52,9 @@ pub struct Receipt {
     pub utility: Utility,
     /// Privacy models with what was measured.
     pub models: Vec<ModelResult>,
+    /// Attacks on the released table; none in receipts of before attacks were run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attacks: Option<Attacks>,
     /// Columns that were removed.
     pub removed_columns: Vec<String>,
     /// Who recounted.
@@ -178,6 +182,9 @@ pub struct Risks {
     pub journalist: StatedRisk,
     /// Matches everybody.
     pub marketer: StatedRisk,
+    /// The journalist again, counted in a population table where one was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub population: Option<StatedRisk>,
 }
 
 /// The table before.

@@ -2,6 +2,7 @@
 
 use acequia_privacy::{Classes, Model, Risk, loss, normalised_loss};
 
+use crate::attack::Attacks;
 use crate::engine::Recoded;
 use crate::policy::{Policy, Role};
 use crate::proof::{
@@ -12,7 +13,7 @@ use crate::utility;
 use crate::verify::Recount;
 
 #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^53")]
-fn real(count: u64) -> f64 {
+pub(crate) fn real(count: u64) -> f64 {
     count as f64
 }
 
@@ -33,7 +34,15 @@ pub(crate) fn risks(classes: &Classes, threshold: f64) -> Risks {
             Risk { maximum: marketer, average: marketer, at_risk_share: 0.0 },
             "the attacker matches every row and counts the correct ones",
         ),
+        population: None,
     }
+}
+
+/// Risk against a population table.
+pub(crate) fn of_population(risk: Risk) -> StatedRisk {
+    let assumption = "the population table holds everybody the attacker could mean; a class counts its people there, or its \
+                      rows where these are more";
+    StatedRisk { risk, assumption: assumption.to_owned() }
 }
 
 /// Sizes of classes.
@@ -46,7 +55,13 @@ pub(crate) fn class_counts(classes: &Classes) -> ClassCounts {
     }
 }
 
-pub(crate) fn receipt(policy: &Policy, recoded: &Recoded, recount: &Recount) -> Receipt {
+/// `attacks`: their results, and the risk against a population table where one was given.
+pub(crate) fn receipt(
+    policy: &Policy,
+    recoded: &Recoded,
+    recount: &Recount,
+    attacks: Option<(Attacks, Option<Risk>)>,
+) -> Receipt {
     let rows = recoded.rows as u64;
     let suppressed = rows - recount.rows;
     let before_risk = recoded.before.prosecutor(policy.maximum_risk);
@@ -124,7 +139,10 @@ pub(crate) fn receipt(policy: &Policy, recoded: &Recoded, recount: &Recount) -> 
         rows: RowCounts { input: rows, released: recount.rows, suppressed },
         quasi_identifiers,
         classes: class_counts(classes),
-        risk: risks(classes, policy.maximum_risk),
+        risk: Risks {
+            population: attacks.as_ref().and_then(|(_, population)| *population).map(of_population),
+            ..risks(classes, policy.maximum_risk)
+        },
         before: Before { classes: recoded.before.count(), maximum: before_risk.maximum, average: before_risk.average },
         loss: Loss {
             total: loss(all.iter().copied()),
@@ -140,6 +158,7 @@ pub(crate) fn receipt(policy: &Policy, recoded: &Recoded, recount: &Recount) -> 
         },
         utility: utility::of_table(recoded, &left, classes),
         models,
+        attacks: attacks.map(|(attacks, _)| attacks),
         removed_columns: removed(Role::DirectIdentifier)
             .chain(removed(Role::PersonId))
             .chain(removed(Role::Assignment))

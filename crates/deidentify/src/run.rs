@@ -9,6 +9,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt32Arr
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, UInt64Type};
 
 use crate::DeidentifyError;
+use crate::attack::{Extent, Kept, attack};
 use crate::coded::CodedColumn;
 use crate::engine::{Prepared, Recoded};
 use crate::policy::{ModelSpec, Policy, Role};
@@ -49,7 +50,8 @@ pub fn deidentify(
     let released = recode(&table, policy, &recoded, &kept)?;
     let beside = Beside { whole: Some(&whole), hierarchy_files: Some(hierarchy_files) };
     let recount = verify(&released, policy, &beside)?;
-    let receipt = receipt(policy, &recoded, &recount);
+    let attacks = attack(policy, &recoded, &kept_beside(&table, policy)?, &recount, Extent::Full)?;
+    let receipt = receipt(policy, &recoded, &recount, attacks);
     let assignment = kept.iter().map(|row| assignment[*row]).collect();
     Ok(Deidentified::new(released, assignment, receipt, donors))
 }
@@ -90,6 +92,13 @@ fn kept_columns(table: &Table, policy: &Policy) -> Result<(), DeidentifyError> {
         }
     }
     Ok(())
+}
+
+/// Kept columns that are no quasi-identifiers.
+fn kept_beside(table: &Table, policy: &Policy) -> Result<Vec<Kept>, DeidentifyError> {
+    let roles = [Role::Sensitive, Role::Insensitive];
+    let columns = roles.into_iter().flat_map(|role| policy.of_role(role).map(move |(name, _)| (role, name)));
+    columns.map(|(role, name)| Ok(Kept { role, coded: Arc::new(CodedColumn::of(table, name)?) })).collect()
 }
 
 fn one_row_per_person(table: &Table, name: &str) -> Result<(), DeidentifyError> {

@@ -22,11 +22,16 @@
 //! To add a model: a file in `models` with its condition and the paper, a variant of [`Model`].
 
 mod classes;
+mod interval;
+mod journalist;
 mod models;
 mod utility;
 
 pub use classes::{Classes, Risk};
+pub use interval::{Interval, clopper_pearson};
+pub use journalist::journalist;
 pub use models::population_uniqueness::{Estimator, PopulationUniques, population_uniques};
+pub use models::suda2::{ColumnShare, Dis, Quartiles, SpecialUniques, Suda2Refusal, suda2};
 pub use models::{Class, Distribution, Ground, Model, TableModel, Value};
 pub use utility::{Metric, ambiguity, entropy_bits, loss, normalised_loss, value_loss};
 

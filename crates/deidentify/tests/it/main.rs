@@ -1,4 +1,5 @@
 //! Tables in files, against reference figures and against plain counting.
 
+mod attacks;
 mod large;
 mod reference;

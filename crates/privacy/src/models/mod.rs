@@ -10,6 +10,7 @@ pub(crate) mod k_map;
 pub(crate) mod l_diversity;
 pub(crate) mod population_uniqueness;
 pub(crate) mod records_at_risk;
+pub(crate) mod suda2;
 pub(crate) mod t_closeness;
 
 use crate::{Classes, real};
