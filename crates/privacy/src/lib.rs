@@ -26,6 +26,8 @@ mod models;
 mod utility;
 
 pub use classes::{Classes, Risk};
+pub use models::km_anonymity::{ItemSupport, each_combination, item_support};
+pub use models::lkc_privacy::item_confidence;
 pub use models::population_uniqueness::{Estimator, PopulationUniques, population_uniques};
 pub use models::{Class, Distribution, Ground, Model, TableModel, Value};
 pub use utility::{Metric, entropy_bits, loss, normalised_loss, value_loss};
