@@ -30,6 +30,8 @@ mod utility;
 pub use classes::{Classes, Risk};
 pub use interval::{Interval, clopper_pearson};
 pub use journalist::journalist;
+pub use models::km_anonymity::{ItemSupport, each_combination, item_support};
+pub use models::lkc_privacy::item_confidence;
 pub use models::population_uniqueness::{Estimator, PopulationUniques, population_uniques};
 pub use models::suda2::{ColumnShare, Dis, Quartiles, SpecialUniques, Suda2Refusal, suda2};
 pub use models::{Class, Distribution, Ground, Model, TableModel, Value};
