@@ -23,6 +23,7 @@
 
 mod classes;
 mod models;
+pub mod republication;
 mod utility;
 
 pub use classes::{Classes, Risk};
