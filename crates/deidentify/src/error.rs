@@ -99,6 +99,18 @@ pub enum DeidentifyError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// Beside the earlier versions, too many rows would have to be withheld.
+    #[error(
+        "beside the earlier versions, {withheld} of {rows} rows would tell about the few persons who share them, and at most {limit} may be withheld"
+    )]
+    Exposed {
+        /// Rows to withhold.
+        withheld: u64,
+        /// Rows that may be.
+        limit: u64,
+        /// Rows in the table.
+        rows: u64,
+    },
     /// A file of a table cannot be read or written.
     #[error("{file}: {problem}")]
     File {
@@ -126,6 +138,7 @@ impl Coded for DeidentifyError {
             Self::Model { .. } => "DE010",
             Self::Population { .. } => "DE011",
             Self::File { .. } => "DE012",
+            Self::Exposed { .. } => "DE020",
         }
     }
     fn hint(&self) -> &'static str {
@@ -149,6 +162,9 @@ impl Coded for DeidentifyError {
             Self::Population { .. } => {
                 "give a table of the population with the same columns, for models that compare with it"
             }
+            Self::Exposed { .. } => {
+                "keep hierarchies and policy as in the earlier version, wait until more persons joined or left together, or raise ledger.withhold_limit"
+            }
             Self::File { .. } => "give a CSV file with a header row (plain or .gz) or a Parquet file",
         }
     }
@@ -157,9 +173,11 @@ impl Coded for DeidentifyError {
             Self::NotGranted(error) => error.exit(),
             Self::Policy { .. } | Self::Columns { .. } | Self::Hierarchy { .. } => Exit::Usage,
             Self::Population { .. } => Exit::Usage,
-            Self::Unreachable { .. } | Self::Recount { .. } | Self::NotDiverse { .. } | Self::Model { .. } => {
-                Exit::PolicyRefused
-            }
+            Self::Unreachable { .. }
+            | Self::Exposed { .. }
+            | Self::Recount { .. }
+            | Self::NotDiverse { .. }
+            | Self::Model { .. } => Exit::PolicyRefused,
             _ => Exit::Failure,
         }
     }

@@ -88,6 +88,7 @@ mod proof;
 #[cfg(test)]
 mod properties;
 mod receipt;
+mod republish;
 mod run;
 mod search;
 mod verify;
@@ -102,5 +103,6 @@ pub use proof::{
     Before, ClassCounts, ClassSize, Deidentified, Loss, ModelResult, PolicyFacts, QuasiIdentifier, Receipt, Risks,
     RowCounts, StatedRisk,
 };
-pub use run::deidentify;
+pub use republish::{EarlierRows, EarlierVersion, Ledger, LedgerRule, verify_beside};
+pub use run::{deidentify, deidentify_beside};
 pub use verify::{Beside, Recount, Recounter, verify};

@@ -116,7 +116,7 @@ pub(crate) fn receipt(policy: &Policy, recoded: &Recoded, recount: &Recount) -> 
             recoding: policy.recoding,
             metric: policy.metric,
         },
-        rows: RowCounts { input: rows, released: recount.rows, suppressed },
+        rows: RowCounts { input: rows, released: recount.rows, suppressed, withheld: recoded.tuples.withheld },
         quasi_identifiers,
         classes: class_counts(classes),
         risk: risks(classes, policy.maximum_risk),

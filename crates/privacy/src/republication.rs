@@ -21,8 +21,9 @@ pub struct Version {
     /// Ascending, each once.
     persons: Vec<u64>,
     classes: Vec<u32>,
-    /// For each sensitive column, the value of each person; no columns when only the persons are known.
+    /// For each sensitive column, the value of each person; no columns where they are not known.
     sensitive: Vec<Vec<Value>>,
+    only_persons: bool,
 }
 
 /// What must remain of every group of persons with one history.
@@ -64,7 +65,13 @@ impl Version {
             persons: rows.iter().map(|row| row.0).collect(),
             classes: rows.iter().map(|row| row.1).collect(),
             sensitive: (0..columns).map(|at| rows.iter().map(|row| row.2[at]).collect()).collect(),
+            only_persons: false,
         }
+    }
+
+    /// A version of which no more is known than who is in it.
+    pub fn of_persons(persons: impl IntoIterator<Item = u64>) -> Self {
+        Self { only_persons: true, ..Self::of(persons.into_iter().map(|person| (person, 0, Vec::new()))) }
     }
 
     /// Persons, ascending.
@@ -83,6 +90,7 @@ impl Version {
             persons: kept(&self.persons, &keep),
             classes: kept(&self.classes, &keep),
             sensitive: self.sensitive.iter().map(|values| kept(values, &keep)).collect(),
+            only_persons: self.only_persons,
         }
     }
 
@@ -308,7 +316,7 @@ fn broken(earlier: &[Version], new: &Version, rule: &Republication) -> BTreeSet<
     match rule {
         Republication::Histories => {}
         Republication::FixedRecoding => {
-            for version in earlier.iter().filter(|version| !version.sensitive.is_empty()) {
+            for version in earlier.iter().filter(|version| !version.only_persons) {
                 for (person, class) in new.persons.iter().zip(&new.classes) {
                     if version.place(*person).is_some_and(|row| version.classes[row] != *class) {
                         broken.insert(*person);
@@ -417,7 +425,7 @@ mod tests {
 
     #[test]
     fn a_version_of_which_only_the_persons_are_known_counts_too() {
-        let list = Version::of((1..=6).map(|person| (person, 0, Vec::new())));
+        let list = Version::of_persons(1..=6);
         let new = Version::of((2..=6).map(|person| (person, 0, vec![0])));
         assert_eq!(exposed(std::slice::from_ref(&list), &new, &TWO, &Republication::Histories), [1]);
         assert_eq!(withhold(&[list], &new, &TWO, &Republication::Histories).len(), 1);
