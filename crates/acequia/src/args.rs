@@ -132,12 +132,15 @@ pub(crate) enum Command {
         /// The policy (TOML)
         #[arg(long, short = 'c', value_name = "FILE")]
         policy: PathBuf,
-        /// Where the released table goes
+        /// Where the released table goes: CSV, or Parquet if it ends in .parquet
         #[arg(long, short, value_name = "FILE")]
         out: PathBuf,
         /// Table of the population, for models that compare with one
         #[arg(long, value_name = "FILE")]
         population: Option<PathBuf>,
+        /// Tables that might need more are worked on from disk, with the same result
+        #[arg(long, default_value_t = 2048, value_name = "MB")]
+        memory_mb: u64,
     },
     /// Measure how easily persons in a table can be found
     #[command(

@@ -108,9 +108,11 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
                 serve(node, *address, None, |bound| out.demo(&donated, &report, Some(bound))).await?;
             }
         }
-        Command::Deidentify { table, policy, out: to, population } => {
+        Command::Deidentify { table, policy, out: to, population, memory_mb } => {
             let (policy, hierarchies) = read_policy(policy)?;
-            out.deidentified(&deidentify_file(table, population.as_deref(), &policy, &hierarchies, to)?, to);
+            let memory_bytes = memory_mb.saturating_mul(1 << 20);
+            let receipt = deidentify_file(table, population.as_deref(), &policy, &hierarchies, to, memory_bytes)?;
+            out.deidentified(&receipt, to);
         }
         Command::Risk { table, known, policy, threshold, population } => {
             let mut known = known.clone();

@@ -8,7 +8,7 @@ use acequia_privacy::{Classes, Distribution, Ground, Model, TableModel};
 use crate::DeidentifyError;
 use crate::coded::CodedColumn;
 use crate::encode::QuasiIdentifier;
-use crate::grouping::{Field, Groups, Histograms, Scratch};
+use crate::grouping::{Field, Groups, Histograms, Key, Scratch};
 use crate::hierarchy::Hierarchy;
 use crate::policy::{Distance, ModelSpec, Policy, Recoding, Role};
 use crate::search::{Conditions, Goal, Lattice, Local, NOWHERE, Sensitive, recode_locally, search, with_words};
@@ -35,6 +35,15 @@ pub(crate) struct Tuples {
 impl Tuples {
     pub(crate) fn of<const W: usize>(lattice: &Lattice<'_>, groups: Groups<W>) -> Self {
         Self { words: groups.keys.into_flattened(), fields: lattice.fields.clone(), rows: groups.rows, withheld: 0 }
+    }
+
+    pub(crate) fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
+    /// The tuple with a key. Keys are in order.
+    pub(crate) fn find<const W: usize>(&self, key: &Key<W>) -> Option<usize> {
+        self.words.as_chunks::<W>().0.binary_search(key).ok()
     }
 
     pub(crate) fn code(&self, tuple: usize, column: usize) -> usize {
@@ -184,6 +193,11 @@ impl Prepared {
         let conditions = self.conditions(policy, hierarchy_files)?;
         let words = self.lattice().words;
         Ok(with_words!(words, run(self, &conditions, goals, policy.effort)))
+    }
+
+    /// Columns that conditions look at, in their order.
+    pub(crate) fn sensitive_names(&self) -> impl Iterator<Item = &str> {
+        self.sensitive.keys().map(String::as_str)
     }
 
     /// How often each value of a sensitive column is in the table.

@@ -1,7 +1,7 @@
 //! Tables in files, without a node: read, de-identify, write, recount.
 //!
 //! CSV with a header row (comma, semicolon, tab or bar; plain or gzip) and Parquet. An empty field of a CSV is a missing
-//! value. What is written is read back from disk and recounted before it gets its name.
+//! value. Written is CSV, or Parquet where the name says so. What is written is read back from disk and recounted before it gets its name.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -9,14 +9,19 @@ use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use acequia_frame::Table;
+use acequia_frame::{FrameError, ParquetFile, Table};
 use acequia_privacy::{Classes, Metric, PopulationUniques, population_uniques};
+use arrow::array::{Array, ArrayBuilder, ArrayRef, RecordBatch, StringBuilder};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde::Serialize;
 
 use crate::DeidentifyError;
 use crate::coded::{CodedColumn, Coder};
 use crate::engine::{Prepared, Recoded, suppression_limit};
 use crate::grouping::{Groups, layout};
+use crate::large::deidentify_large;
 use crate::policy::{ModelSpec, Policy, Role};
 use crate::proof::{ClassCounts, Receipt, Risks};
 use crate::receipt::{class_counts, receipt, risks};
@@ -29,6 +34,8 @@ pub struct FileTable {
     columns: Vec<Arc<CodedColumn>>,
     rows: usize,
     delimiter: u8,
+    /// Types of the columns of a Parquet file.
+    types: BTreeMap<String, DataType>,
 }
 
 /// Levels that make a metric as small as it can be.
@@ -72,25 +79,54 @@ pub struct TableRisk {
     pub population_uniques: Option<PopulationUniques>,
 }
 
-fn wrong(path: &Path, problem: impl Into<String>) -> DeidentifyError {
+pub(crate) fn wrong(path: &Path, problem: impl Into<String>) -> DeidentifyError {
     let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     DeidentifyError::File { file, problem: problem.into() }
 }
 
-fn is_parquet(path: &Path) -> bool {
+fn is_named_parquet(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"))
 }
 
-/// Rows of a CSV file.
-struct CsvRows {
-    reader: csv::Reader<Box<dyn Read>>,
-    headers: Vec<String>,
-    delimiter: u8,
-    record: csv::StringRecord,
+/// By its first bytes: a file may have any name.
+fn is_parquet(path: &Path) -> bool {
+    let mut start = [0; 4];
+    File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == *b"PAR1"
 }
 
-impl CsvRows {
-    fn open(path: &Path) -> Result<Self, DeidentifyError> {
+/// Rows of a CSV or Parquet file as text, one after the other.
+pub(crate) struct Rows {
+    file: std::path::PathBuf,
+    pub(crate) headers: Vec<String>,
+    /// Of a CSV file; a comma for Parquet.
+    pub(crate) delimiter: u8,
+    /// Types of the columns; empty for CSV.
+    pub(crate) types: BTreeMap<String, DataType>,
+    source: Source,
+}
+
+enum Source {
+    Csv { reader: csv::Reader<Box<dyn Read>>, record: csv::StringRecord },
+    Parquet { batches: Batches, columns: Vec<Vec<Option<String>>>, row: usize },
+}
+
+type Batches = Box<dyn Iterator<Item = Result<RecordBatch, FrameError>>>;
+
+impl Rows {
+    pub(crate) fn open(path: &Path) -> Result<Self, DeidentifyError> {
+        let rows = if is_parquet(path) { Self::open_parquet(path)? } else { Self::open_csv(path)? };
+        let mut names: Vec<&String> = rows.headers.iter().collect();
+        names.sort_unstable();
+        if rows.headers.iter().all(String::is_empty) {
+            return Err(wrong(path, "the file is empty"));
+        }
+        if names.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(wrong(path, "two columns have the same name"));
+        }
+        Ok(rows)
+    }
+
+    fn open_csv(path: &Path) -> Result<Self, DeidentifyError> {
         let unreadable = |error: std::io::Error| wrong(path, format!("cannot be read: {}", error.kind()));
         let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(unreadable)?);
         let packed = file.fill_buf().map_err(unreadable)?.starts_with(&[0x1f, 0x8b]);
@@ -107,21 +143,57 @@ impl CsvRows {
         let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(Box::new(plain) as Box<dyn Read>);
         let headers: Vec<String> =
             reader.headers().map_err(|error| bad_row(path, &error))?.iter().map(str::to_owned).collect();
-        let mut names: Vec<&String> = headers.iter().collect();
-        names.sort_unstable();
-        if headers.iter().all(String::is_empty) {
-            return Err(wrong(path, "the file is empty"));
-        }
-        if names.windows(2).any(|pair| pair[0] == pair[1]) {
-            return Err(wrong(path, "two columns have the same name"));
-        }
-        Ok(Self { reader, headers, delimiter, record: csv::StringRecord::new() })
+        let source = Source::Csv { reader, record: csv::StringRecord::new() };
+        Ok(Self { file: path.to_owned(), headers, delimiter, types: BTreeMap::new(), source })
     }
 
-    fn next(&mut self, path: &Path) -> Result<Option<&csv::StringRecord>, DeidentifyError> {
-        let more = self.reader.read_record(&mut self.record).map_err(|error| bad_row(path, &error))?;
-        Ok(more.then_some(&self.record))
+    fn open_parquet(path: &Path) -> Result<Self, DeidentifyError> {
+        let file = File::open(path).map_err(|error| wrong(path, format!("cannot be read: {}", error.kind())))?;
+        let (schema, batches) = Table::parquet_batches("table", file)?;
+        let headers = schema.fields().iter().map(|field| field.name().clone()).collect();
+        let source = Source::Parquet { batches: Box::new(batches), columns: Vec::new(), row: 0 };
+        let types = schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone())).collect();
+        Ok(Self { file: path.to_owned(), headers, delimiter: b',', types, source })
     }
+
+    /// Goes to the next row; `false` behind the last.
+    pub(crate) fn next(&mut self) -> Result<bool, DeidentifyError> {
+        match &mut self.source {
+            Source::Csv { reader, record } => reader.read_record(record).map_err(|error| bad_row(&self.file, &error)),
+            Source::Parquet { batches, columns, row } => {
+                *row += 1;
+                while columns.first().is_none_or(|column| *row >= column.len()) {
+                    let Some(batch) = batches.next() else { return Ok(false) };
+                    let batch = batch?;
+                    let texts = self.headers.iter().zip(batch.columns()).map(|(name, column)| texts(name, column));
+                    (*columns, *row) = (texts.collect::<Result<_, _>>()?, 0);
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    /// A field of the row; an empty one is missing.
+    pub(crate) fn field(&self, at: usize) -> Option<&str> {
+        match &self.source {
+            Source::Csv { record, .. } => record.get(at),
+            Source::Parquet { columns, row, .. } => columns[at][*row].as_deref(),
+        }
+        .filter(|text| !text.is_empty())
+    }
+}
+
+/// A column of a batch as text.
+fn texts(name: &str, column: &ArrayRef) -> Result<Vec<Option<String>>, DeidentifyError> {
+    let problem = "the type cannot be read as text";
+    let options = FormatOptions::default();
+    let formatter = ArrayFormatter::try_new(column.as_ref(), &options)
+        .map_err(|_| DeidentifyError::Type { column: name.to_owned(), problem })?;
+    let text = |row: usize| {
+        let text = column.is_valid(row).then(|| formatter.value(row).try_to_string()).transpose();
+        text.map_err(|_| DeidentifyError::Type { column: name.to_owned(), problem })
+    };
+    (0..column.len()).map(text).collect()
 }
 
 fn bad_row(path: &Path, error: &csv::Error) -> DeidentifyError {
@@ -137,15 +209,6 @@ fn bad_row(path: &Path, error: &csv::Error) -> DeidentifyError {
     wrong(path, problem)
 }
 
-fn parquet(path: &Path) -> Result<Table, DeidentifyError> {
-    let bytes = std::fs::read(path).map_err(|error| wrong(path, format!("cannot be read: {}", error.kind())))?;
-    Ok(Table::from_parquet("table", bytes.into())?)
-}
-
-fn present(text: &str) -> Option<&str> {
-    (!text.is_empty()).then_some(text)
-}
-
 impl FileTable {
     /// Reads a table, and behind its rows those of a population table where one is given.
     ///
@@ -153,46 +216,33 @@ impl FileTable {
     /// [`DeidentifyError::File`], with the row.
     pub fn read(path: &Path, population: Option<&Path>) -> Result<Self, DeidentifyError> {
         let mut coders: Vec<(String, Coder)> = Vec::new();
-        let mut delimiter = b',';
+        let (mut delimiter, mut types) = (b',', BTreeMap::new());
         let mut rows = 0;
         for (part, path) in std::iter::once(path).chain(population).enumerate() {
             if part > 0 {
                 coders.iter_mut().for_each(|(_, coder)| coder.population());
             }
-            let count = if is_parquet(path) {
-                let table = parquet(path)?;
-                let headers: Vec<String> = table.schema().fields().iter().map(|field| field.name().clone()).collect();
-                let place = places(path, &mut coders, &headers, part == 0)?;
-                for (at, header) in place.iter().zip(&headers) {
-                    let column = CodedColumn::of(&table, header)?;
-                    if let Some(at) = at {
-                        (0..table.rows()).for_each(|row| coders[*at].1.push(column.value(row)));
+            let mut file = Rows::open(path)?;
+            let place = places(path, &mut coders, &file.headers, part == 0)?;
+            if part == 0 {
+                delimiter = file.delimiter;
+                types = file.types.clone();
+            }
+            let mut count = 0;
+            while file.next()? {
+                count += 1;
+                for (at, coder) in place.iter().enumerate() {
+                    if let Some(coder) = coder {
+                        coders[*coder].1.push(file.field(at));
                     }
                 }
-                table.rows()
-            } else {
-                let mut csv = CsvRows::open(path)?;
-                let place = places(path, &mut coders, &csv.headers, part == 0)?;
-                if part == 0 {
-                    delimiter = csv.delimiter;
-                }
-                let mut count = 0;
-                while let Some(record) = csv.next(path)? {
-                    count += 1;
-                    for (at, field) in place.iter().zip(record) {
-                        if let Some(at) = at {
-                            coders[*at].1.push(present(field));
-                        }
-                    }
-                }
-                count
-            };
+            }
             if part == 0 {
                 rows = count;
             }
         }
         let columns = coders.into_iter().map(|(_, coder)| Arc::new(coder.finish())).collect();
-        Ok(Self { columns, rows, delimiter })
+        Ok(Self { columns, rows, delimiter, types })
     }
 
     /// Number of rows, those of a population table not counted.
@@ -304,47 +354,36 @@ impl FileTable {
     }
 
     /// Writes the released rows. They come in the order of what they hold, which says nothing about the order they had.
-    fn write(&self, path: &Path, policy: &Policy, recoded: &Recoded) -> Result<(), DeidentifyError> {
-        let failed = |error: std::io::Error| wrong(path, format!("cannot be written: {}", error.kind()));
-        let kept: Vec<(usize, &CodedColumn, Option<usize>)> = self
+    fn write(&self, aside: &Aside<'_>, policy: &Policy, recoded: &Recoded) -> Result<(), DeidentifyError> {
+        let kept: Vec<(&CodedColumn, Option<usize>)> = self
             .columns
             .iter()
-            .enumerate()
-            .filter(|(_, column)| {
-                let role = policy.columns.get(&column.name).map(|column| column.role);
-                matches!(role, Some(Role::QuasiIdentifier | Role::Sensitive | Role::Insensitive))
-            })
-            .map(|(at, column)| {
-                (at, &**column, recoded.columns.iter().position(|quasi| quasi.coded.name == column.name))
-            })
+            .filter(|column| policy.columns.get(&column.name).is_some_and(|column| column.role.is_released()))
+            .map(|column| (&**column, recoded.columns.iter().position(|quasi| quasi.coded.name == column.name)))
             .collect();
         let (class_of, labels) = recoded.released_classes();
         let others: Vec<&CodedColumn> =
-            kept.iter().filter(|(_, _, quasi)| quasi.is_none()).map(|(_, column, _)| *column).collect();
+            kept.iter().filter(|(_, quasi)| quasi.is_none()).map(|(column, _)| *column).collect();
         let mut order: Vec<u32> = recoded.kept().map(|row| u32::try_from(row).expect("fewer than 2^32 rows")).collect();
         let class = |row: u32| class_of[recoded.of_row[row as usize] as usize];
         order.sort_unstable_by(|a, b| {
             let codes = |row: u32| others.iter().map(move |column| column.codes[row as usize]);
             class(*a).cmp(&class(*b)).then_with(|| codes(*a).cmp(codes(*b)))
         });
-        let file = BufWriter::with_capacity(1 << 16, File::create(path).map_err(failed)?);
-        let mut writer = csv::WriterBuilder::new().delimiter(self.delimiter).from_writer(file);
-        let csv_failed = |_: csv::Error| wrong(path, "cannot be written");
-        writer.write_record(kept.iter().map(|(_, column, _)| column.name.as_str())).map_err(csv_failed)?;
+        let columns = kept.iter().map(|(column, quasi)| {
+            let exact = quasi.is_none_or(|at| recoded.levels_used(at).1 == 0);
+            let kind = if exact { kept_type(self.types.get(&column.name)) } else { DataType::Utf8 };
+            (column.name.clone(), kind)
+        });
+        let mut writer = aside.writer(columns.collect(), self.delimiter)?;
         for row in order {
             let labels = &labels[class(row) as usize];
-            for (_, column, quasi) in &kept {
-                let text = match quasi {
-                    Some(at) => labels[*at],
-                    None => column.value(row as usize),
-                };
-                writer.write_field(text.unwrap_or_default()).map_err(csv_failed)?;
-            }
-            writer.write_record(None::<&[u8]>).map_err(csv_failed)?;
+            writer.row(kept.iter().map(|(column, quasi)| match quasi {
+                Some(at) => labels[*at],
+                None => column.value(row as usize),
+            }))?;
         }
-        let mut file = writer.into_inner().map_err(|_| wrong(path, "cannot be written"))?;
-        file.flush().map_err(failed)?;
-        file.get_ref().sync_all().map_err(failed)
+        writer.finish()
     }
 }
 
@@ -366,7 +405,7 @@ fn places(
 impl Recoded {
     /// The class of each distinct tuple after recoding, and what its rows hold in each quasi-identifier. Classes are
     /// numbered in the order of their labels.
-    fn released_classes(&self) -> (Vec<u32>, Vec<Vec<Option<&str>>>) {
+    pub(crate) fn released_classes(&self) -> (Vec<u32>, Vec<Vec<Option<&str>>>) {
         // Rank of each label in its column, for every level in use.
         let mut all: Vec<Vec<Option<&str>>> = Vec::new();
         let mut ranks: Vec<Vec<Vec<u32>>> = Vec::new();
@@ -412,7 +451,8 @@ impl Recoded {
     }
 }
 
-/// De-identifies the table of a file into another file, recounts that file from disk, and gives it its name only then.
+/// De-identifies the table of a file into another file, recounts that file from disk, and gives it its name only then. A
+/// table that might need more than `memory_bytes` is worked on from disk; the result is the same.
 ///
 /// # Errors
 /// [`DeidentifyError::Unreachable`] when no recoding satisfies the policy; others when table, policy and hierarchies do
@@ -423,29 +463,161 @@ pub fn deidentify_file(
     policy: &Policy,
     files: &BTreeMap<String, Vec<u8>>,
     out: &Path,
+    memory_bytes: u64,
 ) -> Result<Receipt, DeidentifyError> {
-    if is_parquet(out) {
-        return Err(wrong(out, "the released table is written as CSV; name it so"));
+    if might_need(table)? > memory_bytes {
+        return deidentify_large(table, population, policy, files, out);
     }
     let read = FileTable::read(table, population)?;
     read.check(policy)?;
     let prepared = read.prepare(policy, files)?;
     let whole = prepared.whole();
     let recoded = prepared.recode(policy, files)?;
-    let mut aside = out.as_os_str().to_owned();
-    aside.push(".part");
-    let aside = Path::new(&aside);
-    let recount = read.write(aside, policy, &recoded).and_then(|()| recount(aside, policy, files, Some(&whole)));
-    let named = recount.and_then(|recount| {
-        let failed = |error: std::io::Error| wrong(out, format!("cannot be written: {}", error.kind()));
-        std::fs::rename(aside, out).map_err(failed)?;
-        Ok(receipt(policy, &recoded, &recount))
-    });
-    if named.is_err() {
-        // What did not pass must not lie about; it may never have been made.
-        let _ = std::fs::remove_file(aside);
+    let aside = Aside::new(out);
+    read.write(&aside, policy, &recoded)?;
+    aside.recount_and_name(policy, files, &whole, &recoded)
+}
+
+/// Memory that a table might need, in bytes: what text takes is near what its codes do, packed text is some times larger
+/// than its file.
+fn might_need(table: &Path) -> Result<u64, DeidentifyError> {
+    let failed = |error: std::io::Error| wrong(table, format!("cannot be read: {}", error.kind()));
+    let size = std::fs::metadata(table).map_err(failed)?.len();
+    let mut start = [0; 2];
+    let read = File::open(table).and_then(|mut file| file.read(&mut start)).map_err(failed)?;
+    let packed = is_parquet(table) || (read == 2 && start == [0x1f, 0x8b]);
+    Ok(if packed { size.saturating_mul(8) } else { size })
+}
+
+/// A released table that has no name yet. It is removed unless it gets one.
+pub(crate) struct Aside<'a> {
+    out: &'a Path,
+    path: std::path::PathBuf,
+}
+
+impl<'a> Aside<'a> {
+    pub(crate) fn new(out: &'a Path) -> Self {
+        let mut path = out.as_os_str().to_owned();
+        path.push(".part");
+        Self { out, path: path.into() }
     }
-    named
+
+    /// A writer of rows with these columns: CSV, or Parquet where the name asks for it.
+    pub(crate) fn writer(&self, columns: Vec<(String, DataType)>, delimiter: u8) -> Result<Writer, DeidentifyError> {
+        Writer::create(&self.path, self.out, columns, delimiter)
+    }
+
+    /// Recounts what was written and gives it its name.
+    pub(crate) fn recount_and_name(
+        self,
+        policy: &Policy,
+        files: &BTreeMap<String, Vec<u8>>,
+        whole: &BTreeMap<String, BTreeMap<String, u64>>,
+        recoded: &Recoded,
+    ) -> Result<Receipt, DeidentifyError> {
+        let recount = recount(&self.path, policy, files, Some(whole))?;
+        let failed = |error: std::io::Error| wrong(self.out, format!("cannot be written: {}", error.kind()));
+        std::fs::rename(&self.path, self.out).map_err(failed)?;
+        Ok(receipt(policy, recoded, &recount))
+    }
+}
+
+impl Drop for Aside<'_> {
+    fn drop(&mut self) {
+        // What did not pass must not lie about; with its name it is no longer here.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Writes released rows.
+pub(crate) struct Writer {
+    out: std::path::PathBuf,
+    columns: Vec<(String, DataType)>,
+    sink: Sink,
+}
+
+enum Sink {
+    Csv(Box<csv::Writer<BufWriter<File>>>),
+    Parquet { writer: Box<ParquetFile>, pending: Vec<StringBuilder> },
+}
+
+/// Rows of a batch of a Parquet file.
+const BATCH_ROWS: usize = 65_536;
+
+impl Writer {
+    fn create(
+        path: &Path,
+        out: &Path,
+        columns: Vec<(String, DataType)>,
+        delimiter: u8,
+    ) -> Result<Self, DeidentifyError> {
+        let failed = |error: std::io::Error| wrong(out, format!("cannot be written: {}", error.kind()));
+        let file = File::create(path).map_err(failed)?;
+        let sink = if is_named_parquet(out) {
+            let fields: Vec<Field> = columns.iter().map(|(name, kind)| Field::new(name, kind.clone(), true)).collect();
+            let writer = Box::new(ParquetFile::create("released", file, Arc::new(Schema::new(fields)))?);
+            Sink::Parquet { writer, pending: columns.iter().map(|_| StringBuilder::new()).collect() }
+        } else {
+            let file = BufWriter::with_capacity(1 << 16, file);
+            let mut writer = csv::WriterBuilder::new().delimiter(delimiter).from_writer(file);
+            let names = columns.iter().map(|(name, _)| name.as_str());
+            writer.write_record(names).map_err(|_| wrong(out, "cannot be written"))?;
+            Sink::Csv(Box::new(writer))
+        };
+        Ok(Self { out: out.to_owned(), columns, sink })
+    }
+
+    pub(crate) fn row<'v>(&mut self, fields: impl Iterator<Item = Option<&'v str>>) -> Result<(), DeidentifyError> {
+        match &mut self.sink {
+            Sink::Csv(writer) => {
+                let failed = |_: csv::Error| wrong(&self.out, "cannot be written");
+                for field in fields {
+                    writer.write_field(field.unwrap_or_default()).map_err(failed)?;
+                }
+                writer.write_record(None::<&[u8]>).map_err(failed)
+            }
+            Sink::Parquet { pending, .. } => {
+                pending.iter_mut().zip(fields).for_each(|(column, field)| column.append_option(field));
+                if pending.first().is_some_and(|column| column.len() >= BATCH_ROWS) { self.batch() } else { Ok(()) }
+            }
+        }
+    }
+
+    /// Writes the rows that wait for a full batch.
+    fn batch(&mut self) -> Result<(), DeidentifyError> {
+        let Sink::Parquet { writer, pending } = &mut self.sink else { return Ok(()) };
+        let failed = |source| FrameError::Arrow { table: "released".to_owned(), source };
+        let mut arrays: Vec<ArrayRef> = Vec::new();
+        for ((_, kind), column) in self.columns.iter().zip(pending) {
+            arrays.push(cast(&column.finish(), kind).map_err(failed)?);
+        }
+        let fields: Vec<Field> = self.columns.iter().map(|(name, kind)| Field::new(name, kind.clone(), true)).collect();
+        let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).map_err(failed)?;
+        Ok(writer.write(&batch)?)
+    }
+
+    /// Writes what is left and waits until it is on disk.
+    pub(crate) fn finish(mut self) -> Result<(), DeidentifyError> {
+        self.batch()?;
+        let failed = |error: std::io::Error| wrong(&self.out, format!("cannot be written: {}", error.kind()));
+        match self.sink {
+            Sink::Csv(writer) => {
+                let mut file = writer.into_inner().map_err(|_| wrong(&self.out, "cannot be written"))?;
+                file.flush().map_err(failed)?;
+                file.get_ref().sync_all().map_err(failed)
+            }
+            Sink::Parquet { writer, .. } => writer.finish()?.sync_all().map_err(failed),
+        }
+    }
+}
+
+/// The type in which a kept column is written to Parquet: its own where text leads back to it, text elsewhere.
+pub(crate) fn kept_type(own: Option<&DataType>) -> DataType {
+    match own {
+        Some(kind) if kind.is_integer() || kind.is_floating() => kind.clone(),
+        Some(kind @ (DataType::Boolean | DataType::Date32)) => kind.clone(),
+        _ => DataType::Utf8,
+    }
 }
 
 /// Recounts a file, row by row as text, and checks that it satisfies a policy. `whole`: values of the sensitive columns
@@ -463,11 +635,8 @@ pub fn recount(
 ) -> Result<Recount, DeidentifyError> {
     policy.check()?;
     let beside = Beside { whole, hierarchy_files: Some(files) };
-    if is_parquet(table) {
-        return crate::verify::verify(&parquet(table)?, policy, &beside);
-    }
-    let mut csv = CsvRows::open(table)?;
-    for header in &csv.headers {
+    let mut rows = Rows::open(table)?;
+    for header in &rows.headers {
         let role = policy.columns.get(header).map(|column| column.role);
         if !matches!(role, Some(Role::QuasiIdentifier | Role::Sensitive | Role::Insensitive)) {
             let problem = "released although the policy removes it or does not know it";
@@ -475,7 +644,7 @@ pub fn recount(
         }
     }
     let place = |role: Role| -> Result<Vec<usize>, DeidentifyError> {
-        let find = |name: &str| csv.headers.iter().position(|header| header == name);
+        let find = |name: &str| rows.headers.iter().position(|header| header == name);
         let missing = |name: &str| DeidentifyError::Columns {
             column: name.to_owned(),
             problem: "in the policy but not in the table",
@@ -485,8 +654,8 @@ pub fn recount(
     let (quasi_identifiers, sensitive) = (place(Role::QuasiIdentifier)?, place(Role::Sensitive)?);
     let names: Vec<&str> = policy.of_role(Role::Sensitive).map(|(name, _)| name).collect();
     let mut recounter = Recounter::new(&names);
-    while let Some(record) = csv.next(table)? {
-        let field = |at: &usize| record.get(*at).and_then(present);
+    while rows.next()? {
+        let field = |at: &usize| rows.field(*at);
         recounter.row(quasi_identifiers.iter().map(field), sensitive.iter().map(field));
     }
     recounter.finish(policy, &beside)

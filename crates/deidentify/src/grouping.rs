@@ -128,6 +128,9 @@ pub(crate) struct Groups<const W: usize> {
     pub(crate) sensitive: Vec<Histograms>,
 }
 
+/// Slots from which on a table is filled further.
+const LARGE_TABLE: usize = 1 << 24;
+
 /// Memory that roll-ups use again.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
@@ -160,11 +163,27 @@ impl Scratch {
         &self.into
     }
 
+    /// Room for so many groups at first.
     fn clear(&mut self, entries: usize) -> usize {
         let size = (entries * 2).next_power_of_two().max(16);
         self.slots.clear();
         self.slots.resize(size, 0);
         size - 1
+    }
+
+    /// Makes room for one more group where there is too little.
+    #[inline]
+    fn grow<const W: usize>(&mut self, mask: usize, keys: &mut Vec<Key<W>>) -> usize {
+        // Half full is fast; large tables are filled further, for memory's sake.
+        let most = if mask < LARGE_TABLE { mask / 2 } else { mask / 8 * 7 };
+        if keys.len() <= most {
+            return mask;
+        }
+        let mask = self.clear(mask + 1);
+        for key in std::mem::take(keys) {
+            self.group(mask, key, keys);
+        }
+        mask
     }
 
     /// The group of a key: a known one, or the next one, which is then pushed.
@@ -220,13 +239,7 @@ impl<const W: usize> Groups<W> {
         let mut mask = scratch.clear(1024);
         let (mut keys, mut counts, mut of_row) = (Vec::new(), Vec::<u32>::new(), Vec::with_capacity(rows));
         for row in 0..rows {
-            if keys.len() * 2 > mask {
-                mask = scratch.clear(keys.len() * 2);
-                let known = std::mem::take(&mut keys);
-                for key in known {
-                    scratch.group(mask, key, &mut keys);
-                }
-            }
+            mask = scratch.grow(mask, &mut keys);
             let (group, new) = scratch.group(mask, key(row), &mut keys);
             if new {
                 counts.push(0);
@@ -260,14 +273,23 @@ impl<const W: usize> Groups<W> {
         })
     }
 
+    /// The same groups, as if each were merged with itself alone.
+    pub(crate) fn merge_none(&self, scratch: &mut Scratch) -> Self {
+        scratch.into.clear();
+        scratch.into.extend(0..narrow(self.len()));
+        self.clone()
+    }
+
     /// Merges groups that agree under `change`.
     pub(crate) fn merge_by(&self, scratch: &mut Scratch, change: impl Fn(&Key<W>) -> Key<W>) -> Self {
-        let mask = scratch.clear(self.len());
+        // Merged groups are fewer, often by far; in large tables it is worth waiting to see by how much.
+        let mut mask = scratch.clear(if self.len() < LARGE_TABLE / 16 { self.len() } else { self.len() / 8 });
         let mut keys: Vec<Key<W>> = Vec::new();
         let mut rows: Vec<u32> = Vec::new();
         let mut into = std::mem::take(&mut scratch.into);
         into.clear();
         for (key, count) in self.keys.iter().zip(&self.rows) {
+            mask = scratch.grow(mask, &mut keys);
             let (group, new) = scratch.group(mask, change(key), &mut keys);
             if new {
                 rows.push(0);

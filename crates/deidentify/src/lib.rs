@@ -83,6 +83,7 @@ mod error;
 mod file;
 mod grouping;
 mod hierarchy;
+mod large;
 mod policy;
 mod proof;
 #[cfg(test)]

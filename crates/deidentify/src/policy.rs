@@ -29,8 +29,8 @@ pub struct Policy {
     /// Whether all rows get the same levels.
     #[serde(default)]
     pub recoding: Recoding,
-    /// Combinations of levels to count where there are too many to search all (over a million). More of them find better
-    /// levels at times, and narrow what is certified.
+    /// How often to go through the distinct tuples where there are too many combinations of levels to search all. More finds
+    /// better levels at times, and narrows what is certified.
     #[serde(default = "default_effort", skip_serializing_if = "is_default_effort")]
     pub effort: u64,
     /// Distinct l-diversity: for a sensitive column, how many different values every class must hold, so that knowing
@@ -312,6 +312,13 @@ pub enum Role {
     Sensitive,
     /// Neither; kept.
     Insensitive,
+}
+
+impl Role {
+    /// Whether columns of the role are in the released table.
+    pub(crate) fn is_released(self) -> bool {
+        matches!(self, Self::QuasiIdentifier | Self::Sensitive | Self::Insensitive)
+    }
 }
 
 /// How a quasi-identifier is generalised.

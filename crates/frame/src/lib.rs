@@ -20,4 +20,5 @@ mod parquet;
 mod table;
 
 pub use engine::{Engine, EngineError, SqlStep};
+pub use parquet::ParquetFile;
 pub use table::{FrameError, Table};

@@ -5,8 +5,8 @@
 //! steps and exchanges of a level between two columns. Then branch and bound over boxes: all combinations from a lowest to
 //! a highest one. In a box, generalisation costs at least what the lowest combination's does, and at least as many rows are
 //! too few for a class of k as at the highest. Whatever is counted on the way may be the best so far; the least bound of the
-//! boxes left is what no combination undercuts. So the search can stop after any number of counts and say what it
-//! certifies. It stops after a number of counts and not of seconds, which makes its answer the same on every machine.
+//! boxes left is what no combination undercuts. So the search can stop after any count and say what it certifies. It
+//! stops after so many groups that it went through, and not after seconds, which makes its answer the same on every machine.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -17,9 +17,14 @@ use hashbrown::HashMap;
 use super::Lattice;
 use super::exact::{Found, Outcome};
 use super::judge::{Conditions, Goal, Judge};
-use crate::grouping::{Groups, Scratch};
+use super::ladder::Ladder;
+use crate::grouping::Groups;
 
-/// Searches for each goal, counting up to `effort` combinations for each.
+/// Distinct tuples that effort is counted in at most: larger tables are searched less.
+const MOST_TUPLES: u64 = 1 << 20;
+
+/// Searches for each goal. `effort`: how often it may go through all distinct tuples. Groups of high levels are fewer, so
+/// more combinations than that are counted.
 pub(crate) fn search<const W: usize>(
     lattice: &Lattice<'_>,
     tuples: &Groups<W>,
@@ -31,15 +36,14 @@ pub(crate) fn search<const W: usize>(
     for goal in goals {
         let mut work = Anytime {
             lattice,
-            tuples,
+            ladder: Ladder::new(lattice, tuples),
             grow: conditions.grow(),
             judge: Judge::new(lattice, conditions, std::slice::from_ref(goal)),
             goal: *goal,
             marginals: marginals(lattice, tuples),
             known: HashMap::new(),
             best: None,
-            left: effort,
-            scratch: Scratch::default(),
+            most_visited: effort.saturating_mul((tuples.len() as u64).min(MOST_TUPLES)),
         };
         let top: Vec<usize> = lattice.columns.iter().map(|column| column.levels() - 1).collect();
         work.climb_down(top.clone());
@@ -114,7 +118,7 @@ impl Ord for LevelBox {
 
 struct Anytime<'a, const W: usize> {
     lattice: &'a Lattice<'a>,
-    tuples: &'a Groups<W>,
+    ladder: Ladder<'a, W>,
     judge: Judge<'a>,
     /// Whether suppressed rows can only become fewer on the way up.
     grow: bool,
@@ -123,8 +127,8 @@ struct Anytime<'a, const W: usize> {
     /// Score, if within the limit, and rows suppressed at least at every combination below.
     known: HashMap<Vec<usize>, (Option<f64>, u64)>,
     best: Option<Found>,
-    left: u64,
-    scratch: Scratch,
+    /// Groups to go through at most.
+    most_visited: u64,
 }
 
 impl<const W: usize> Anytime<'_, W> {
@@ -133,15 +137,19 @@ impl<const W: usize> Anytime<'_, W> {
         if let Some(known) = self.known.get(levels) {
             return Some(*known);
         }
-        self.left = self.left.checked_sub(1)?;
-        let groups = self.lattice.at_levels(self.tuples, levels, &mut self.scratch);
-        let judged = self.judge.judge(&groups, levels);
-        let too_few = |rows: &&u32| u64::from(**rows) < self.judge.smallest_class();
-        let least = if self.grow {
-            judged.suppressed
-        } else {
-            groups.rows.iter().filter(too_few).map(|rows| u64::from(*rows)).sum()
-        };
+        if self.ladder.visited >= self.most_visited {
+            return None;
+        }
+        let (judge, grow) = (&mut self.judge, self.grow);
+        let (judged, least) = self.ladder.at(levels, |groups| {
+            let judged = judge.judge(groups, levels);
+            let too_few = |rows: &&u32| u64::from(**rows) < judge.smallest_class();
+            let least = match grow {
+                true => judged.suppressed,
+                false => groups.rows.iter().filter(too_few).map(|rows| u64::from(*rows)).sum(),
+            };
+            (judged, least)
+        });
         let score = (judged.suppressed <= self.goal.limit).then(|| self.judge.score(&judged, levels, self.goal.metric));
         if let Some(score) = score {
             let better = self

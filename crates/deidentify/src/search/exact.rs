@@ -17,6 +17,7 @@ use super::Lattice;
 use acequia_privacy::Metric;
 
 use super::judge::{Conditions, Goal, Judge, Judged};
+use super::ladder::Ladder;
 use crate::grouping::{Groups, Scratch};
 
 /// The best combination for one goal.
@@ -48,7 +49,7 @@ pub(crate) fn search<const W: usize>(
     goals: &[Goal],
     effort: u64,
 ) -> Outcome {
-    if lattice.size() > super::MOST_LISTED {
+    if lattice.is_large(tuples.len()) {
         return super::anytime::search(lattice, tuples, conditions, goals, effort);
     }
     let mut walk = Walk {
@@ -61,8 +62,9 @@ pub(crate) fn search<const W: usize>(
         scratch: Scratch::default(),
     };
     let mut levels = lattice.lowest();
-    let lowest = lattice.at_levels(tuples, &levels, &mut walk.scratch);
-    walk.climb(&lowest, levels.clone());
+    let raised = levels.iter().any(|level| *level > 0).then(|| lattice.at_levels(tuples, &levels, &mut walk.scratch));
+    let lowest = raised.as_ref().unwrap_or(tuples);
+    walk.climb(lowest, levels.clone());
     let tags = conditions.grow()
         && goals.iter().all(|goal| {
             goal.limit.saturating_mul(SMALL_LIMIT) <= lattice.rows
@@ -70,9 +72,9 @@ pub(crate) fn search<const W: usize>(
         });
     let listed = if tags { walk.below_the_bound() } else { Vec::new() };
     if listed.len() > FEW_LISTED || (tags && tuples.len() <= FEW_TUPLES) {
-        walk.tag_from_above(tuples, &listed);
+        walk.tag_from_above(&mut Ladder::new(lattice, tuples), &listed);
     } else {
-        walk.down(&lowest, &mut levels, 0);
+        walk.down(lowest, &mut levels, 0);
     }
     Outcome { found: walk.best, counted: walk.counted }
 }
@@ -194,15 +196,14 @@ impl Walk<'_> {
     }
 
     /// Counts the highest combinations below the bound first, and leaves out what lies below an infeasible one.
-    fn tag_from_above<const W: usize>(&mut self, tuples: &Groups<W>, listed: &[Vec<usize>]) {
+    fn tag_from_above<const W: usize>(&mut self, ladder: &mut Ladder<'_, W>, listed: &[Vec<usize>]) {
         // Rows that are suppressed at least, known from a combination above.
         let mut suppressed = vec![0_u64; listed.len()];
         for (at, levels) in listed.iter().enumerate() {
             if !self.could_gain(levels, suppressed[at]) {
                 continue;
             }
-            let groups = self.lattice.at_levels(tuples, levels, &mut self.scratch);
-            let found = self.visit(&groups, levels).suppressed;
+            let found = ladder.at(levels, |groups| self.visit(groups, levels).suppressed);
             for (other, least) in listed.iter().zip(&mut suppressed).skip(at + 1) {
                 if *least < found && other.iter().zip(levels).all(|(below, above)| below <= above) {
                     *least = found;

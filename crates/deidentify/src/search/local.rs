@@ -71,7 +71,7 @@ pub(crate) fn recode_locally<const W: usize>(
     tuples: &Groups<W>,
     conditions: &Conditions,
 ) -> Local {
-    if lattice.size() > super::MOST_LISTED {
+    if lattice.is_large(tuples.len()) {
         return super::specialise::specialise(lattice, tuples, conditions);
     }
     let judge = Judge::new(lattice, conditions, &[]);
@@ -79,7 +79,7 @@ pub(crate) fn recode_locally<const W: usize>(
     let mut local = Local::nowhere(tuples.len());
     let mut scratch = Scratch::default();
     let mut left = tuples.clone();
-    let mut origin: Vec<usize> = (0..tuples.len()).collect();
+    let mut origin: Vec<u32> = (0..).take(tuples.len()).collect();
     let mut queue = BinaryHeap::new();
     queue.push(Reverse(Waiting { bound: 0.0, levels: lattice.lowest(), from: 0 }));
     while let Some(Reverse(next)) = queue.pop() {
@@ -103,7 +103,7 @@ pub(crate) fn recode_locally<const W: usize>(
         let keep: Vec<bool> = scratch.new_groups().iter().map(|class| !holds[*class as usize]).collect();
         for (at, keep) in keep.iter().enumerate() {
             if !keep {
-                local.of_tuple[origin[at]] = number;
+                local.of_tuple[origin[at] as usize] = number;
             }
         }
         local.combinations.push(next.levels);

@@ -3,6 +3,7 @@
 mod anytime;
 mod exact;
 mod judge;
+mod ladder;
 mod local;
 mod specialise;
 
@@ -20,6 +21,9 @@ use crate::grouping::{Field, Groups, Scratch, layout};
 
 /// Lattices of more combinations are not searched whole.
 const MOST_LISTED: u64 = 1 << 20;
+
+/// Nor are those of large tables, where combinations times distinct tuples are more than this.
+const MOST_WORK: u64 = 1 << 34;
 
 /// Quasi-identifiers with the layout of their keys.
 #[derive(Debug)]
@@ -46,6 +50,11 @@ impl<'a> Lattice<'a> {
         self.columns.iter().fold(1, |size, column| size.saturating_mul(levels(column)))
     }
 
+    /// Whether there are too many combinations to visit each of them.
+    fn is_large(&self, tuples: usize) -> bool {
+        self.size() > MOST_LISTED || self.size().saturating_mul(tuples as u64) > MOST_WORK
+    }
+
     /// The lowest levels at which the columns may be released.
     pub(crate) fn lowest(&self) -> Vec<usize> {
         self.columns.iter().map(|column| column.minimum_level).collect()
@@ -58,11 +67,38 @@ impl<'a> Lattice<'a> {
         levels: &[usize],
         scratch: &mut Scratch,
     ) -> Groups<W> {
-        let maps: Vec<_> = (0..levels.len())
-            .filter(|at| levels[*at] > 0)
-            .map(|at| (self.fields[at], &self.columns[at].groups[levels[at]]))
-            .collect();
-        tuples.merge_by(scratch, |key| {
+        self.raise(tuples, &vec![0; levels.len()], levels, scratch)
+    }
+
+    /// Groups at some levels, from groups at levels that are nowhere higher.
+    pub(crate) fn raise<const W: usize>(
+        &self,
+        groups: &Groups<W>,
+        from: &[usize],
+        to: &[usize],
+        scratch: &mut Scratch,
+    ) -> Groups<W> {
+        let through = |at: usize| {
+            let column = &self.columns[at];
+            let first: Vec<u32> = match from[at] {
+                0 => column.groups[to[at]].clone(),
+                level => {
+                    let up = column.up[level..to[at]].iter();
+                    let last = up.fold(None, |map: Option<Vec<u32>>, up| {
+                        Some(
+                            map.map_or_else(|| up.clone(), |map| map.iter().map(|group| up[*group as usize]).collect()),
+                        )
+                    });
+                    last.unwrap_or_default()
+                }
+            };
+            (self.fields[at], first)
+        };
+        let maps: Vec<_> = (0..to.len()).filter(|at| to[*at] > from[*at]).map(through).collect();
+        if maps.is_empty() {
+            return groups.merge_none(scratch);
+        }
+        groups.merge_by(scratch, |key| {
             let mut raised = *key;
             for (field, map) in &maps {
                 field.set(&mut raised, map[field.get(key)]);

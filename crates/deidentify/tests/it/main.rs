@@ -1,3 +1,4 @@
 //! Tables in files, against reference figures and against plain counting.
 
+mod large;
 mod reference;

@@ -169,7 +169,7 @@ fn released_rows_have_the_digest_of_the_reference() {
         policy.metric = metric(entry["metric"].as_str().unwrap());
         policy.suppression_limit = entry["suppression_limit"].as_f64().unwrap();
         let to = out.path().join(format!("{compared}.csv"));
-        deidentify_file(&path, None, &policy, &files, &to).unwrap();
+        deidentify_file(&path, None, &policy, &files, &to, u64::MAX).unwrap();
         let mut released = BTreeMap::<Vec<String>, u64>::new();
         let written = csv_rows(&std::fs::read(&to).unwrap());
         let place = |header: &[String]| -> Vec<usize> {
@@ -252,7 +252,7 @@ fn run(dataset: &str, file: &str, left_out: &[&str], sensitive: Option<&str>, he
     let (policy, files) = policy(&folder, hierarchies, &table, &columns, sensitive, head);
     let out = tempfile::tempdir().unwrap();
     let to = out.path().join("released.csv");
-    let receipt = deidentify_file(&path, None, &policy, &files, &to).unwrap();
+    let receipt = deidentify_file(&path, None, &policy, &files, &to, u64::MAX).unwrap();
     let recount = recount(&to, &policy, &files, None).unwrap();
     assert_eq!(recount.rows, receipt.rows.released);
     assert!(recount.classes.smallest().unwrap() >= 5);
@@ -303,7 +303,7 @@ fn many_columns_are_recoded_as_well_as_by_the_reference() {
     let Some(global) = run("mach2019", file, &[], None, &head("global")) else { return };
     let least = global.loss.least_score.unwrap();
     assert!(global.loss.total <= 0.4956 && least > 0.1 && least <= global.loss.total, "{:?}", global.loss);
-    assert!(!global.loss.proven && global.loss.combinations_tried == 1_000);
+    assert!(!global.loss.proven && global.loss.combinations_tried >= 1_000, "{:?}", global.loss);
     let local = run("mach2019", file, &[], None, &head("local")).unwrap();
     assert!(local.loss.granularity >= 0.634 && local.rows.suppressed == 0, "{:?}", local.loss);
 }
