@@ -16,8 +16,8 @@ use crate::search::{Conditions, Goal, Lattice, Local, NOWHERE, Sensitive, recode
 /// A table ready for the search.
 pub(crate) struct Prepared {
     pub(crate) columns: Vec<QuasiIdentifier>,
-    sensitive: BTreeMap<String, CodedColumn>,
-    rows: usize,
+    pub(crate) sensitive: BTreeMap<String, CodedColumn>,
+    pub(crate) rows: usize,
     all_rows: usize,
 }
 
@@ -28,11 +28,13 @@ pub(crate) struct Tuples {
     words: Vec<u64>,
     fields: Vec<Field>,
     pub(crate) rows: Vec<u32>,
+    /// Rows that are kept out beside the suppressed ones, for the sake of earlier versions; `rows` does not count them.
+    pub(crate) withheld: u64,
 }
 
 impl Tuples {
     pub(crate) fn of<const W: usize>(lattice: &Lattice<'_>, groups: Groups<W>) -> Self {
-        Self { words: groups.keys.into_flattened(), fields: lattice.fields.clone(), rows: groups.rows }
+        Self { words: groups.keys.into_flattened(), fields: lattice.fields.clone(), rows: groups.rows, withheld: 0 }
     }
 
     pub(crate) fn fields(&self) -> &[Field] {
@@ -238,10 +240,10 @@ impl Prepared {
 
 /// Where every distinct tuple goes.
 pub(crate) struct Placed {
-    tuples: Tuples,
-    local: Local,
-    before: Classes,
-    combinations: u64,
+    pub(crate) tuples: Tuples,
+    pub(crate) local: Local,
+    pub(crate) before: Classes,
+    pub(crate) combinations: u64,
 }
 
 /// Finds a place for each distinct tuple.
@@ -286,7 +288,7 @@ fn place_rows<const W: usize>(
 }
 
 /// Which tuples are kept at one combination of levels.
-fn apply<const W: usize>(
+pub(crate) fn apply<const W: usize>(
     lattice: &Lattice<'_>,
     tuples: &Groups<W>,
     conditions: &Conditions,
@@ -402,6 +404,7 @@ impl Recoded {
             None => 0,
         };
         let rows = self.tuples.rows.iter().enumerate().filter(|(_, rows)| **rows > 0);
-        rows.map(|(tuple, rows)| u128::from(*rows) * u128::from(leaves(tuple))).sum()
+        let withheld = if with_suppressed { u128::from(self.tuples.withheld) * u128::from(at.leaves) } else { 0 };
+        withheld + rows.map(|(tuple, rows)| u128::from(*rows) * u128::from(leaves(tuple))).sum::<u128>()
     }
 }

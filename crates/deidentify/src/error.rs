@@ -109,6 +109,18 @@ pub enum DeidentifyError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// Beside the earlier versions, too many rows would have to be withheld.
+    #[error(
+        "beside the earlier versions, {withheld} of {rows} rows would tell about the few persons who share them, and at most {limit} may be withheld"
+    )]
+    Exposed {
+        /// Rows to withhold.
+        withheld: u64,
+        /// Rows that may be.
+        limit: u64,
+        /// Rows in the table.
+        rows: u64,
+    },
     /// A file of a table cannot be read or written.
     #[error("{file}: {problem}")]
     File {
@@ -137,6 +149,7 @@ impl Coded for DeidentifyError {
             Self::Population { .. } => "DE011",
             Self::File { .. } => "DE012",
             Self::Attacked { .. } => "DE020",
+            Self::Exposed { .. } => "DE021",
         }
     }
     fn hint(&self) -> &'static str {
@@ -163,6 +176,9 @@ impl Coded for DeidentifyError {
             Self::Attacked { .. } => {
                 "nothing was released; raise k, make columns coarser, ask for diverse sensitive values, or correct [attacks]"
             }
+            Self::Exposed { .. } => {
+                "keep hierarchies and policy as in the earlier version, wait until more persons joined or left together, or raise ledger.withhold_limit"
+            }
             Self::File { .. } => "give a CSV file with a header row (plain or .gz) or a Parquet file",
         }
     }
@@ -171,10 +187,12 @@ impl Coded for DeidentifyError {
             Self::NotGranted(error) => error.exit(),
             Self::Policy { .. } | Self::Columns { .. } | Self::Hierarchy { .. } => Exit::Usage,
             Self::Population { .. } => Exit::Usage,
-            Self::Unreachable { .. } | Self::Recount { .. } | Self::NotDiverse { .. } | Self::Model { .. } => {
-                Exit::PolicyRefused
-            }
             Self::Attacked { .. } => Exit::PolicyRefused,
+            Self::Unreachable { .. }
+            | Self::Exposed { .. }
+            | Self::Recount { .. }
+            | Self::NotDiverse { .. }
+            | Self::Model { .. } => Exit::PolicyRefused,
             _ => Exit::Failure,
         }
     }

@@ -96,6 +96,7 @@ mod proof;
 mod properties;
 mod receipt;
 mod report;
+mod republish;
 mod run;
 mod search;
 mod utility;
@@ -113,5 +114,6 @@ pub use proof::{
     Receipt, Risks, RowCounts, StatedRisk, Utility,
 };
 pub use report::risk_report;
-pub use run::deidentify;
+pub use republish::{EarlierRows, EarlierVersion, Ledger, LedgerRule, verify_beside};
+pub use run::{deidentify, deidentify_beside};
 pub use verify::{Beside, Recount, Recounter, verify};

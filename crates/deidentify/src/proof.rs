@@ -87,6 +87,14 @@ pub struct RowCounts {
     pub released: u64,
     /// Suppressed.
     pub suppressed: u64,
+    /// Those of the suppressed that would have been released, had there been no earlier version.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub withheld: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_none(rows: &u64) -> bool {
+    *rows == 0
 }
 
 /// How one quasi-identifier was generalised.

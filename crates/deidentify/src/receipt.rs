@@ -136,7 +136,7 @@ pub(crate) fn receipt(
             recoding: policy.recoding,
             metric: policy.metric,
         },
-        rows: RowCounts { input: rows, released: recount.rows, suppressed },
+        rows: RowCounts { input: rows, released: recount.rows, suppressed, withheld: recoded.tuples.withheld },
         quasi_identifiers,
         classes: class_counts(classes),
         risk: Risks {

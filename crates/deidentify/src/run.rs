@@ -15,6 +15,7 @@ use crate::engine::{Prepared, Recoded};
 use crate::policy::{ModelSpec, Policy, Role};
 use crate::proof::Deidentified;
 use crate::receipt::receipt;
+use crate::republish::{EarlierVersion, Judged, Ledger, recode_beside, verify_beside};
 use crate::verify::{Beside, verify};
 
 /// De-identifies a table of one row per person.
@@ -28,7 +29,24 @@ pub fn deidentify(
     policy: &Policy,
     hierarchy_files: &BTreeMap<String, Vec<u8>>,
 ) -> Result<Deidentified, DeidentifyError> {
+    deidentify_beside(table, grant, policy, hierarchy_files, &[], &Ledger::default())
+}
+
+/// De-identifies a table of which earlier versions are out, oldest first, so that nobody is found by comparing them: see
+/// [`acequia_privacy::republication`].
+///
+/// # Errors
+/// As [`deidentify`]; [`DeidentifyError::Exposed`] when too much would have to be withheld.
+pub fn deidentify_beside(
+    table: Identified<Table>,
+    grant: &Grant,
+    policy: &Policy,
+    hierarchy_files: &BTreeMap<String, Vec<u8>>,
+    earlier: &[EarlierVersion],
+    ledger: &Ledger,
+) -> Result<Deidentified, DeidentifyError> {
     policy.check()?;
+    ledger.check(policy)?;
     let donors = table.donors().clone();
     let table = table.into_open(grant)?;
     check_columns(&table, policy)?;
@@ -42,12 +60,24 @@ pub fn deidentify(
     let prepared =
         Prepared::new(policy, hierarchy_files, table.rows(), |name| CodedColumn::of(&table, name).map(Arc::new))?;
     let whole = prepared.whole();
-    let recoded = prepared.recode(policy, hierarchy_files)?;
+    let judged = if earlier.is_empty() { None } else { Some(Judged::of(&prepared, policy, hierarchy_files)?) };
+    let mut recoded = match judged {
+        None => prepared.recode(policy, hierarchy_files)?,
+        Some(_) => recode_beside(prepared, policy, hierarchy_files, &assignment, earlier)?,
+    };
 
     // Rows in the order of assignment: it says nothing about the person, and nothing about the order rows came in.
     let mut kept: Vec<usize> = recoded.kept().collect();
     kept.sort_by_key(|row| assignment[*row]);
-    let released = recode(&table, policy, &recoded, &kept)?;
+    let mut released = recode(&table, policy, &recoded, &kept)?;
+    if let Some(judged) = judged {
+        let persons = |kept: &[usize]| kept.iter().map(|row| assignment[*row]).collect::<Vec<u64>>();
+        let withheld = judged.withhold((&released, &persons(&kept), &kept), earlier, policy, ledger)?;
+        kept.iter().filter(|row| withheld.contains(&assignment[**row])).for_each(|row| recoded.take_out(*row));
+        kept.retain(|row| !withheld.contains(&assignment[*row]));
+        released = recode(&table, policy, &recoded, &kept)?;
+        verify_beside(&released, &persons(&kept), earlier, policy, ledger)?;
+    }
     let beside = Beside { whole: Some(&whole), hierarchy_files: Some(hierarchy_files) };
     let recount = verify(&released, policy, &beside)?;
     let attacks = attack(policy, &recoded, &kept_beside(&table, policy)?, &recount, Extent::Full)?;

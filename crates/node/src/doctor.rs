@@ -44,7 +44,7 @@ impl Node {
         referred.extend(donations.iter().flat_map(|donation| [Some(donation.sealed), donation.mapping]).flatten());
         referred.extend(steps.iter().flat_map(|step| step.blobs.iter().map(|(_, digest)| *digest)));
         referred.extend(releases.iter().flat_map(|release| release.files.iter().map(|(_, digest)| *digest)));
-        referred.extend(releases.iter().filter_map(crate::ledger::list_of));
+        referred.extend(releases.iter().flat_map(crate::ledger::sealed_of));
         let missing = referred.iter().filter(|digest| !self.blobs.contains(digest)).count();
         look("blobs present", missing == 0, format!("{} referred to, {missing} missing", referred.len()));
 

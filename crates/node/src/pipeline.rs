@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use acequia_cleanse::Thresholds;
 use acequia_custody::{Approval, Decision, Grant, History, Identified, Purpose, approve, evaluate};
-use acequia_deidentify::deidentify;
+use acequia_deidentify::deidentify_beside;
 use acequia_frame::{Engine, FrameError, SqlStep, Table};
 use acequia_gate::{InputDigest, let_out, seal};
 use acequia_intake::{Limits, Mapping};
@@ -207,11 +207,15 @@ impl Node {
         progress.start("deidentify", 1);
         let everybody = cohort.tables.values().next().map_or_else(|| Ok(BTreeSet::new()), crate::ledger::persons)?;
         let releases = self.store.releases().await?;
-        let earlier: Vec<Release> = releases.into_iter().filter(|release| release.dataset == plan.dataset).collect();
+        let mut earlier: Vec<Release> =
+            releases.into_iter().filter(|release| release.dataset == plan.dataset).collect();
+        earlier.sort_by_key(|release| release.published_at);
         self.compare_with_earlier(&earlier, &plan.version, &everybody, recipe.policy.class_size())?;
         let table = cohort.tables.into_values().next().ok_or(NodeError::Work { step: "cohort".to_owned() })?;
         let identified = Identified::of_many(donors, table);
-        let safe = deidentify(identified, &selection.grant, &recipe.policy, &recipe.hierarchies)?;
+        let before = self.open_ledger(&earlier)?;
+        let (policy, ledger) = (&recipe.policy, &recipe.ledger);
+        let safe = deidentify_beside(identified, &selection.grant, policy, &recipe.hierarchies, &before, ledger)?;
         let risk = serde_json::to_value(safe.receipt()).unwrap_or_default();
         progress.finish(&risk_in_words(&risk));
         note("deidentify", true, risk.clone());
@@ -220,6 +224,7 @@ impl Node {
         // gate, release
         progress.start("release", 1);
         let (subject, safe_donors) = (safe.digest(), safe.donors().clone());
+        let kept_ledger = self.keep_ledger(&everybody, &safe)?;
         let consents = self.store.consents().await?;
         let approval = self.approve(subject, recipe.purpose, &safe_donors, &consents)?;
         let outbound = let_out(safe, &approval)?;
@@ -231,11 +236,9 @@ impl Node {
             files.push((path.clone(), self.blobs.put(content)?));
         }
         let manifest = &parcel.get().manifest;
-        let detail = json!({
-            "key": release_key.to_string(),
-            "split_key": hex::encode(split_key),
-            "ledger": self.keep_ledger(&everybody)?.to_string(),
-        });
+        let mut detail = kept_ledger;
+        detail["key"] = release_key.to_string().into();
+        detail["split_key"] = hex::encode(split_key).into();
         failpoint("release.stored");
 
         // Consent is asked again inside the transaction that assigns the version: a donor who withdrew while the work

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use acequia_custody::Purpose;
-use acequia_deidentify::Policy;
+use acequia_deidentify::{Ledger, Policy};
 use acequia_gate::InputDigest;
 use acequia_release::{ConsentPlan, Plan};
 use acequia_types::{Digest, SourceId, digest_named};
@@ -25,6 +25,8 @@ pub struct Recipe {
     pub cohort_sql: String,
     /// How the table is de-identified.
     pub policy: Policy,
+    /// How a version must stand beside the earlier ones.
+    pub ledger: Ledger,
     /// Hierarchy files that the policy names.
     pub hierarchies: BTreeMap<String, Vec<u8>>,
     /// Digest of the recipe and every file it refers to.
@@ -40,6 +42,8 @@ struct Written {
     seed: u64,
     cohort: Cohort,
     deidentify: Policy,
+    #[serde(default)]
+    ledger: Ledger,
     release: toml::Table,
 }
 
@@ -75,6 +79,7 @@ impl Recipe {
             let problem = "a recipe publishes openly, so its purpose must be open-publication";
             return Err(wrong(format!("purpose: {problem}")).into());
         }
+        written.ledger.check(&written.deidentify)?;
         let sql = beside(&written.cohort.sql)?;
         let cohort_sql = String::from_utf8(sql).map_err(|_| wrong(format!("{} is not UTF-8", written.cohort.sql)))?;
         let mut hierarchies = BTreeMap::new();
@@ -90,6 +95,7 @@ impl Recipe {
             seed: written.seed,
             cohort_sql,
             policy: written.deidentify,
+            ledger: written.ledger,
             hierarchies,
             digest,
             release: written.release,

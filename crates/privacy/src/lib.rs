@@ -25,6 +25,7 @@ mod classes;
 mod interval;
 mod journalist;
 mod models;
+pub mod republication;
 mod utility;
 
 pub use classes::{Classes, Risk};
