@@ -151,7 +151,7 @@ mod tests {
         let bytes: Vec<u8> = persons.iter().flat_map(|person| person.to_le_bytes()).collect();
         let list = node.vault.seal_work(CONTEXT, &bytes).unwrap();
         let release = |detail: Value| Release {
-            dataset: "a/b".parse().unwrap(),
+            dataset: acequia_types::DatasetName::parse("a/b").unwrap(),
             version: "1.0.0".to_owned(),
             manifest: Digest::of(b""),
             seal: String::new(),

@@ -15,7 +15,7 @@ fn attacked(head: &str, extent: Extent) -> Option<Receipt> {
     policy.attacks.extent = extent;
     let out = tempfile::tempdir().unwrap();
     let begun = std::time::Instant::now();
-    let receipt = deidentify_file(&path, None, &policy, &files, &out.path().join("out.csv")).unwrap();
+    let receipt = deidentify_file(&path, None, &policy, &files, &out.path().join("out.csv"), u64::MAX).unwrap();
     eprintln!("{extent:?} {:?}", begun.elapsed());
     Some(receipt)
 }
