@@ -30,11 +30,14 @@ pub(crate) struct Tuples {
     pub(crate) rows: Vec<u32>,
     /// Rows that are kept out beside the suppressed ones, for the sake of earlier versions; `rows` does not count them.
     pub(crate) withheld: u64,
+    /// Rows of the population table; empty without one.
+    pub(crate) population: Vec<u32>,
 }
 
 impl Tuples {
     pub(crate) fn of<const W: usize>(lattice: &Lattice<'_>, groups: Groups<W>) -> Self {
-        Self { words: groups.keys.into_flattened(), fields: lattice.fields.clone(), rows: groups.rows, withheld: 0 }
+        let Groups { keys, rows, population, .. } = groups;
+        Self { words: keys.into_flattened(), fields: lattice.fields.clone(), rows, withheld: 0, population }
     }
 
     pub(crate) fn fields(&self) -> &[Field] {

@@ -112,9 +112,7 @@ fn part_of(codes: impl IntoIterator<Item = u32>) -> usize {
     let mixed = codes.into_iter().fold(0x9e37_79b9_7f4a_7c15_u64, |hash, code| {
         (hash ^ u64::from(code)).wrapping_mul(0xda94_2042_e4dd_58b5).rotate_left(29)
     });
-    #[expect(clippy::cast_possible_truncation, reason = "only some bits are wanted")]
-    let part = (mixed >> 32) as usize % PARTS;
-    part
+    (mixed >> 32) as usize % PARTS
 }
 
 /// A table whose rows lie on disk.

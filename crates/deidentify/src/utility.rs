@@ -54,9 +54,12 @@ pub(crate) fn of_column(recoded: &Recoded, column: usize) -> ColumnUtility {
             lost_bits += real(*kept) * (real(whole) / real(at.coded.counts[code])).log2();
         }
     }
+    // Of withheld rows it is only known that they hold nothing any more.
+    raised += u128::from(recoded.tuples.withheld) * highest as u128;
     let suppressed: u64 = gone.iter().sum();
     lost_bits += gone.iter().map(|count| entropy_bits(*count, suppressed)).sum::<f64>();
     let all_bits: f64 = at.coded.counts.iter().map(|count| entropy_bits(*count, rows)).sum();
+    lost_bits += if rows > 0 { all_bits * real(recoded.tuples.withheld) / real(rows) } else { 0.0 };
     ColumnUtility {
         granularity: 1.0 - normalised_loss(recoded.covered_sum(column, true), rows, at.leaves),
         precision: 1.0 - share(raised, u128::from(rows) * highest as u128),
@@ -67,16 +70,17 @@ pub(crate) fn of_column(recoded: &Recoded, column: usize) -> ColumnUtility {
 /// Measures the table. `columns`: weight and measures of each quasi-identifier; `classes`: of the released rows.
 pub(crate) fn of_table(recoded: &Recoded, columns: &[(f64, ColumnUtility)], classes: &Classes) -> Utility {
     let rows = recoded.rows as u64;
-    let suppressed = recoded.local.suppressed;
+    let suppressed = recoded.local.suppressed + recoded.tuples.withheld;
     let weights: f64 = columns.iter().map(|(weight, _)| weight).sum();
     let mean = |of: fn(&ColumnUtility) -> f64| match columns {
         [] => 1.0,
         _ => columns.iter().map(|(weight, column)| weight * of(column)).sum::<f64>() / weights,
     };
     let squares = u128::from(classes.discernibility(0)) + u128::from(rows) * u128::from(suppressed);
-    let all = u128::from(rows) * u128::from(rows);
+    let (squares_before, all) = (u128::from(recoded.before.discernibility(0)), u128::from(rows) * u128::from(rows));
     let count = classes.count() + u64::from(suppressed > 0);
-    let class_size = real(rows) / real(count.max(1));
+    let average = |classes: u64| real(rows) / real(classes.max(1));
+    let (class_size, class_size_before) = (average(count), average(recoded.before.count()));
     // A value stands for so many leaves; a row for so many rows that could have become it.
     let leaves: Vec<u64> = recoded.columns.iter().map(|column| column.leaves).collect();
     let mut by_size = std::collections::BTreeMap::<Vec<u64>, u64>::new();
@@ -94,16 +98,19 @@ pub(crate) fn of_table(recoded: &Recoded, columns: &[(f64, ColumnUtility)], clas
         };
         *by_size.entry(stands_for).or_default() += u64::from(*rows);
     }
+    if recoded.tuples.withheld > 0 {
+        *by_size.entry(leaves.clone()).or_default() += recoded.tuples.withheld;
+    }
     Utility {
         granularity: mean(|column| column.granularity),
         precision: mean(|column| column.precision),
         entropy: mean(|column| column.entropy),
         ambiguity: 1.0 - ambiguity(by_size.iter().map(|(covered, rows)| (covered.as_slice(), *rows)), &leaves),
-        discernibility: if rows < 2 {
+        discernibility: 1.0 - share(squares.saturating_sub(squares_before), all - squares_before),
+        class_size: if recoded.before.count() < 2 {
             1.0
         } else {
-            1.0 - share(squares.saturating_sub(u128::from(rows)), all - u128::from(rows))
+            1.0 - (class_size - class_size_before) / (real(rows) - class_size_before)
         },
-        class_size: if rows < 2 { 1.0 } else { 1.0 - (class_size - 1.0) / (real(rows) - 1.0) },
     }
 }

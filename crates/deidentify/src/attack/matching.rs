@@ -5,7 +5,6 @@
 //! takes the first class that covers what he knows, and one of its rows at random.
 
 use acequia_privacy::{Risk, journalist as journalist_risk};
-use hashbrown::HashMap;
 use rand::RngExt;
 
 use super::scene::{Scene, sample};
@@ -74,22 +73,16 @@ pub(crate) struct Population {
     people: Vec<u64>,
 }
 
-/// Counts the people of a population table, whose rows follow those of the table, whom each released row could be.
+/// Counts the people of a population table whom each released row could be.
 pub(crate) fn against_population(scene: &Scene<'_>, threshold: f64) -> Option<Population> {
-    let all = scene.columns.first()?.coded.codes.len();
-    if all <= scene.rows {
+    if !scene.has_population() {
         return None;
-    }
-    // People who agree in all quasi-identifiers are looked up once.
-    let mut alike: HashMap<Vec<u32>, (u32, u64)> = HashMap::new();
-    for row in (scene.rows..all).filter_map(|row| u32::try_from(row).ok()) {
-        let codes: Vec<u32> = (0..scene.columns.len()).map(|column| scene.code(column, row)).collect();
-        alike.entry(codes).or_insert((row, 0)).1 += 1;
     }
     let mut people = vec![0; scene.classes.len()];
     let mut classes = Vec::new();
-    for (row, count) in alike.values() {
-        scene.all_compatible(scene.known(*row), &mut classes);
+    // People who agree in all quasi-identifiers are looked up once.
+    for (alike, count) in scene.population() {
+        scene.all_compatible(scene.known_of(alike), &mut classes);
         classes.iter().for_each(|class| people[*class as usize] += count);
     }
     let risk =

@@ -230,8 +230,8 @@ impl<'a> Scene<'a> {
     fn covering(&self, column: usize, code: u32, from: usize, into: &mut Vec<u32>) {
         into.clear();
         let (groups, labels) = (&self.columns[column].groups, &self.labels[column]);
-        for level in from..groups.len() {
-            let label = labels.of[level][groups[level][code as usize] as usize];
+        for (group, of_group) in groups.iter().zip(&labels.of).skip(from) {
+            let label = of_group[group[code as usize] as usize];
             let held = !matches!(&labels.classes[label as usize], Set::Sparse(words) if words.is_empty());
             if held && !into.contains(&label) {
                 into.push(label);
@@ -277,7 +277,7 @@ impl<'a> Scene<'a> {
                     break;
                 }
             }
-            if word + 1 == self.words && self.classes.len() % 64 > 0 {
+            if word + 1 == self.words && !self.classes.len().is_multiple_of(64) {
                 bits &= (1 << (self.classes.len() % 64)) - 1;
             }
             if bits != 0 && visit(word, bits).is_break() {
@@ -317,6 +317,17 @@ impl<'a> Scene<'a> {
     pub(crate) fn known_of(&self, alike: &Alike) -> impl Iterator<Item = (usize, u32, usize)> + '_ {
         let tuple = alike.tuple as usize;
         (0..self.columns.len()).map(move |column| (column, narrow(self.tuples.code(tuple, column)), 0))
+    }
+
+    /// Whether a population table was given.
+    pub(crate) fn has_population(&self) -> bool {
+        !self.tuples.population.is_empty()
+    }
+
+    /// People of the population table who agree in all quasi-identifiers, and how many.
+    pub(crate) fn population(&self) -> impl Iterator<Item = (&Alike, u64)> {
+        let count = |(alike, count)| (alike, u64::from(count));
+        self.persons.iter().zip(self.tuples.population.iter().copied()).map(count).filter(|(_, count)| *count > 0)
     }
 
     /// Rows of released persons in an order that says nothing about the order of the table.

@@ -9,7 +9,7 @@ pub(super) fn percent(share: f64) -> String {
         _ if percent < 0.995 => format!("{percent:.2} %"),
         _ if percent < 9.95 => format!("{percent:.1} %"),
         // What is not all must not be read as all.
-        _ if percent < 100.0 && percent >= 99.5 => "99 %".to_owned(),
+        _ if (99.5..100.0).contains(&percent) => "99 %".to_owned(),
         _ => format!("{percent:.0} %"),
     }
 }

@@ -87,14 +87,14 @@ pub(crate) fn specialise<const W: usize>(lattice: &Lattice<'_>, tuples: &Groups<
     let mut rest: Vec<u32> = (0..tuples.len()).map(|at| u32::try_from(at).expect("fewer than 2^32 tuples")).collect();
     loop {
         let before = rest.len();
-        work.from_the_top(&rest, true);
+        work.split_from_the_top(&rest, true);
         let aside = std::mem::take(&mut work.aside);
         if aside.is_empty() {
             break;
         }
         // The last ones are placed without setting anybody aside.
         if !work.may_stand(&aside) || aside.len() * 2 > before {
-            work.from_the_top(&rest, false);
+            work.split_from_the_top(&rest, false);
             break;
         }
         rest = aside;
@@ -106,7 +106,7 @@ pub(crate) fn specialise<const W: usize>(lattice: &Lattice<'_>, tuples: &Groups<
 
 impl<const W: usize> Specialisation<'_, W> {
     /// Splits the class of these tuples, then its children, as long as it can be done.
-    fn from_the_top(&mut self, tuples: &[u32], aside: bool) {
+    fn split_from_the_top(&mut self, tuples: &[u32], aside: bool) {
         self.aside.clear();
         self.order.clear();
         self.order.extend_from_slice(tuples);
