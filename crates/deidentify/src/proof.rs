@@ -145,7 +145,8 @@ pub struct Utility {
     pub ambiguity: f64,
     /// One less the discernibility, as a share of that of one class (Bayardo and Agrawal, ICDE 2005).
     pub discernibility: f64,
-    /// One less the average class size, as a share of the table (LeFevre et al., ICDE 2006).
+    /// One less by how much the average class of released rows has grown, as a share of what it could grow (LeFevre et
+    /// al., ICDE 2006).
     pub class_size: f64,
 }
 

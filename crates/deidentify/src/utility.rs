@@ -78,9 +78,9 @@ pub(crate) fn of_table(recoded: &Recoded, columns: &[(f64, ColumnUtility)], clas
     };
     let squares = u128::from(classes.discernibility(0)) + u128::from(rows) * u128::from(suppressed);
     let (squares_before, all) = (u128::from(recoded.before.discernibility(0)), u128::from(rows) * u128::from(rows));
-    let count = classes.count() + u64::from(suppressed > 0);
-    let average = |classes: u64| real(rows) / real(classes.max(1));
-    let (class_size, class_size_before) = (average(count), average(recoded.before.count()));
+    // Suppressed rows are in no class; where all are, what is left is one class of everybody.
+    let class_size = if classes.count() == 0 { real(rows) } else { real(rows - suppressed) / real(classes.count()) };
+    let class_size_before = real(rows) / real(recoded.before.count().max(1));
     // A value stands for so many leaves; a row for so many rows that could have become it.
     let leaves: Vec<u64> = recoded.columns.iter().map(|column| column.leaves).collect();
     let mut by_size = std::collections::BTreeMap::<Vec<u64>, u64>::new();

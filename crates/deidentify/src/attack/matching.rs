@@ -34,7 +34,7 @@ pub(super) fn prosecutor(scene: &Scene<'_>, settings: &AttackSettings, maximum: 
             continue;
         }
         attempts += persons;
-        let Some(class) = scene.first_compatible(scene.known_of(alike)) else { continue };
+        let Some(class) = scene.first_compatible(scene.known(alike)) else { continue };
         if class != alike.class {
             continue;
         }
@@ -82,7 +82,7 @@ pub(crate) fn against_population(scene: &Scene<'_>, threshold: f64) -> Option<Po
     let mut classes = Vec::new();
     // People who agree in all quasi-identifiers are looked up once.
     for (alike, count) in scene.population() {
-        scene.all_compatible(scene.known_of(alike), &mut classes);
+        scene.all_compatible(scene.known(alike), &mut classes);
         classes.iter().for_each(|class| people[*class as usize] += count);
     }
     let risk =
