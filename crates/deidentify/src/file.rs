@@ -23,7 +23,7 @@ use crate::DeidentifyError;
 use crate::attack::{Extent, Kept, attack};
 use crate::coded::{CodedColumn, Coder};
 use crate::engine::{Prepared, Recoded, suppression_limit};
-use crate::grouping::{Groups, layout};
+use crate::grouping::{Groups, layout, sort_rows};
 use crate::large::deidentify_large;
 use crate::policy::{ModelSpec, Policy, Role};
 use crate::proof::{ClassCounts, Receipt, Risks};
@@ -430,11 +430,13 @@ impl FileTable {
         let (class_of, labels) = recoded.released_classes();
         let others: Vec<&CodedColumn> =
             kept.iter().filter(|(_, quasi)| quasi.is_none()).map(|(column, _)| *column).collect();
-        let mut order: Vec<u32> = recoded.kept().map(|row| u32::try_from(row).expect("fewer than 2^32 rows")).collect();
         let class = |row: u32| class_of[recoded.of_row[row as usize] as usize];
-        order.sort_unstable_by(|a, b| {
-            let codes = |row: u32| others.iter().map(move |column| column.codes[row as usize]);
-            class(*a).cmp(&class(*b)).then_with(|| codes(*a).cmp(codes(*b)))
+        let kept_rows = recoded.kept().map(|row| u32::try_from(row).expect("fewer than 2^32 rows"));
+        let domains: Vec<usize> =
+            std::iter::once(labels.len()).chain(others.iter().map(|column| column.values.len())).collect();
+        let order = sort_rows(kept_rows, &domains, |at, row| match at.checked_sub(1) {
+            None => class(row),
+            Some(at) => others[at].codes[row as usize],
         });
         let columns = kept.iter().map(|(column, quasi)| {
             let exact = quasi.is_none_or(|at| recoded.levels_used(at).1 == 0);

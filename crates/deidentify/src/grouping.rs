@@ -57,6 +57,32 @@ pub(crate) fn layout(domains: impl IntoIterator<Item = usize>) -> (Vec<Field>, u
     (fields, word + 1)
 }
 
+/// Sorts rows by the codes of columns, the first column first. `domains`: how many codes each column may hold. Rows that
+/// agree in all columns come in any order.
+///
+/// The leading columns are packed into one number, so that comparing rows seldom looks at the columns again.
+pub(crate) fn sort_rows(
+    rows: impl Iterator<Item = u32>,
+    domains: &[usize],
+    code: impl Fn(usize, u32) -> u32,
+) -> Vec<u32> {
+    let bits = |domain: &usize| usize::BITS - domain.saturating_sub(1).leading_zeros();
+    let mut left = u64::BITS;
+    let packed = domains.iter().take_while(|domain| left.checked_sub(bits(domain)).map(|less| left = less).is_some());
+    let packed: Vec<u32> = packed.map(bits).collect();
+    let key = |row: u32| {
+        packed
+            .iter()
+            .enumerate()
+            .fold(0_u64, |key, (at, bits)| key.checked_shl(*bits).unwrap_or(0) | u64::from(code(at, row)))
+    };
+    let mut keyed: Vec<(u64, u32)> = rows.map(|row| (key(row), row)).collect();
+    let rest = |row: u32| (packed.len()..domains.len()).map(move |at| (at, row));
+    let codes = |row: u32| rest(row).map(|(at, row)| code(at, row));
+    keyed.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| codes(a.1).cmp(codes(b.1))));
+    keyed.into_iter().map(|(_, row)| row).collect()
+}
+
 /// Counts of the values of one sensitive column in each group.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Histograms {

@@ -14,6 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::coded::CodedColumn;
 use crate::encode::QuasiIdentifier;
 use crate::engine::{Recoded, Tuples};
+use crate::grouping::sort_rows;
 use crate::policy::Role;
 use crate::search::NOWHERE;
 
@@ -327,13 +328,13 @@ impl<'a> Scene<'a> {
 
     /// Rows of released persons in an order that says nothing about the order of the table.
     pub(crate) fn in_order(&self) -> Vec<u32> {
-        let mut order: Vec<u32> = (0..narrow(self.rows)).filter(|row| self.class_of(*row) != NOWHERE).collect();
-        order.sort_unstable_by(|a, b| {
-            let tuple = |row: &u32| self.of_row[*row as usize];
-            let kept = |row: u32| self.kept.iter().map(move |kept| kept.coded.codes[row as usize]);
-            tuple(a).cmp(&tuple(b)).then_with(|| kept(*a).cmp(kept(*b)))
-        });
-        order
+        let released = (0..narrow(self.rows)).filter(|row| self.class_of(*row) != NOWHERE);
+        let kept = self.kept.iter().map(|kept| kept.coded.values.len());
+        let domains: Vec<usize> = std::iter::once(self.persons.len()).chain(kept).collect();
+        sort_rows(released, &domains, |at, row| match at.checked_sub(1) {
+            None => self.of_row[row as usize],
+            Some(at) => self.kept[at].coded.codes[row as usize],
+        })
     }
 }
 

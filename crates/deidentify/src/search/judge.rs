@@ -109,7 +109,10 @@ pub(crate) struct Judge<'a> {
     entropy: bool,
     /// Smallest class that k-anonymity allows.
     k: u64,
+    /// For each column, a count for each label; zeros between two judgements.
     histograms: Vec<Vec<u64>>,
+    /// Groups that may not be kept.
+    gone: Vec<u32>,
 }
 
 impl<'a> Judge<'a> {
@@ -121,6 +124,7 @@ impl<'a> Judge<'a> {
             entropy: goals.iter().any(|goal| goal.metric == Metric::Entropy),
             k: k.unwrap_or(1),
             histograms: lattice.columns.iter().map(|column| vec![0; column.coded.values.len()]).collect(),
+            gone: Vec::new(),
         }
     }
 
@@ -142,30 +146,37 @@ impl<'a> Judge<'a> {
             beyond: vec![0; columns.len()],
             suppressed_entropy: 0.0,
         };
-        let k = self.k;
-        for ((key, rows), outside) in groups.keys.iter().zip(&groups.rows).zip(&outside) {
+        let k = self.k.min(self.lattice.rows);
+        self.gone.clear();
+        for ((at, rows), outside) in (0..).zip(&groups.rows).zip(&outside) {
             let rows = u64::from(*rows);
             // A row is merged into a class of at least k, or suppressed at the price of the whole table.
-            judged.least_discernibility += u128::from(rows) * u128::from(rows.max(k.min(self.lattice.rows)));
-            if !outside {
+            judged.least_discernibility += u128::from(rows) * u128::from(rows.max(k));
+            if *outside {
+                judged.suppressed += rows;
+                self.gone.push(at);
+            } else {
                 judged.kept_classes += 1;
                 judged.kept_squares += u128::from(rows) * u128::from(rows);
-                continue;
-            }
-            judged.suppressed += rows;
-            for (at, column) in columns.iter().enumerate() {
-                let group = self.lattice.fields[at].get(key);
-                judged.beyond[at] += u128::from(rows) * u128::from(column.beyond(levels[at], group));
-                if self.entropy {
-                    self.histograms[at][group] += rows;
-                }
             }
         }
-        if self.entropy {
-            for ((column, level), histogram) in columns.iter().zip(levels).zip(&mut self.histograms) {
-                let used = column.labels[*level].len();
-                for count in &mut histogram[..used] {
-                    judged.suppressed_entropy += entropy_bits(std::mem::take(count), judged.suppressed);
+        // What suppressed rows lose hangs on how often each label occurs among them: count first, weigh once per label.
+        for (at, (column, histogram)) in columns.iter().zip(&mut self.histograms).enumerate() {
+            let field = self.lattice.fields[at];
+            let histogram = &mut histogram[..column.labels[levels[at]].len()];
+            if let [all] = histogram {
+                *all = judged.suppressed;
+            } else {
+                for group in &self.gone {
+                    let group = *group as usize;
+                    histogram[field.get(&groups.keys[group])] += u64::from(groups.rows[group]);
+                }
+            }
+            for (label, count) in histogram.iter_mut().enumerate() {
+                let count = std::mem::take(count);
+                judged.beyond[at] += u128::from(count) * u128::from(column.beyond(levels[at], label));
+                if self.entropy {
+                    judged.suppressed_entropy += entropy_bits(count, judged.suppressed);
                 }
             }
         }
