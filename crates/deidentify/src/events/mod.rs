@@ -137,7 +137,10 @@ pub fn deidentify_events(
         smallest: of_events.smallest,
     });
     aside_events.name()?;
-    aside_persons.name()?;
+    aside_persons.name().inspect_err(|_| {
+        // Events without their persons must not lie about.
+        let _ = std::fs::remove_file(&out_events);
+    })?;
     Ok(receipt)
 }
 

@@ -133,7 +133,8 @@ impl Task<'_> {
             } else {
                 fewest = fewest.min(next.suppressed);
             }
-            size *= 2;
+            // More of what is told below the topmost labels is given up than was looked for at first.
+            size += if within { size } else { size.div_ceil(4) };
             if size > self.persons.events.persons() as u64 {
                 break;
             }
