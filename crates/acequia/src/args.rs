@@ -124,7 +124,7 @@ pub(crate) enum Command {
     /// The policy names every column with its role, the hierarchies, k and further models. What is written is recounted
     /// from the file before it gets its name. Rows come in the order of what they hold.
     #[command(
-        after_help = "Example:\n  acequia deidentify examples/breast-cancer/gbsg.csv -c examples/breast-cancer/gbsg.policy.toml -o safe.csv"
+        after_help = "Example:\n  acequia deidentify examples/breast-cancer/gbsg.csv -c examples/breast-cancer/gbsg.policy.toml -o safe.csv\n  acequia deidentify examples/diabetes/encounters.csv -c examples/diabetes/encounters.policy.toml -o persons.csv"
     )]
     Deidentify {
         /// The table
@@ -138,6 +138,9 @@ pub(crate) enum Command {
         /// Table of the population, for models that compare with one
         #[arg(long, value_name = "FILE")]
         population: Option<PathBuf>,
+        /// Table of the persons' events, where the policy names events that are not in the table itself
+        #[arg(long, value_name = "FILE", conflicts_with = "population")]
+        events: Option<PathBuf>,
         /// Tables that might need more are worked on from disk, with the same result
         #[arg(long, default_value_t = 2048, value_name = "MB")]
         memory_mb: u64,
@@ -155,6 +158,9 @@ pub(crate) enum Command {
         /// Take the quasi-identifiers of this policy
         #[arg(long, short = 'c', value_name = "FILE")]
         policy: Option<PathBuf>,
+        /// Table of the persons' events, where the policy names events that are not in the table itself
+        #[arg(long, value_name = "FILE", requires = "policy")]
+        events: Option<PathBuf>,
         /// Risk from which on a row counts as at risk
         #[arg(long, default_value_t = 0.09, value_name = "RISK")]
         threshold: f64,
@@ -165,7 +171,7 @@ pub(crate) enum Command {
     /// Recount a table and check that it satisfies a policy
     #[command(after_help = "Example:\n  acequia check-anonymity safe.csv -c examples/breast-cancer/gbsg.policy.toml")]
     CheckAnonymity {
-        /// The table
+        /// The table; where the policy names events, theirs is read from beside it
         table: PathBuf,
         /// The policy (TOML)
         #[arg(long, short = 'c', value_name = "FILE")]

@@ -2,13 +2,17 @@
 
 mod args;
 mod bars;
+mod events;
 mod show;
 
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
-use acequia_deidentify::{FileTable, Role, deidentify_file, read_policy, recount};
+use acequia_deidentify::{
+    FileTable, Role, deidentify_events, deidentify_file, events_path, read_policy, recount, recount_events,
+    risk_of_events,
+};
 use acequia_node::{DonateOptions, DonorId, Exit, Failure, Node, NodeError, Progress, Recipe, Silent};
 use clap::{CommandFactory, Parser};
 use tracing_subscriber::EnvFilter;
@@ -108,23 +112,35 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
                 serve(node, *address, None, |bound| out.demo(&donated, &report, Some(bound))).await?;
             }
         }
-        Command::Deidentify { table, policy, out: to, population, memory_mb } => {
+        Command::Deidentify { table, policy, out: to, population, events, memory_mb } => {
             let (policy, hierarchies) = read_policy(policy)?;
             let memory_bytes = memory_mb.saturating_mul(1 << 20);
-            let receipt = deidentify_file(table, population.as_deref(), &policy, &hierarchies, to, memory_bytes)?;
+            let receipt = match events {
+                Some(events) => deidentify_events(table, Some(events), &policy, &hierarchies, to)?,
+                None => deidentify_file(table, population.as_deref(), &policy, &hierarchies, to, memory_bytes)?,
+            };
             out.deidentified(&receipt, to);
         }
-        Command::Risk { table, known, policy, threshold, population } => {
+        Command::Risk { table, known, policy, events, threshold, population } => {
             let mut known = known.clone();
             if let Some(policy) = policy {
-                let (policy, _) = read_policy(policy)?;
+                let (policy, hierarchies) = read_policy(policy)?;
+                if policy.events.is_some() || events.is_some() {
+                    out.event_risk(&risk_of_events(table, events.as_deref(), &policy, &hierarchies)?);
+                    return Ok(ExitCode::SUCCESS);
+                }
                 known.extend(policy.of_role(Role::QuasiIdentifier).map(|(name, _)| name.to_owned()));
             }
             out.risk(&FileTable::read(table, None)?.risk(&known, *threshold, *population)?);
         }
         Command::CheckAnonymity { table, policy } => {
             let (policy, hierarchies) = read_policy(policy)?;
-            out.recounted(&recount(table, &policy, &hierarchies, None)?, &policy);
+            if policy.events.is_some() {
+                let (recount, events) = recount_events(table, &events_path(table), &policy, &hierarchies, None)?;
+                out.recounted(&recount, Some(&events), &policy);
+            } else {
+                out.recounted(&recount(table, &policy, &hierarchies, None)?, None, &policy);
+            }
         }
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Args::command(), "acequia", &mut std::io::stdout());

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use acequia_deidentify::{Policy, Receipt, Recount, StatedRisk, TableRisk};
+use acequia_deidentify::{EventRecount, EventRisk, Policy, Receipt, Recount, StatedRisk, TableRisk};
 use acequia_node::{
     ConsentLine, DatasetName, DonateReport, Examination, Failure, ReleaseLine, RunReport, Verification,
 };
@@ -176,7 +176,7 @@ impl Out {
             for model in &receipt.models {
                 text += &format!("  {} {}: {:.4}\n", mark(model.held), model.name, model.measured);
             }
-            text
+            text + &receipt.events.as_ref().map_or(String::new(), crate::events::released)
         };
         self.print(|| json!(receipt), text);
     }
@@ -213,7 +213,11 @@ impl Out {
         self.print(|| json!(risk), text);
     }
 
-    pub(crate) fn recounted(&self, recount: &Recount, policy: &Policy) {
+    pub(crate) fn event_risk(&self, risk: &EventRisk) {
+        self.print(|| json!(risk), || crate::events::risk(risk));
+    }
+
+    pub(crate) fn recounted(&self, recount: &Recount, events: Option<&EventRecount>, policy: &Policy) {
         let smallest = recount.classes.smallest().unwrap_or(0);
         let (rows, classes, k) = (recount.rows, recount.classes.count(), policy.class_size());
         let models = || {
@@ -223,14 +227,18 @@ impl Out {
         let document = || {
             let models: Vec<Value> =
                 models().into_iter().map(|(name, measured)| json!({ "name": name, "measured": measured })).collect();
-            json!({ "held": true, "rows": rows, "classes": classes, "smallest": smallest, "k": k, "models": models })
+            let mut document = json!({ "held": true, "rows": rows, "classes": classes, "smallest": smallest, "k": k, "models": models });
+            if let Some(events) = events {
+                document["events"] = json!(events);
+            }
+            document
         };
         let text = || {
             let mut text = format!("ok   {rows} rows in {classes} classes; the smallest has {smallest}, k is {k}\n");
             for (name, measured) in models() {
                 text += &format!("ok   {name}: {measured:.4}\n");
             }
-            text
+            text + &events.map_or(String::new(), crate::events::recounted)
         };
         self.print(document, text);
     }

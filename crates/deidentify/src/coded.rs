@@ -100,6 +100,12 @@ impl Coder {
         code
     }
 
+    /// Whether a row that was pushed holds this value.
+    pub(crate) fn holds(&self, row: usize, value: Option<&str>) -> bool {
+        let code = value.map_or(self.missing, |text| self.known.get(text).copied());
+        code == Some(self.codes[row])
+    }
+
     /// Sorts the values, so that codes do not depend on the order of rows.
     pub fn finish(self) -> CodedColumn {
         self.finish_with_places().0

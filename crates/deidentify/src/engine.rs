@@ -135,6 +135,7 @@ impl Prepared {
             let mut whole = Distribution::of((0..).zip(column.counts.iter().copied()));
             for spec in policy.models.iter().filter(|spec| spec.column() == Some(name)) {
                 models.extend(class_model(spec, column));
+                models.extend(crate::events::class_models(spec, column));
                 if let ModelSpec::TCloseness { hierarchy: Some(spec), .. } = spec {
                     whole = whole.with_hierarchy(nodes(column, &Hierarchy::build(name, spec, hierarchy_files)?)?);
                 }
@@ -341,7 +342,9 @@ pub(crate) fn class_model(spec: &ModelSpec, column: &CodedColumn) -> Option<Mode
         | ModelSpec::DeltaPresence { .. }
         | ModelSpec::AverageRisk { .. }
         | ModelSpec::RecordsAtRisk { .. }
-        | ModelSpec::PopulationUniqueness { .. } => return None,
+        | ModelSpec::PopulationUniqueness { .. }
+        | ModelSpec::KmAnonymity { .. }
+        | ModelSpec::LkcPrivacy { .. } => return None,
     })
 }
 

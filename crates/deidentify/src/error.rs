@@ -121,6 +121,18 @@ pub enum DeidentifyError {
         /// Rows in the table.
         rows: u64,
     },
+    /// Too many events would be lost.
+    #[error(
+        "of {events} events of persons at least {suppressed} would have to be suppressed, and at most {limit} may be"
+    )]
+    EventsUnreachable {
+        /// Fewest events suppressed that were found.
+        suppressed: u64,
+        /// Events that may be.
+        limit: u64,
+        /// Events there are.
+        events: u64,
+    },
     /// A file of a table cannot be read or written.
     #[error("{file}: {problem}")]
     File {
@@ -150,6 +162,7 @@ impl Coded for DeidentifyError {
             Self::File { .. } => "DE012",
             Self::Attacked { .. } => "DE020",
             Self::Exposed { .. } => "DE021",
+            Self::EventsUnreachable { .. } => "DE030",
         }
     }
     fn hint(&self) -> &'static str {
@@ -179,6 +192,9 @@ impl Coded for DeidentifyError {
             Self::Exposed { .. } => {
                 "keep hierarchies and policy as in the earlier version, wait until more persons joined or left together, or raise ledger.withhold_limit"
             }
+            Self::EventsUnreachable { .. } => {
+                "let columns become coarser, expect an attacker to know fewer codes, or raise events.suppression_limit"
+            }
             Self::File { .. } => "give a CSV file with a header row (plain or .gz) or a Parquet file",
         }
     }
@@ -190,6 +206,7 @@ impl Coded for DeidentifyError {
             Self::Attacked { .. } => Exit::PolicyRefused,
             Self::Unreachable { .. }
             | Self::Exposed { .. }
+            | Self::EventsUnreachable { .. }
             | Self::Recount { .. }
             | Self::NotDiverse { .. }
             | Self::Model { .. } => Exit::PolicyRefused,

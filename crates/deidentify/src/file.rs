@@ -251,6 +251,28 @@ impl FileTable {
         Ok(Self { columns, rows, delimiter, types })
     }
 
+    /// A table of columns that were read elsewhere.
+    pub(crate) fn of_columns(
+        columns: Vec<Arc<CodedColumn>>,
+        rows: usize,
+        delimiter: u8,
+        types: BTreeMap<String, DataType>,
+    ) -> Self {
+        Self { columns, rows, delimiter, types }
+    }
+
+    pub(crate) fn columns(&self) -> &[Arc<CodedColumn>] {
+        &self.columns
+    }
+
+    pub(crate) fn type_of(&self, column: &str) -> Option<&DataType> {
+        self.types.get(column)
+    }
+
+    pub(crate) fn delimiter(&self) -> u8 {
+        self.delimiter
+    }
+
     /// Number of rows, those of a population table not counted.
     pub fn rows(&self) -> usize {
         self.rows
@@ -261,13 +283,13 @@ impl FileTable {
         self.columns.iter().map(|column| column.name.as_str()).collect()
     }
 
-    fn column(&self, name: &str) -> Result<Arc<CodedColumn>, DeidentifyError> {
+    pub(crate) fn column(&self, name: &str) -> Result<Arc<CodedColumn>, DeidentifyError> {
         let unknown =
             || DeidentifyError::Columns { column: name.to_owned(), problem: "in the policy but not in the table" };
         self.columns.iter().find(|column| column.name == name).cloned().ok_or_else(unknown)
     }
 
-    fn check(&self, policy: &Policy) -> Result<(), DeidentifyError> {
+    pub(crate) fn check(&self, policy: &Policy) -> Result<(), DeidentifyError> {
         policy.check()?;
         if let Some(column) = self.columns.iter().find(|column| !policy.columns.contains_key(&column.name)) {
             let problem = "in the table but not in the policy";
@@ -287,7 +309,7 @@ impl FileTable {
     }
 
     /// Kept columns that are no quasi-identifiers.
-    fn kept_beside(&self, policy: &Policy) -> Vec<Kept> {
+    pub(crate) fn kept_beside(&self, policy: &Policy) -> Vec<Kept> {
         let role = |column: &CodedColumn| policy.columns.get(&column.name).map(|column| column.role);
         let beside = |column: &Arc<CodedColumn>| match role(column) {
             Some(role @ (Role::Sensitive | Role::Insensitive)) => Some(Kept { role, coded: Arc::clone(column) }),
@@ -296,7 +318,11 @@ impl FileTable {
         self.columns.iter().filter_map(beside).collect()
     }
 
-    fn prepare(&self, policy: &Policy, files: &BTreeMap<String, Vec<u8>>) -> Result<Prepared, DeidentifyError> {
+    pub(crate) fn prepare(
+        &self,
+        policy: &Policy,
+        files: &BTreeMap<String, Vec<u8>>,
+    ) -> Result<Prepared, DeidentifyError> {
         let rows = self.rows;
         Prepared::new(policy, files, rows, |name| self.column(name))
     }
@@ -533,6 +559,12 @@ pub fn deidentify_file(
     out: &Path,
     memory_bytes: u64,
 ) -> Result<Receipt, DeidentifyError> {
+    if policy.events.is_some() {
+        if population.is_some() {
+            return Err(DeidentifyError::Population { problem: "cannot be compared with where there are events" });
+        }
+        return crate::events::deidentify_events(table, None, policy, files, out);
+    }
     if might_need(table)? > memory_bytes {
         return deidentify_large(table, population, policy, files, out);
     }
@@ -575,6 +607,17 @@ impl<'a> Aside<'a> {
         Writer::create(&self.path, self.out, columns, delimiter)
     }
 
+    /// Where it lies without its name.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives it its name.
+    pub(crate) fn name(self) -> Result<(), DeidentifyError> {
+        let failed = |error: std::io::Error| wrong(self.out, format!("cannot be written: {}", error.kind()));
+        std::fs::rename(&self.path, self.out).map_err(failed)
+    }
+
     /// Recounts what was written, attacks it, and gives it its name.
     pub(crate) fn recount_and_name(
         self,
@@ -587,8 +630,7 @@ impl<'a> Aside<'a> {
     ) -> Result<Receipt, DeidentifyError> {
         let recount = recount(&self.path, policy, files, Some(whole))?;
         let attacks = attack(policy, recoded, kept, &recount, extent)?;
-        let failed = |error: std::io::Error| wrong(self.out, format!("cannot be written: {}", error.kind()));
-        std::fs::rename(&self.path, self.out).map_err(failed)?;
+        self.name()?;
         Ok(receipt(policy, recoded, &recount, attacks))
     }
 }

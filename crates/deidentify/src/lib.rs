@@ -7,7 +7,8 @@
 //! lose less (see `search/exact.rs`); with `"local"` each row is as exact as its class allows (see `search/local.rs`).
 //! Before a [`Deidentified`] exists, a verifier recounts the classes of what is to leave, as text.
 //!
-//! Tables in files, without a node: [`deidentify_file`], [`recount`], [`FileTable::risk`].
+//! Tables in files, without a node: [`deidentify_file`], [`recount`], [`FileTable::risk`]. Persons with their events, such as
+//! diagnoses: [`deidentify_events`], with a policy section that [`EventSpec`] describes.
 //!
 //! A policy in TOML; every column of the table is named, and nothing else:
 //!
@@ -86,6 +87,7 @@ mod coded;
 mod encode;
 mod engine;
 mod error;
+mod events;
 mod file;
 mod grouping;
 mod hierarchy;
@@ -105,6 +107,10 @@ mod verify;
 pub use attack::{Attack, AttackKind, AttackSettings, Attacks, Control, Extent, Measure};
 pub use coded::{CodedColumn, Coder};
 pub use error::DeidentifyError;
+pub use events::{
+    EventCounts, EventFacts, EventLevel, EventRecount, EventRisk, EventSpec, Findable, KnownCodes, LevelRisk,
+    PooledRows, deidentify_events, events_path, recount_events, risk_of_events,
+};
 pub use file::{FileTable, Optima, Optimum, TableRisk, deidentify_file, read_policy, recount};
 pub use policy::{
     Attacker, CalendarPart, Column, Distance, HierarchySpec, Icd, Intervals, ModelSpec, Policy, Recoding, Role, Tree,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::DeidentifyError;
 use crate::attack::AttackSettings;
+use crate::events::EventSpec;
 
 /// What must hold, and what each column is. Unknown keys are refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,6 +45,9 @@ pub struct Policy {
     /// Attacks that are run on the released table before it leaves.
     #[serde(default)]
     pub attacks: AttackSettings,
+    /// Events of persons that are released with the table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<EventSpec>,
     /// Every column of the table.
     pub columns: BTreeMap<String, Column>,
 }
@@ -195,6 +199,23 @@ pub enum ModelSpec {
         #[serde(default)]
         estimator: Estimator,
     },
+    /// At least k persons share all quasi-identifiers and any m codes of a person, k being the policy's.
+    KmAnonymity {
+        /// Most codes that an attacker knows.
+        m: usize,
+    },
+    /// The same with l codes; and nobody infers a value of those who share them with more than a confidence.
+    LkcPrivacy {
+        /// Which sensitive column.
+        column: String,
+        /// Most codes that an attacker knows.
+        l: usize,
+        /// The highest confidence, 0 to 1.
+        c: f64,
+        /// Values that must not be inferred; all without any.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        values: Vec<String>,
+    },
 }
 
 /// What the distance of t-closeness is measured over.
@@ -220,12 +241,14 @@ impl ModelSpec {
             | Self::TCloseness { column, .. }
             | Self::DeltaDisclosure { column, .. }
             | Self::BetaLikeness { column, .. }
-            | Self::AlphaK { column, .. } => Some(column),
+            | Self::AlphaK { column, .. }
+            | Self::LkcPrivacy { column, .. } => Some(column),
             Self::KMap { .. }
             | Self::DeltaPresence { .. }
             | Self::AverageRisk { .. }
             | Self::RecordsAtRisk { .. }
-            | Self::PopulationUniqueness { .. } => None,
+            | Self::PopulationUniqueness { .. }
+            | Self::KmAnonymity { .. } => None,
         }
     }
 
@@ -248,6 +271,8 @@ impl ModelSpec {
             Self::AverageRisk { maximum } => vec![*maximum],
             Self::RecordsAtRisk { risk, share } => vec![*risk, *share],
             Self::PopulationUniqueness { share, population, .. } => vec![*share, real(*population)],
+            Self::KmAnonymity { .. } => Vec::new(),
+            Self::LkcPrivacy { c, .. } => vec![*c],
         }
     }
 
@@ -270,6 +295,10 @@ impl ModelSpec {
             Self::RecordsAtRisk { risk, share } => format!("at most {share} of rows with a risk above {risk}"),
             Self::PopulationUniqueness { share, population, .. } => {
                 format!("at most {share} of a population of {population} unique")
+            }
+            Self::KmAnonymity { m } => format!("(k,k^m)-anonymity with {m} known codes"),
+            Self::LkcPrivacy { column, l, c, .. } => {
+                format!("LKC-privacy with {l} known codes and confidence {c}{}", of(column))
             }
         }
     }
@@ -428,6 +457,7 @@ impl Policy {
         let of_columns = self.columns.values().filter_map(|column| column.hierarchy.as_ref());
         of_columns
             .chain(of_models)
+            .chain(self.events.iter().flat_map(EventSpec::hierarchies))
             .filter_map(|spec| match spec {
                 HierarchySpec::File { file } => Some(file.as_str()),
                 _ => None,
@@ -471,6 +501,7 @@ impl Policy {
             return Err(wrong("suppression_limit must be from 0 to 1".to_owned()));
         }
         self.attacks.check()?;
+        self.check_events()?;
         for model in &self.models {
             if let Some(name) = model.column()
                 && self.columns.get(name).is_none_or(|column| column.role != Role::Sensitive)

@@ -8,6 +8,7 @@ use acequia_types::{Digest, DonorId, digest_named};
 use serde::{Deserialize, Serialize};
 
 use crate::attack::Attacks;
+use crate::events::EventFacts;
 use crate::policy::{Attacker, Recoding};
 
 /// A de-identified table with the receipt of its measured risk.
@@ -55,6 +56,9 @@ pub struct Receipt {
     /// Attacks on the released table; none in receipts of before attacks were run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attacks: Option<Attacks>,
+    /// Events of persons, where they are released with the table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<EventFacts>,
     /// Columns that were removed.
     pub removed_columns: Vec<String>,
     /// Who recounted.

@@ -159,6 +159,7 @@ pub(crate) fn receipt(
         utility: utility::of_table(recoded, &left, classes),
         models,
         attacks: attacks.map(|(attacks, _)| attacks),
+        events: None,
         removed_columns: removed(Role::DirectIdentifier)
             .chain(removed(Role::PersonId))
             .chain(removed(Role::Assignment))

@@ -46,6 +46,10 @@ pub fn deidentify_beside(
     ledger: &Ledger,
 ) -> Result<Deidentified, DeidentifyError> {
     policy.check()?;
+    if policy.events.is_some() {
+        let message = "events are released from tables in files, not with a cohort".to_owned();
+        return Err(DeidentifyError::Policy { message });
+    }
     ledger.check(policy)?;
     let donors = table.donors().clone();
     let table = table.into_open(grant)?;

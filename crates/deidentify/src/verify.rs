@@ -201,6 +201,8 @@ impl Recounter {
         let (model, ground) = match spec {
             // The population table is not part of what is released; the search has counted it.
             ModelSpec::KMap { .. } | ModelSpec::DeltaPresence { .. } => return Ok(None),
+            // Those of events are recounted with the events.
+            ModelSpec::KmAnonymity { .. } | ModelSpec::LkcPrivacy { .. } => return Ok(None),
             ModelSpec::AverageRisk { maximum } => {
                 return on_table(TableModel::AverageRisk { maximum: *maximum }, classes.marketer());
             }

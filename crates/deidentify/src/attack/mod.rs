@@ -28,7 +28,7 @@ use crate::DeidentifyError;
 use crate::engine::Recoded;
 use crate::policy::Policy;
 use crate::verify::Recount;
-pub(crate) use scene::{Kept, Scene};
+pub(crate) use scene::{Kept, Scene, sample};
 
 /// Confidence of all intervals.
 const CONFIDENCE: f64 = 0.95;
@@ -220,20 +220,35 @@ pub(crate) fn attack(
         results.extend(inference::of_recount(recount, settings));
     }
     results.sort_by_key(|result| result.attack);
-    if let Some(broken) = results.iter().find(|result| !result.held) {
-        return Err(DeidentifyError::Attacked {
-            attack: broken.named(),
-            found: broken.limited(),
-            maximum: broken.limit.unwrap_or(0.0),
-        });
-    }
+    refuse_broken(&results)?;
     let interval = "Clopper-Pearson, two-sided, 95 %".to_owned();
     let attacks = Attacks { extent, seed: settings.seed, interval, results };
     Ok(Some((attacks, population.map(|population| population.risk))))
 }
 
+fn refuse_broken(results: &[Attack]) -> Result<(), DeidentifyError> {
+    match results.iter().find(|result| !result.held) {
+        None => Ok(()),
+        Some(broken) => Err(DeidentifyError::Attacked {
+            attack: broken.named(),
+            found: broken.limited(),
+            maximum: broken.limit.unwrap_or(0.0),
+        }),
+    }
+}
+
+impl Attacks {
+    /// Adds further attacks, unless one exceeds its limit.
+    pub(crate) fn add(&mut self, results: Vec<Attack>) -> Result<(), DeidentifyError> {
+        refuse_broken(&results)?;
+        self.results.extend(results);
+        self.results.sort_by_key(|result| result.attack);
+        Ok(())
+    }
+}
+
 impl Attack {
-    fn new(attack: AttackKind, variant: &str, attacker: String, attempts: u64, successes: u64) -> Self {
+    pub(crate) fn new(attack: AttackKind, variant: &str, attacker: String, attempts: u64, successes: u64) -> Self {
         Self {
             attack,
             variant: variant.to_owned(),
@@ -283,7 +298,7 @@ impl Attack {
         format!("{name}, {}", self.variant)
     }
 
-    fn measure(&mut self, name: &str, value: f64) {
+    pub(crate) fn measure(&mut self, name: &str, value: f64) {
         self.measures.push(Measure { name: name.to_owned(), value });
     }
 }
@@ -303,12 +318,12 @@ fn share(part: u64, whole: u64) -> f64 {
 }
 
 /// A share in words.
-fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     if share > 0.0 && share < 0.001 { "less than 0.1 %".to_owned() } else { format!("{:.1} %", share * 100.0) }
 }
 
 /// Numbers for one attack: another attack's draws do not move them.
-fn numbers(settings: &AttackSettings, stream: u64) -> ChaCha8Rng {
+pub(crate) fn numbers(settings: &AttackSettings, stream: u64) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(settings.seed);
     rng.set_stream(stream);
     rng
