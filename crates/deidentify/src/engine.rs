@@ -86,7 +86,7 @@ impl Prepared {
         for (name, column) in policy.of_role(Role::QuasiIdentifier) {
             let Some(spec) = &column.hierarchy else { continue };
             let hierarchy = Hierarchy::build(name, spec, hierarchy_files)?;
-            columns.push(QuasiIdentifier::new(codes(name)?, column, hierarchy)?);
+            columns.push(QuasiIdentifier::new(codes(name)?, column, hierarchy, policy.class_size())?);
         }
         let mut sensitive = BTreeMap::new();
         let of_models = policy.models.iter().filter_map(ModelSpec::column);

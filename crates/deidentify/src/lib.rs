@@ -89,6 +89,7 @@ mod error;
 mod file;
 mod grouping;
 mod hierarchy;
+mod hierarchy_table;
 mod large;
 mod policy;
 mod proof;
@@ -99,13 +100,21 @@ mod report;
 mod republish;
 mod run;
 mod search;
+mod shift;
+mod transform;
 mod utility;
 mod verify;
+mod verify_population;
+mod verify_values;
 
 pub use attack::{Attack, AttackKind, AttackSettings, Attacks, Control, Extent, Measure};
 pub use coded::{CodedColumn, Coder};
 pub use error::DeidentifyError;
-pub use file::{FileTable, Optima, Optimum, TableRisk, deidentify_file, read_policy, recount};
+pub use file::{
+    FileTable, Optima, Optimum, TableRisk, deidentify_file, read_policy, read_shift_plan, recount,
+    recount_beside,
+};
+pub use hierarchy_table::HierarchyTable;
 pub use policy::{
     Attacker, CalendarPart, Column, Distance, HierarchySpec, Icd, Intervals, ModelSpec, Policy, Recoding, Role, Tree,
 };
@@ -116,4 +125,9 @@ pub use proof::{
 pub use report::risk_report;
 pub use republish::{EarlierRows, EarlierVersion, Ledger, LedgerRule, verify_beside};
 pub use run::{deidentify, deidentify_beside};
+pub use shift::{
+    DateShift, PersonShift, Recovery, ShiftKey, ShiftPlan, ShiftReceipt, ShiftedTable, TablePlan, Window, shift_files,
+    shift_tables,
+};
+pub use transform::{Bound, ClassValue, Microaggregation, Rare, Sample, Sampling, Transform, Transformation};
 pub use verify::{Beside, Recount, Recounter, verify};
