@@ -219,7 +219,8 @@ impl Out {
                     chosen.as_str().unwrap_or_default(),
                     uniques.dankar
                 );
-                let shown = |share: Option<f64>| share.map_or_else(|| "no answer".to_owned(), |share| format!("{share:.6}"));
+                let shown =
+                    |share: Option<f64>| share.map_or_else(|| "no answer".to_owned(), |share| format!("{share:.6}"));
                 text += &format!(
                     "  Pitman {}, Zayatz {}, shifted negative binomial {}\n",
                     shown(uniques.pitman),

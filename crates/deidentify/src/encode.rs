@@ -69,9 +69,11 @@ impl QuasiIdentifier {
                     // A missing value stays one, until nothing is left of any value.
                     None if level + 1 == levels => Some(hierarchy.root().to_owned()),
                     None => None,
-                    Some(text) => Some(hierarchy.label(text, level.max(raised.get(code).copied().unwrap_or(0))).ok_or_else(|| {
-                        DeidentifyError::NotInHierarchy { row: coded.row_of(code), column: coded.name.clone() }
-                    })?),
+                    Some(text) => {
+                        Some(hierarchy.label(text, level.max(raised.get(code).copied().unwrap_or(0))).ok_or_else(
+                            || DeidentifyError::NotInHierarchy { row: coded.row_of(code), column: coded.name.clone() },
+                        )?)
+                    }
                 };
                 let next = u32::try_from(level_labels.len()).expect("fewer than 2^32 groups");
                 let group = *group_of.entry(label.clone()).or_insert(next);
@@ -127,7 +129,21 @@ impl QuasiIdentifier {
             each.map(|(group, count)| entropy_bits(*count, rows[level][*group as usize])).sum()
         };
         let (covered_sum, entropy) = ((0..levels).map(sum).collect(), (0..levels).map(lost).collect());
-        Ok(Self { coded, weight, minimum_level, hierarchy, groups, labels, covered, leaves, up, covered_sum, entropy, raised, rare: rare.unwrap_or(0) })
+        Ok(Self {
+            coded,
+            weight,
+            minimum_level,
+            hierarchy,
+            groups,
+            labels,
+            covered,
+            leaves,
+            up,
+            covered_sum,
+            entropy,
+            raised,
+            rare: rare.unwrap_or(0),
+        })
     }
 
     pub(crate) fn levels(&self) -> usize {
@@ -174,7 +190,11 @@ fn raised(coded: &CodedColumn, hierarchy: &Hierarchy, fewer_than: u64) -> Vec<us
     for level in (0..levels).rev() {
         let label = |value: &Option<Box<str>>| value.as_deref().and_then(|text| hierarchy.label(text, level));
         let mut rows: HashMap<Option<String>, u64> = HashMap::new();
-        coded.values.iter().zip(&coded.counts).for_each(|(value, count)| *rows.entry(label(value)).or_default() += count);
+        coded
+            .values
+            .iter()
+            .zip(&coded.counts)
+            .for_each(|(value, count)| *rows.entry(label(value)).or_default() += count);
         for (value, raised) in coded.values.iter().zip(&mut raised) {
             // A missing value stays one.
             let below = *raised == level + 1 && rows[&label(value)] >= fewer_than;

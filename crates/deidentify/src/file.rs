@@ -657,6 +657,10 @@ impl<'a> Aside<'a> {
         extent: Extent,
     ) -> Result<Receipt, DeidentifyError> {
         let recount = recount_beside(&self.path, policy, beside)?;
+        if recount.models.iter().any(Option::is_none) {
+            // What was not rechecked does not leave.
+            return Err(DeidentifyError::Population { problem: "is missing" });
+        }
         let attacks = attack(policy, recoded, kept, &recount, extent)?;
         let failed = |error: std::io::Error| wrong(self.out, format!("cannot be written: {}", error.kind()));
         std::fs::rename(&self.path, self.out).map_err(failed)?;
@@ -803,7 +807,7 @@ pub fn recount_beside(table: &Path, policy: &Policy, beside: &Beside<'_>) -> Res
     let (quasi_identifiers, sensitive) = (place(Role::QuasiIdentifier)?, place(Role::Sensitive)?);
     let names: Vec<&str> = policy.of_role(Role::Sensitive).map(|(name, _)| name).collect();
     let mut recounter = Recounter::new(&names);
-    let mut values = ValueChecks::new(policy, &rows.headers);
+    let mut values = ValueChecks::new(policy, &rows.headers, beside.hierarchy_files)?;
     while rows.next()? {
         let field = |at: &usize| rows.field(*at);
         recounter.row(quasi_identifiers.iter().map(field), sensitive.iter().map(field));

@@ -142,6 +142,12 @@ impl Hierarchy {
         Some(labels.keys().cloned().collect())
     }
 
+    /// Whether a group of the listed values is called so, at a level or above; groups may be called like a value.
+    pub(crate) fn names(&self, text: &str, level: usize) -> bool {
+        let Self::Table { labels, .. } = self else { return false };
+        labels.values().any(|path| path.iter().skip(level.saturating_sub(1)).any(|label| label == text))
+    }
+
     /// For each level, how many of the listed values have each label; `None` when the hierarchy takes whatever comes.
     pub(crate) fn leaves_by_label(&self) -> Option<Vec<hashbrown::HashMap<&str, u64>>> {
         let Self::Table { labels, levels, .. } = self else { return None };

@@ -53,7 +53,8 @@ impl HierarchyTable {
         files: &BTreeMap<String, Vec<u8>>,
         table: Option<&FileTable>,
     ) -> Result<Self, DeidentifyError> {
-        let wrong = |problem: &str| DeidentifyError::Hierarchy { column: column.to_owned(), problem: problem.to_owned() };
+        let wrong =
+            |problem: &str| DeidentifyError::Hierarchy { column: column.to_owned(), problem: problem.to_owned() };
         let unknown = |problem| DeidentifyError::Columns { column: column.to_owned(), problem };
         let settings = policy.columns.get(column).ok_or_else(|| unknown("not in the policy"))?;
         let spec = settings.hierarchy.as_ref().ok_or_else(|| wrong("the policy gives it none"))?;
@@ -76,7 +77,8 @@ impl HierarchyTable {
         } else {
             values.sort_unstable();
         }
-        let labels = |value: &String| (0..hierarchy.levels()).filter_map(|level| hierarchy.label(value, level)).collect();
+        let labels =
+            |value: &String| (0..hierarchy.levels()).filter_map(|level| hierarchy.label(value, level)).collect();
         Ok(Self {
             column: column.to_owned(),
             kind: hierarchy.kind().to_owned(),
@@ -265,7 +267,14 @@ fn place(
                 if drawn == DRAWN_LEAVES {
                     let rest = format!("… and {} more", leaves + 1 - DRAWN_LEAVES);
                     below.push(places.len());
-                    rows.push(place(&Node { label: &rest, children: Vec::new() }, depth + 1, Some(letters), bottom, widths, places));
+                    rows.push(place(
+                        &Node { label: &rest, children: Vec::new() },
+                        depth + 1,
+                        Some(letters),
+                        bottom,
+                        widths,
+                        places,
+                    ));
                 }
                 continue;
             }

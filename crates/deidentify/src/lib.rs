@@ -111,8 +111,7 @@ pub use attack::{Attack, AttackKind, AttackSettings, Attacks, Control, Extent, M
 pub use coded::{CodedColumn, Coder};
 pub use error::DeidentifyError;
 pub use file::{
-    FileTable, Optima, Optimum, TableRisk, deidentify_file, read_policy, read_shift_plan, recount,
-    recount_beside,
+    FileTable, Optima, Optimum, TableRisk, deidentify_file, read_policy, read_shift_plan, recount, recount_beside,
 };
 pub use hierarchy_table::HierarchyTable;
 pub use policy::{

@@ -6,8 +6,8 @@ use crate::attack::Attacks;
 use crate::engine::Recoded;
 use crate::policy::{Policy, Role};
 use crate::proof::{
-    Before, ClassCounts, ClassSize, ColumnUtility, Loss, ModelResult, PolicyFacts, QuasiIdentifier, Receipt, Risks, RowCounts,
-    StatedRisk,
+    Before, ClassCounts, ClassSize, ColumnUtility, Loss, ModelResult, PolicyFacts, QuasiIdentifier, Receipt, Risks,
+    RowCounts, StatedRisk,
 };
 use crate::transform::{Sampling, Transformation};
 use crate::utility;

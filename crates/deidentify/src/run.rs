@@ -140,7 +140,8 @@ fn shifted(
     policy: &Policy,
     files: &BTreeMap<String, Vec<u8>>,
 ) -> Result<(Table, Vec<Transformation>), DeidentifyError> {
-    let is_shifted = |column: &crate::policy::Column| column.transform.as_ref().is_some_and(|transform| transform.shift);
+    let is_shifted =
+        |column: &crate::policy::Column| column.transform.as_ref().is_some_and(|transform| transform.shift);
     let names: Vec<&String> =
         policy.columns.iter().filter(|(_, column)| is_shifted(column)).map(|(name, _)| name).collect();
     let Some(spec) = policy.date_shift.as_ref().filter(|_| !names.is_empty()) else { return Ok((table, Vec::new())) };

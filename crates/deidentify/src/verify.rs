@@ -374,7 +374,7 @@ pub fn verify(table: &Table, policy: &Policy, beside: &Beside<'_>) -> Result<Rec
     let quasi_identifiers: Vec<&str> = policy.of_role(Role::QuasiIdentifier).map(|(name, _)| name).collect();
     let sensitive: Vec<&str> = policy.of_role(Role::Sensitive).map(|(name, _)| name).collect();
     let (keys, values) = (strings(table, &quasi_identifiers)?, strings(table, &sensitive)?);
-    ValueChecks::of_table(policy, table)?;
+    ValueChecks::of_table(policy, table, beside.hierarchy_files)?;
     let mut recounter = Recounter::new(&sensitive);
     for (key, values) in keys.iter().zip(&values) {
         recounter.row(key.iter().map(Option::as_deref), values.iter().map(Option::as_deref));

@@ -97,15 +97,18 @@ pub(crate) fn people(
             if could.contains_key(value) {
                 continue;
             }
-            let of_age = value.as_deref().filter(|text| *pooled && text.trim().parse::<f64>().is_ok_and(|age| age > 90.0));
+            let of_age =
+                value.as_deref().filter(|text| *pooled && text.trim().parse::<f64>().is_ok_and(|age| age > 90.0));
             let text = if of_age.is_some() { Some("90") } else { value.as_deref() };
             let mut labels: Vec<Option<Box<str>>> = Vec::new();
             for level in 0..hierarchy.levels() {
                 let label = match text {
                     None => (level + 1 == hierarchy.levels()).then(|| hierarchy.root().to_owned()),
-                    Some(text) => Some(hierarchy.label(text, level).ok_or_else(|| {
-                        DeidentifyError::NotInHierarchy { row, column: (*name).to_owned() }
-                    })?),
+                    Some(text) => Some(
+                        hierarchy
+                            .label(text, level)
+                            .ok_or_else(|| DeidentifyError::NotInHierarchy { row, column: (*name).to_owned() })?,
+                    ),
                 };
                 labels.push(label.map(Into::into));
             }

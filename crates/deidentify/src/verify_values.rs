@@ -1,12 +1,15 @@
-//! The independent verifier of values: whether released columns hold what the policy's transformations leave, from the text
-//! of the rows and the policy alone. Shares no code with the transformations.
+//! The independent verifier of values: whether released columns hold what the policy's transformations leave, and no exact
+//! value where it asks for a higher level, from the text of the rows and the policy alone. Shares no code with the
+//! transformations.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use acequia_frame::Table;
 use chrono::Datelike;
+use hashbrown::HashSet;
 
 use crate::DeidentifyError;
+use crate::hierarchy::Hierarchy;
 use crate::policy::{HierarchySpec, Policy, Role};
 use crate::transform::Bound;
 
@@ -20,6 +23,8 @@ enum Rule {
     Limits { low: Option<f64>, high: Option<f64>, ends: (bool, bool), rows: u64, found: Vec<f64> },
     /// Every value in so many rows.
     Rare { rows: u64, found: BTreeMap<String, u64> },
+    /// No exact value that becomes something else at the lowest level allowed. Labels that were looked at are kept.
+    Level { hierarchy: Box<Hierarchy>, minimum: usize, seen: HashSet<Box<str>> },
     /// One value in every class.
     OneOfClass { found: BTreeMap<Vec<Option<String>>, Option<String>> },
 }
@@ -53,13 +58,27 @@ fn lowest(text: &str) -> Option<f64> {
 }
 
 impl ValueChecks {
-    /// Nothing when the policy transforms no value.
-    pub(crate) fn new(policy: &Policy, headers: &[String]) -> Option<Self> {
+    /// Nothing when the policy says nothing of values.
+    ///
+    /// # Errors
+    /// [`DeidentifyError::Hierarchy`].
+    pub(crate) fn new(
+        policy: &Policy,
+        headers: &[String],
+        hierarchy_files: Option<&BTreeMap<String, Vec<u8>>>,
+    ) -> Result<Option<Self>, DeidentifyError> {
+        let none = BTreeMap::new();
         let place = |name: &str| headers.iter().position(|header| header == name);
         let smallest = policy.class_size();
         let mut columns = Vec::new();
         for (name, column) in &policy.columns {
-            let (Some(transform), Some(at)) = (&column.transform, place(name)) else { continue };
+            let Some(at) = place(name) else { continue };
+            if let Some(spec) = column.hierarchy.as_ref().filter(|_| column.minimum_level > 0) {
+                let hierarchy = Box::new(Hierarchy::build(name, spec, hierarchy_files.unwrap_or(&none))?);
+                let rule = Rule::Level { hierarchy, minimum: column.minimum_level, seen: HashSet::new() };
+                columns.push((name.clone(), at, rule));
+            }
+            let Some(transform) = &column.transform else { continue };
             let quasi = column.role == Role::QuasiIdentifier;
             let rule = if transform.ages_pooled {
                 Some(Rule::Ages)
@@ -99,10 +118,10 @@ impl ValueChecks {
             })
             .collect();
         if columns.is_empty() && groups.is_empty() {
-            return None;
+            return Ok(None);
         }
         let quasi_identifiers = policy.of_role(Role::QuasiIdentifier).filter_map(|(name, _)| place(name)).collect();
-        Some(Self { columns, groups, quasi_identifiers, broken: None })
+        Ok(Some(Self { columns, groups, quasi_identifiers, broken: None }))
     }
 
     /// Looks at a row; `field` gives the text of a column by its place.
@@ -120,9 +139,7 @@ impl ValueChecks {
                 continue;
             };
             let problem = match rule {
-                Rule::Ages => {
-                    lowest(text).filter(|age| *age > 90.0).map(|_| "holds an age over 90")
-                }
+                Rule::Ages => lowest(text).filter(|age| *age > 90.0).map(|_| "holds an age over 90"),
                 Rule::Births { year, day } => {
                     let born: Option<i32> = text.get(..4).and_then(|year| year.parse().ok());
                     let exact = text.len() >= 10 && text.get(..10).is_some_and(|born| born < day.as_str());
@@ -139,6 +156,17 @@ impl ValueChecks {
                     }
                     Err(_) => None,
                 },
+                Rule::Level { hierarchy, minimum, seen } => {
+                    if seen.contains(text) {
+                        continue;
+                    }
+                    seen.insert(text.into());
+                    // What is no value of the hierarchy is a label of it.
+                    let is_exact = hierarchy.label(text, 0).is_some();
+                    let higher = hierarchy.label(text, *minimum).is_some_and(|label| label == text);
+                    (is_exact && !higher && !hierarchy.names(text, *minimum))
+                        .then_some("holds a value below its lowest level")
+                }
                 Rule::Rare { found, .. } => {
                     match found.get_mut(text) {
                         Some(rows) => *rows += 1,
@@ -208,9 +236,13 @@ impl ValueChecks {
     ///
     /// # Errors
     /// As [`ValueChecks::finish`].
-    pub(crate) fn of_table(policy: &Policy, table: &Table) -> Result<(), DeidentifyError> {
+    pub(crate) fn of_table(
+        policy: &Policy,
+        table: &Table,
+        hierarchy_files: Option<&BTreeMap<String, Vec<u8>>>,
+    ) -> Result<(), DeidentifyError> {
         let headers: Vec<String> = table.schema().fields().iter().map(|field| field.name().clone()).collect();
-        let Some(mut checks) = Self::new(policy, &headers) else { return Ok(()) };
+        let Some(mut checks) = Self::new(policy, &headers, hierarchy_files)? else { return Ok(()) };
         let mut wanted: BTreeSet<usize> = checks.quasi_identifiers.iter().copied().collect();
         wanted.extend(checks.columns.iter().map(|(_, at, _)| *at));
         wanted.extend(checks.groups.iter().flat_map(|group| group.places.iter().copied()));
@@ -234,7 +266,7 @@ mod tests {
         );
         let policy: Policy = toml::from_str(&text).unwrap();
         policy.check().unwrap();
-        let mut checks = ValueChecks::new(&policy, &["q".to_owned(), "c".to_owned()]).unwrap();
+        let mut checks = ValueChecks::new(&policy, &["q".to_owned(), "c".to_owned()], None).unwrap().unwrap();
         rows.iter().for_each(|row| checks.row(|at| row[at]));
         checks.finish().map_err(|error| error.to_string())
     }
@@ -257,6 +289,17 @@ mod tests {
         assert!(column("rare = {}", &["a", "a", "b", "b"]) && !column("rare = {}", &["a", "a", "b"]));
         assert!(column("class = \"mean\"", &["1", "1"]) && !column("class = \"mean\"", &["1", "2"]));
         assert!(!column("class = \"mean\"", &["1", ""]) && !column("class = \"mean\"", &["", "1"]));
+        let level = |hierarchy: &str, values: &[&str]| {
+            let rows: Vec<[Option<&str>; 2]> = values.iter().map(|value| [Some("x"), Some(*value)]).collect();
+            let column =
+                format!("[columns]\nc = {{ role = \"quasi-identifier\", minimum_level = 1, hierarchy = {hierarchy} }}");
+            check(&column, &rows).is_ok()
+        };
+        let bands = "{ intervals = { levels = [5, 10], lower = 20, upper = 60 } }";
+        assert!(level(bands, &["20-24", "20-29", "<20", ">=60", "*"]) && !level(bands, &["24"]));
+        assert!(level("{ prefixes = [3, 1] }", &["791*", "7*", "*"]) && !level("{ prefixes = [3, 1] }", &["79104"]));
+        assert!(level("{ icd = \"icd-10\" }", &["C50", "chapter II"]) && !level("{ icd = \"icd-10\" }", &["C50.4"]));
+        assert!(level("{ tree = { low = [\"1\"] } }", &["low", "*"]) && !level("{ tree = { low = [\"1\"] } }", &["1"]));
         let groups = "[[microaggregate]]\ncolumns = [\"c\"]\n[columns]\nc = { role = \"insensitive\" }";
         assert!(check(groups, &[[None, Some("1")], [None, Some("1")], [None, None]]).is_ok());
         assert_eq!(

@@ -196,21 +196,24 @@ fn data(before: Option<&TableRisk>, receipt: Option<&Receipt>) -> Markup {
 }
 
 fn transformations(receipt: &Receipt) -> Markup {
-    wide("Other transformations", &html! {
-        table {
-            caption { "Other transformations, and the share of the variance of numbers, or of the values, that is left" }
-            thead { tr { th scope="col" { "Columns" } th scope="col" { "What was done" } th.number scope="col" { "Left" } } }
-            tbody {
-                @for step in &receipt.transformations {
-                    tr {
-                        th scope="row" { (enumerated(&step.columns.iter().map(String::as_str).collect::<Vec<_>>())) }
-                        td { (step.words) }
-                        td.number { (percent(step.kept)) }
+    wide(
+        "Other transformations",
+        &html! {
+            table {
+                caption { "Other transformations, and the share of the variance of numbers, or of the values, that is left" }
+                thead { tr { th scope="col" { "Columns" } th scope="col" { "What was done" } th.number scope="col" { "Left" } } }
+                tbody {
+                    @for step in &receipt.transformations {
+                        tr {
+                            th scope="row" { (enumerated(&step.columns.iter().map(String::as_str).collect::<Vec<_>>())) }
+                            td { (step.words) }
+                            td.number { (percent(step.kept)) }
+                        }
                     }
                 }
             }
-        }
-    })
+        },
+    )
 }
 
 fn identifiability(before: Option<&TableRisk>, receipt: Option<&Receipt>) -> Markup {
@@ -553,31 +556,40 @@ fn utility(receipt: &Receipt) -> Markup {
 /// What is left under the measures of the field, by column and for the table.
 fn measures(receipt: &Receipt) -> Markup {
     let all = &receipt.utility;
-    let whole =
-        [all.granularity, all.precision, all.entropy, all.ambiguity, all.discernibility, all.class_size];
+    let whole = [all.granularity, all.precision, all.entropy, all.ambiguity, all.discernibility, all.class_size];
     let of_column = |column: &ColumnUtility| {
-        [column.granularity, column.precision, column.entropy, column.ambiguity, column.discernibility, column.class_size]
+        [
+            column.granularity,
+            column.precision,
+            column.entropy,
+            column.ambiguity,
+            column.discernibility,
+            column.class_size,
+        ]
     };
-    wide("Measures of the field", &html! {
-        table {
-            caption { "What is left under the measures of the field: 100 % is the table as it came. Rows that were left out are counted." }
-            thead {
-                tr {
-                    th scope="col" { "Column" }
-                    @for name in ["Granularity", "Precision", "Non-uniform entropy", "Ambiguity", "Discernibility", "Class size"] {
-                        th.number scope="col" { (name) }
+    wide(
+        "Measures of the field",
+        &html! {
+            table {
+                caption { "What is left under the measures of the field: 100 % is the table as it came. Rows that were left out are counted." }
+                thead {
+                    tr {
+                        th scope="col" { "Column" }
+                        @for name in ["Granularity", "Precision", "Non-uniform entropy", "Ambiguity", "Discernibility", "Class size"] {
+                            th.number scope="col" { (name) }
+                        }
                     }
                 }
-            }
-            tbody {
-                // One value in every class is no generalisation: the table of transformations has it.
-                @for column in receipt.quasi_identifiers.iter().filter(|column| column.hierarchy != "class") {
-                    tr { th scope="row" { (column.column) } @for share in of_column(&column.utility) { td.number { (percent(share)) } } }
+                tbody {
+                    // One value in every class is no generalisation: the table of transformations has it.
+                    @for column in receipt.quasi_identifiers.iter().filter(|column| column.hierarchy != "class") {
+                        tr { th scope="row" { (column.column) } @for share in of_column(&column.utility) { td.number { (percent(share)) } } }
+                    }
+                    tr { th scope="row" { "Table" } @for share in whole { td.number { (percent(share)) } } }
                 }
-                tr { th scope="row" { "Table" } @for share in whole { td.number { (percent(share)) } } }
             }
-        }
-    })
+        },
+    )
 }
 
 fn governance(receipt: Option<&Receipt>) -> Markup {

@@ -280,7 +280,11 @@ impl Knowledge {
             first_week: week_of(first),
             weeks,
             of_code: survey.weeks.iter().map(|weeks| weeks.values().sum()).collect(),
-            code_weeks: survey.weeks.iter().map(|weeks| weeks.iter().map(|(week, count)| (*week, *count)).collect()).collect(),
+            code_weeks: survey
+                .weeks
+                .iter()
+                .map(|weeks| weeks.iter().map(|(week, count)| (*week, *count)).collect())
+                .collect(),
         }
     }
 

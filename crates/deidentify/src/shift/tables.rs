@@ -15,8 +15,8 @@ use acequia_types::Day;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray, StringBuilder, UInt32Array};
 use arrow::compute::{cast, concat_batches, filter_record_batch, take_record_batch};
 use arrow::datatypes::{
-    DataType, Date32Type, Date64Type, Field, Schema, SchemaRef, TimeUnit,
-    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+    DataType, Date32Type, Date64Type, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType,
+    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
 };
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use chrono::Months;
@@ -237,7 +237,8 @@ fn texts(table: &str, name: &str, column: &ArrayRef) -> Result<StringArray, Deid
     if let Some(texts) = column.as_string_opt::<i32>() {
         return Ok(texts.clone());
     }
-    let refused = || DeidentifyError::Type { column: format!("{table}.{name}"), problem: "the type cannot be read as text" };
+    let refused =
+        || DeidentifyError::Type { column: format!("{table}.{name}"), problem: "the type cannot be read as text" };
     let options = FormatOptions::default();
     let formatter = ArrayFormatter::try_new(column.as_ref(), &options).map_err(|_| refused())?;
     let mut out = StringBuilder::new();
@@ -438,7 +439,8 @@ impl Second<'_> {
         let mut stays = is_in.clone();
         for at in seen.columns(Use::Date) {
             for (row, day) in seen.days(at)?.into_iter().enumerate() {
-                let outside = |day: i64| self.window.is_some_and(|(first, last)| !(first..=last).contains(&(day + by[row])));
+                let outside =
+                    |day: i64| self.window.is_some_and(|(first, last)| !(first..=last).contains(&(day + by[row])));
                 stays[row] &= !day.is_some_and(outside);
             }
         }
@@ -479,15 +481,17 @@ impl Second<'_> {
                         let age = number(text).ok_or_else(|| seen.value(row, at, "not an age in years"))?;
                         pooled[row] = age >= f64::from(OLDEST_AGE);
                     }
-                    done.ages_pooled += pooled.iter().zip(&stays).filter(|(pooled, stays)| **pooled && **stays).count() as u64;
+                    done.ages_pooled +=
+                        pooled.iter().zip(&stays).filter(|(pooled, stays)| **pooled && **stays).count() as u64;
                     let oldest = StringArray::from_iter_values(std::iter::repeat_n(OLDEST_AGE.to_string(), text.len()));
                     let oldest = cast(&oldest, column.data_type()).map_err(failed)?;
                     arrow::compute::kernels::zip::zip(&BooleanArray::from(pooled), &oldest, column).map_err(failed)?
                 }
                 Use::Code => {
                     let text = seen.text(at)?;
-                    let blank: BooleanArray =
-                        (0..text.len()).map(|row| Some(text_at(&text, row).is_some_and(|code| self.is_blank(code)))).collect();
+                    let blank: BooleanArray = (0..text.len())
+                        .map(|row| Some(text_at(&text, row).is_some_and(|code| self.is_blank(code))))
+                        .collect();
                     let count = |row: &usize| blank.value(*row) && stays[*row];
                     done.codes_blanked += (0..blank.len()).filter(count).count() as u64;
                     arrow::compute::nullif(column, &blank).map_err(failed)?
@@ -844,8 +848,7 @@ pub fn shift_files(
 ) -> Result<ShiftReceipt, DeidentifyError> {
     let sources: Vec<(String, Source<'_>)> = tables.iter().map(|path| (stem(path), Source::File(path))).collect();
     let begun = begin(plan, key, &sources)?;
-    std::fs::create_dir_all(folder)
-        .map_err(|error| wrong_file(folder, format!("cannot be made: {}", error.kind())))?;
+    std::fs::create_dir_all(folder).map_err(|error| wrong_file(folder, format!("cannot be made: {}", error.kind())))?;
     let mut asides = Asides(Vec::new());
     let mut done = Vec::new();
     {
@@ -853,7 +856,8 @@ pub fn shift_files(
         for ((name, source), path) in sources.iter().zip(tables) {
             let mut counts = counted(name);
             let out = folder.join(written_name(path));
-            let same = |a: &Path, b: &Path| a.canonicalize().ok().zip(b.canonicalize().ok()).is_some_and(|(a, b)| a == b);
+            let same =
+                |a: &Path, b: &Path| a.canonicalize().ok().zip(b.canonicalize().ok()).is_some_and(|(a, b)| a == b);
             if same(path, &out) {
                 return Err(wrong_file(&out, "would be written over the table it comes from"));
             }
@@ -952,7 +956,8 @@ impl Out {
         match self {
             Self::Parquet(writer, _) => Ok(writer.write(batch)?),
             Self::Csv(writer, out) => {
-                let columns: Vec<&StringArray> = batch.columns().iter().map(|column| column.as_string::<i32>()).collect();
+                let columns: Vec<&StringArray> =
+                    batch.columns().iter().map(|column| column.as_string::<i32>()).collect();
                 for row in 0..batch.num_rows() {
                     let fields = columns.iter().map(|column| text_at(column, row).unwrap_or_default());
                     writer.write_record(fields).map_err(|_| wrong_file(out, "cannot be written"))?;

@@ -214,10 +214,7 @@ mod tests {
     fn bounds_hold_and_move_inwards_until_enough_rows_share_them() {
         let values = ["1", "2", "3.5", "4", "50", "60", "70"];
         let at = |bottom, top| Transform { bottom, top, ..Transform::default() };
-        assert_eq!(
-            coded(&values, &at(None, Some(Bound::At(55.0))), 2),
-            ["1", "2", "3.5", "4", "50", "55", "55"]
-        );
+        assert_eq!(coded(&values, &at(None, Some(Bound::At(55.0))), 2), ["1", "2", "3.5", "4", "50", "55", "55"]);
         assert_eq!(coded(&values, &at(None, Some(Bound::At(65.0))), 3), ["1", "2", "3.5", "4", "50", "50", "50"]);
         assert_eq!(coded(&values, &at(Some(Bound::At(0.0)), None), 3), ["3.5", "3.5", "3.5", "4", "50", "60", "70"]);
         let both = at(Some(Bound::Share { share: 0.3 }), Some(Bound::Share { share: 0.3 }));

@@ -303,7 +303,8 @@ fn mdav_block(
     };
     // Takes the nearest points until they are k rows.
     let take = |left: &mut Vec<usize>, around: usize, group: u32, of_point: &mut [u32]| {
-        let mut near: Vec<(f64, usize)> = left.iter().map(|at| (distance(&points[*at], &points[around]), *at)).collect();
+        let mut near: Vec<(f64, usize)> =
+            left.iter().map(|at| (distance(&points[*at], &points[around]), *at)).collect();
         let order = |a: &(f64, usize), b: &(f64, usize)| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1));
         let most = usize::try_from(k).unwrap_or(usize::MAX).min(near.len());
         if most < near.len() {
@@ -415,7 +416,11 @@ mod tests {
                 .collect()
         };
         let farthest = |left: &[usize], from: &[f64]| {
-            *left.iter().rev().max_by(|a, b| distance(&points[**a], from).total_cmp(&distance(&points[**b], from))).unwrap()
+            *left
+                .iter()
+                .rev()
+                .max_by(|a, b| distance(&points[**a], from).total_cmp(&distance(&points[**b], from)))
+                .unwrap()
         };
         let take = |left: &mut Vec<usize>, around: usize| {
             let mut near = left.clone();

@@ -30,8 +30,8 @@ pub use class::ClassValue;
 pub use limits::Bound;
 pub use microaggregation::Microaggregation;
 pub use pool::Rare;
-pub use sampling::{Sample, Sampling};
 pub(crate) use sampling::RowWork;
+pub use sampling::{Sample, Sampling};
 
 use limits::Limits;
 use pool::Pool;
@@ -302,7 +302,11 @@ pub(crate) fn fixed(
     let (values, kind, words) = if transform.ages_pooled {
         (limits::ages(column, settings.role == Role::QuasiIdentifier)?, "ages-pooled", "ages over 89 are 90".to_owned())
     } else if let Some(day) = transform.births_as_of {
-        (limits::births(column, day)?, "births-pooled", format!("whoever is over 89 on {day} is born 90 years before it"))
+        (
+            limits::births(column, day)?,
+            "births-pooled",
+            format!("whoever is over 89 on {day} is born 90 years before it"),
+        )
     } else if settings.role == Role::QuasiIdentifier && transform.is_limited() {
         let mut limits = Limits::new(&column.name, transform, policy.class_size());
         limits.tighten(column, &column.counts)?;
@@ -339,7 +343,10 @@ fn kept<'v>(pairs: impl Iterator<Item = (Option<&'v str>, Option<&'v str>, u64)>
             let lost: f64 = numbers.iter().map(|(before, after, rows)| rows * (before - after).powi(2)).sum();
             if all > 0.0 { (1.0 - lost / all).max(0.0) } else { 1.0 }
         }
-        None => pairs.iter().filter(|(before, after, _)| before == after).map(|(_, _, rows)| real(*rows)).sum::<f64>() / rows,
+        None => {
+            pairs.iter().filter(|(before, after, _)| before == after).map(|(_, _, rows)| real(*rows)).sum::<f64>()
+                / rows
+        }
     }
 }
 
@@ -351,7 +358,8 @@ impl Work {
         rows: usize,
         steps: Vec<Transformation>,
     ) -> Result<Self, DeidentifyError> {
-        let mut work = Self { columns, types: BTreeMap::new(), steps, changed: BTreeSet::new(), rows, watched: BTreeMap::new() };
+        let mut work =
+            Self { columns, types: BTreeMap::new(), steps, changed: BTreeSet::new(), rows, watched: BTreeMap::new() };
         if !policy.transforms() {
             return Ok(work);
         }
@@ -482,9 +490,10 @@ impl Work {
             spec.columns.iter().map(|name| self.place(name).ok_or_else(|| missing(name))).collect::<Result<_, _>>()?;
         let before: Vec<Arc<CodedColumn>> = places.iter().map(|at| Arc::clone(&self.columns[*at])).collect();
         let (after, groups) = spec.run(&before, self.rows, rows, policy.class_size())?;
-        let left = before.iter().zip(&after).map(|(before, after)| {
-            kept(rows.iter().map(|row| (before.value(*row), after.value(*row), 1)))
-        });
+        let left = before
+            .iter()
+            .zip(&after)
+            .map(|(before, after)| kept(rows.iter().map(|row| (before.value(*row), after.value(*row), 1))));
         #[expect(clippy::cast_precision_loss, reason = "a few columns")]
         let left = left.sum::<f64>() / before.len().max(1) as f64;
         let words = spec.words(policy.class_size(), groups);

@@ -122,12 +122,17 @@ impl RowWork {
         table: &Path,
     ) -> Result<Option<Self>, DeidentifyError> {
         let is_shifted = |name: &String| {
-            policy.columns.get(name).and_then(|column| column.transform.as_ref()).is_some_and(|transform| transform.shift)
+            policy
+                .columns
+                .get(name)
+                .and_then(|column| column.transform.as_ref())
+                .is_some_and(|transform| transform.shift)
         };
-        let shifted: Vec<Option<String>> =
-            headers.iter().map(|name| is_shifted(name).then(|| name.clone())).collect();
+        let shifted: Vec<Option<String>> = headers.iter().map(|name| is_shifted(name).then(|| name.clone())).collect();
         let shift = match &policy.date_shift {
-            Some(spec) if shifted.iter().any(Option::is_some) => Some(spec.shift(&ShiftKey::of_file(&spec.key, files)?)),
+            Some(spec) if shifted.iter().any(Option::is_some) => {
+                Some(spec.shift(&ShiftKey::of_file(&spec.key, files)?))
+            }
             _ => None,
         };
         let sampler = policy.sample.as_ref().map(|sample| sample.sampler(files, || digest(table))).transpose()?;

@@ -73,13 +73,14 @@ fn shifted(rows: &[(String, NaiveDate, String)], head: &str) -> Result<ShiftRece
 fn weekdays_holidays_and_pandemics_do_not_tell_the_shift() {
     let rows = visits(600, 40);
     // The attack has teeth: by weekdays it finds shifts by single days.
-    let found = match shifted(&rows, "days_max = 40\nstep_days = 1\nwindow = { from = \"2014-01-01\", to = \"2023-12-31\" }") {
-        Err(DeidentifyError::Recovered { found, maximum }) => {
-            assert!((maximum - (1.0 / 81.0 + 0.05)).abs() < 1e-12);
-            found
-        }
-        other => panic!("{other:?}"),
-    };
+    let found =
+        match shifted(&rows, "days_max = 40\nstep_days = 1\nwindow = { from = \"2014-01-01\", to = \"2023-12-31\" }") {
+            Err(DeidentifyError::Recovered { found, maximum }) => {
+                assert!((maximum - (1.0 / 81.0 + 0.05)).abs() < 1e-12);
+                found
+            }
+            other => panic!("{other:?}"),
+        };
     assert!(found > 1.0 / 81.0 + 0.05, "{found}");
     let window = "window = { from = \"2014-01-01\", to = \"2023-12-31\" }";
     let receipt = shifted(&rows, &format!("days_max = 364\n{window}")).unwrap();
@@ -115,7 +116,9 @@ fn intervals_are_exact_over_all_tables_and_types() {
         ("on", Arc::new(Date32Array::from_iter(days.map(Some)))),
         (
             "at",
-            Arc::new(TimestampMillisecondArray::from_iter(days.map(|day| Some(i64::from(day) * 86_400_000 + 3_661_001)))),
+            Arc::new(TimestampMillisecondArray::from_iter(
+                days.map(|day| Some(i64::from(day) * 86_400_000 + 3_661_001)),
+            )),
         ),
     ];
     let stays = Table::new("stays", vec![RecordBatch::try_from_iter(columns).unwrap()]).unwrap();
@@ -123,7 +126,12 @@ fn intervals_are_exact_over_all_tables_and_types() {
         ("id", Arc::new(StringArray::from_iter_values(["a", "b", "c", "a"]))),
         (
             "noted",
-            Arc::new(StringArray::from(vec![Some("2013-10-22T08:30:00+02:00"), None, Some("2019-04-14"), Some("2013-10-22")])),
+            Arc::new(StringArray::from(vec![
+                Some("2013-10-22T08:30:00+02:00"),
+                None,
+                Some("2019-04-14"),
+                Some("2013-10-22"),
+            ])),
         ),
         ("born", Arc::new(StringArray::from(vec![Some("1980-07-01"), Some("1899-01-01"), None, Some("1980-07-01")]))),
         ("age", Arc::new(StringArray::from(vec!["33", "117", "40", "33"]))),
@@ -163,7 +171,16 @@ fn intervals_are_exact_over_all_tables_and_types() {
         }
         // Nothing is said of the birth of somebody over 89.
         assert_eq!(born.as_string::<i32>().is_null(row), id != "a");
-        assert_eq!(age.as_string::<i32>().value(row), if id == "b" { "90" } else if id == "c" { "40" } else { "33" });
+        assert_eq!(
+            age.as_string::<i32>().value(row),
+            if id == "b" {
+                "90"
+            } else if id == "c" {
+                "40"
+            } else {
+                "33"
+            }
+        );
     }
 }
 
@@ -212,7 +229,10 @@ fn days_that_are_not_named_are_refused() {
         "column visits.came: holds days: name it under dates, births or drop"
     );
     assert_eq!(refused("[tables.visits]\ndates = [\"code\"]"), "row 1, column visits.code: not a day (YYYY-MM-DD)");
-    assert_eq!(refused("[tables.visits]\ndates = [\"gone\"]"), "column visits.gone is in the plan but not in the table");
+    assert_eq!(
+        refused("[tables.visits]\ndates = [\"gone\"]"),
+        "column visits.gone is in the plan but not in the table"
+    );
     assert!(refused("[tables.others]\ndates = []").contains("tables.others: the table was not given"));
     assert!(refused("[tables.visits]\ndates = [\"came\"]\ndrop = [\"came\"]").contains("is named twice"));
 }

@@ -28,7 +28,12 @@ fn rows(count: u32) -> Vec<String> {
             let country = ["de", "de", "de", "es", "es", "fr", "it"][(mixed(row, 7) % 7) as usize];
             let country = if row % 400 == 1 { format!("c{row}") } else { country.to_owned() };
             let marker = if row % 10 == 0 { String::new() } else { (mixed(row, 8) % 5_000).to_string() };
-            let came = format!("20{:02}-{:02}-{:02}", 10 + mixed(row, 9) % 12, 1 + mixed(row, 10) % 12, 1 + mixed(row, 11) % 28);
+            let came = format!(
+                "20{:02}-{:02}-{:02}",
+                10 + mixed(row, 9) % 12,
+                1 + mixed(row, 10) % 12,
+                1 + mixed(row, 11) % 28
+            );
             let outcome = ["well", "ill", "dead"][(mixed(row, 12) % 3) as usize];
             format!("p{row},{age},{sex},{income},{weight},{height},{country},{marker},{came},{outcome}")
         })
@@ -89,8 +94,10 @@ const REST: &str = r#"
 "#;
 
 fn but(names: &[&str], columns: &str) -> String {
-    let rest: Vec<&str> =
-        REST.lines().filter(|line| !names.iter().any(|name| line.trim_start().starts_with(&format!("{name} ")))).collect();
+    let rest: Vec<&str> = REST
+        .lines()
+        .filter(|line| !names.iter().any(|name| line.trim_start().starts_with(&format!("{name} "))))
+        .collect();
     format!("{}\n{columns}", rest.join("\n"))
 }
 
@@ -122,7 +129,9 @@ fn limits_rare_values_and_groups_hold_in_what_is_released() {
     let (least, most) = (income.iter().copied().fold(f64::MAX, f64::min), income.iter().copied().fold(0.0, f64::max));
     assert_eq!(least, 10.0);
     assert!(income.iter().filter(|value| **value == most).count() >= 5);
-    assert!(counts(&out["country"]).values().all(|count| *count >= 5) && out["country"].contains(&"elsewhere".to_owned()));
+    assert!(
+        counts(&out["country"]).values().all(|count| *count >= 5) && out["country"].contains(&"elsewhere".to_owned())
+    );
     let together: Vec<String> = out["weight"].iter().zip(&out["height"]).map(|(a, b)| format!("{a} {b}")).collect();
     assert!(counts(&together).values().all(|count| *count >= 5));
     let mut of_class: BTreeMap<(&str, &str), &str> = BTreeMap::new();
@@ -146,7 +155,9 @@ fn values_that_models_look_at_are_pooled_before_the_search() {
     let head = "suppression_limit = 0.3\n[[models]]\nmodel = \"distinct-l\"\ncolumn = \"country\"\nl = 3";
     let (receipt, out, _) = released(&rows(600), head, &columns, u64::MAX).unwrap();
     assert!(counts(&out["country"]).values().all(|count| *count >= 5), "{:?}", counts(&out["country"]));
-    assert!(receipt.models.iter().any(|model| model.name == "distinct l-diversity of country" && model.measured >= 3.0));
+    assert!(
+        receipt.models.iter().any(|model| model.name == "distinct l-diversity of country" && model.measured >= 3.0)
+    );
     assert!(receipt.transformations.iter().any(|step| step.kind == "rare"));
 }
 
@@ -171,7 +182,9 @@ fn quasi_identifiers_are_transformed_before_the_search() {
     let marker = receipt.quasi_identifiers.iter().find(|column| column.column == "marker").unwrap();
     assert_eq!(marker.words, "the mean of its equivalence class");
     let classes: BTreeMap<Vec<&String>, usize> = (0..out["age"].len()).fold(BTreeMap::new(), |mut classes, row| {
-        *classes.entry(["age", "sex", "height", "country", "weight", "marker"].map(|name| &out[name][row]).to_vec()).or_default() += 1;
+        *classes
+            .entry(["age", "sex", "height", "country", "weight", "marker"].map(|name| &out[name][row]).to_vec())
+            .or_default() += 1;
         classes
     });
     assert!(classes.values().all(|rows| *rows >= 5));
@@ -206,7 +219,9 @@ fn samples_and_shifted_days_are_the_same_from_disk() {
 #[test]
 fn what_cannot_be_is_refused() {
     let refused = |head: &str, columns: String| released(&rows(50), head, &columns, u64::MAX).unwrap_err().to_string();
-    let income = |transform: &str| but(&["income"], &format!("income = {{ role = \"sensitive\", transform = {{ {transform} }} }}"));
+    let income = |transform: &str| {
+        but(&["income"], &format!("income = {{ role = \"sensitive\", transform = {{ {transform} }} }}"))
+    };
     assert!(refused("", income("top = 1, rare = {}")).contains("one transformation at a time"));
     assert!(refused("", income("top = 1, bottom = 2")).contains("bottom must be below top"));
     assert!(refused("", income("top = { share = 0.7 }")).contains("a share must be above 0"));
@@ -215,14 +230,16 @@ fn what_cannot_be_is_refused() {
     assert!(refused("[sample]\nshare = 2.0", REST.to_owned()).contains("share must be above 0"));
     let shift = "[date_shift]\nkey = \"secret.key\"\ndays_max = 30";
     assert!(refused(shift, REST.to_owned()).contains("at least 21 shifts"));
-    let outcome = "[[models]]\nmodel = \"distinct-l\"\ncolumn = \"outcome\"\nl = 2\n[[microaggregate]]\ncolumns = [\"outcome\"]";
+    let outcome =
+        "[[models]]\nmodel = \"distinct-l\"\ncolumn = \"outcome\"\nl = 2\n[[microaggregate]]\ncolumns = [\"outcome\"]";
     assert!(refused(outcome, REST.to_owned()).contains("a model looks at outcome"));
     let shifted = "[date_shift]\nkey = \"secret.key\"\ndays_max = 364";
     assert_eq!(
         refused(shifted, but(&["country"], "country = { role = \"insensitive\", transform = { shift = true } }")),
         "row 1, column country: not a day (YYYY-MM-DD)"
     );
-    let on_disk = |columns: String| released(&rows(50), "suppression_limit = 1.0", &columns, 0).unwrap_err().to_string();
+    let on_disk =
+        |columns: String| released(&rows(50), "suppression_limit = 1.0", &columns, 0).unwrap_err().to_string();
     assert_eq!(on_disk(income("top = 1")), "top or bottom coding of column income needs the rows in memory");
 }
 
@@ -253,10 +270,17 @@ fn the_verifier_counts_the_population_itself() {
         let beside = Beside { hierarchy_files: Some(&files), population: Some(&people), ..Beside::default() };
         assert_eq!(recount_beside(&out, &policy, &beside).unwrap().models, [Some(measured)]);
         // A stricter policy does not hold for the same file.
-        let strict = if model.contains("k-map") { "model = \"k-map\"\nk = 2000" } else { "model = \"delta-presence\"\nminimum = 0.0\nmaximum = 0.05" };
+        let strict = if model.contains("k-map") {
+            "model = \"k-map\"\nk = 2000"
+        } else {
+            "model = \"delta-presence\"\nminimum = 0.0\nmaximum = 0.05"
+        };
         std::fs::write(&policy_file, text(strict)).unwrap();
         let (policy, _) = read_policy(&policy_file).unwrap();
-        assert!(matches!(recount_beside(&out, &policy, &beside), Err(DeidentifyError::Model { .. })), "{recoding} {model}");
+        assert!(
+            matches!(recount_beside(&out, &policy, &beside), Err(DeidentifyError::Model { .. })),
+            "{recoding} {model}"
+        );
     }
 }
 
@@ -270,7 +294,8 @@ fn the_report_is_one_page_that_states_the_attacker() {
     let read = FileTable::read(&path, Some(&people)).unwrap();
     let mut risk: TableRisk = read.risk(&known, 0.09, None).unwrap();
     risk.special_uniques = Some(read.special_uniques(&known, 3, None).unwrap());
-    let (receipt, ..) = released(&rows(800), "[sample]\nshare = 0.8\n[attacks]\nextent = \"full\"", REST, u64::MAX).unwrap();
+    let (receipt, ..) =
+        released(&rows(800), "[sample]\nshare = 0.8\n[attacks]\nextent = \"full\"", REST, u64::MAX).unwrap();
     let page = risk_report("visits <2024>", Some(&risk), Some(&receipt));
     for words in [
         "ISO/IEC 27559:2022",
