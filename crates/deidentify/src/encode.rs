@@ -236,3 +236,34 @@ fn covered(
     }
     (leaves, all)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::coded::Coder;
+    use crate::policy::Policy;
+
+    #[test]
+    fn rare_values_take_the_lowest_label_that_is_not_rare() {
+        let policy = r#"[columns]
+            c = { role = "quasi-identifier", transform = { rare = { fewer_than = 3 } }, hierarchy = { prefixes = [2, 1] } }"#;
+        let policy: Policy = toml::from_str(policy).unwrap();
+        let settings = &policy.columns["c"];
+        let mut coder = Coder::new("c");
+        ["aaa", "aaa", "aaa", "aab", "aba", "abb", "bbb"].iter().for_each(|value| coder.push(Some(value)));
+        coder.push(None);
+        let hierarchy = Hierarchy::build("c", settings.hierarchy.as_ref().unwrap(), &BTreeMap::new()).unwrap();
+        let column = QuasiIdentifier::new(Arc::new(coder.finish()), settings, hierarchy, 5).unwrap();
+        let label = |level: usize, code: usize| column.labels[level][column.groups[level][code] as usize].as_deref();
+        // Missing stays missing; aaa is frequent, aab shares aa*, aba and abb share a* only, bbb nothing.
+        let exact: Vec<Option<&str>> = (0..6).map(|code| label(0, code)).collect();
+        assert_eq!(exact, [None, Some("aaa"), Some("aa*"), Some("a*"), Some("a*"), Some("*")]);
+        assert_eq!((1..6).map(|code| label(1, code).unwrap()).collect::<Vec<_>>(), ["aa*", "aa*", "a*", "a*", "*"]);
+        // A raised label stands for all that it could be.
+        let covered = |code: usize| column.covered[0][column.groups[0][code] as usize];
+        assert_eq!([1, 2, 3, 5].map(covered), [1, 2, 4, 6]);
+        assert_eq!(column.rare_step().unwrap().kept, 1.0 - 4.0 / 8.0);
+    }
+}

@@ -330,7 +330,12 @@ impl FileTable {
         }
         if let Some((name, _)) = policy.of_role(Role::PersonId).next() {
             let column = self.columns.iter().find(|column| column.name == name);
-            if column.is_some_and(|column| column.values.len() != self.rows || column.values.first() == Some(&None)) {
+            // Values of a population table alone have no rows.
+            let each_once = |column: &Arc<CodedColumn>| {
+                let missing = column.values.first() == Some(&None) && column.counts[0] > 0;
+                !missing && column.counts.iter().filter(|rows| **rows > 0).count() == self.rows
+            };
+            if !column.is_none_or(each_once) {
                 return Err(DeidentifyError::NotOneRowPerPerson { column: name.to_owned() });
             }
         }

@@ -59,7 +59,7 @@ impl HierarchyTable {
         let settings = policy.columns.get(column).ok_or_else(|| unknown("not in the policy"))?;
         let spec = settings.hierarchy.as_ref().ok_or_else(|| wrong("the policy gives it none"))?;
         let hierarchy = Hierarchy::build(column, spec, files)?;
-        let values = match (hierarchy.listed(), table) {
+        let mut values = match (hierarchy.listed(), table) {
             (Some(listed), table) => {
                 if let Some(table) = table {
                     known(&hierarchy, table, column)?;
@@ -69,7 +69,6 @@ impl HierarchyTable {
             (None, Some(table)) => known(&hierarchy, table, column)?,
             (None, None) => return Err(wrong("it is made for the values of a table: give --table")),
         };
-        let mut values = values;
         let number = |text: &str| text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
         if values.iter().all(|value| number(value).is_some()) {
             let size = |value: &str| number(value).unwrap_or(0.0);

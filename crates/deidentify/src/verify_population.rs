@@ -14,17 +14,20 @@ use crate::file::Rows;
 use crate::hierarchy::Hierarchy;
 use crate::policy::{Policy, Role};
 
+/// A label; `None` is missing.
+type Label = Option<Box<str>>;
+
 /// The labels of classes as a tree: one step for each quasi-identifier.
 #[derive(Default)]
 struct Trie {
-    steps: HashMap<(u32, Option<Box<str>>), u32>,
+    steps: HashMap<(u32, Label), u32>,
     nodes: u32,
     /// The class of each last node.
     classes: HashMap<u32, usize>,
 }
 
 /// Labels of a key of the recounter: for each quasi-identifier a length and a text; the largest length is a missing one.
-fn labels(mut key: &[u8]) -> Vec<Option<Box<str>>> {
+fn labels(mut key: &[u8]) -> Vec<Label> {
     let mut labels = Vec::new();
     while let Some((length, rest)) = key.split_first_chunk::<4>() {
         let length = u32::from_le_bytes(*length);
@@ -52,7 +55,7 @@ impl Trie {
     }
 
     /// Counts people in all classes that could hold them. `could`: for each quasi-identifier, what the value may have become.
-    fn count(&self, could: &[&[Option<Box<str>>]], people: u64, counts: &mut [u64]) {
+    fn count(&self, could: &[&[Label]], people: u64, counts: &mut [u64]) {
         let mut open = vec![0_u32];
         for could in could {
             let mut next = Vec::new();
@@ -87,12 +90,12 @@ pub(crate) fn people(
         let pooled = column.transform.as_ref().is_some_and(|transform| transform.ages_pooled);
         columns.push((name, at, hierarchy, pooled));
     }
-    let mut tuples: HashMap<Vec<Option<Box<str>>>, u64> = HashMap::new();
-    let mut could: Vec<HashMap<Option<Box<str>>, Vec<Option<Box<str>>>>> = vec![HashMap::new(); columns.len()];
+    let mut tuples: HashMap<Vec<Label>, u64> = HashMap::new();
+    let mut could: Vec<HashMap<Label, Vec<Label>>> = vec![HashMap::new(); columns.len()];
     let mut row = 0;
     while rows.next()? {
         row += 1;
-        let tuple: Vec<Option<Box<str>>> = columns.iter().map(|(_, at, ..)| rows.field(*at).map(Into::into)).collect();
+        let tuple: Vec<Label> = columns.iter().map(|(_, at, ..)| rows.field(*at).map(Into::into)).collect();
         for ((value, could), (name, _, hierarchy, pooled)) in tuple.iter().zip(&mut could).zip(&columns) {
             if could.contains_key(value) {
                 continue;
@@ -100,7 +103,7 @@ pub(crate) fn people(
             let of_age =
                 value.as_deref().filter(|text| *pooled && text.trim().parse::<f64>().is_ok_and(|age| age > 90.0));
             let text = if of_age.is_some() { Some("90") } else { value.as_deref() };
-            let mut labels: Vec<Option<Box<str>>> = Vec::new();
+            let mut labels: Vec<Label> = Vec::new();
             for level in 0..hierarchy.levels() {
                 let label = match text {
                     None => (level + 1 == hierarchy.levels()).then(|| hierarchy.root().to_owned()),
@@ -122,7 +125,7 @@ pub(crate) fn people(
     let mut counts = vec![0; keys.len()];
     // Sums do not depend on the order of the map.
     for (tuple, people) in &tuples {
-        let labels: Vec<&[Option<Box<str>>]> =
+        let labels: Vec<&[Label]> =
             tuple.iter().zip(&could).map(|(value, could)| could.get(value).map_or(&[][..], Vec::as_slice)).collect();
         trie.count(&labels, *people, &mut counts);
     }

@@ -308,11 +308,6 @@ impl<'a> Scene<'a> {
         });
     }
 
-    /// All quasi-identifiers of a row, exact.
-    pub(crate) fn known(&self, row: u32) -> impl Iterator<Item = (usize, u32, usize)> + '_ {
-        (0..self.columns.len()).map(move |column| (column, self.code(column, row), 0))
-    }
-
     /// All quasi-identifiers of persons who agree in them, exact.
     pub(crate) fn known_of(&self, alike: &Alike) -> impl Iterator<Item = (usize, u32, usize)> + '_ {
         let tuple = alike.tuple as usize;

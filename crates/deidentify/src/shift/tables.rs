@@ -434,7 +434,7 @@ impl Second<'_> {
         let pseudonyms: Vec<String> = persons.iter().flatten().map(|person| self.shift.pseudonym(person)).collect();
         let ids: Vec<u128> = pseudonyms.iter().map(|pseudonym| identity(pseudonym)).collect();
         // Parts follow the order of pseudonyms, so that together they are in order.
-        let is_in: Vec<bool> = ids.iter().map(|id| (id >> 64) * part.1 >> 64 == part.0).collect();
+        let is_in: Vec<bool> = ids.iter().map(|id| ((id >> 64) * part.1) >> 64 == part.0).collect();
         let by: Vec<i64> = persons.iter().flatten().map(|person| self.shift.days(person)).collect();
         let mut stays = is_in.clone();
         for at in seen.columns(Use::Date) {
@@ -476,10 +476,10 @@ impl Second<'_> {
                 Use::Age => {
                     let text = seen.text(at)?;
                     let mut pooled = vec![false; text.len()];
-                    for row in 0..text.len() {
+                    for (row, pooled) in pooled.iter_mut().enumerate() {
                         let Some(text) = text_at(&text, row) else { continue };
                         let age = number(text).ok_or_else(|| seen.value(row, at, "not an age in years"))?;
-                        pooled[row] = age >= f64::from(OLDEST_AGE);
+                        *pooled = age >= f64::from(OLDEST_AGE);
                     }
                     done.ages_pooled +=
                         pooled.iter().zip(&stays).filter(|(pooled, stays)| **pooled && **stays).count() as u64;
@@ -630,7 +630,7 @@ impl Source<'_> {
                     rows.headers.iter().map(|name| Field::new(name, DataType::Utf8, true)).collect();
                 let (schema, delimiter) = (Arc::new(Schema::new(fields)), rows.delimiter);
                 let of = Arc::clone(&schema);
-                let next = move || -> Result<Option<RecordBatch>, DeidentifyError> {
+                let mut next = move || -> Result<Option<RecordBatch>, DeidentifyError> {
                     let mut columns: Vec<StringBuilder> = of.fields().iter().map(|_| StringBuilder::new()).collect();
                     let mut count = 0;
                     while count < BATCH_ROWS && rows.next()? {
@@ -644,7 +644,6 @@ impl Source<'_> {
                     let failed = |source| FrameError::Arrow { table: "table".to_owned(), source };
                     Ok(Some(RecordBatch::try_new(Arc::clone(&of), arrays).map_err(failed)?))
                 };
-                let mut next = next;
                 Ok((schema, Box::new(std::iter::from_fn(move || next().transpose())), Some(delimiter)))
             }
         }

@@ -291,12 +291,15 @@ pub(crate) fn mapped(column: &CodedColumn, values: &[Option<Box<str>>]) -> (Code
     (column, place)
 }
 
+/// What each value of a column becomes.
+pub(crate) type Values = Vec<Option<Box<str>>>;
+
 /// What the values of a column become before the search by what the policy says of the column alone: pooled ages and
 /// births, and the limits of a quasi-identifier. Nothing where they stay.
 pub(crate) fn fixed(
     policy: &Policy,
     column: &CodedColumn,
-) -> Result<Option<(Vec<Option<Box<str>>>, Transformation)>, DeidentifyError> {
+) -> Result<Option<(Values, Transformation)>, DeidentifyError> {
     let Some(settings) = policy.columns.get(&column.name) else { return Ok(None) };
     let Some(transform) = &settings.transform else { return Ok(None) };
     let (values, kind, words) = if transform.ages_pooled {
