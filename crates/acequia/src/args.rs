@@ -8,6 +8,10 @@ use acequia_node::{ConsentChange, DatasetName, Day, Purpose, parse_day};
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::hierarchy::HierarchyArgs;
+use crate::risk::RiskArgs;
+use crate::shift_dates::ShiftDatesArgs;
+
 /// The open medical-AI commons: from donated health records to open, de-identified data sets.
 #[derive(Parser)]
 #[command(
@@ -141,33 +145,18 @@ pub(crate) enum Command {
         /// Table of the persons' events, where the policy names events that are not in the table itself
         #[arg(long, value_name = "FILE", conflicts_with = "population")]
         events: Option<PathBuf>,
+        /// Run all attacks, and write a report of one page (HTML) that can be printed
+        #[arg(long, value_name = "FILE")]
+        report: Option<PathBuf>,
         /// Tables that might need more are worked on from disk, with the same result
         #[arg(long, default_value_t = 2048, value_name = "MB")]
         memory_mb: u64,
     },
     /// Measure how easily persons in a table can be found
     #[command(
-        after_help = "Examples:\n  acequia risk examples/breast-cancer/gbsg.csv --known age --known grade --known size\n  acequia risk examples/breast-cancer/gbsg.csv -c examples/breast-cancer/gbsg.policy.toml --population 83000000"
+        after_help = "Examples:\n  acequia risk examples/breast-cancer/gbsg.csv --known age --known grade --known size\n  acequia risk examples/breast-cancer/gbsg.csv -c examples/breast-cancer/gbsg.policy.toml --population 83000000 --special-uniques --report risk.html"
     )]
-    Risk {
-        /// The table
-        table: PathBuf,
-        /// What an attacker knows; once for each column
-        #[arg(long = "known", value_name = "COLUMN", required_unless_present = "policy")]
-        known: Vec<String>,
-        /// Take the quasi-identifiers of this policy
-        #[arg(long, short = 'c', value_name = "FILE")]
-        policy: Option<PathBuf>,
-        /// Table of the persons' events, where the policy names events that are not in the table itself
-        #[arg(long, value_name = "FILE", requires = "policy")]
-        events: Option<PathBuf>,
-        /// Risk from which on a row counts as at risk
-        #[arg(long, default_value_t = 0.09, value_name = "RISK")]
-        threshold: f64,
-        /// People in the population, to estimate how many are unique in it
-        #[arg(long, value_name = "N")]
-        population: Option<u64>,
-    },
+    Risk(RiskArgs),
     /// Recount a table and check that it satisfies a policy
     #[command(after_help = "Example:\n  acequia check-anonymity safe.csv -c examples/breast-cancer/gbsg.policy.toml")]
     CheckAnonymity {
@@ -176,7 +165,26 @@ pub(crate) enum Command {
         /// The policy (TOML)
         #[arg(long, short = 'c', value_name = "FILE")]
         policy: PathBuf,
+        /// Table of the population, for models that compare with one
+        #[arg(long, value_name = "FILE")]
+        population: Option<PathBuf>,
     },
+    /// Print or draw a hierarchy of a policy
+    ///
+    /// Rows are those of the field's layout, value;level 1;…;root, and can be used as a hierarchy file.
+    #[command(
+        after_help = "Examples:\n  acequia hierarchy examples/breast-cancer/gbsg.policy.toml grade --tree\n  acequia hierarchy examples/breast-cancer/gbsg.policy.toml age --table examples/breast-cancer/gbsg.csv --svg age.svg"
+    )]
+    Hierarchy(HierarchyArgs),
+    /// Move all days of each person by one secret shift, over several tables
+    ///
+    /// Intervals stay exactly what they are. Before anything is written, an attack that knows the calendar tries to find the
+    /// shifts. Persons become pseudonyms, so that the tables still belong together. This alone does not make data anonymous.
+    #[command(
+        name = "shift-dates",
+        after_help = "Examples:\n  acequia shift-dates --new-key dates.key\n  acequia shift-dates visits.csv drugs.parquet -c dates.toml -o shifted"
+    )]
+    ShiftDates(ShiftDatesArgs),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  acequia completions bash > acequia.bash")]
     Completions {

@@ -3,6 +3,10 @@
 mod args;
 mod bars;
 mod events;
+mod files;
+mod hierarchy;
+mod risk;
+mod shift_dates;
 mod show;
 
 use std::io::IsTerminal;
@@ -10,8 +14,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use acequia_deidentify::{
-    FileTable, Role, deidentify_events, deidentify_file, events_path, read_policy, recount, recount_events,
-    risk_of_events,
+    Beside, Extent, deidentify_events, deidentify_file, events_path, read_policy, recount_beside, recount_events,
+    risk_report,
 };
 use acequia_node::{DonateOptions, DonorId, Exit, Failure, Node, NodeError, Progress, Recipe, Silent};
 use clap::{CommandFactory, Parser};
@@ -112,36 +116,35 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
                 serve(node, *address, None, |bound| out.demo(&donated, &report, Some(bound))).await?;
             }
         }
-        Command::Deidentify { table, policy, out: to, population, events, memory_mb } => {
-            let (policy, hierarchies) = read_policy(policy)?;
+        Command::Deidentify { table, policy, out: to, population, events, report, memory_mb } => {
+            let (mut policy, hierarchies) = read_policy(policy)?;
+            if report.is_some() {
+                policy.attacks.extent = Extent::Full;
+            }
             let memory_bytes = memory_mb.saturating_mul(1 << 20);
             let receipt = match events {
                 Some(events) => deidentify_events(table, Some(events), &policy, &hierarchies, to)?,
                 None => deidentify_file(table, population.as_deref(), &policy, &hierarchies, to, memory_bytes)?,
             };
+            if let Some(report) = report {
+                files::write_aside(report, &risk_report(&files::title(table), None, Some(&receipt)))?;
+            }
             out.deidentified(&receipt, to);
         }
-        Command::Risk { table, known, policy, events, threshold, population } => {
-            let mut known = known.clone();
-            if let Some(policy) = policy {
-                let (policy, hierarchies) = read_policy(policy)?;
-                if policy.events.is_some() || events.is_some() {
-                    out.event_risk(&risk_of_events(table, events.as_deref(), &policy, &hierarchies)?);
-                    return Ok(ExitCode::SUCCESS);
-                }
-                known.extend(policy.of_role(Role::QuasiIdentifier).map(|(name, _)| name.to_owned()));
-            }
-            out.risk(&FileTable::read(table, None)?.risk(&known, *threshold, *population)?);
-        }
-        Command::CheckAnonymity { table, policy } => {
+        Command::Risk(args) => risk::run(args, out)?,
+        Command::CheckAnonymity { table, policy, population } => {
             let (policy, hierarchies) = read_policy(policy)?;
             if policy.events.is_some() {
                 let (recount, events) = recount_events(table, &events_path(table), &policy, &hierarchies, None)?;
                 out.recounted(&recount, Some(&events), &policy);
             } else {
-                out.recounted(&recount(table, &policy, &hierarchies, None)?, None, &policy);
+                let population = population.as_deref();
+                let beside = Beside { hierarchy_files: Some(&hierarchies), population, ..Beside::default() };
+                out.recounted(&recount_beside(table, &policy, &beside)?, None, &policy);
             }
         }
+        Command::Hierarchy(args) => hierarchy::run(args, out)?,
+        Command::ShiftDates(args) => shift_dates::run(args, out)?,
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Args::command(), "acequia", &mut std::io::stdout());
         }

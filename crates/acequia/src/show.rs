@@ -19,7 +19,7 @@ pub(crate) struct Out {
 const LISTED: usize = 12;
 
 impl Out {
-    fn print(&self, value: impl FnOnce() -> Value, text: impl FnOnce() -> String) {
+    pub(crate) fn print(&self, value: impl FnOnce() -> Value, text: impl FnOnce() -> String) {
         if self.json {
             say(&format!("{:#}", value()));
         } else {
@@ -173,6 +173,15 @@ impl Out {
             for column in &receipt.quasi_identifiers {
                 text += &format!("  {:<20} {}\n", column.column, column.words);
             }
+            for step in &receipt.transformations {
+                text += &format!("  {:<20} {}; {:.4} is left\n", step.columns.join(", "), step.words, step.kept);
+            }
+            if let Some(sample) = &receipt.sample {
+                text += &format!(
+                    "a sample: {} of {} rows were drawn, each with a chance of {}\n",
+                    sample.drawn, sample.rows, sample.share
+                );
+            }
             for model in &receipt.models {
                 text += &format!("  {} {}: {:.4}\n", mark(model.held), model.name, model.measured);
             }
@@ -198,6 +207,9 @@ impl Out {
             text += &format!("  {:<12} {:>8} {:>8} {:>8}\n", "attacker", "highest", "average", "at risk");
             text += &line("prosecutor", &risk.risk.prosecutor);
             text += &line("journalist", &risk.risk.journalist);
+            if let Some(population) = &risk.risk.population {
+                text += &line("  with table", population);
+            }
             text += &line("marketer", &risk.risk.marketer);
             text += &format!("at risk: share of rows above {}\n", risk.threshold);
             if let Some(uniques) = &risk.population_uniques {
@@ -207,6 +219,23 @@ impl Out {
                     chosen.as_str().unwrap_or_default(),
                     uniques.dankar
                 );
+                let shown =
+                    |share: Option<f64>| share.map_or_else(|| "no answer".to_owned(), |share| format!("{share:.6}"));
+                text += &format!(
+                    "  Pitman {}, Zayatz {}, shifted negative binomial {}\n",
+                    shown(uniques.pitman),
+                    shown(uniques.zayatz),
+                    shown(uniques.snb)
+                );
+            }
+            if let Some(special) = &risk.special_uniques {
+                text += &format!(
+                    "special uniques: {} of {} rows are unique by at most {} columns\n",
+                    special.unique_rows, special.rows, special.largest_size
+                );
+                for (name, column) in risk.quasi_identifiers.iter().zip(&special.columns) {
+                    text += &format!("  {name:<20} part of {:.4} of the scores\n", column.score_share);
+                }
             }
             text
         };

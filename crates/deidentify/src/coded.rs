@@ -67,6 +67,11 @@ impl Coder {
         self.row = 0;
     }
 
+    /// The next row is this one of its file, from 0; others were left out.
+    pub(crate) fn at_row(&mut self, row: u64) {
+        self.row = row;
+    }
+
     /// Appends the value of the next row; `None` is missing.
     pub fn push(&mut self, value: Option<&str>) {
         let code = self.code(value);

@@ -86,7 +86,7 @@ impl Prepared {
         for (name, column) in policy.of_role(Role::QuasiIdentifier) {
             let Some(spec) = &column.hierarchy else { continue };
             let hierarchy = Hierarchy::build(name, spec, hierarchy_files)?;
-            columns.push(QuasiIdentifier::new(codes(name)?, column, hierarchy)?);
+            columns.push(QuasiIdentifier::new(codes(name)?, column, hierarchy, policy.class_size())?);
         }
         let mut sensitive = BTreeMap::new();
         let of_models = policy.models.iter().filter_map(ModelSpec::column);
@@ -260,24 +260,41 @@ pub(crate) fn place<const W: usize>(
 ) -> Placed {
     let before = Classes::of(tuples.rows.iter().filter(|rows| **rows > 0).map(|rows| u64::from(*rows)));
     let local = match policy.recoding {
-        Recoding::Local => recode_locally(lattice, &tuples, conditions),
-        Recoding::Global => {
-            let outcome = search(lattice, &tuples, conditions, &[goal], policy.effort);
-            match outcome.found.into_iter().next().flatten() {
-                Some(found) => {
-                    let of_tuple = apply(lattice, &tuples, conditions, &found.levels);
-                    let (combinations, suppressed) = (vec![found.levels], found.suppressed);
-                    let score = Some((found.score, found.least_score));
-                    Local { combinations, of_tuple, suppressed, counted: outcome.counted, score }
-                }
-                None => {
-                    let suppressed = lattice.rows;
-                    Local { suppressed, counted: outcome.counted, ..Local::nowhere(tuples.len()) }
-                }
+        Recoding::Local => {
+            let local = recode_locally(lattice, &tuples, conditions);
+            // The last rows that are alike nobody can be too many, where the same levels for all leave none.
+            if local.suppressed > goal.limit {
+                Local { score: None, ..place_alike(lattice, &tuples, conditions, policy, goal) }
+            } else {
+                local
             }
         }
+        Recoding::Global => place_alike(lattice, &tuples, conditions, policy, goal),
     };
     Placed { tuples: Tuples::of(lattice, tuples), local, before, combinations: lattice.size() }
+}
+
+/// All rows at the same levels, the best there are.
+fn place_alike<const W: usize>(
+    lattice: &Lattice<'_>,
+    tuples: &Groups<W>,
+    conditions: &Conditions,
+    policy: &Policy,
+    goal: Goal,
+) -> Local {
+    let outcome = search(lattice, tuples, conditions, &[goal], policy.effort);
+    match outcome.found.into_iter().next().flatten() {
+        Some(found) => {
+            let of_tuple = apply(lattice, tuples, conditions, &found.levels);
+            let (combinations, suppressed) = (vec![found.levels], found.suppressed);
+            let score = Some((found.score, found.least_score));
+            Local { combinations, of_tuple, suppressed, counted: outcome.counted, score }
+        }
+        None => {
+            let suppressed = lattice.rows;
+            Local { suppressed, counted: outcome.counted, ..Local::nowhere(tuples.len()) }
+        }
+    }
 }
 
 fn place_rows<const W: usize>(

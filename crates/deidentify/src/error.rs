@@ -35,6 +35,48 @@ pub enum DeidentifyError {
         /// Which column.
         column: String,
     },
+    /// A value cannot be used that way.
+    #[error("row {row}, column {column}: {problem}")]
+    Value {
+        /// One-based row.
+        row: usize,
+        /// Which column.
+        column: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A key cannot be used.
+    #[error("{file} {problem}")]
+    Key {
+        /// Name of its file.
+        file: String,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// An attacker finds shifts of days too often.
+    #[error("the shift recovery attack finds {found:.4} of the shifts where {maximum:.4} is allowed")]
+    Recovered {
+        /// Share of shifts found.
+        found: f64,
+        /// Chance and the margin.
+        maximum: f64,
+    },
+    /// The independent verifier found a value that a transformation should have changed.
+    #[error("the independent recount found that column {column} {problem}")]
+    Untransformed {
+        /// Which column.
+        column: String,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// The table would have to be held in memory for what the policy asks.
+    #[error("{what} of column {column} needs the rows in memory")]
+    InMemory {
+        /// Which column.
+        column: String,
+        /// Which transformation.
+        what: &'static str,
+    },
     /// A column has a type that cannot be used that way.
     #[error("column {column}: {problem}")]
     Type {
@@ -161,8 +203,13 @@ impl Coded for DeidentifyError {
             Self::Population { .. } => "DE011",
             Self::File { .. } => "DE012",
             Self::Attacked { .. } => "DE020",
+            Self::Value { .. } => "DE030",
+            Self::Key { .. } => "DE031",
+            Self::Recovered { .. } => "DE032",
+            Self::Untransformed { .. } => "DE033",
+            Self::InMemory { .. } => "DE034",
             Self::Exposed { .. } => "DE021",
-            Self::EventsUnreachable { .. } => "DE030",
+            Self::EventsUnreachable { .. } => "DE040",
         }
     }
     fn hint(&self) -> &'static str {
@@ -175,6 +222,15 @@ impl Coded for DeidentifyError {
             }
             Self::NotInHierarchy { .. } => "add the value to the hierarchy, or correct it in the cohort's SQL",
             Self::Type { .. } => "cast the column in the cohort's SQL",
+            Self::Value { .. } => "correct the value, leave it empty, or give the column another transformation",
+            Self::Key { .. } => "name a file of 64 hex digits; `acequia shift-dates --new-key FILE` makes one",
+            Self::Recovered { .. } => {
+                "nothing was released; raise days_max, shift by whole weeks (step_days = 7), give a window, or name codes of a time in calendar_bound"
+            }
+            Self::Untransformed { .. } => {
+                "nothing was released; de-identify the table under this policy; when the program made it, this is a defect: please report it with the code"
+            }
+            Self::InMemory { .. } => "raise --memory-mb above the size of the table, or leave the transformation out",
             Self::Hierarchy { .. } => "correct the hierarchy; docs/trustee.md explains its form",
             Self::NotOneRowPerPerson { .. } => "group by person in the cohort's SQL",
             Self::Unreachable { .. } => {
@@ -202,7 +258,8 @@ impl Coded for DeidentifyError {
         match self {
             Self::NotGranted(error) => error.exit(),
             Self::Policy { .. } | Self::Columns { .. } | Self::Hierarchy { .. } => Exit::Usage,
-            Self::Population { .. } => Exit::Usage,
+            Self::Population { .. } | Self::Key { .. } | Self::InMemory { .. } => Exit::Usage,
+            Self::Recovered { .. } | Self::Untransformed { .. } => Exit::PolicyRefused,
             Self::Attacked { .. } => Exit::PolicyRefused,
             Self::Unreachable { .. }
             | Self::Exposed { .. }

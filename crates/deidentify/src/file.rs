@@ -27,9 +27,12 @@ use crate::grouping::{Groups, layout, sort_rows};
 use crate::large::deidentify_large;
 use crate::policy::{ModelSpec, Policy, Role};
 use crate::proof::{ClassCounts, Receipt, Risks};
-use crate::receipt::{class_counts, of_population, receipt, risks};
+use crate::receipt::{class_counts, of_population, receipt, risks, with_transformations};
 use crate::search::{Goal, with_words};
+use crate::shift::{ShiftKey, ShiftPlan};
+use crate::transform::{RowWork, Work};
 use crate::verify::{Beside, Recount, Recounter};
+use crate::verify_values::ValueChecks;
 
 /// A table of a file as coded columns.
 #[derive(Debug)]
@@ -95,7 +98,7 @@ fn is_named_parquet(path: &Path) -> bool {
 }
 
 /// By its first bytes: a file may have any name.
-fn is_parquet(path: &Path) -> bool {
+pub(crate) fn is_parquet(path: &Path) -> bool {
     let mut start = [0; 4];
     File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == *b"PAR1"
 }
@@ -221,6 +224,25 @@ impl FileTable {
     /// # Errors
     /// [`DeidentifyError::File`], with the row.
     pub fn read(path: &Path, population: Option<&Path>) -> Result<Self, DeidentifyError> {
+        Ok(Self::read_rows(path, population, |_| Ok(None))?.0)
+    }
+
+    /// Reads the rows that a policy draws, with days shifted.
+    fn read_for(
+        path: &Path,
+        population: Option<&Path>,
+        policy: &Policy,
+        files: &BTreeMap<String, Vec<u8>>,
+    ) -> Result<(Self, Option<RowWork>), DeidentifyError> {
+        Self::read_rows(path, population, |headers| RowWork::new(policy, files, headers, path))
+    }
+
+    fn read_rows(
+        path: &Path,
+        population: Option<&Path>,
+        work: impl FnOnce(&[String]) -> Result<Option<RowWork>, DeidentifyError>,
+    ) -> Result<(Self, Option<RowWork>), DeidentifyError> {
+        let (mut make, mut work) = (Some(work), None);
         let mut coders: Vec<(String, Coder)> = Vec::new();
         let (mut delimiter, mut types) = (b',', BTreeMap::new());
         let mut rows = 0;
@@ -234,7 +256,24 @@ impl FileTable {
                 delimiter = file.delimiter;
                 types = file.types.clone();
             }
+            if let Some(make) = make.take() {
+                work = make(&file.headers)?;
+            }
             let mut count = 0;
+            if let Some(work) = work.as_mut().filter(|_| part == 0) {
+                while file.next()? {
+                    if !work.draws(&file) {
+                        continue;
+                    }
+                    count += 1;
+                    for (at, coder) in place.iter().enumerate() {
+                        if let Some(coder) = coder {
+                            coders[*coder].1.at_row(work.rows - 1);
+                            coders[*coder].1.push(work.field(&file, at)?.as_deref());
+                        }
+                    }
+                }
+            }
             while file.next()? {
                 count += 1;
                 for (at, coder) in place.iter().enumerate() {
@@ -248,7 +287,7 @@ impl FileTable {
             }
         }
         let columns = coders.into_iter().map(|(_, coder)| Arc::new(coder.finish())).collect();
-        Ok(Self { columns, rows, delimiter, types })
+        Ok((Self { columns, rows, delimiter, types }, work))
     }
 
     /// A table of columns that were read elsewhere.
@@ -289,6 +328,22 @@ impl FileTable {
         self.columns.iter().find(|column| column.name == name).cloned().ok_or_else(unknown)
     }
 
+    /// Gives columns that hold other values now the type of these, where the file has types.
+    fn retype(&mut self, types: &BTreeMap<String, DataType>) {
+        for (name, kind) in types {
+            let column = self.columns.iter().find(|column| column.name == *name);
+            let days = column.is_some_and(|column| {
+                column.values.iter().flatten().all(|text| acequia_types::parse_day(text).is_some())
+            });
+            match self.types.get_mut(name) {
+                Some(DataType::Date32) if days => {}
+                Some(own) if own.is_floating() && *kind == DataType::Float64 => {}
+                Some(own) => own.clone_from(kind),
+                None => {}
+            }
+        }
+    }
+
     pub(crate) fn check(&self, policy: &Policy) -> Result<(), DeidentifyError> {
         policy.check()?;
         if let Some(column) = self.columns.iter().find(|column| !policy.columns.contains_key(&column.name)) {
@@ -297,7 +352,12 @@ impl FileTable {
         }
         if let Some((name, _)) = policy.of_role(Role::PersonId).next() {
             let column = self.columns.iter().find(|column| column.name == name);
-            if column.is_some_and(|column| column.values.len() != self.rows || column.values.first() == Some(&None)) {
+            // Values of a population table alone have no rows.
+            let each_once = |column: &Arc<CodedColumn>| {
+                let missing = column.values.first() == Some(&None) && column.counts[0] > 0;
+                !missing && column.counts.iter().filter(|rows| **rows > 0).count() == self.rows
+            };
+            if !column.is_none_or(each_once) {
                 return Err(DeidentifyError::NotOneRowPerPerson { column: name.to_owned() });
             }
         }
@@ -568,14 +628,33 @@ pub fn deidentify_file(
     if might_need(table)? > memory_bytes {
         return deidentify_large(table, population, policy, files, out);
     }
-    let read = FileTable::read(table, population)?;
+    let (mut read, row_work) = FileTable::read_for(table, population, policy, files)?;
     read.check(policy)?;
-    let prepared = read.prepare(policy, files)?;
-    let whole = prepared.whole();
-    let recoded = prepared.recode(policy, files)?;
+    let (sampling, steps) = row_work.map_or(Ok((None, Vec::new())), |work| work.finish(policy))?;
+    let mut work = Work::before(policy, std::mem::take(&mut read.columns), read.rows, steps)?;
+    let (whole, recoded) = loop {
+        read.columns.clone_from(&work.columns);
+        let prepared = read.prepare(policy, files)?;
+        let whole = prepared.whole();
+        let recoded = prepared.recode(policy, files)?;
+        if !policy.transforms() {
+            break (whole, recoded);
+        }
+        let kept: Vec<usize> = recoded.kept().collect();
+        if !work.again(&kept)? {
+            let (class_of, _) = recoded.released_classes();
+            work.after(policy, &recoded, &kept, |row| class_of[recoded.of_row[row] as usize])?;
+            read.columns.clone_from(&work.columns);
+            read.retype(&work.types);
+            break (whole, recoded);
+        }
+    };
     let aside = Aside::new(out);
     read.write(&aside, policy, &recoded)?;
-    aside.recount_and_name(policy, files, &whole, &recoded, &read.kept_beside(policy), policy.attacks.extent)
+    let beside = Beside { whole: Some(&whole), hierarchy_files: Some(files), population };
+    let receipt =
+        aside.recount_and_name(policy, &beside, &recoded, &read.kept_beside(policy), policy.attacks.extent)?;
+    Ok(with_transformations(receipt, policy, work.steps, sampling))
 }
 
 /// Memory that a table might need, in bytes: what text takes is near what its codes do, packed text is some times larger
@@ -622,13 +701,16 @@ impl<'a> Aside<'a> {
     pub(crate) fn recount_and_name(
         self,
         policy: &Policy,
-        files: &BTreeMap<String, Vec<u8>>,
-        whole: &BTreeMap<String, BTreeMap<String, u64>>,
+        beside: &Beside<'_>,
         recoded: &Recoded,
         kept: &[Kept],
         extent: Extent,
     ) -> Result<Receipt, DeidentifyError> {
-        let recount = recount(&self.path, policy, files, Some(whole))?;
+        let recount = recount_beside(&self.path, policy, beside)?;
+        if recount.models.iter().any(Option::is_none) {
+            // What was not rechecked does not leave.
+            return Err(DeidentifyError::Population { problem: "is missing" });
+        }
         let attacks = attack(policy, recoded, kept, &recount, extent)?;
         self.name()?;
         Ok(receipt(policy, recoded, &recount, attacks))
@@ -746,8 +828,15 @@ pub fn recount(
     files: &BTreeMap<String, Vec<u8>>,
     whole: Option<&BTreeMap<String, BTreeMap<String, u64>>>,
 ) -> Result<Recount, DeidentifyError> {
+    recount_beside(table, policy, &Beside { whole, hierarchy_files: Some(files), population: None })
+}
+
+/// Recounts a file, and compares it with whatever is given: see [`Beside`].
+///
+/// # Errors
+/// As [`recount`]; [`DeidentifyError::Untransformed`] when a value is there that a transformation should have changed.
+pub fn recount_beside(table: &Path, policy: &Policy, beside: &Beside<'_>) -> Result<Recount, DeidentifyError> {
     policy.check()?;
-    let beside = Beside { whole, hierarchy_files: Some(files) };
     let mut rows = Rows::open(table)?;
     for header in &rows.headers {
         let role = policy.columns.get(header).map(|column| column.role);
@@ -767,11 +856,37 @@ pub fn recount(
     let (quasi_identifiers, sensitive) = (place(Role::QuasiIdentifier)?, place(Role::Sensitive)?);
     let names: Vec<&str> = policy.of_role(Role::Sensitive).map(|(name, _)| name).collect();
     let mut recounter = Recounter::new(&names);
+    let mut values = ValueChecks::new(policy, &rows.headers, beside.hierarchy_files)?;
     while rows.next()? {
         let field = |at: &usize| rows.field(*at);
         recounter.row(quasi_identifiers.iter().map(field), sensitive.iter().map(field));
+        if let Some(values) = &mut values {
+            values.row(|at| rows.field(at));
+        }
     }
-    recounter.finish(policy, &beside)
+    if let Some(values) = values {
+        values.finish()?;
+    }
+    recounter.finish(policy, beside)
+}
+
+/// Reads a plan of shifts from TOML text, and its key from the folder that it lies in.
+///
+/// # Errors
+/// [`DeidentifyError::Policy`] with the line; [`DeidentifyError::Key`].
+pub fn read_shift_plan(path: &Path) -> Result<(ShiftPlan, ShiftKey), DeidentifyError> {
+    let plan: ShiftPlan = from_toml(path)?;
+    let key = ShiftKey::read(&path.parent().unwrap_or(Path::new("")).join(&plan.key))?;
+    Ok((plan, key))
+}
+
+fn from_toml<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, DeidentifyError> {
+    let text =
+        std::fs::read_to_string(path).map_err(|error| wrong(path, format!("cannot be read: {}", error.kind())))?;
+    toml::from_str(&text).map_err(|error| {
+        let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+        DeidentifyError::Policy { message: format!("line {line}: {}", error.message()) }
+    })
 }
 
 /// Reads a policy from TOML text, and the hierarchy files it names from the folder that it lies in.
@@ -779,15 +894,10 @@ pub fn recount(
 /// # Errors
 /// [`DeidentifyError::Policy`] with the line; [`DeidentifyError::File`] when a hierarchy file is not there.
 pub fn read_policy(path: &Path) -> Result<(Policy, BTreeMap<String, Vec<u8>>), DeidentifyError> {
-    let text =
-        std::fs::read_to_string(path).map_err(|error| wrong(path, format!("cannot be read: {}", error.kind())))?;
-    let policy: Policy = toml::from_str(&text).map_err(|error| {
-        let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-        DeidentifyError::Policy { message: format!("line {line}: {}", error.message()) }
-    })?;
+    let policy: Policy = from_toml(path)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut files = BTreeMap::new();
-    for name in policy.hierarchy_files() {
+    for name in policy.hierarchy_files().into_iter().chain(policy.key_files()) {
         let file = folder.join(name);
         let bytes = std::fs::read(&file).map_err(|error| wrong(&file, format!("cannot be read: {}", error.kind())))?;
         files.insert(name.to_owned(), bytes);

@@ -136,6 +136,18 @@ impl Hierarchy {
         }
     }
 
+    /// The values that the hierarchy lists, in no order; `None` when it takes whatever comes.
+    pub(crate) fn listed(&self) -> Option<Vec<String>> {
+        let Self::Table { labels, .. } = self else { return None };
+        Some(labels.keys().cloned().collect())
+    }
+
+    /// Whether a group of the listed values is called so, at a level or above; groups may be called like a value.
+    pub(crate) fn names(&self, text: &str, level: usize) -> bool {
+        let Self::Table { labels, .. } = self else { return false };
+        labels.values().any(|path| path.iter().skip(level.saturating_sub(1)).any(|label| label == text))
+    }
+
     /// For each level, how many of the listed values have each label; `None` when the hierarchy takes whatever comes.
     pub(crate) fn leaves_by_label(&self) -> Option<Vec<hashbrown::HashMap<&str, u64>>> {
         let Self::Table { labels, levels, .. } = self else { return None };
@@ -362,26 +374,61 @@ fn walk(tree: &Tree, path: &mut Vec<String>, labels: &mut HashMap<String, Vec<St
     Ok(())
 }
 
-/// Reads `value;level 1;level 2;…`; semicolon or comma, whichever the first row has more of. No header.
+/// Reads `value;level 1;level 2;…`; semicolon or comma, whichever the first row has more of. No header. Problems name rows
+/// and levels.
 fn read(bytes: &[u8]) -> Result<HashMap<String, Vec<String>>, String> {
-    let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let count = |delimiter: u8| first.iter().filter(|byte| **byte == delimiter).count();
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let first = bytes.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
+    // Outside of quotes.
+    let count = |delimiter: u8| -> usize {
+        let parts = first.split(|byte| *byte == b'"').step_by(2);
+        parts.map(|part| part.iter().filter(|byte| **byte == delimiter).count()).sum()
+    };
     let delimiter = if count(b';') >= count(b',') { b';' } else { b',' };
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).delimiter(delimiter).from_reader(bytes);
-    let mut labels = HashMap::new();
-    let mut widths = BTreeSet::new();
-    for (at, record) in reader.records().enumerate() {
-        let row = at + 1;
-        let record = record.map_err(|_| format!("row {row} has another number of fields than the first"))?;
-        widths.insert(record.len());
+    let mut reader =
+        csv::ReaderBuilder::new().has_headers(false).flexible(true).delimiter(delimiter).from_reader(bytes);
+    let mut labels: HashMap<String, Vec<String>> = HashMap::new();
+    let mut row_of: HashMap<String, u64> = HashMap::new();
+    // For each level, the row in which a label was first seen, and what was above it there.
+    let mut above: Vec<HashMap<String, (u64, String)>> = Vec::new();
+    let mut width = None;
+    for record in reader.records() {
+        let record = record.map_err(|error| {
+            let row = error.position().map_or(1, csv::Position::line);
+            format!("row {row} is not UTF-8, or its quotes do not end")
+        })?;
+        let row = record.position().map_or(1, csv::Position::line);
+        let expected = *width.get_or_insert(record.len());
+        if record.len() != expected {
+            return Err(format!("row {row} has {} fields where the first has {expected}", record.len()));
+        }
+        if expected < 2 {
+            return Err("each row needs a value and at least one level".to_owned());
+        }
         let mut fields = record.iter().map(|field| field.trim().to_owned());
         let value = fields.next().unwrap_or_default();
-        if labels.insert(value, fields.collect()).is_some() {
-            return Err(format!("row {row}: a value is there twice"));
+        let path: Vec<String> = fields.collect();
+        if let Some(level) = path.iter().position(String::is_empty) {
+            return Err(format!("row {row}: the label of level {} is empty", level + 1));
         }
+        if let Some(first) = row_of.insert(value.clone(), row) {
+            return Err(format!("rows {first} and {row} hold the same value"));
+        }
+        above.resize(path.len().saturating_sub(1), HashMap::new());
+        for (level, (label, over)) in path.iter().zip(path.iter().skip(1)).enumerate() {
+            let (first, known) = above[level].entry(label.clone()).or_insert_with(|| (row, over.clone()));
+            if known != over {
+                let (level, next) = (level + 1, level + 2);
+                return Err(format!(
+                    "it is no tree: a group of level {level} lies in one group of level {next} in row {first}, and in \
+                     another in row {row}"
+                ));
+            }
+        }
+        labels.insert(value, path);
     }
-    if widths.iter().any(|width| *width < 2) {
-        return Err("each row needs a value and at least one level".to_owned());
+    if labels.is_empty() {
+        return Err("its file is empty".to_owned());
     }
     Ok(labels)
 }
@@ -419,10 +466,28 @@ mod tests {
 
     #[test]
     fn a_hierarchy_that_splits_a_group_is_refused() {
-        let split = read(b"1;a;x;*\n2;a;y;*\n").unwrap();
+        let split = HashMap::from([
+            ("1".to_owned(), vec!["a".to_owned(), "x".to_owned(), "*".to_owned()]),
+            ("2".to_owned(), vec!["a".to_owned(), "y".to_owned(), "*".to_owned()]),
+        ]);
         assert!(Hierarchy::table(split).is_err());
-        assert!(read(b"1;a\n1;b\n").is_err());
-        assert!(read(b"1\n2\n").is_err());
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_told_by_its_rows() {
+        let problem = |text: &str| read(text.as_bytes()).unwrap_err();
+        assert_eq!(
+            problem("1;a;x;*\n2;b;x;*\n3;a;y;*\n"),
+            "it is no tree: a group of level 1 lies in one group of level 2 in row 1, and in another in row 3"
+        );
+        assert_eq!(problem("1;a\n2;a\n1;b\n"), "rows 1 and 3 hold the same value");
+        assert_eq!(problem("1;a;*\n2;a\n"), "row 2 has 2 fields where the first has 3");
+        assert_eq!(problem("1\n2\n"), "each row needs a value and at least one level");
+        assert_eq!(problem("1;a;*\n2; ;*\n"), "row 2: the label of level 1 is empty");
+        assert_eq!(problem(""), "its file is empty");
+        assert_eq!(problem("\n\n"), "its file is empty");
+        assert!(read(b"\xff;a\n").unwrap_err().starts_with("row 1 is not UTF-8"));
+        assert_eq!(read(b"\xef\xbb\xbf1;a\r\n2;a\r\n").unwrap()["1"], ["a"], "a byte-order mark is no value");
     }
 
     #[test]

@@ -23,7 +23,10 @@ use crate::file::{Aside, Rows, kept_type};
 use crate::grouping::{Groups, Histograms, Key};
 use crate::policy::{ModelSpec, Policy, Role};
 use crate::proof::Receipt;
+use crate::receipt::with_transformations;
 use crate::search::{Conditions, Goal, NOWHERE, with_words};
+use crate::transform::{RowWork, Sampling, Transformation, fixed, mapped, needs_memory};
+use crate::verify::Beside;
 
 /// Parts that rows are sorted into.
 const PARTS: usize = 64;
@@ -129,6 +132,9 @@ struct LargeTable {
     /// For each row, codes of the columns, and 1 for rows of a population table.
     parts: Vec<Spill>,
     rows: usize,
+    /// What was done while rows were read, and what to their values then.
+    steps: Vec<Transformation>,
+    sampling: Option<Sampling>,
 }
 
 /// De-identifies a table without holding its rows in memory.
@@ -144,7 +150,8 @@ pub(crate) fn deidentify_large(
         return Err(DeidentifyError::Population { problem: "is missing" });
     }
     let folder = out.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
-    let mut read = LargeTable::read(table, population, policy, folder)?;
+    needs_memory(policy)?;
+    let mut read = LargeTable::read(table, population, policy, files, folder)?;
     let columns = read.columns.clone();
     let column = |name: &str| {
         let problem = "in the policy but not in the table";
@@ -161,7 +168,10 @@ pub(crate) fn deidentify_large(
     let aside = Aside::new(out);
     with_words!(words, write(&mut read, &aside, &recoded, folder))?;
     // What attacks beyond the gate's look at are rows, and those are on disk.
-    aside.recount_and_name(policy, files, &whole, &recoded, &[], Extent::Gate)
+    let beside = Beside { whole: Some(&whole), hierarchy_files: Some(files), population };
+    let receipt = aside.recount_and_name(policy, &beside, &recoded, &[], Extent::Gate)?;
+    read.steps.extend(recoded.columns.iter().filter_map(crate::encode::QuasiIdentifier::rare_step));
+    Ok(with_transformations(receipt, policy, read.steps, read.sampling))
 }
 
 fn place_tuples<const W: usize>(
@@ -176,7 +186,13 @@ fn place_tuples<const W: usize>(
 }
 
 impl LargeTable {
-    fn read(table: &Path, population: Option<&Path>, policy: &Policy, folder: &Path) -> Result<Self, DeidentifyError> {
+    fn read(
+        table: &Path,
+        population: Option<&Path>,
+        policy: &Policy,
+        files: &BTreeMap<String, Vec<u8>>,
+        folder: &Path,
+    ) -> Result<Self, DeidentifyError> {
         let unknown = |column: &str, problem| DeidentifyError::Columns { column: column.to_owned(), problem };
         let mut file = Rows::open(table)?;
         if let Some(column) = file.headers.iter().find(|name| !policy.columns.contains_key(*name)) {
@@ -194,6 +210,7 @@ impl LargeTable {
         let mut persons = id_place.map(|_| Persons::new(folder)).transpose()?;
         let not_one_row = || DeidentifyError::NotOneRowPerPerson { column: person_id.unwrap_or_default().to_owned() };
 
+        let mut work = RowWork::new(policy, files, &file.headers, table)?;
         let mut coders: Vec<Coder> = names.iter().map(|name| Coder::new(name)).collect();
         let mut parts: Vec<Spill> =
             (0..PARTS).map(|_| Spill::new(folder, names.len() + 1)).collect::<Result<_, _>>()?;
@@ -211,7 +228,18 @@ impl LargeTable {
                 .collect::<Result<_, _>>()?;
             while file.next()? {
                 codes.clear();
-                codes.extend(coders.iter_mut().zip(&places).map(|(coder, at)| coder.code(file.field(*at))));
+                match work.as_mut().filter(|_| part.is_none()) {
+                    None => codes.extend(coders.iter_mut().zip(&places).map(|(coder, at)| coder.code(file.field(*at)))),
+                    Some(work) => {
+                        if !work.draws(&file) {
+                            continue;
+                        }
+                        for (coder, at) in coders.iter_mut().zip(&places) {
+                            coder.at_row(work.rows - 1);
+                            codes.push(coder.code(work.field(&file, *at)?.as_deref()));
+                        }
+                    }
+                }
                 codes.push(u32::from(part.is_some()));
                 parts[part_of(codes[..quasi_identifiers].iter().copied())].push(codes.iter().copied())?;
                 if part.is_none() {
@@ -227,14 +255,21 @@ impl LargeTable {
         {
             return Err(not_one_row());
         }
-        let (columns, places) = coders
-            .into_iter()
-            .map(|coder| {
-                let (column, places) = coder.finish_with_places();
-                (Arc::new(column), places)
-            })
-            .unzip();
-        Ok(Self { columns, quasi_identifiers, places, header, delimiter, types, parts, rows })
+        let (sampling, mut steps) = work.map_or(Ok((None, Vec::new())), |work| work.finish(policy))?;
+        let (mut columns, mut all_places) = (Vec::new(), Vec::new());
+        for coder in coders {
+            let (mut column, mut places) = coder.finish_with_places();
+            if let Some((values, step)) = fixed(policy, &column)? {
+                let (other, moved) = mapped(&column, &values);
+                places.iter_mut().for_each(|place| *place = moved[*place as usize]);
+                column = other;
+                steps.push(step);
+            }
+            columns.push(Arc::new(column));
+            all_places.push(places);
+        }
+        let places = all_places;
+        Ok(Self { columns, quasi_identifiers, places, header, delimiter, types, parts, rows, steps, sampling })
     }
 
     /// Distinct tuples with what the conditions look at, part by part.

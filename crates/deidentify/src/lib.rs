@@ -91,6 +91,7 @@ mod events;
 mod file;
 mod grouping;
 mod hierarchy;
+mod hierarchy_table;
 mod large;
 mod policy;
 mod proof;
@@ -101,17 +102,24 @@ mod report;
 mod republish;
 mod run;
 mod search;
+mod shift;
+mod transform;
 mod utility;
 mod verify;
+mod verify_population;
+mod verify_values;
 
 pub use attack::{Attack, AttackKind, AttackSettings, Attacks, Control, Extent, Measure};
 pub use coded::{CodedColumn, Coder};
 pub use error::DeidentifyError;
 pub use events::{
-    EventCounts, EventFacts, EventLevel, EventRecount, EventRisk, EventSpec, Findable, KnownCodes, LevelRisk,
-    PooledRows, deidentify_events, events_path, recount_events, risk_of_events,
+    EventCounts, EventFacts, EventLevel, EventRecount, EventRisk, EventSpec, EventUtility, Findable, KnownCodes,
+    LevelRisk, PooledRows, deidentify_events, events_path, recount_events, risk_of_events,
 };
-pub use file::{FileTable, Optima, Optimum, TableRisk, deidentify_file, read_policy, recount};
+pub use file::{
+    FileTable, Optima, Optimum, TableRisk, deidentify_file, read_policy, read_shift_plan, recount, recount_beside,
+};
+pub use hierarchy_table::HierarchyTable;
 pub use policy::{
     Attacker, CalendarPart, Column, Distance, HierarchySpec, Icd, Intervals, ModelSpec, Policy, Recoding, Role, Tree,
 };
@@ -122,4 +130,9 @@ pub use proof::{
 pub use report::risk_report;
 pub use republish::{EarlierRows, EarlierVersion, Ledger, LedgerRule, verify_beside};
 pub use run::{deidentify, deidentify_beside};
+pub use shift::{
+    DateShift, PersonShift, Recovery, ShiftKey, ShiftPlan, ShiftReceipt, ShiftedTable, TablePlan, Window, shift_files,
+    shift_tables,
+};
+pub use transform::{Bound, ClassValue, Microaggregation, Rare, Sample, Sampling, Transform, Transformation};
 pub use verify::{Beside, Recount, Recounter, verify};

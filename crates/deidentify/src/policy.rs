@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::DeidentifyError;
 use crate::attack::AttackSettings;
 use crate::events::EventSpec;
+use crate::shift::DateShift;
+use crate::transform::{Microaggregation, Sample, Transform};
 
 /// What must hold, and what each column is. Unknown keys are refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,6 +50,15 @@ pub struct Policy {
     /// Events of persons that are released with the table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<EventSpec>,
+    /// A part of the persons is drawn before anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<Sample>,
+    /// How far the days of a person are moved, in columns with `transform = { shift = true }`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date_shift: Option<DateShift>,
+    /// Columns whose values are replaced by those of groups of near rows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub microaggregate: Vec<Microaggregation>,
     /// Every column of the table.
     pub columns: BTreeMap<String, Column>,
 }
@@ -319,6 +330,16 @@ pub struct Column {
     /// Lowest level at which it may be released; 0 is exact.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub minimum_level: usize,
+    /// What happens to its values besides generalisation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transform: Option<Transform>,
+}
+
+impl Column {
+    /// Whether every class gets one value of the column, so that it needs no hierarchy.
+    pub(crate) fn is_of_class(&self) -> bool {
+        self.transform.as_ref().is_some_and(|transform| transform.class.is_some())
+    }
 }
 
 fn is_zero(level: &usize) -> bool {
@@ -465,6 +486,12 @@ impl Policy {
             .collect()
     }
 
+    /// Names of the key files the policy refers to.
+    pub fn key_files(&self) -> Vec<&str> {
+        let of_shift = self.date_shift.iter().map(|shift| shift.key.as_str());
+        of_shift.chain(self.sample.iter().filter_map(|sample| sample.key.as_deref())).collect()
+    }
+
     /// Smallest class that satisfies both `k` and `maximum_risk`.
     pub fn class_size(&self) -> u64 {
         // The smallest n with 1/n <= maximum_risk, found by comparison so that rounding cannot lower it.
@@ -539,7 +566,7 @@ impl Policy {
         }
         for (name, column) in &self.columns {
             let is_quasi_identifier = column.role == Role::QuasiIdentifier;
-            if is_quasi_identifier != column.hierarchy.is_some() {
+            if is_quasi_identifier != (column.hierarchy.is_some() || (is_quasi_identifier && column.is_of_class())) {
                 return Err(wrong(format!(
                     "column {name}: a hierarchy belongs to quasi-identifiers, and to all of them"
                 )));
@@ -547,8 +574,11 @@ impl Policy {
             if !(column.weight.is_finite() && column.weight > 0.0) {
                 return Err(wrong(format!("column {name}: weight must be a positive number")));
             }
+            if column.hierarchy.is_some() && column.is_of_class() {
+                return Err(wrong(format!("column {name}: one value in every class needs no hierarchy")));
+            }
         }
-        Ok(())
+        self.check_transformations()
     }
 }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::attack::Attacks;
 use crate::events::EventFacts;
 use crate::policy::{Attacker, Recoding};
+use crate::transform::{Sampling, Transformation};
 
 /// A de-identified table with the receipt of its measured risk.
 ///
@@ -51,6 +52,12 @@ pub struct Receipt {
     /// What is left.
     #[serde(default)]
     pub utility: Utility,
+    /// What was done besides generalisation, and what it left.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transformations: Vec<Transformation>,
+    /// The sample, where one was drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<Sampling>,
     /// Privacy models with what was measured.
     pub models: Vec<ModelResult>,
     /// Attacks on the released table; none in receipts of before attacks were run.
@@ -94,6 +101,9 @@ pub struct RowCounts {
     /// Those of the suppressed that would have been released, had there been no earlier version.
     #[serde(default, skip_serializing_if = "is_none")]
     pub withheld: u64,
+    /// Not drawn into the sample; neither released nor suppressed.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub not_sampled: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
@@ -134,6 +144,15 @@ pub struct ColumnUtility {
     pub precision: f64,
     /// One less the share of the column's entropy that is lost (Gionis and Tassa, TKDE 2009).
     pub entropy: f64,
+    /// One less the share of exact values that a value could have come from.
+    #[serde(default)]
+    pub ambiguity: f64,
+    /// One less the discernibility of the classes that the column alone makes, as in [`Utility`].
+    #[serde(default)]
+    pub discernibility: f64,
+    /// One less the average size of the classes that the column alone makes, as in [`Utility`].
+    #[serde(default)]
+    pub class_size: f64,
 }
 
 /// What is left of a table: 1 is the table as it came, 0 nothing. Suppressed rows are included.
@@ -198,6 +217,9 @@ pub struct Risks {
     /// The journalist again, counted in a population table where one was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub population: Option<StatedRisk>,
+    /// The prosecutor again, who does not know who was drawn into the sample.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampled: Option<StatedRisk>,
 }
 
 /// The table before.

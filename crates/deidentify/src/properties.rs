@@ -6,10 +6,11 @@ use std::sync::Arc;
 use acequia_privacy::{Classes, Metric};
 use proptest::prelude::*;
 
+use crate::DeidentifyError;
 use crate::coded::{CodedColumn, Coder};
 use crate::engine::{Prepared, Recoded, Tuples, suppression_limit};
 use crate::hierarchy::Hierarchy;
-use crate::policy::{Policy, Recoding, Role};
+use crate::policy::{ModelSpec, Policy, Recoding, Role};
 use crate::search::{Goal, Outcome, search_anytime, specialise};
 use crate::verify::{Beside, Recounter};
 
@@ -42,6 +43,23 @@ fn column(rows: &[Row], name: &str) -> CodedColumn {
 fn prepared(rows: &[Row], policy: &Policy) -> Prepared {
     Prepared::new(policy, &BTreeMap::new(), rows.len(), |name| Ok(Arc::new(column(rows, name)))).unwrap()
 }
+
+/// One of each privacy model that a table can satisfy alone.
+const MODELS: [&str; 13] = [
+    "model = \"distinct-l\"\ncolumn = \"s\"\nl = 2",
+    "model = \"entropy-l\"\ncolumn = \"s\"\nl = 1.5",
+    "model = \"recursive-cl\"\ncolumn = \"s\"\nc = 2.0\nl = 2",
+    "model = \"t-closeness\"\ncolumn = \"s\"\nt = 0.3",
+    "model = \"t-closeness\"\ncolumn = \"s\"\nt = 0.2\ndistance = \"ordered\"",
+    "model = \"t-closeness\"\ncolumn = \"s\"\nt = 0.3\ndistance = \"hierarchical\"\nhierarchy = { tree = { a = [\"0\", \"1\"], b = [\"2\"] } }",
+    "model = \"delta-disclosure\"\ncolumn = \"s\"\ndelta = 1.0",
+    "model = \"beta-likeness\"\ncolumn = \"s\"\nbeta = 1.0",
+    "model = \"beta-likeness\"\ncolumn = \"s\"\nbeta = 1.0\nenhanced = true",
+    "model = \"alpha-k\"\ncolumn = \"s\"\nalpha = 0.6\nvalue = \"1\"",
+    "model = \"average-risk\"\nmaximum = 0.4",
+    "model = \"records-at-risk\"\nrisk = 0.4\nshare = 0.2",
+    "model = \"population-uniqueness\"\nshare = 0.05\npopulation = 1000",
+];
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
@@ -214,13 +232,19 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_verifier_agrees_with_the_search(rows in rows(30), k in 1..4_u64, l in 1..3_u64, way in 0..3_u8) {
+    fn the_verifier_agrees_with_the_search(
+        rows in rows(30), k in 1..4_u64, l in 1..3_u64, way in 0..3_u8, model in proptest::option::of(0..MODELS.len()),
+    ) {
         let mut policy: Policy = toml::from_str(POLICY).unwrap();
         policy.k = k;
         policy.l_diversity.insert("s".to_owned(), l);
         policy.suppression_limit = 1.0;
+        policy.models.extend(model.map(|at| toml::from_str::<ModelSpec>(MODELS[at]).unwrap()));
+        // Conditions on the whole table need the same levels everywhere.
+        let way = if policy.models.iter().any(|model| model.column().is_none()) { 0 } else { way };
         policy.recoding = if way == 0 { Recoding::Global } else { Recoding::Local };
         let prepared = prepared(&rows, &policy);
+        let whole = prepared.whole();
         let recoded = match way {
             2 => specialised(prepared, &policy),
             _ => match prepared.recode(&policy, &BTreeMap::new()) {
@@ -238,8 +262,23 @@ proptest! {
             let sensitive = text(&rows[*row], "s");
             recounter.row(labels, [sensitive.as_deref()]);
         }
-        let recount = recounter.finish(&policy, &Beside::default());
+        let recount = recounter.finish(&policy, &Beside { whole: Some(&whole), ..Beside::default() });
         prop_assert!(recount.is_ok(), "{:?}", recount);
+        // A stricter policy than what was measured is found broken, whoever made the rows.
+        let recount = recount.unwrap();
+        if let Some(smallest) = recount.classes.smallest() {
+            policy.k = smallest + 1;
+            let mut recounter = Recounter::new(&["s"]);
+            for row in &kept {
+                let labels: Vec<Option<&str>> = (0..3)
+                    .map(|at| recoded.level(*row, at).and_then(|level| recoded.label(*row, at, level)))
+                    .collect();
+                recounter.row(labels, [None]);
+            }
+            let broken = recounter.finish(&policy, &Beside::default());
+            let is_found = matches!(broken, Err(DeidentifyError::Recount { found, .. }) if found == smallest);
+            prop_assert!(is_found);
+        }
         prop_assert_eq!(kept.len() as u64 + recoded.local.suppressed, rows.len() as u64);
         prop_assert_eq!(policy.of_role(Role::QuasiIdentifier).count(), 3);
     }

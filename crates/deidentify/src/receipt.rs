@@ -6,9 +6,10 @@ use crate::attack::Attacks;
 use crate::engine::Recoded;
 use crate::policy::{Policy, Role};
 use crate::proof::{
-    Before, ClassCounts, ClassSize, Loss, ModelResult, PolicyFacts, QuasiIdentifier, Receipt, Risks, RowCounts,
-    StatedRisk,
+    Before, ClassCounts, ClassSize, ColumnUtility, Loss, ModelResult, PolicyFacts, QuasiIdentifier, Receipt, Risks,
+    RowCounts, StatedRisk,
 };
+use crate::transform::{Sampling, Transformation};
 use crate::utility;
 use crate::verify::Recount;
 
@@ -35,7 +36,54 @@ pub(crate) fn risks(classes: &Classes, threshold: f64) -> Risks {
             "the attacker matches every row and counts the correct ones",
         ),
         population: None,
+        sampled: None,
     }
+}
+
+/// The receipt with what was done besides generalisation.
+pub(crate) fn with_transformations(
+    mut receipt: Receipt,
+    policy: &Policy,
+    steps: Vec<Transformation>,
+    sampling: Option<Sampling>,
+) -> Receipt {
+    for (name, column) in policy.of_role(Role::QuasiIdentifier).filter(|(_, column)| column.is_of_class()) {
+        let step = steps.iter().find(|step| step.columns.len() == 1 && step.columns[0] == name);
+        let kept = step.map_or(1.0, |step| step.kept);
+        let value = column.transform.as_ref().and_then(|transform| transform.class);
+        receipt.quasi_identifiers.push(QuasiIdentifier {
+            column: name.to_owned(),
+            hierarchy: "class".to_owned(),
+            level: 1,
+            lowest_level: 1,
+            levels: 1,
+            words: format!("the {} of its equivalence class", value.unwrap_or_default().as_str()),
+            loss: 1.0 - kept,
+            utility: ColumnUtility { granularity: kept, ..ColumnUtility::default() },
+        });
+    }
+    receipt.quasi_identifiers.sort_by(|a, b| a.column.cmp(&b.column));
+    if let Some(sampling) = &sampling {
+        receipt.rows.not_sampled = sampling.rows - sampling.drawn;
+        receipt.rows.input = sampling.rows;
+        let of = receipt.risk.prosecutor.risk;
+        let share = sampling.share;
+        receipt.risk.sampled = Some(StatedRisk {
+            risk: Risk { maximum: share * of.maximum, average: share * of.average, at_risk_share: 0.0 },
+            assumption: format!(
+                "the attacker knows every quasi-identifier of a person of the table that the sample was drawn from, and not \
+                 who was drawn; a person is in the sample with a chance of {share}"
+            ),
+        });
+        if share * of.maximum > policy.maximum_risk
+            && let Some(sampled) = &mut receipt.risk.sampled
+        {
+            sampled.risk.at_risk_share = of.at_risk_share;
+        }
+    }
+    receipt.transformations = steps;
+    receipt.sample = sampling;
+    receipt
 }
 
 /// Risk against a population table.
@@ -136,7 +184,13 @@ pub(crate) fn receipt(
             recoding: policy.recoding,
             metric: policy.metric,
         },
-        rows: RowCounts { input: rows, released: recount.rows, suppressed, withheld: recoded.tuples.withheld },
+        rows: RowCounts {
+            input: rows,
+            released: recount.rows,
+            suppressed,
+            withheld: recoded.tuples.withheld,
+            not_sampled: 0,
+        },
         quasi_identifiers,
         classes: class_counts(classes),
         risk: Risks {
@@ -157,6 +211,8 @@ pub(crate) fn receipt(
             least_score: recoded.local.score.map(|(_, least)| least),
         },
         utility: utility::of_table(recoded, &left, classes),
+        transformations: Vec::new(),
+        sample: None,
         models,
         attacks: attacks.map(|(attacks, _)| attacks),
         events: None,

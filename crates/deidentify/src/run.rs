@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use acequia_custody::{Grant, Identified};
 use acequia_frame::{FrameError, Table};
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray, UInt32Array};
+use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, UInt64Type};
 
 use crate::DeidentifyError;
@@ -14,8 +15,10 @@ use crate::coded::CodedColumn;
 use crate::engine::{Prepared, Recoded};
 use crate::policy::{ModelSpec, Policy, Role};
 use crate::proof::Deidentified;
-use crate::receipt::receipt;
+use crate::receipt::{receipt, with_transformations};
 use crate::republish::{EarlierVersion, Judged, Ledger, recode_beside, verify_beside};
+use crate::shift::{ShiftKey, shifted_text};
+use crate::transform::{Sampling, Transformation, Work};
 use crate::verify::{Beside, verify};
 
 /// De-identifies a table of one row per person.
@@ -57,37 +60,160 @@ pub fn deidentify_beside(
     one_row_per_person(&table, policy.single(Role::PersonId)?)?;
     let assignment = assignment(&table, policy.single(Role::Assignment)?)?;
     kept_columns(&table, policy)?;
+    let (table, assignment, sampling) = sampled(table, assignment, policy, hierarchy_files)?;
+    let (table, steps) = shifted(table, policy, hierarchy_files)?;
 
     if policy.models.iter().any(ModelSpec::needs_population) {
         return Err(DeidentifyError::Population { problem: "is missing" });
     }
-    let prepared =
-        Prepared::new(policy, hierarchy_files, table.rows(), |name| CodedColumn::of(&table, name).map(Arc::new))?;
-    let whole = prepared.whole();
-    let judged = if earlier.is_empty() { None } else { Some(Judged::of(&prepared, policy, hierarchy_files)?) };
-    let mut recoded = match judged {
-        None => prepared.recode(policy, hierarchy_files)?,
-        Some(_) => recode_beside(prepared, policy, hierarchy_files, &assignment, earlier)?,
-    };
-
-    // Rows in the order of assignment: it says nothing about the person, and nothing about the order rows came in.
-    let mut kept: Vec<usize> = recoded.kept().collect();
-    kept.sort_by_key(|row| assignment[*row]);
-    let mut released = recode(&table, policy, &recoded, &kept)?;
-    if let Some(judged) = judged {
-        let persons = |kept: &[usize]| kept.iter().map(|row| assignment[*row]).collect::<Vec<u64>>();
-        let withheld = judged.withhold((&released, &persons(&kept), &kept), earlier, policy, ledger)?;
-        kept.iter().filter(|row| withheld.contains(&assignment[**row])).for_each(|row| recoded.take_out(*row));
-        kept.retain(|row| !withheld.contains(&assignment[*row]));
-        released = recode(&table, policy, &recoded, &kept)?;
-        verify_beside(&released, &persons(&kept), earlier, policy, ledger)?;
+    if !earlier.is_empty() && policy.of_role(Role::QuasiIdentifier).any(|(_, column)| column.is_of_class()) {
+        let message = "one value in every class cannot be compared with earlier versions: give the column a hierarchy";
+        return Err(DeidentifyError::Policy { message: message.to_owned() });
     }
-    let beside = Beside { whole: Some(&whole), hierarchy_files: Some(hierarchy_files) };
+    let columns = if policy.transforms() { all_columns(&table, policy)? } else { Vec::new() };
+    let mut work = Work::before(policy, columns, table.rows(), steps)?;
+    let (whole, recoded, kept, released, table) = loop {
+        let table = worked(&table, &work)?;
+        let prepared =
+            Prepared::new(policy, hierarchy_files, table.rows(), |name| CodedColumn::of(&table, name).map(Arc::new))?;
+        let whole = prepared.whole();
+        let judged = if earlier.is_empty() { None } else { Some(Judged::of(&prepared, policy, hierarchy_files)?) };
+        let mut recoded = match judged {
+            None => prepared.recode(policy, hierarchy_files)?,
+            Some(_) => recode_beside(prepared, policy, hierarchy_files, &assignment, earlier)?,
+        };
+
+        // Rows in the order of assignment: it says nothing about the person, and nothing about the order rows came in.
+        let mut kept: Vec<usize> = recoded.kept().collect();
+        kept.sort_by_key(|row| assignment[*row]);
+        let mut released = recode(&table, policy, &recoded, &kept)?;
+        let persons = |kept: &[usize]| kept.iter().map(|row| assignment[*row]).collect::<Vec<u64>>();
+        if let Some(judged) = &judged {
+            let withheld = judged.withhold((&released, &persons(&kept), &kept), earlier, policy, ledger)?;
+            kept.iter().filter(|row| withheld.contains(&assignment[**row])).for_each(|row| recoded.take_out(*row));
+            kept.retain(|row| !withheld.contains(&assignment[*row]));
+            released = recode(&table, policy, &recoded, &kept)?;
+        }
+        if policy.transforms() && work.again(&kept)? {
+            continue;
+        }
+        let table = if policy.transforms() {
+            let (class_of, _) = recoded.released_classes();
+            work.after(policy, &recoded, &kept, |row| class_of[recoded.of_row[row] as usize])?;
+            let table = worked(&table, &work)?;
+            released = recode(&table, policy, &recoded, &kept)?;
+            table
+        } else {
+            table
+        };
+        if judged.is_some() {
+            verify_beside(&released, &persons(&kept), earlier, policy, ledger)?;
+        }
+        break (whole, recoded, kept, released, table);
+    };
+    let beside = Beside { whole: Some(&whole), hierarchy_files: Some(hierarchy_files), population: None };
     let recount = verify(&released, policy, &beside)?;
     let attacks = attack(policy, &recoded, &kept_beside(&table, policy)?, &recount, Extent::Full)?;
-    let receipt = receipt(policy, &recoded, &recount, attacks);
+    let receipt = with_transformations(receipt(policy, &recoded, &recount, attacks), policy, work.steps, sampling);
     let assignment = kept.iter().map(|row| assignment[*row]).collect();
     Ok(Deidentified::new(released, assignment, receipt, donors))
+}
+
+/// The persons that a policy draws.
+fn sampled(
+    table: Table,
+    assignment: Vec<u64>,
+    policy: &Policy,
+    files: &BTreeMap<String, Vec<u8>>,
+) -> Result<(Table, Vec<u64>, Option<Sampling>), DeidentifyError> {
+    let Some(sample) = &policy.sample else { return Ok((table, assignment, None)) };
+    // An assignment is a secret of the node already, and the same in every version.
+    let sampler = sample.sampler(files, || Ok([0; 32]))?;
+    let drawn: Vec<bool> = assignment.iter().map(|person| sampler.draws(&person.to_le_bytes())).collect();
+    let failed = |source| FrameError::Arrow { table: table.name().to_owned(), source };
+    let batch = filter_record_batch(&table.to_batch()?, &BooleanArray::from(drawn.clone())).map_err(failed)?;
+    let all = assignment.len() as u64;
+    let assignment: Vec<u64> = assignment.into_iter().zip(drawn).filter(|(_, drawn)| *drawn).map(|(a, _)| a).collect();
+    let stated = sample.stated(all, assignment.len() as u64);
+    Ok((Table::new(table.name(), vec![batch])?, assignment, Some(stated)))
+}
+
+/// The table with the days of each person moved.
+fn shifted(
+    table: Table,
+    policy: &Policy,
+    files: &BTreeMap<String, Vec<u8>>,
+) -> Result<(Table, Vec<Transformation>), DeidentifyError> {
+    let is_shifted =
+        |column: &crate::policy::Column| column.transform.as_ref().is_some_and(|transform| transform.shift);
+    let names: Vec<&String> =
+        policy.columns.iter().filter(|(_, column)| is_shifted(column)).map(|(name, _)| name).collect();
+    let Some(spec) = policy.date_shift.as_ref().filter(|_| !names.is_empty()) else { return Ok((table, Vec::new())) };
+    let shift = spec.shift(&ShiftKey::of_file(&spec.key, files)?);
+    let persons = CodedColumn::of(&table, policy.single(Role::PersonId)?)?;
+    let mut survey = crate::shift::recovery::Survey::default();
+    let mut columns = BTreeMap::new();
+    for name in &names {
+        let column = CodedColumn::of(&table, name)?;
+        let moved = (0..table.rows()).map(|row| {
+            let Some(text) = column.value(row) else { return Ok(None) };
+            let person = persons.value(row).unwrap_or_default();
+            let problem = "not a day (YYYY-MM-DD)";
+            let refused = || DeidentifyError::Value { row: row + 1, column: (*name).clone(), problem };
+            let (day, _) = crate::shift::day_of(text).ok_or_else(refused)?;
+            survey.event(person, crate::shift::since_epoch(day), None);
+            shifted_text(text, shift.days(person)).map(Some).ok_or_else(refused)
+        });
+        columns.insert((*name).clone(), moved.collect::<Result<StringArray, DeidentifyError>>()?);
+    }
+    let step = crate::transform::shift_step(spec, &shift, &survey, names.into_iter().cloned().collect())?;
+    Ok((with_columns(&table, &columns, &BTreeMap::new())?, vec![step]))
+}
+
+/// A table in which some columns hold other texts, each in its own type where nothing else is said.
+fn with_columns(
+    table: &Table,
+    columns: &BTreeMap<String, StringArray>,
+    types: &BTreeMap<String, DataType>,
+) -> Result<Table, DeidentifyError> {
+    let failed = |source| FrameError::Arrow { table: table.name().to_owned(), source };
+    let (mut fields, mut arrays) = (Vec::new(), Vec::<ArrayRef>::new());
+    for field in table.schema().fields() {
+        match columns.get(field.name()) {
+            None => {
+                fields.push(Arc::clone(field));
+                arrays.push(table.column(field.name())?);
+            }
+            Some(texts) => {
+                let own = field.data_type();
+                let kind = match types.get(field.name()) {
+                    Some(kind) if !(own.is_floating() && *kind == DataType::Float64) => kind.clone(),
+                    _ => own.clone(),
+                };
+                arrays.push(cast(texts, &kind).map_err(failed)?);
+                fields.push(Arc::new(Field::new(field.name(), kind, true)));
+            }
+        }
+    }
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).map_err(failed)?;
+    Ok(Table::new(table.name(), vec![batch])?)
+}
+
+/// All columns that are released.
+fn all_columns(table: &Table, policy: &Policy) -> Result<Vec<Arc<CodedColumn>>, DeidentifyError> {
+    let released = policy.columns.iter().filter(|(_, column)| column.role.is_released());
+    released.map(|(name, _)| Ok(Arc::new(CodedColumn::of(table, name)?))).collect()
+}
+
+/// The table with what the transformations made of its columns.
+fn worked(table: &Table, work: &Work) -> Result<Table, DeidentifyError> {
+    let texts = |column: &Arc<CodedColumn>| {
+        let texts: StringArray = (0..table.rows()).map(|row| column.value(row)).collect();
+        (column.name.clone(), texts)
+    };
+    let changed = work.columns.iter().filter(|column| work.changed.contains(&column.name));
+    let columns: BTreeMap<String, StringArray> = changed.map(texts).collect();
+    if columns.is_empty() { Ok(table.clone()) } else { with_columns(table, &columns, &work.types) }
 }
 
 fn check_columns(table: &Table, policy: &Policy) -> Result<(), DeidentifyError> {
@@ -111,6 +237,8 @@ fn kept_columns(table: &Table, policy: &Policy) -> Result<(), DeidentifyError> {
         let column = table.column(name)?;
         let refused = |problem| Err(DeidentifyError::Type { column: name.to_owned(), problem });
         match column.data_type() {
+            // Moved days are no days of anybody; see `date_shift`.
+            _ if policy.columns[name].transform.as_ref().is_some_and(|transform| transform.shift) => {}
             DataType::Date32 | DataType::Date64 | DataType::Timestamp(..) => {
                 return refused(
                     "days are kept by no release: make it a quasi-identifier, or a time since another event",
@@ -190,8 +318,8 @@ fn recode(table: &Table, policy: &Policy, recoded: &Recoded, kept: &[usize]) -> 
                 arrays.push(Arc::new(values));
             }
             // Raw values, so every case is named: a quasi-identifier that was not coded must not come this way.
-            (Role::QuasiIdentifier, None) => {}
-            (Role::QuasiIdentifier, Some(_)) | (Role::Sensitive | Role::Insensitive, _) => {
+            (Role::QuasiIdentifier, None) if !column.is_of_class() => {}
+            (Role::QuasiIdentifier, _) | (Role::Sensitive | Role::Insensitive, _) => {
                 let values = arrow::compute::take(&table.column(name)?, &rows, None).map_err(failed)?;
                 fields.push(Field::new(name, field.data_type().clone(), true));
                 arrays.push(values);

@@ -4,6 +4,7 @@
 //! set of rows with the same bytes in all quasi-identifiers.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use acequia_frame::Table;
 use acequia_privacy::{Class, Classes, Distribution, Ground, Model, TableModel};
@@ -14,6 +15,8 @@ use hashbrown::{HashMap, HashTable};
 use crate::DeidentifyError;
 use crate::hierarchy::Hierarchy;
 use crate::policy::{Distance, ModelSpec, Policy, Role};
+use crate::verify_population::people;
+use crate::verify_values::ValueChecks;
 
 /// What the verifier counted.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +40,9 @@ pub struct Beside<'a> {
     pub whole: Option<&'a BTreeMap<String, BTreeMap<String, u64>>>,
     /// Hierarchy files that the policy names.
     pub hierarchy_files: Option<&'a BTreeMap<String, Vec<u8>>>,
+    /// Table of the population, for models that compare with one: [`ModelSpec::KMap`], [`ModelSpec::DeltaPresence`]. Without
+    /// it they are not checked.
+    pub population: Option<&'a Path>,
 }
 
 /// What stands for a missing sensitive value; no value of a table begins with this character.
@@ -177,7 +183,18 @@ impl Recounter {
             }
         }
         let mut models = Vec::new();
+        let population = match beside.population {
+            Some(path) if policy.models.iter().any(ModelSpec::needs_population) => {
+                let keys: Vec<&[u8]> = self.classes.iter().map(|class| &*class.key).collect();
+                Some(people(path, policy, beside.hierarchy_files, &keys)?)
+            }
+            _ => None,
+        };
         for spec in &policy.models {
+            if let (true, Some(population)) = (spec.needs_population(), &population) {
+                models.push(Some(self.check_population(spec, population)?));
+                continue;
+            }
             models.push(self.check(spec, &classes, &wholes, beside)?);
         }
         let names = self.sensitive_names.iter().enumerate();
@@ -199,7 +216,7 @@ impl Recounter {
         let on_table =
             |model: TableModel, measured: f64| if model.holds(classes) { Ok(Some(measured)) } else { Err(broken()) };
         let (model, ground) = match spec {
-            // The population table is not part of what is released; the search has counted it.
+            // Without a population table nothing can be said.
             ModelSpec::KMap { .. } | ModelSpec::DeltaPresence { .. } => return Ok(None),
             // Those of events are recounted with the events.
             ModelSpec::KmAnonymity { .. } | ModelSpec::LkcPrivacy { .. } => return Ok(None),
@@ -272,6 +289,31 @@ impl Recounter {
         Ok(Some(worst.unwrap_or(0.0)))
     }
 
+    /// The worst class under a model that compares with a population, or an error when it does not hold. `population`:
+    /// people whom each class could hold.
+    fn check_population(&self, spec: &ModelSpec, population: &[u64]) -> Result<f64, DeidentifyError> {
+        let model = match spec {
+            ModelSpec::KMap { k } => Model::KMap { k: *k },
+            ModelSpec::DeltaPresence { minimum, maximum } => {
+                Model::DeltaPresence { minimum: *minimum, maximum: *maximum }
+            }
+            _ => return Err(DeidentifyError::Model { model: spec.words() }),
+        };
+        let none = Distribution::default();
+        let mut worst: Option<f64> = None;
+        for (class, people) in self.classes.iter().zip(population) {
+            let class = Class { rows: class.rows, population: *people, sensitive: &[] };
+            if !model.holds(&class, &none) {
+                return Err(DeidentifyError::Model { model: spec.words() });
+            }
+            let measured = model.measure(&class, &none);
+            worst = Some(worst.map_or(measured, |worst| {
+                if model.larger_is_better() { worst.min(measured) } else { worst.max(measured) }
+            }));
+        }
+        Ok(worst.unwrap_or(0.0))
+    }
+
     /// For each level of a hierarchy above the values, the node of each value, by place.
     fn nodes(&self, at: usize, place: &[u32], hierarchy: &Hierarchy) -> Result<Vec<Vec<u32>>, DeidentifyError> {
         let mut texts: Vec<&str> = vec![""; place.len()];
@@ -334,6 +376,7 @@ pub fn verify(table: &Table, policy: &Policy, beside: &Beside<'_>) -> Result<Rec
     let quasi_identifiers: Vec<&str> = policy.of_role(Role::QuasiIdentifier).map(|(name, _)| name).collect();
     let sensitive: Vec<&str> = policy.of_role(Role::Sensitive).map(|(name, _)| name).collect();
     let (keys, values) = (strings(table, &quasi_identifiers)?, strings(table, &sensitive)?);
+    ValueChecks::of_table(policy, table, beside.hierarchy_files)?;
     let mut recounter = Recounter::new(&sensitive);
     for (key, values) in keys.iter().zip(&values) {
         recounter.row(key.iter().map(Option::as_deref), values.iter().map(Option::as_deref));
@@ -341,7 +384,7 @@ pub fn verify(table: &Table, policy: &Policy, beside: &Beside<'_>) -> Result<Rec
     recounter.finish(policy, beside)
 }
 
-fn strings(table: &Table, names: &[&str]) -> Result<Vec<Vec<Option<String>>>, DeidentifyError> {
+pub(crate) fn strings(table: &Table, names: &[&str]) -> Result<Vec<Vec<Option<String>>>, DeidentifyError> {
     let options = FormatOptions::default();
     let mut rows = vec![Vec::with_capacity(names.len()); table.rows()];
     for name in names {

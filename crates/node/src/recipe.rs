@@ -83,7 +83,7 @@ impl Recipe {
         let sql = beside(&written.cohort.sql)?;
         let cohort_sql = String::from_utf8(sql).map_err(|_| wrong(format!("{} is not UTF-8", written.cohort.sql)))?;
         let mut hierarchies = BTreeMap::new();
-        for name in written.deidentify.hierarchy_files() {
+        for name in written.deidentify.hierarchy_files().into_iter().chain(written.deidentify.key_files()) {
             hierarchies.insert(name.to_owned(), beside(name)?);
         }
         let mut parts: Vec<(&str, &[u8])> = vec![("recipe", text.as_bytes()), ("cohort", cohort_sql.as_bytes())];

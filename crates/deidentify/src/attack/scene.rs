@@ -309,6 +309,11 @@ impl<'a> Scene<'a> {
         });
     }
 
+    /// All quasi-identifiers of a row, exact.
+    pub(crate) fn known_of_row(&self, row: u32) -> impl Iterator<Item = (usize, u32, usize)> + '_ {
+        (0..self.columns.len()).map(move |column| (column, self.code(column, row), 0))
+    }
+
     /// All quasi-identifiers of persons who agree in them, exact.
     pub(crate) fn known(&self, alike: &Alike) -> impl Iterator<Item = (usize, u32, usize)> + '_ {
         let tuple = alike.tuple as usize;

@@ -43,7 +43,7 @@ pub(super) fn known_codes(
     // Persons by what they hold: the draw does not depend on the order of rows.
     let mut order: Vec<u32> = (0..).take(events.persons()).collect();
     let person = |row: u32| {
-        let columns = (0..scene.columns.len()).map(move |column| column);
+        let columns = 0..scene.columns.len();
         let codes = columns.map(|column| scene.code(column, row)).collect::<Vec<u32>>();
         (codes, &events.leaf[events.of(row as usize)])
     };
@@ -65,7 +65,7 @@ pub(super) fn known_codes(
                 let bits = |leaf: &u32| tree.own_bits[*leaf as usize];
                 bits(b).total_cmp(&bits(a)).then(a.cmp(b))
             });
-            let Some(class) = scene.first_compatible(scene.known(row)) else { continue };
+            let Some(class) = scene.first_compatible(scene.known_of_row(row)) else { continue };
             if class != scene.class_of(row) {
                 continue;
             }

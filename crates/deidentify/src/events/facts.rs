@@ -5,7 +5,18 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::policy::Recoding;
-use crate::proof::ColumnUtility;
+
+/// What is left of codes and dates: 1 is all of them as they came, 0 nothing. The measures of
+/// [`ColumnUtility`](crate::ColumnUtility) that a set of events has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct EventUtility {
+    /// One less the loss.
+    pub granularity: f64,
+    /// One less the mean height in the hierarchy.
+    pub precision: f64,
+    /// One less the share of the events' entropy that is lost.
+    pub entropy: f64,
+}
 
 /// Events of persons, released together with the table: what was lost, and who could be found by them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,7 +35,7 @@ pub struct EventFacts {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub date_levels: Vec<EventLevel>,
     /// What is left of the events: 1 is the events as recorded, suppressed ones count as nothing.
-    pub utility: ColumnUtility,
+    pub utility: EventUtility,
     /// Smallest class that the quasi-identifiers were recoded for, so that enough of the events is left.
     pub recoded_for: u64,
     /// Who could be found by the persons' own codes and columns.

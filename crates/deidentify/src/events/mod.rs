@@ -58,7 +58,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use acequia_privacy::Model;
-pub use facts::{EventCounts, EventFacts, EventLevel, EventRisk, Findable, KnownCodes, LevelRisk, PooledRows};
+pub use facts::{
+    EventCounts, EventFacts, EventLevel, EventRisk, EventUtility, Findable, KnownCodes, LevelRisk, PooledRows,
+};
 use measure::{Counted, findable};
 use read::Persons;
 use search::{Plan, Task, share};
@@ -73,7 +75,7 @@ use crate::coded::CodedColumn;
 use crate::file::Aside;
 use crate::hierarchy::Hierarchy;
 use crate::policy::{ModelSpec, Policy};
-use crate::proof::{ColumnUtility, Receipt};
+use crate::proof::Receipt;
 use crate::receipt::receipt;
 
 /// De-identifies persons and their events into two files, the second beside the first (see [`events_path`]), recounts both
@@ -91,6 +93,10 @@ pub fn deidentify_events(
     files: &BTreeMap<String, Vec<u8>>,
     out: &Path,
 ) -> Result<Receipt, DeidentifyError> {
+    if policy.transforms() || policy.sample.is_some() {
+        let message = "events are released with generalised columns only; leave transform, sample, date_shift and microaggregate out";
+        return Err(DeidentifyError::Policy { message: message.to_owned() });
+    }
     let Ready { spec, persons, hierarchies, tree, finest, rare } = Ready::read(table, events, policy, files)?;
     let whole = persons.table.prepare(policy, files)?.whole();
     let distinct = persons.events.leaf.len() as u64;
@@ -366,7 +372,7 @@ impl Described<'_> {
     }
 
     /// What is left of codes and dates. Suppressed events count as nothing.
-    fn utility(&self, plan: &Plan) -> ColumnUtility {
+    fn utility(&self, plan: &Plan) -> EventUtility {
         let tree = self.tree;
         let events = self.persons.events.leaf.len() as u64;
         let leaves = self.persons.events.leaves.len() as u64;
@@ -383,9 +389,9 @@ impl Described<'_> {
             }
         }
         if events == 0 {
-            return ColumnUtility { granularity: 1.0, precision: 1.0, entropy: 1.0 };
+            return EventUtility { granularity: 1.0, precision: 1.0, entropy: 1.0 };
         }
-        ColumnUtility {
+        EventUtility {
             granularity: granularity / crate::receipt::real(events),
             precision: 1.0 - share(height, events * highest as u64),
             entropy: 1.0 - plan.event_loss,

@@ -269,8 +269,8 @@ pub(super) fn specialise(
     }
     let mut at = 0;
     for row in rows {
-        for event in start[*row as usize]..start[*row as usize + 1] {
-            told[event] = class.nodes.get(class.told[at] as usize).copied().unwrap_or(NOTHING);
+        for told in &mut told[start[*row as usize]..start[*row as usize + 1]] {
+            *told = class.nodes.get(class.told[at] as usize).copied().unwrap_or(NOTHING);
             at += 1;
         }
     }

@@ -158,7 +158,7 @@ fn read_persons(
             values.codes.push(code);
         }
     }
-    let recount = recounter.finish(policy, &Beside { whole, hierarchy_files: Some(files) })?;
+    let recount = recounter.finish(policy, &Beside { whole, hierarchy_files: Some(files), ..Beside::default() })?;
     Ok((recount, read))
 }
 
@@ -167,7 +167,8 @@ fn read_events(path: &Path, policy: &Policy, read: &Read) -> Result<(u64, Vec<Ve
     let mut rows = Rows::open(path)?;
     let dated = policy.events.as_ref().is_some_and(|events| events.date.is_some());
     for header in &rows.headers {
-        if ![PERSON, CODE].contains(&header.as_str()) && !(dated && header == DATE) {
+        let expected = [PERSON, CODE].contains(&header.as_str()) || dated && header == DATE;
+        if !expected {
             let problem = "released with the events although the policy does not release it";
             return Err(DeidentifyError::Columns { column: header.clone(), problem });
         }

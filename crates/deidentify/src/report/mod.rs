@@ -12,7 +12,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use crate::attack::{Attack, AttackKind, Attacks, Extent};
 use crate::file::TableRisk;
 use crate::policy::{Attacker, Recoding};
-use crate::proof::{ClassCounts, Receipt, StatedRisk};
+use crate::proof::{ClassCounts, ColumnUtility, Receipt, StatedRisk};
 use chart::{Bar, Rate, Words, bars, intervals, swatch};
 use words::{enumerated, one_in, percent, rounded, thousands};
 
@@ -175,6 +175,13 @@ fn data(before: Option<&TableRisk>, receipt: Option<&Receipt>) -> Markup {
                         }
                     }
                 }))
+                @if let Some(sample) = &receipt.sample {
+                    p {
+                        "A sample: " (thousands(sample.drawn)) " of " (thousands(sample.rows)) " rows were drawn, each with a chance of "
+                        (percent(sample.share)) ". Who was drawn is kept by " (sample.keyed_by) "."
+                    }
+                }
+                @if !receipt.transformations.is_empty() { (transformations(receipt)) }
                 @if !receipt.removed_columns.is_empty() {
                     p { "Removed altogether: " (enumerated(&receipt.removed_columns.iter().map(String::as_str).collect::<Vec<_>>())) "." }
                 }
@@ -186,6 +193,27 @@ fn data(before: Option<&TableRisk>, receipt: Option<&Receipt>) -> Markup {
             }
         }
     }
+}
+
+fn transformations(receipt: &Receipt) -> Markup {
+    wide(
+        "Other transformations",
+        &html! {
+            table {
+                caption { "Other transformations, and the share of the variance of numbers, or of the values, that is left" }
+                thead { tr { th scope="col" { "Columns" } th scope="col" { "What was done" } th.number scope="col" { "Left" } } }
+                tbody {
+                    @for step in &receipt.transformations {
+                        tr {
+                            th scope="row" { (enumerated(&step.columns.iter().map(String::as_str).collect::<Vec<_>>())) }
+                            td { (step.words) }
+                            td.number { (percent(step.kept)) }
+                        }
+                    }
+                }
+            }
+        },
+    )
 }
 
 fn identifiability(before: Option<&TableRisk>, receipt: Option<&Receipt>) -> Markup {
@@ -220,6 +248,9 @@ fn measured(before: Option<&TableRisk>, receipt: Option<&Receipt>) -> Markup {
             rows.push((when, "Journalist (population table)", population));
         }
         rows.push((when, "Marketer", &risk.marketer));
+        if let Some(sampled) = &risk.sampled {
+            rows.push((when, "Prosecutor (not who was drawn)", sampled));
+        }
     }
     let mut assumptions: Vec<(&str, &str)> =
         rows.iter().map(|(_, name, risk)| (*name, risk.assumption.as_str())).collect();
@@ -517,8 +548,48 @@ fn utility(receipt: &Receipt) -> Markup {
                     }
                 }))
             }
+            (measures(receipt))
         }
     }
+}
+
+/// What is left under the measures of the field, by column and for the table.
+fn measures(receipt: &Receipt) -> Markup {
+    let all = &receipt.utility;
+    let whole = [all.granularity, all.precision, all.entropy, all.ambiguity, all.discernibility, all.class_size];
+    let of_column = |column: &ColumnUtility| {
+        [
+            column.granularity,
+            column.precision,
+            column.entropy,
+            column.ambiguity,
+            column.discernibility,
+            column.class_size,
+        ]
+    };
+    wide(
+        "Measures of the field",
+        &html! {
+            table {
+                caption { "What is left under the measures of the field: 100 % is the table as it came. Rows that were left out are counted." }
+                thead {
+                    tr {
+                        th scope="col" { "Column" }
+                        @for name in ["Granularity", "Precision", "Non-uniform entropy", "Ambiguity", "Discernibility", "Class size"] {
+                            th.number scope="col" { (name) }
+                        }
+                    }
+                }
+                tbody {
+                    // One value in every class is no generalisation: the table of transformations has it.
+                    @for column in receipt.quasi_identifiers.iter().filter(|column| column.hierarchy != "class") {
+                        tr { th scope="row" { (column.column) } @for share in of_column(&column.utility) { td.number { (percent(share)) } } }
+                    }
+                    tr { th scope="row" { "Table" } @for share in whole { td.number { (percent(share)) } } }
+                }
+            }
+        },
+    )
 }
 
 fn governance(receipt: Option<&Receipt>) -> Markup {

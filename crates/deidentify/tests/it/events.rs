@@ -33,9 +33,7 @@ fn diabetes(rest: &str) -> Option<(PathBuf, Policy, BTreeMap<String, Vec<u8>>)> 
         std::fs::copy(folder.join(&file), here.path().join(&file)).unwrap();
         text += &format!("{column} = {{ role = \"quasi-identifier\", hierarchy = {{ file = {file:?} }} }}\n");
     }
-    for column in ["readmitted"] {
-        text += &format!("{column} = {{ role = \"sensitive\" }}\n");
-    }
+    text += "readmitted = { role = \"sensitive\" }\n";
     for column in [
         "admission_type_id",
         "discharge_disposition_id",
