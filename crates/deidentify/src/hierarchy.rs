@@ -142,10 +142,20 @@ impl Hierarchy {
         Some(labels.keys().cloned().collect())
     }
 
-    /// Whether a group of the listed values is called so, at a level or above; groups may be called like a value.
+    /// Whether a group may be called so at a level or above, although a value may be too.
     pub(crate) fn names(&self, text: &str, level: usize) -> bool {
-        let Self::Table { labels, .. } = self else { return false };
-        labels.values().any(|path| path.iter().skip(level.saturating_sub(1)).any(|label| label == text))
+        let above = level.saturating_sub(1);
+        text == self.root()
+            || match self {
+                Self::Table { labels, .. } => {
+                    labels.values().any(|path| path.iter().skip(above).any(|label| label == text))
+                }
+                Self::Prefixes(prefixes) => {
+                    let start = text.strip_suffix('*').map(|start| start.chars().count());
+                    start.is_some_and(|length| prefixes.iter().skip(above).any(|longest| length <= *longest))
+                }
+                _ => false,
+            }
     }
 
     /// For each level, how many of the listed values have each label; `None` when the hierarchy takes whatever comes.
