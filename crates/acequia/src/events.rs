@@ -49,8 +49,8 @@ pub(crate) fn released(facts: &EventFacts) -> String {
     text += &findable("before", &facts.before);
     text += &findable("released", &facts.after);
     text += &format!(
-        "{} combinations of at most {} codes in {}; the rarest is shared by {} persons\n",
-        facts.combinations, facts.known_codes, "all classes", facts.smallest
+        "{} combinations of at most {} codes, each in its class; the rarest is shared by {} persons\n",
+        facts.combinations, facts.known_codes, facts.smallest
     );
     text
 }

@@ -415,7 +415,8 @@ impl<'a> Class<'a> {
                 back.iter().for_each(|set| cautious[*set as usize] = false);
                 self.hold_back(&movers, &mut cautious);
             }
-            let lost: usize = given_up.iter().map(|person| self.staying(*person, from, group).count()).sum();
+            let lost: usize =
+                given_up.iter().map(|person| self.staying(*person, from, (&by_person, &goes)).len()).sum();
             let price = real(lost) * (self.bits(from) + TOLD_AT_ALL);
             if first || self.worth(&by_person, &goes) - price <= self.worth(&by_person, &cautious) {
                 goes = cautious;
@@ -425,7 +426,7 @@ impl<'a> Class<'a> {
         self.movers = movers;
         self.left = left;
         for person in &given_up {
-            let events: Vec<usize> = self.staying(*person, from, group).collect();
+            let events = self.staying(*person, from, (&by_person, &goes));
             events.into_iter().for_each(|event| self.told[event] = NOTHING);
             self.held[*person as usize] = self.told_of(*person, &[], NOTHING);
         }
@@ -459,13 +460,13 @@ impl<'a> Class<'a> {
         going.map(gain).sum()
     }
 
-    /// Events of a person that stay told as a node when a group moves.
-    fn staying<'e>(&'e self, person: u32, from: u32, group: &'e [Move]) -> impl Iterator<Item = usize> + 'e {
-        let moves = move |event: usize| {
-            let at = group.binary_search_by_key(&(person, narrow(event)), |step| (step.person, step.event));
-            at.is_ok()
-        };
-        self.events(person).filter(move |event| self.told[*event] == from && !moves(*event))
+    /// Events of a person that stay told as a node when those who go do.
+    fn staying(&self, person: u32, from: u32, (by_person, goes): (&[&[Move]], &[bool])) -> Vec<usize> {
+        let at = by_person.binary_search_by_key(&person, |moves| moves[0].person).ok().filter(|at| goes[*at]);
+        let going = at.map_or(&[][..], |at| by_person[at]);
+        let stays =
+            |event: &usize| self.told[*event] == from && !going.iter().any(|step| step.event as usize == *event);
+        self.events(person).filter(stays).collect()
     }
 
     /// Of those who would move, keeps back who would share too few combinations at the new node. `movers`: first those of
