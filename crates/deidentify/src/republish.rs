@@ -503,7 +503,11 @@ mod tests {
     fn facts(person: u64) -> (i64, &'static str, &'static str) {
         let mixed = person.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
         let age = 20 + i64::try_from(mixed % 60).unwrap();
-        (age, ["f", "m"][usize::from((mixed / 60).is_multiple_of(2))], ["yes", "no", "unknown"][(mixed / 120 % 3) as usize])
+        (
+            age,
+            ["f", "m"][usize::from((mixed / 60).is_multiple_of(2))],
+            ["yes", "no", "unknown"][(mixed / 120 % 3) as usize],
+        )
     }
 
     fn run(
