@@ -112,7 +112,7 @@ fn a_million_leaves_are_no_trouble() {
     let path = |name: &str| folder.path().join(name);
     std::fs::write(path("leaves.csv"), hierarchy).unwrap();
     std::fs::write(path("table.csv"), table).unwrap();
-    let policy = "k = 5\nmaximum_risk = 1.0\nsuppression_limit = 0.0\n[columns]\nleaf = { role = \"quasi-identifier\", hierarchy = { file = \"leaves.csv\" } }\n";
+    let policy = "k = 5\nmaximum_risk = 1.0\nsuppression_limit = 0.0\n[attacks]\nenabled = false\n[columns]\nleaf = { role = \"quasi-identifier\", hierarchy = { file = \"leaves.csv\" } }\n";
     std::fs::write(path("policy.toml"), policy).unwrap();
     let (policy, files) = read_policy(&path("policy.toml")).unwrap();
     let receipt = deidentify_file(&path("table.csv"), None, &policy, &files, &path("out.csv"), u64::MAX).unwrap();
