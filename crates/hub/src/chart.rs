@@ -1,4 +1,4 @@
-//! The three charts of the pages as SVG that speaks: a role, a title, a description, and shapes besides colours.
+//! The charts of the pages as SVG that speaks: a role, a title, a description, and shapes besides colours.
 //!
 //! Drawn 360 units wide so that text keeps a readable size on a phone. Colours come from the style sheet by class.
 
@@ -123,6 +123,25 @@ pub(crate) fn against_reference(words: &Words<'_>, rows: &[Compared<'_>]) -> Mar
         }
     };
     picture(words, bottom + 20.0, &inner)
+}
+
+/// People who look the same: what "1 in N" means. Nothing when there would be too many to see.
+pub(crate) fn crowd(words: &Words<'_>, size: u64) -> Markup {
+    const IN_A_ROW: u64 = 12;
+    const CELL: f64 = 29.0;
+    const TALL: f64 = 40.0;
+    if !(2..=5 * IN_A_ROW).contains(&size) {
+        return html! {};
+    }
+    let rows = size.div_ceil(IN_A_ROW) as f64;
+    let inner = html! {
+        @for at in 0..size {
+            @let (x, y) = ((at % IN_A_ROW) as f64 * CELL + CELL / 2.0 + 6.0, (at / IN_A_ROW) as f64 * TALL + 9.0);
+            circle.person cx=(px(x)) cy=(px(y)) r="5.5" {}
+            path.person d=(format!("M{} {}a8 8 0 0 1 16 0v8a3 3 0 0 1-3 3h-10a3 3 0 0 1-3-3z", px(x - 8.0), px(y + 15.0))) {}
+        }
+    };
+    picture(words, rows * TALL + 2.0, &inner)
 }
 
 /// The mark of a split in a legend: 0, 1, 2 as in the charts.
