@@ -216,10 +216,10 @@ fn px(length: f64) -> String {
     format!("{}", if tenths == 0.0 { 0.0 } else { tenths })
 }
 
-/// A share in per cent: whole from 10 on, one decimal below.
+/// A share in per cent: whole from 10 on, one decimal below. The sign stays on the number's line.
 pub(crate) fn percent(share: f64) -> String {
     let percent = share * 100.0;
-    if percent == 0.0 || percent >= 9.95 { format!("{percent:.0} %") } else { format!("{percent:.1} %") }
+    if percent == 0.0 || percent >= 9.95 { format!("{percent:.0}\u{a0}%") } else { format!("{percent:.1}\u{a0}%") }
 }
 
 fn cut(label: &str) -> String {
@@ -245,7 +245,7 @@ mod tests {
             "<title id=\"c1-title\">Grade</title>",
             "<desc id=\"c1-desc\">Share of people per grade.</desc>",
             "aria-labelledby=\"c1-title\"",
-            "25 %",
+            "25\u{a0}%",
             "hidden",
             "a very &lt;long&gt; lab…",
         ] {
@@ -256,7 +256,8 @@ mod tests {
 
     #[test]
     fn percentages() {
-        assert_eq!([0.0, 0.004, 0.0832, 0.0996, 1.0].map(percent), ["0 %", "0.4 %", "8.3 %", "10 %", "100 %"]);
+        let written = ["0", "0.4", "8.3", "10", "100"].map(|number| format!("{number}\u{a0}%"));
+        assert_eq!([0.0, 0.004, 0.0832, 0.0996, 1.0].map(percent), written);
     }
 
     proptest! {

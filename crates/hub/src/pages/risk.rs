@@ -265,7 +265,7 @@ fn attackers(risk: &Value) -> Markup {
             caption { "Chance of recognising a person" }
             thead {
                 tr {
-                    th scope="col" { "Somebody who" }
+                    th scope="col" { "Attacker" }
                     th.number scope="col" { "highest" }
                     th.number scope="col" { "on average" }
                     th.number scope="col" { "share above the limit" }
@@ -275,7 +275,7 @@ fn attackers(risk: &Value) -> Markup {
                 @for (name, who) in ATTACKERS {
                     @let of = |measure: &str| number(risk, &format!("/risk/{name}/{measure}"));
                     tr {
-                        th scope="row" { (who) " (" (name) ")" }
+                        th scope="row" { b { (name) } ": " (who) }
                         td.number { (shown(of("maximum"))) }
                         td.number { (shown(of("average"))) }
                         td.number { (shown(of("at_risk_share"))) }
