@@ -6,13 +6,13 @@ use maud::{Markup, html};
 
 const WIDTH: f64 = 360.0;
 /// Farthest left edge of the bars; labels end before it.
-const LEFT: f64 = 146.0;
+const LEFT: f64 = 182.0;
 /// About the width of a letter of a label.
 const LETTER: f64 = 7.3;
 const RIGHT: f64 = 302.0;
 const ROW: f64 = 26.0;
 /// Labels longer than this are cut; the table beside the chart has them whole.
-const LABEL_CHARACTERS: usize = 18;
+const LABEL_CHARACTERS: usize = 23;
 
 /// Shares of one split over the bins, from 0 to 1; `None` is a hidden count.
 pub(crate) type Shares = Vec<Option<f64>>;
@@ -247,7 +247,7 @@ mod tests {
             "aria-labelledby=\"c1-title\"",
             "25\u{a0}%",
             "hidden",
-            "a very &lt;long&gt; lab…",
+            "a very &lt;long&gt; label in…",
         ] {
             assert!(svg.contains(part), "{part} in {svg}");
         }

@@ -56,7 +56,7 @@ fn origin(told: &Value) -> Markup {
         ("Collected", text(told, "/rai:dataCollection").map(str::to_owned)),
         ("From when", text(told, "/rai:dataCollectionTimeframe").map(|span| span.replace('/', " to "))),
         ("Unknown values", text(told, "/rai:dataCollectionMissingData").map(str::to_owned)),
-        ("Kept up", text(told, "/rai:dataReleaseMaintenancePlan").map(str::to_owned)),
+        ("Kept up to date", text(told, "/rai:dataReleaseMaintenancePlan").map(str::to_owned)),
     ];
     html! {
         @if facts.iter().any(|(_, text)| text.is_some()) {

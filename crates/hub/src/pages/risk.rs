@@ -57,7 +57,7 @@ fn report(facts: &Facts, risk: &Value) -> Markup {
         (sharing(risk))
         (removed(risk))
         (before(risk))
-        (attacks(risk))
+        (attacks(facts, risk))
         h3 { "Under which attacker" }
         @if let Some(attacker) = text(risk, "/attacker") { p { "The limit was set for the " b { (attacker) } "." } }
         (wide("Risk per attacker", &attackers(risk)))
@@ -157,7 +157,7 @@ const ATTACKS: [(&str, &str); 5] = [
 ];
 
 /// What happened when the rows were attacked before they left.
-fn attacks(risk: &Value) -> Markup {
+fn attacks(facts: &Facts, risk: &Value) -> Markup {
     let results = list(risk, "/attacks/results");
     if results.is_empty() {
         return html! {};
@@ -177,10 +177,9 @@ fn attacks(risk: &Value) -> Markup {
         p {
             "Before the data left, " (counted(results.len() as u64, "attack was", "attacks were")) " run on the very rows that are published"
             @if !kinds.is_empty() { ": to " (enumerated(&kinds)) }
-            ". A release is refused when an attack goes beyond its limit"
-            @if limited > 0 { "; " (counted(limited as u64, "attack has", "attacks have")) " one" }
-            "."
+            ". " (counted(limited as u64, "of them has a limit", "of them have a limit")) " and stayed within it, or nothing would have left; the others show what more knowledge would do."
         }
+        (beyond(facts, results))
         details {
             summary { "Results of every attack" }
             (wide("Attacks", &html! {
@@ -212,6 +211,25 @@ fn attacks(risk: &Value) -> Markup {
                 }
             }))
             ul { @for conclusion in results.iter().filter_map(|attack| text(attack, "/conclusion")) { li { (conclusion) } } }
+        }
+    }
+}
+
+/// Who knows more than the policy assumes: said openly, for patients decide by it.
+fn beyond(facts: &Facts, results: &[Value]) -> Markup {
+    let more = |attack: &Value| {
+        let column = text(attack, "/variant")?.strip_prefix("prosecutor who also knows ")?;
+        let rate = number(attack, "/rate").filter(|_| text(attack, "/attack") == Some("matching"))?;
+        Some(format!("{} in {} of cases", column_title(facts, column).to_lowercase(), percent(rate)))
+    };
+    let known: Vec<String> = results.iter().filter_map(more).collect();
+    html! {
+        @if !known.is_empty() {
+            p.notice {
+                b { "What the limit does not cover. " }
+                "Somebody who knows all those facts about you and one more thing finds your row more often: with "
+                (enumerated(&known)) "."
+            }
         }
     }
 }

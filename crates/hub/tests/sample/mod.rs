@@ -292,6 +292,8 @@ fn risk() -> Value {
         "attacks": {"extent": "full", "results": [
             {"attack": "matching", "variant": "prosecutor", "attempts": 3000, "successes": 96, "rate": 0.032, "limit": 0.09, "held": true,
                 "conclusion": "Of 3000 persons 96 are found."},
+            {"attack": "matching", "variant": "prosecutor who also knows event", "attempts": 3000, "successes": 330, "rate": 0.11, "held": true,
+                "conclusion": "Found 330 of 3000 persons."},
             {"attack": "inference", "variant": "event", "attempts": 3000, "successes": 1830, "rate": 0.61, "control": {"rate": 0.6, "what": "without the row"},
                 "held": true, "conclusion": "The row adds little."}]},
         "verified_by": "an independent recount of the released rows"})
