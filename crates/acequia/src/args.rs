@@ -100,7 +100,7 @@ pub(crate) enum Command {
     )]
     Serve {
         /// Address and port; port 0 takes a free one
-        #[arg(long, default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
+        #[arg(long, env = "ACEQUIA_ADDRESS", default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
         address: SocketAddr,
         /// Address given out to readers, for a node behind a proxy: https://data.example.org
         #[arg(long, value_name = "URL")]
@@ -116,9 +116,9 @@ pub(crate) enum Command {
     /// Walk the course on the bundled cohorts and simulated donors, then serve the result
     #[command(after_help = "Examples:\n  acequia --home demo demo\n  acequia --home demo demo --no-serve --json")]
     Demo {
-        /// Address and port; port 0 takes a free one
-        #[arg(long, default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
-        address: SocketAddr,
+        /// Address and port; port 0 takes a free one [default: 127.0.0.1:8080, or a free port where that is taken]
+        #[arg(long, env = "ACEQUIA_ADDRESS", value_name = "HOST:PORT")]
+        address: Option<SocketAddr>,
         /// Stop after publishing
         #[arg(long)]
         no_serve: bool,

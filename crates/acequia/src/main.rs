@@ -10,6 +10,7 @@ mod shift_dates;
 mod show;
 
 use std::io::IsTerminal;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -113,7 +114,10 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
             if *no_serve {
                 out.demo(&donated, &report, None);
             } else {
-                serve(node, *address, None, |bound| out.demo(&donated, &report, Some(bound))).await?;
+                serve(node, address.unwrap_or_else(usual_or_free), None, |bound| {
+                    out.demo(&donated, &report, Some(bound))
+                })
+                .await?;
             }
         }
         Command::Deidentify { table, policy, out: to, population, events, report, memory_mb } => {
@@ -152,6 +156,13 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
     Ok(ExitCode::SUCCESS)
 }
 
+/// The usual address, or a free port where another program has it: whoever tries the demo should see it.
+fn usual_or_free() -> SocketAddr {
+    let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
+    let free = std::net::TcpListener::bind(usual).is_ok();
+    if free { usual } else { SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) }
+}
+
 async fn verify(home: &Path, threads: usize, what: &str, out: &Out) -> Result<ExitCode, Failure> {
     let folder = Path::new(what);
     let (manifest, verification) = if folder.join("manifest.json").is_file() {
@@ -172,9 +183,9 @@ async fn verify(home: &Path, threads: usize, what: &str, out: &Out) -> Result<Ex
 
 async fn serve(
     node: Node,
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     public_address: Option<&str>,
-    ready: impl FnOnce(std::net::SocketAddr),
+    ready: impl FnOnce(SocketAddr),
 ) -> Result<(), Failure> {
     let stop = async {
         #[cfg(unix)]

@@ -99,7 +99,7 @@ impl Out {
     pub(crate) fn demo(&self, donated: &DonateReport, report: &RunReport, bound: Option<SocketAddr>) {
         self.findings(donated);
         let address = bound.map(|bound| format!("http://{bound}"));
-        let serving = || address.as_ref().map(|address| format!("\nServing on {address}")).unwrap_or_default();
+        let serving = || address.as_ref().map(|address| serving_words(address, &report.dataset)).unwrap_or_default();
         self.print(
             || json!({ "donated": donated, "run": report, "address": address }),
             || format!("{}\n{}{}", donated_words(donated), ran_words(report), serving()),
@@ -297,6 +297,13 @@ fn donated_words(report: &DonateReport) -> String {
     format!(
         "{} files: {} accepted with {} items, {} quarantined, {} known before; {} without consent stay closed.",
         report.files, report.accepted, report.items, report.quarantined, report.known, report.without_consent
+    )
+}
+
+/// The address first and alone on its line, for programs that wait for it.
+fn serving_words(address: &str, dataset: &str) -> String {
+    format!(
+        "\nServing on {address}\n  look at it  {address}/datasets/{dataset}\n  load it     HF_ENDPOINT={address} python3 -c 'from datasets import load_dataset; print(load_dataset(\"{dataset}\"))'"
     )
 }
 

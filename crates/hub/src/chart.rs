@@ -1,4 +1,4 @@
-//! The three charts of the pages as SVG that speaks: a role, a title, a description, and shapes besides colours.
+//! The charts of the pages as SVG that speaks: a role, a title, a description, and shapes besides colours.
 //!
 //! Drawn 360 units wide so that text keeps a readable size on a phone. Colours come from the style sheet by class.
 
@@ -6,13 +6,13 @@ use maud::{Markup, html};
 
 const WIDTH: f64 = 360.0;
 /// Farthest left edge of the bars; labels end before it.
-const LEFT: f64 = 146.0;
+const LEFT: f64 = 182.0;
 /// About the width of a letter of a label.
 const LETTER: f64 = 7.3;
 const RIGHT: f64 = 302.0;
 const ROW: f64 = 26.0;
 /// Labels longer than this are cut; the table beside the chart has them whole.
-const LABEL_CHARACTERS: usize = 18;
+const LABEL_CHARACTERS: usize = 23;
 
 /// Shares of one split over the bins, from 0 to 1; `None` is a hidden count.
 pub(crate) type Shares = Vec<Option<f64>>;
@@ -125,6 +125,25 @@ pub(crate) fn against_reference(words: &Words<'_>, rows: &[Compared<'_>]) -> Mar
     picture(words, bottom + 20.0, &inner)
 }
 
+/// People who look the same: what "1 in N" means. Nothing when there would be too many to see.
+pub(crate) fn crowd(words: &Words<'_>, size: u64) -> Markup {
+    const IN_A_ROW: u64 = 12;
+    const CELL: f64 = 29.0;
+    const TALL: f64 = 40.0;
+    if !(2..=5 * IN_A_ROW).contains(&size) {
+        return html! {};
+    }
+    let rows = size.div_ceil(IN_A_ROW) as f64;
+    let inner = html! {
+        @for at in 0..size {
+            @let (x, y) = ((at % IN_A_ROW) as f64 * CELL + CELL / 2.0 + 6.0, (at / IN_A_ROW) as f64 * TALL + 9.0);
+            circle.person cx=(px(x)) cy=(px(y)) r="5.5" {}
+            path.person d=(format!("M{} {}a8 8 0 0 1 16 0v8a3 3 0 0 1-3 3h-10a3 3 0 0 1-3-3z", px(x - 8.0), px(y + 15.0))) {}
+        }
+    };
+    picture(words, rows * TALL + 2.0, &inner)
+}
+
 /// The mark of a split in a legend: 0, 1, 2 as in the charts.
 pub(crate) fn swatch(split: usize) -> Markup {
     html! {
@@ -197,10 +216,10 @@ fn px(length: f64) -> String {
     format!("{}", if tenths == 0.0 { 0.0 } else { tenths })
 }
 
-/// A share in per cent: whole from 10 on, one decimal below.
+/// A share in per cent: whole from 10 on, one decimal below. The sign stays on the number's line.
 pub(crate) fn percent(share: f64) -> String {
     let percent = share * 100.0;
-    if percent == 0.0 || percent >= 9.95 { format!("{percent:.0} %") } else { format!("{percent:.1} %") }
+    if percent == 0.0 || percent >= 9.95 { format!("{percent:.0}\u{a0}%") } else { format!("{percent:.1}\u{a0}%") }
 }
 
 fn cut(label: &str) -> String {
@@ -226,9 +245,9 @@ mod tests {
             "<title id=\"c1-title\">Grade</title>",
             "<desc id=\"c1-desc\">Share of people per grade.</desc>",
             "aria-labelledby=\"c1-title\"",
-            "25 %",
+            "25\u{a0}%",
             "hidden",
-            "a very &lt;long&gt; lab…",
+            "a very &lt;long&gt; label in…",
         ] {
             assert!(svg.contains(part), "{part} in {svg}");
         }
@@ -237,7 +256,8 @@ mod tests {
 
     #[test]
     fn percentages() {
-        assert_eq!([0.0, 0.004, 0.0832, 0.0996, 1.0].map(percent), ["0 %", "0.4 %", "8.3 %", "10 %", "100 %"]);
+        let written = ["0", "0.4", "8.3", "10", "100"].map(|number| format!("{number}\u{a0}%"));
+        assert_eq!([0.0, 0.004, 0.0832, 0.0996, 1.0].map(percent), written);
     }
 
     proptest! {

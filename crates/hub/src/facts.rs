@@ -47,6 +47,8 @@ pub(crate) struct Facts {
     pub(crate) risk: Value,
     /// `acequia-diversity/1`.
     pub(crate) diversity: Value,
+    /// Croissant with the RAI vocabulary: what the data are for, and what not.
+    pub(crate) croissant: Value,
 }
 
 impl Brief {
@@ -127,13 +129,15 @@ impl FactsCache {
         let dictionary = document(catalogue, version, "dictionary.json").await;
         let risk = document(catalogue, version, "risk.json").await;
         let diversity = document(catalogue, version, "diversity.json").await;
-        let complete = statistics.is_ok() && dictionary.is_ok() && risk.is_ok() && diversity.is_ok();
+        let croissant = document(catalogue, version, "croissant.json").await;
+        let complete = [&statistics, &dictionary, &risk, &diversity, &croissant].into_iter().all(Result::is_ok);
         let facts = Arc::new(Facts {
             brief: self.brief(catalogue, version).await,
             statistics: statistics.unwrap_or_default(),
             dictionary: dictionary.unwrap_or_default(),
             risk: risk.unwrap_or_default(),
             diversity: diversity.unwrap_or_default(),
+            croissant: croissant.unwrap_or_default(),
         });
         if complete {
             let mut all = self.facts.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,7 +10,7 @@ use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 
 use crate::catalogue::{Dataset, is_large};
-use crate::facts::{Brief, FactsCache, whole};
+use crate::facts::{Brief, FactsCache, Kind, whole};
 use crate::http::{
     Fields, REPO_COMMIT, Refusal, content, fresh, json_bytes, own_address, parse_address, percent_encoded, put, see,
     segments,
@@ -127,7 +127,7 @@ impl Site {
         let address = own_address(headers, self.address.as_deref());
         let find = |namespace: &str, name: &str| shelf.dataset(namespace, name).ok_or(Refusal::Repo);
         match parts {
-            [] => self.catalogue_page(&shelf, &query, headers).await,
+            [] => self.catalogue_page(&shelf, &query, &address, headers).await,
             ["datasets"] => Ok(see("/")),
             ["healthz"] => Ok(content(StatusCode::OK, "text/plain; charset=utf-8", "ok\n")),
             ["robots.txt"] => {
@@ -260,6 +260,7 @@ impl Site {
         &self,
         shelf: &Shelf,
         query: &Fields,
+        address: &str,
         headers: &HeaderMap,
     ) -> Result<Response<Body>, Refusal> {
         let words: String = query.get("q").unwrap_or_default().chars().take(LONGEST_SEARCH_CHARACTERS).collect();
@@ -270,8 +271,21 @@ impl Site {
         let shown = chosen.iter().skip((page - 1) * CATALOGUE_PAGE).take(CATALOGUE_PAGE);
         let listed: Vec<pages::Listed<'_>> =
             shown.map(|(dataset, brief)| pages::Listed { version: dataset.newest(), brief }).collect();
-        let view =
-            pages::Catalogue { listed: &listed, found: chosen.len(), of: shelf.len(), words: &words, page, pages };
+        let real = chosen.iter().filter(|(_, brief)| brief.kind != Kind::Synthetic);
+        // A sum is stated only when every part of it is.
+        let people = real.clone().map(|(dataset, brief)| (brief.kind == Kind::Real).then(|| dataset.newest().people()));
+        let risks = real.map(|(_, brief)| brief.highest_risk);
+        let view = pages::Catalogue {
+            listed: &listed,
+            found: chosen.len(),
+            of: shelf.len(),
+            people: people.sum(),
+            highest_risk: risks.collect::<Option<Vec<f64>>>().and_then(|risks| risks.into_iter().reduce(f64::max)),
+            words: &words,
+            page,
+            pages,
+            address,
+        };
         Ok(fresh(headers, PAGE, pages::catalogue(&view)))
     }
 

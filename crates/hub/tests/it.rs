@@ -693,8 +693,18 @@ async fn the_page_says_it_in_plain_words_and_in_numbers() {
         "61 of 3,061 people were left out",
         "Nobody shares these facts with fewer than 11 others",
         "Real people, de-identified",
-        "3,000 people",
+        "<dt>people, one row each</dt><dd>3,000</dd>",
+        "<dd>1 in 12</dd>",
+        "12 people who look the same",
+        "finds your row more often: with death in 11\u{a0}% of cases.",
+        "1 of them has a limit and stayed within it",
+        "Before the data left, 3 attacks were run on the very rows that are published: to find a person's row and guess",
         "hidden",
+        "Each row is one woman who had an operation.",
+        "<li>Teaching of survival models</li>",
+        "<li>Deciding about a patient</li>",
+        "<li>Ages are bands.</li>",
+        "1978 to 2026",
         "You can take your consent back at any time",
         "revision=&quot;v1.1.0&quot;",
         "SHA256SUMS",
@@ -718,7 +728,8 @@ async fn the_page_says_it_in_plain_words_and_in_numbers() {
     let old = get(&app, &format!("/datasets/{DATASET}/v/1.0.0")).await.text();
     assert!(old.contains("There is a newer one"));
     let synthetic = get(&app, "/datasets/commons/synthetic-survival").await.text();
-    assert!(synthetic.contains("none of them is a real person") && synthetic.contains("1,000 rows"));
+    assert!(synthetic.contains("none of them is a real person"));
+    assert!(synthetic.contains("<dt>synthetic rows</dt><dd>1,000</dd>"));
     let croissant = get(&app, &format!("/api/datasets/{DATASET}/croissant")).await.json();
     let expected = format!("http://node.example:8080/datasets/{DATASET}/resolve/{commit}/{TRAIN}");
     assert!(croissant["distribution"].as_array().unwrap().iter().any(|file| file["contentUrl"] == expected));
@@ -730,6 +741,16 @@ async fn search_on_the_front_page() {
     let found = get(&app, "/?q=sample").await.text();
     assert!(found.contains("1 of 2 data sets for") && found.contains("/datasets/acequia/sample-survival"));
     assert!(!found.contains("/datasets/commons/"));
+    // The figures are sums over what the data sets state; synthetic rows are nobody's.
+    let all = get(&app, "/").await.text();
+    for said in [
+        "<dt>open data sets</dt><dd>2</dd>",
+        "<dt>people whose records are in them</dt><dd>3,000</dd>",
+        "<dt>highest chance to pick out a person</dt><dd>1 in 12</dd>",
+        "HF_ENDPOINT=http://node.example:8080",
+    ] {
+        assert!(all.contains(said), "{said}");
+    }
     let hostile = get(&app, "/?q=%22%3E%3Cscript%3Ealert(1)%3C%2Fscript%3E").await.text();
     assert!(!hostile.contains("<script>alert"));
     well_made(&hostile, "hostile search");
@@ -740,7 +761,9 @@ async fn search_on_the_front_page() {
     let app = router(Arc::new(many));
     let first = get(&app, "/").await.text();
     assert!(
-        first.contains("45 data sets") && first.contains("Page 1 of 3") && first.contains("/datasets/acequia/set-44")
+        first.contains("<dt>open data sets</dt><dd>45</dd>")
+            && first.contains("Page 1 of 3")
+            && first.contains("/datasets/acequia/set-44")
     );
     let last = get(&app, "/?q=Set&page=3").await.text();
     assert_eq!(last.matches("<li class=\"card\">").count(), 5);
@@ -779,7 +802,7 @@ async fn a_version_that_says_nothing_is_not_stated() {
     well_made(&page, "bare");
     for said in [
         "Real or synthetic: not stated",
-        "Risk: not stated",
+        "<dt>highest chance to pick out a person</dt><dd>not stated</dd>",
         "The contents of the columns are not stated.",
         "The risk of being recognised is not stated for this version.",
         "Not stated for this version.",

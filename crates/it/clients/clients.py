@@ -1,6 +1,6 @@
 """Reads a data set from a node with unmodified clients and asserts everything it gets.
 
-usage: clients.py ENDPOINT NAMESPACE/NAME
+usage: clients.py ENDPOINT NAMESPACE/NAME PROGRAM        (PROGRAM is `acequia`, which rechecks a download)
 
 Needs `datasets`, `huggingface_hub`, `mlcroissant[parquet]`, `pandas` and `pyarrow`.
 """
@@ -8,11 +8,15 @@ Needs `datasets`, `huggingface_hub`, `mlcroissant[parquet]`, `pandas` and `pyarr
 import hashlib
 import json
 import os
+import shutil
+import subprocess
 import sys
 import tempfile
+import urllib.request
+from html.parser import HTMLParser
 from pathlib import Path
 
-endpoint, name = sys.argv[1].rstrip("/"), sys.argv[2]
+endpoint, name, program = sys.argv[1].rstrip("/"), sys.argv[2], sys.argv[3]
 home = tempfile.TemporaryDirectory(prefix="acequia-clients-")
 # Only the endpoint points at the node; the rest keeps this run away from the user's own caches and from the network.
 os.environ["HF_ENDPOINT"] = endpoint
@@ -202,5 +206,54 @@ if "croissant.json" in files:
             value = value.decode() if isinstance(value, bytes) else value
             assert value == expected[column] or value != value and expected[column] is None, (column, value)
     step("mlcroissant, records of every split from the address")
+
+# What the page tells people to paste.
+class Snippets(HTMLParser):
+    """Texts of the `pre` blocks of a page, in order."""
+
+    def __init__(self):
+        super().__init__()
+        self.texts, self.inside = [], False
+
+    def handle_starttag(self, tag, _):
+        if tag == "pre":
+            self.inside = True
+            self.texts.append("")
+
+    def handle_endtag(self, tag):
+        self.inside = self.inside and tag != "pre"
+
+    def handle_data(self, data):
+        if self.inside:
+            self.texts[-1] += data
+
+
+parser = Snippets()
+with urllib.request.urlopen(f"{endpoint}/datasets/{name}") as page:
+    parser.feed(page.read().decode())
+work = Path(home.name) / "pasted"
+work.mkdir()
+bare = {key: value for key, value in os.environ.items() if key != "HF_ENDPOINT"}
+bare["PATH"] = f"{Path(sys.executable).parent}:{Path(program).parent}:{os.environ['PATH']}"
+ran = []
+for text in parser.texts:
+    where = work
+    if "import " in text:
+        kind, words = "python", [sys.executable, "-c", text]
+    elif "<- " in text:
+        kind, words = "R", ["Rscript", "-e", text]
+    else:
+        kind, words = "shell", ["bash", "-euo", "pipefail", "-c", text]
+        # The commands that check a copy are for its own folder.
+        where = work / "data" if "SHA256SUMS" in text else work
+    if shutil.which(words[0]) is None or (kind == "shell" and "curl" in text and shutil.which("curl") is None):
+        print(f"skipped: {words[0]} is not installed", flush=True)
+        continue
+    done = subprocess.run(words, cwd=where, env=bare, capture_output=True, text=True)
+    assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+    ran.append(kind)
+assert ran.count("python") == 3 and ran.count("shell") >= 1, ran
+assert (work / "data" / "data" / "train-00000-of-00001.parquet").is_file()
+step(f"{len(ran)} of {len(parser.texts)} snippets of the page, pasted as they stand")
 
 print(f"all {steps} steps passed: {name} {tag} at {endpoint}")

@@ -38,8 +38,21 @@ impl Node {
             records.map_or_else(|e| e.to_string(), |()| "integrity check passed".to_owned()),
         );
 
+        let private = crate::home::is_private(&self.home.join("keys").join("root.key"));
+        let words =
+            if private { "the root key is for its owner only" } else { "others can read keys/root.key: chmod 600" };
+        look("keys", private, words.to_owned());
+
         let (donations, steps, releases) =
             (self.store.donations().await?, self.store.steps().await?, self.store.releases().await?);
+        // Consents begin and end by the clock: one that runs behind would let expired ones hold.
+        let now = self.clock.now();
+        let latest = donations.iter().map(|donation| donation.received_at);
+        let latest = latest.chain(releases.iter().map(|release| release.published_at)).max();
+        let right = latest.is_none_or(|latest| latest <= now);
+        let words = if right { "not before anything on record" } else { "before something on record: set the clock" };
+        look("clock", right, words.to_owned());
+
         let mut referred: BTreeSet<Digest> = BTreeSet::new();
         referred.extend(donations.iter().flat_map(|donation| [Some(donation.sealed), donation.mapping]).flatten());
         referred.extend(steps.iter().flat_map(|step| step.blobs.iter().map(|(_, digest)| *digest)));

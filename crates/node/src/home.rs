@@ -38,6 +38,19 @@ pub struct Node {
 /// Held while a command changes the node; released when dropped or when the process ends.
 pub(crate) struct Lock(#[expect(dead_code, reason = "held for its lock")] File);
 
+/// Whether only the owner may read the file. Where files have no such permissions, nothing is wrong with them.
+pub(crate) fn is_private(path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o077 == 0)
+    }
+    #[cfg(not(unix))]
+    {
+        path.exists()
+    }
+}
+
 fn lock(home: &Path) -> Result<Lock, Failure> {
     let file = File::options().create(true).append(true).open(home.join("lock"));
     let file = file.map_err(io("the node's lock file", "written"))?;

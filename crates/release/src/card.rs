@@ -67,6 +67,9 @@ const HUB_LICENSES: &[&str] = &[
     "unlicense",
 ];
 
+/// What no data set is for, whatever its recipe says.
+pub(crate) const NO_NAMING: &str = "Finding out who a row is about, or linking rows to named people.";
+
 /// Writes the card. Ends with one line feed.
 pub(crate) fn card(facts: &Facts<'_>) -> String {
     let mut out = front_matter(facts);
@@ -438,8 +441,7 @@ fn risk(facts: &Facts<'_>) -> String {
 fn uses(facts: &Facts<'_>) -> String {
     let told = &facts.plan.collection;
     let mut out = format!("## Uses\n\n**Meant for**\n\n{}\n**Not for**\n\n", list(&told.use_cases));
-    let no_naming = "Finding out who a row is about, or linking rows to named people.".to_owned();
-    out.push_str(&list(&[vec![no_naming], told.misuse.clone()].concat()));
+    out.push_str(&list(&[vec![NO_NAMING.to_owned()], told.misuse.clone()].concat()));
     put(&mut out, format_args!("\n**Known biases**\n\n{}", list(&told.biases)));
     put(&mut out, format_args!("**Limits**\n\n{}", list(&told.limitations)));
     put(&mut out, format_args!("**Effects on society:** {}", stated(&told.social_impact)));

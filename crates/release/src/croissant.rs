@@ -125,8 +125,8 @@ fn responsible_ai(plan: &Plan) -> Vec<(&'static str, Value)> {
     let told = &plan.collection;
     let text = |text: &str| (!text.is_empty()).then(|| Value::from(text));
     let texts = |texts: &[String]| (!texts.is_empty()).then(|| Value::from(texts.to_vec()));
-    let uses =
-        [told.use_cases.clone(), told.misuse.iter().map(|misuse| format!("Not for: {misuse}")).collect()].concat();
+    let misuse = std::iter::once(card::NO_NAMING).chain(told.misuse.iter().map(String::as_str));
+    let uses = [told.use_cases.clone(), misuse.map(|misuse| format!("Not for: {misuse}")).collect()].concat();
     let missing: Vec<String> = [told.missing_data.clone()]
         .into_iter()
         .chain(plan.not_recorded.iter().map(|fact| format!("Not recorded: {} ({})", fact.name, fact.reason)))

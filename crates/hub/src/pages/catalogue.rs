@@ -20,48 +20,142 @@ pub(crate) struct Catalogue<'a> {
     pub(crate) found: usize,
     /// How many there are.
     pub(crate) of: usize,
+    /// Rows of people in all data sets that match; `None` where one does not say whose rows they are.
+    pub(crate) people: Option<u64>,
+    /// The highest stated chance among them; `None` where one does not state it.
+    pub(crate) highest_risk: Option<f64>,
     /// What was searched for; empty when nothing.
     pub(crate) words: &'a str,
     /// One-based.
     pub(crate) page: usize,
     pub(crate) pages: usize,
+    /// Of this node, for the snippet.
+    pub(crate) address: &'a str,
 }
+
+/// How a record becomes open data: what happens, and what it means for whoever gave it.
+const COURSE: [(&str, &str); 6] = [
+    ("Given", "People and institutions give records, each for the purposes they choose. They can change their mind."),
+    ("Sealed", "Every record is locked with a key of its own. Without a consent that covers it, nothing can open it."),
+    ("Unified and checked", "Records from everywhere are brought into one form, and every repair is written down."),
+    (
+        "Made coarser",
+        "Names, numbers and exact dates are left out, and the rest is made coarser until nobody stands alone.",
+    ),
+    ("Measured", "The risk that somebody is recognised is measured and attacked. If it is too high, nothing leaves."),
+    ("Open", "What passes the gate is published for everybody: no account, no charge, and a version never changes."),
+];
 
 pub(crate) fn catalogue(view: &Catalogue<'_>) -> String {
     let searched = !view.words.trim().is_empty();
     let main = html! {
         section.hero {
-            h1 { "Open health data, given on purpose" }
-            p.lead {
-                "This node is an altruistic data trustee: people and institutions give it health records, and it gives back data sets that anyone may use without charge. "
-                "Nothing leaves before the risk of recognising a person has been measured, and that number stands beside the data."
-            }
-            form.search role="search" action="/" method="get" {
-                label for="q" { "Search the data sets" }
-                div.row {
-                    input #q type="search" name="q" value=(view.words) maxlength="200" autocomplete="off";
-                    button type="submit" { "Search" }
+            div.frame {
+                div.words {
+                    h1 { "Open health data, given on purpose" }
+                    p.lead {
+                        "People and institutions give health records to this altruistic data trustee. It gives back data sets that anyone may use without charge, so that medical AI can be built, checked and trusted by all."
+                    }
+                    form.search role="search" action="/" method="get" {
+                        label for="q" { "Search the data sets" }
+                        div.row {
+                            input #q type="search" name="q" value=(view.words) maxlength="200" autocomplete="off";
+                            button type="submit" { "Search" }
+                        }
+                    }
                 }
+                (watercourse())
             }
         }
-        section aria-labelledby="list" {
-            h2 #list {
-                @if searched {
-                    (thousands(view.found as u64)) " of " (counted(view.of as u64, "data set", "data sets")) " for “" (view.words) "”"
-                } @else {
-                    (counted(view.of as u64, "data set", "data sets"))
+        div.frame {
+            @if !searched && !view.listed.is_empty() { (figures(view)) }
+            section aria-labelledby="list" {
+                h2 #list {
+                    @if searched {
+                        (thousands(view.found as u64)) " of " (counted(view.of as u64, "data set", "data sets")) " for “" (view.words) "”"
+                    } @else { "Data sets" }
+                }
+                @if view.listed.is_empty() { (empty(searched)) }
+                @else {
+                    ul.cards { @for listed in view.listed { (card(listed)) } }
+                    @if view.pages > 1 { (pager(view)) }
                 }
             }
-            @if view.listed.is_empty() { (empty(searched)) }
-            @else {
-                ul.cards { @for listed in view.listed { (card(listed)) } }
-                @if view.pages > 1 { (pager(view)) }
+            section aria-labelledby="how" {
+                h2 #how { "How a record becomes open data" }
+                ol.course { @for (title, text) in COURSE { li { h3 { (title) } p { (text) } } } }
+                p.note { "“Nothing identified leaves” is not a promise of a policy but of the program: a part that publishes does not take anything else, or it cannot be built." }
+            }
+            div.pair.wide-pair {
+                section.panel aria-labelledby="patients" {
+                    h2 #patients { "For patients and their families" }
+                    ul {
+                        li { "You decide for which purpose your record may be used, and for how long. Nobody can widen that, not even by a vote." }
+                        li { "You can take your consent back at any time and need not say why. From then on your record stays closed, and later versions are made without you." }
+                        li { "Every data set says in plain words how hard it would be to find you in it, and who is missing from it." }
+                        li { "What is published cannot be called back from those who have it. Think about that before you allow it." }
+                    }
+                }
+                section.panel aria-labelledby="researchers" {
+                    h2 #researchers { "For researchers and clinicians" }
+                    p { "The tools you know read this node: set one address. Train, validation and test are fixed and disjoint by person, so results can be compared." }
+                    @if let Some(first) = view.listed.first() {
+                        pre role="region" tabindex="0" aria-label="Python that loads a data set" {
+                            code {
+                                "# HF_ENDPOINT=" (view.address) "\nfrom datasets import load_dataset\n\ndata = load_dataset(\n    \"" (first.version.manifest().dataset) "\",\n    revision=\"" (first.version.tag()) "\",\n)"
+                            }
+                        }
+                    }
+                    p { "Each version states its inputs, recipe and seed; " code { "acequia verify" } " recounts every number on its page." }
+                }
             }
         }
     };
     let description = "Open, de-identified and synthetic health data sets from an altruistic data trustee.";
     let title = if searched { "Search · Acequia" } else { "Acequia: open health data, given on purpose" };
     document(title, description, &html! {}, &main)
+}
+
+fn figures(view: &Catalogue<'_>) -> Markup {
+    html! {
+        dl.figures {
+            div { dt { @if view.of == 1 { "open data set" } @else { "open data sets" } } dd { (thousands(view.of as u64)) } }
+            @if let Some(people) = view.people.filter(|people| *people > 0) {
+                div { dt { "people whose records are in them" } dd { (thousands(people)) } }
+            }
+            @if let Some(risk) = view.highest_risk {
+                div { dt { "highest chance to pick out a person" } dd { "1 in " (thousands(one_in(risk))) } }
+            }
+            div { dt { "to use them, for anybody" } dd { "Free" } }
+        }
+    }
+}
+
+/// Many small streams, one channel, a gate, and fields.
+fn watercourse() -> Markup {
+    let springs = [
+        "M6 62C60 62 70 158 150 160",
+        "M6 112C60 112 80 160 150 160",
+        "M6 160H150",
+        "M6 208C60 208 80 160 150 160",
+        "M6 258C60 258 70 162 150 160",
+    ];
+    let branches = ["M244 160C310 160 300 66 354 66", "M244 160H354", "M244 160C310 160 300 254 354 254"];
+    html! {
+        svg.watercourse viewBox="0 0 460 320" aria-hidden="true" focusable="false" {
+            g.stream fill="none" stroke-linecap="round" {
+                @for path in springs { path d=(path) stroke-width="5" {} }
+                path d="M150 160H244" stroke-width="14" {}
+                @for path in branches { path d=(path) stroke-width="7" {} }
+            }
+            @for y in [62, 112, 160, 208, 258] { circle.spring cx="10" cy=(y) r="7" {} }
+            @for top in [30, 124, 218] {
+                rect.field x="354" y=(top) width="100" height="72" rx="12" {}
+                @for furrow in [18, 36, 54] { line.furrow x1="368" x2="440" y1=(top + furrow) y2=(top + furrow) {} }
+            }
+            g.gate { path d="M176 214V96M218 214V96" {} path d="M164 96H230" {} rect x="183" y="112" width="28" height="58" rx="3" {} }
+        }
+    }
 }
 
 fn empty(searched: bool) -> Markup {
@@ -83,33 +177,38 @@ fn card(listed: &Listed<'_>) -> Markup {
     html! {
         li.card {
             h3 { a href=(format!("/datasets/{}", manifest.dataset)) { (manifest.title) } }
+            p.name { code { (manifest.dataset) } " · version " (manifest.version) ", " (listed.version.published_at().day()) }
             p { (manifest.summary) }
             (badges(listed.version, listed.brief))
-            p.name { code { (manifest.dataset) } }
         }
     }
 }
 
 /// The facts a reader looks for first.
-pub(super) fn badges(version: &PublishedVersion, brief: &Brief) -> Markup {
-    let manifest = version.manifest();
+fn badges(version: &PublishedVersion, brief: &Brief) -> Markup {
     html! {
         ul.badges aria-label="In short" {
-            @match brief.kind {
-                Kind::Real => { li.badge.real { "Real people, de-identified" } }
-                Kind::Synthetic => { li.badge.synthetic { "Synthetic rows, no real person" } }
-                Kind::NotStated => { li.badge { "Real or synthetic: not stated" } }
-            }
+            (kind(brief))
             li.badge {
                 @if brief.kind == Kind::Synthetic { (counted(version.people(), "row", "rows")) }
                 @else { (counted(version.people(), "person", "people")) }
             }
-            li.badge { "Version " (manifest.version) }
-            li.badge { "Licence " (manifest.license) }
             @match brief.highest_risk {
                 Some(risk) => { li.badge.risk { "Risk at most 1 in " (thousands(one_in(risk))) } }
                 None => { li.badge { "Risk: not stated" } }
             }
+            li.badge { "Licence " (version.manifest().license) }
+        }
+    }
+}
+
+/// Whose rows they are.
+pub(super) fn kind(brief: &Brief) -> Markup {
+    html! {
+        @match brief.kind {
+            Kind::Real => { li.badge.real { "Real people, de-identified" } }
+            Kind::Synthetic => { li.badge.synthetic { "Synthetic rows, no real person" } }
+            Kind::NotStated => { li.badge { "Real or synthetic: not stated" } }
         }
     }
 }

@@ -3,19 +3,20 @@
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
-use super::catalogue::badges;
-use super::words::{counted, license_address, rounded, size, thousands};
-use super::{diversity, document, json_ld, risk, statistics, usage, version_path, wide};
+use super::catalogue::kind;
+use super::words::{counted, license_address, one_in, rounded, size, thousands};
+use super::{diversity, document, json_ld, plain, risk, statistics, usage, version_path, wide};
 use crate::PublishedVersion;
 use crate::catalogue::{Dataset, is_large};
-use crate::facts::{Facts, Kind, list, text};
+use crate::facts::{Facts, Kind, count, list, text};
 use crate::http::{content_type, percent_encoded};
 
 /// The parts of the page, in order.
-const PARTS: [(&str, &str); 9] = [
+const PARTS: [(&str, &str); 10] = [
+    ("plain", "In plain words"),
     ("columns", "What is in it"),
     ("splits", "Train, validation, test"),
-    ("risk", "Risk"),
+    ("risk", "Could I be found?"),
     ("diversity", "Who is in it"),
     ("use", "Use it"),
     ("files", "Files"),
@@ -33,30 +34,71 @@ pub(crate) fn dataset(dataset: &Dataset, version: &PublishedVersion, facts: &Fac
         (json_ld(&schema_org(version, facts, address)))
     };
     let main = html! {
-        nav.crumbs aria-label="Where you are" {
-            ol { li { a href="/" { "All data sets" } } li aria-current="page" { (manifest.dataset) } }
-        }
-        h1 { (manifest.title) }
-        p.lead { (manifest.summary) }
-        (badges(version, &facts.brief))
-        @if newest.commit() != version.commit() {
-            p.notice {
-                "This is version " (manifest.version) ". There is a newer one: "
-                a href=(format!("/datasets/{}", manifest.dataset)) { "version " (newest.manifest().version) } "."
+        div.top {
+            div.frame {
+                nav.crumbs aria-label="Where you are" {
+                    ol { li { a href="/#list" { "All data sets" } } li aria-current="page" { (manifest.dataset) } }
+                }
+                h1 { (manifest.title) }
+                p.lead { (manifest.summary) }
+                ul.badges aria-label="In short" {
+                    (kind(&facts.brief))
+                    li.badge { "Version " (manifest.version) ", " (version.published_at().day()) }
+                    li.badge {
+                        "Licence "
+                        @match license_address(&manifest.license) {
+                            Some(address) => { a href=(address) rel="license noopener" { (manifest.license) } }
+                            None => { (manifest.license) }
+                        }
+                    }
+                }
+                @if newest.commit() != version.commit() {
+                    p.notice {
+                        "This is version " (manifest.version) ". There is a newer one: "
+                        a href=(format!("/datasets/{}", manifest.dataset)) { "version " (newest.manifest().version) } "."
+                    }
+                }
+                (figures(version, facts))
             }
         }
-        nav.parts aria-label="On this page" { ul { @for (id, title) in PARTS { li { a href=(format!("#{id}")) { (title) } } } } }
-        (statistics::columns_section(facts))
-        (statistics::splits_section(facts, version))
-        (risk::section(facts))
-        (diversity::section(facts))
-        (usage::section(version, address))
-        (files(version))
-        (versions(dataset, version))
-        (made(version, address))
-        (withdrawal(facts))
+        div.frame.with-parts {
+            nav.parts aria-label="On this page" { ul { @for (id, title) in PARTS { li { a href=(format!("#{id}")) { (title) } } } } }
+            div.body {
+                (plain::section(facts, version))
+                (statistics::columns_section(facts))
+                (statistics::splits_section(facts, version))
+                (risk::section(facts))
+                (diversity::section(facts))
+                (usage::section(version, address))
+                (files(version))
+                (versions(dataset, version))
+                (made(version, address))
+                (withdrawal(facts))
+            }
+        }
     };
     document(&format!("{} · Acequia", manifest.title), &manifest.summary, &head, &main)
+}
+
+/// The numbers a reader looks for first.
+fn figures(version: &PublishedVersion, facts: &Facts) -> Markup {
+    let columns = list(&facts.dictionary, "/columns").len();
+    html! {
+        dl.figures {
+            div {
+                dt { @if facts.brief.kind == Kind::Synthetic { "synthetic rows" } @else { "people, one row each" } }
+                dd { (thousands(version.people())) }
+            }
+            @if columns > 0 { div { dt { "facts about each" } dd { (columns) } } }
+            div {
+                dt { "highest chance to pick out a person" }
+                dd { @match facts.brief.highest_risk { Some(risk) => { "1 in " (thousands(one_in(risk))) } None => { "not stated" } } }
+            }
+            @if let Some(suppressed) = count(&facts.risk, "/rows/suppressed") {
+                div { dt { "people left out to protect them" } dd { (thousands(suppressed)) } }
+            }
+        }
+    }
 }
 
 fn files(version: &PublishedVersion) -> Markup {

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::statistics::{column_title, is_left_out};
+use super::statistics::{column_title, is_left_out, shown};
 use super::wide;
 use super::words::{enumerated, rounded, thousands};
 use crate::chart::{Compared, Words, against_reference, percent, reference_swatch, swatch};
@@ -54,7 +54,7 @@ fn card(at: usize, dimension: &Value) -> Markup {
     let rows: Vec<Compared<'_>> = cells
         .iter()
         .map(|cell| Compared {
-            label: text(cell, "/label").unwrap_or("(no label)"),
+            label: shown(text(cell, "/label").unwrap_or("(no label)")),
             share: number(cell, "/share"),
             interval: number(cell, "/low").zip(number(cell, "/high")),
             reference: number(cell, "/reference_share"),
@@ -102,7 +102,7 @@ fn numbers(title: &str, cells: &[Value]) -> Markup {
             tbody {
                 @for cell in cells {
                     tr {
-                        th scope="row" { (text(cell, "/label").unwrap_or("(no label)")) }
+                        th scope="row" { (shown(text(cell, "/label").unwrap_or("(no label)"))) }
                         td.number { (count(cell, "/count").map_or_else(|| "hidden".to_owned(), thousands)) }
                         td.number { (share(cell, "/share").unwrap_or_else(|| "hidden".to_owned())) }
                         td.number {

@@ -3,6 +3,7 @@
 mod catalogue;
 mod dataset;
 mod diversity;
+mod plain;
 mod risk;
 mod statistics;
 mod usage;
@@ -38,14 +39,25 @@ fn document(title: &str, description: &str, head: &Markup, main: &Markup) -> Str
                 header.site {
                     div.frame {
                         a.wordmark href="/" { (mark()) span { "Acequia" } }
-                        nav aria-label="Site" { ul { li { a href="/" { "All data sets" } } } }
+                        nav aria-label="Site" {
+                            ul {
+                                li { a href="/#list" { "Data sets" } }
+                                li { a href="/#how" { "How it works" } }
+                                li { a href="/#patients" { "For patients" } }
+                            }
+                        }
                     }
                 }
-                main #main tabindex="-1" { div.frame { (main) } }
+                main #main tabindex="-1" { (main) }
                 footer.site {
                     div.frame {
                         p { "An " i { "acequia" } " is a watercourse that a community owns, cleans and shares by its own rules. This one carries health data that people and institutions gave for the common good." }
                         p { "No cookies, no scripts, no visitor is counted, nothing is loaded from anywhere else." }
+                        ul {
+                            li { a href="/#list" { "All data sets" } }
+                            li { a href="/api/datasets" { "The list for programs" } }
+                            li { a href="/sitemap.xml" { "Site map" } }
+                        }
                     }
                 }
             }
@@ -75,7 +87,7 @@ pub(crate) fn refusal(refusal: &Refusal) -> String {
     let missing = status == axum::http::StatusCode::NOT_FOUND;
     let heading = if missing { "Nothing here" } else { "This did not work" };
     let main = html! {
-        div.narrow {
+        div.frame.narrow {
             p.eyebrow { (status.as_u16()) }
             h1 { (heading) }
             p.lead { (refusal.message()) }

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::statistics::column_title;
 use super::wide;
-use super::words::{enumerated, one_in, rounded, thousands};
-use crate::chart::percent;
+use super::words::{counted, enumerated, one_in, rounded, thousands};
+use crate::chart::{Words, categories, crowd, percent};
 use crate::facts::{Facts, Kind, count, list, number, text};
 
 /// Attackers of the literature, with what each is supposed to know (El Emam and Dankar 2008, JAMIA 15(5)).
@@ -46,6 +46,7 @@ fn report(facts: &Facts, risk: &Value) -> Markup {
                     ", and that you are in the data, the chance of picking your row is "
                     strong { "at most 1 in " (thousands(one_in(highest))) } "."
                 }
+                (alike(risk))
                 @if let Some(average) = number(risk, "/risk/prosecutor/average").filter(|average| *average > 0.0) {
                     p { "For most people it is smaller: 1 in " (thousands(one_in(average))) " on average. " (smallest(risk)) }
                 }
@@ -53,8 +54,10 @@ fn report(facts: &Facts, risk: &Value) -> Markup {
             None => { p { "The highest chance of picking one person's row is not stated." } }
         }
         p { (suppressed(risk)) }
+        (sharing(risk))
         (removed(risk))
         (before(risk))
+        (attacks(facts, risk))
         h3 { "Under which attacker" }
         @if let Some(attacker) = text(risk, "/attacker") { p { "The limit was set for the " b { (attacker) } "." } }
         (wide("Risk per attacker", &attackers(risk)))
@@ -71,6 +74,163 @@ fn report(facts: &Facts, risk: &Value) -> Markup {
             (disclosed(facts, models))
         }
         @if let Some(verifier) = text(risk, "/verified_by") { p.note { "Checked by: " (verifier) } }
+    }
+}
+
+/// The smallest group as people who look the same.
+fn alike(risk: &Value) -> Markup {
+    let Some(smallest) = count(risk, "/classes/smallest") else { return html! {} };
+    let title = format!("{} people who look the same", thousands(smallest));
+    let description =
+        "The smallest group in the data: to somebody who knows all those facts, these people look the same.";
+    html! {
+        figure.crowd {
+            (crowd(&Words { id: "crowd", title: &title, description }, smallest))
+            figcaption.note { "The smallest group: at least " (thousands(smallest)) " people look the same to somebody who knows all those facts." }
+        }
+    }
+}
+
+/// Sizes of groups as the chart puts them together.
+const SIZES: [(u64, u64, &str); 6] = [
+    (1, 11, "under 12"),
+    (12, 19, "12 to 19"),
+    (20, 49, "20 to 49"),
+    (50, 99, "50 to 99"),
+    (100, 199, "100 to 199"),
+    (200, u64::MAX, "200 and more"),
+];
+
+/// How many people share their facts with how many.
+fn sharing(risk: &Value) -> Markup {
+    let sizes: Vec<(u64, u64)> = list(risk, "/classes/sizes")
+        .iter()
+        .filter_map(|entry| {
+            let size = count(entry, "/size")?;
+            Some((size, size.checked_mul(count(entry, "/classes")?)?))
+        })
+        .collect();
+    let Some(total) =
+        sizes.iter().try_fold(0_u64, |sum, (_, people)| sum.checked_add(*people)).filter(|total| *total > 0)
+    else {
+        return html! {};
+    };
+    let of = |least: u64, most: u64| -> u64 {
+        sizes.iter().filter(|(size, _)| (least..=most).contains(size)).map(|(_, people)| people).sum()
+    };
+    let rows: Vec<(&str, u64)> = SIZES.iter().map(|(least, most, label)| (*label, of(*least, *most))).collect();
+    let rows = &rows[usize::from(rows[0].1 == 0)..];
+    let labels: Vec<&str> = rows.iter().map(|(label, _)| *label).collect();
+    let shares: Vec<Option<f64>> = rows.iter().map(|(_, people)| Some(*people as f64 / total as f64)).collect();
+    let words = Words {
+        id: "sharing",
+        title: "How many people look alike",
+        description: "Share of people by the size of the group that shares all their facts. The numbers are in the table below.",
+    };
+    html! {
+        h3 { "With how many others do people share their facts?" }
+        (categories(&words, &labels, &[shares]))
+        details {
+            summary { "Numbers of people who look alike" }
+            (wide("People who look alike", &html! {
+                table {
+                    caption { "People by the size of their group" }
+                    thead { tr { th scope="col" { "People in the group" } th.number scope="col" { "people" } th.number scope="col" { "share" } } }
+                    tbody {
+                        @for (label, people) in rows {
+                            tr { th scope="row" { (label) } td.number { (thousands(*people)) } td.number { (percent(*people as f64 / total as f64)) } }
+                        }
+                    }
+                }
+            }))
+        }
+    }
+}
+
+/// Attacks as people call them.
+const ATTACKS: [(&str, &str); 5] = [
+    ("matching", "find a person's row"),
+    ("singling-out", "describe somebody so that only one person fits"),
+    ("linkability", "join two halves of a record"),
+    ("inference", "guess what a person's row holds"),
+    ("downcoding", "undo what was made coarser"),
+];
+
+/// What happened when the rows were attacked before they left.
+fn attacks(facts: &Facts, risk: &Value) -> Markup {
+    let results = list(risk, "/attacks/results");
+    if results.is_empty() {
+        return html! {};
+    }
+    let words = |name: &str| {
+        ATTACKS.iter().find(|(own, _)| *own == name).map_or_else(|| name.to_owned(), |(_, words)| (*words).to_owned())
+    };
+    let kinds: Vec<String> = ATTACKS
+        .iter()
+        .filter(|(name, _)| results.iter().any(|attack| text(attack, "/attack") == Some(*name)))
+        .map(|(_, words)| (*words).to_owned())
+        .collect();
+    let share = |attack: &Value, pointer: &str| number(attack, pointer).map_or_else(|| "–".to_owned(), percent);
+    let limited = results.iter().filter(|attack| number(attack, "/limit").is_some()).count();
+    html! {
+        h3 { "What happened when we attacked it ourselves" }
+        p {
+            "Before the data left, " (counted(results.len() as u64, "attack was", "attacks were")) " run on the very rows that are published"
+            @if !kinds.is_empty() { ": to " (enumerated(&kinds)) }
+            ". " (counted(limited as u64, "of them has a limit", "of them have a limit")) " and stayed within it, or nothing would have left; the others show what more knowledge would do."
+        }
+        (beyond(facts, results))
+        details {
+            summary { "Results of every attack" }
+            (wide("Attacks", &html! {
+                table {
+                    caption { "Attacks on the released rows" }
+                    thead {
+                        tr {
+                            th scope="col" { "Attempt to" }
+                            th.number scope="col" { "attempts" }
+                            th.number scope="col" { "successful" }
+                            th.number scope="col" { "without the person's row" }
+                            th.number scope="col" { "limit" }
+                        }
+                    }
+                    tbody {
+                        @for attack in results {
+                            tr {
+                                th scope="row" {
+                                    (text(attack, "/attack").map_or_else(|| "not stated".to_owned(), words))
+                                    @if let Some(variant) = text(attack, "/variant") { " (" (variant) ")" }
+                                }
+                                td.number { (count(attack, "/attempts").map_or_else(|| "–".to_owned(), thousands)) }
+                                td.number { (share(attack, "/rate")) }
+                                td.number { (share(attack, "/control/rate")) }
+                                td.number { (share(attack, "/limit")) }
+                            }
+                        }
+                    }
+                }
+            }))
+            ul { @for conclusion in results.iter().filter_map(|attack| text(attack, "/conclusion")) { li { (conclusion) } } }
+        }
+    }
+}
+
+/// Who knows more than the policy assumes: said openly, for patients decide by it.
+fn beyond(facts: &Facts, results: &[Value]) -> Markup {
+    let more = |attack: &Value| {
+        let column = text(attack, "/variant")?.strip_prefix("prosecutor who also knows ")?;
+        let rate = number(attack, "/rate").filter(|_| text(attack, "/attack") == Some("matching"))?;
+        Some(format!("{} in {} of cases", column_title(facts, column).to_lowercase(), percent(rate)))
+    };
+    let known: Vec<String> = results.iter().filter_map(more).collect();
+    html! {
+        @if !known.is_empty() {
+            p.notice {
+                b { "What the limit does not cover. " }
+                "Somebody who knows all those facts about you and one more thing finds your row more often: with "
+                (enumerated(&known)) "."
+            }
+        }
     }
 }
 
@@ -123,7 +283,7 @@ fn attackers(risk: &Value) -> Markup {
             caption { "Chance of recognising a person" }
             thead {
                 tr {
-                    th scope="col" { "Somebody who" }
+                    th scope="col" { "Attacker" }
                     th.number scope="col" { "highest" }
                     th.number scope="col" { "on average" }
                     th.number scope="col" { "share above the limit" }
@@ -133,7 +293,7 @@ fn attackers(risk: &Value) -> Markup {
                 @for (name, who) in ATTACKERS {
                     @let of = |measure: &str| number(risk, &format!("/risk/{name}/{measure}"));
                     tr {
-                        th scope="row" { (who) " (" (name) ")" }
+                        th scope="row" { b { (name) } ": " (who) }
                         td.number { (shown(of("maximum"))) }
                         td.number { (shown(of("average"))) }
                         td.number { (shown(of("at_risk_share"))) }

@@ -43,6 +43,11 @@ pub(super) fn is_left_out(labels: &[&str]) -> bool {
     labels == ["*"]
 }
 
+/// A value as people read it: `*` is what stands where a value was left out.
+pub(super) fn shown(label: &str) -> &str {
+    if label == "*" { "left out (*)" } else { label }
+}
+
 /// A split and its rows.
 struct Split<'a> {
     name: &'a str,
@@ -205,7 +210,7 @@ fn chart(words: &Words<'_>, column: &Column<'_>, splits: &[Split<'_>]) -> Markup
     if let Some(edges) = &column.edges {
         return html! { (histogram(words, edges, &shares)) (note) };
     }
-    let mut labels: Vec<&str> = column.labels.iter().copied().take(BARS).collect();
+    let mut labels: Vec<&str> = column.labels.iter().copied().map(shown).take(BARS).collect();
     let left_out = column.labels.len() - labels.len();
     for shares in &mut shares {
         shares.truncate(BARS);
@@ -266,7 +271,7 @@ fn numbers(column: &Column<'_>, splits: &[Split<'_>]) -> Markup {
             tbody {
                 @for (bin, label) in column.labels.iter().enumerate() {
                     tr {
-                        th scope="row" { (label) }
+                        th scope="row" { (shown(label)) }
                         @for (at, split) in splits.iter().enumerate() { (cell(column.counts[at].get(bin).copied().flatten(), split.rows)) }
                     }
                 }
@@ -392,7 +397,11 @@ fn typical(column: &Column<'_>, at: usize, split: &Split<'_>) -> String {
     let most = counts.reduce(|best, next| if next.1 > best.1 { next } else { best });
     match most {
         Some((bin, count)) => {
-            format!("{} ({})", column.labels[bin], share(Some(count), split.rows).map(percent).unwrap_or_default())
+            format!(
+                "{} ({})",
+                shown(column.labels[bin]),
+                share(Some(count), split.rows).map(percent).unwrap_or_default()
+            )
         }
         None => "not stated".to_owned(),
     }

@@ -281,13 +281,21 @@ fn risk() -> Value {
             {"column": "age_years", "hierarchy": "intervals", "level": 2, "levels": 4, "loss": 0.21},
             {"column": "grade", "hierarchy": "suppress", "level": 0, "levels": 1, "loss": 0.0},
             {"column": "positive_nodes", "hierarchy": "nodes.csv", "level": 1, "levels": 3, "loss": 0.134}],
-        "classes": {"count": 96, "smallest": 12, "average": 31.25, "sizes": []},
+        "classes": {"count": 96, "smallest": 12, "average": 31.25,
+            "sizes": [{"size": 12, "classes": 40}, {"size": 30, "classes": 50}, {"size": 170, "classes": 6}]},
         "risk": {"prosecutor": {"maximum": 1.0 / 12.0, "average": 0.032, "at_risk_share": 0.0},
             "journalist": {"maximum": 1.0 / 12.0, "average": 0.032, "at_risk_share": 0.0, "assumption": "no population table: as the prosecutor"},
             "marketer": {"maximum": 0.032, "average": 0.032, "at_risk_share": 0.0}},
 "before": {"classes": 1893, "maximum": 1.0, "average": 0.61}, "removed_columns": ["person_id"],
         "loss": {"total": 0.115},
         "models": [{"name": "k-anonymity", "parameter": 12, "held": true, "measured": 12}],
+        "attacks": {"extent": "full", "results": [
+            {"attack": "matching", "variant": "prosecutor", "attempts": 3000, "successes": 96, "rate": 0.032, "limit": 0.09, "held": true,
+                "conclusion": "Of 3000 persons 96 are found."},
+            {"attack": "matching", "variant": "prosecutor who also knows event", "attempts": 3000, "successes": 330, "rate": 0.11, "held": true,
+                "conclusion": "Found 330 of 3000 persons."},
+            {"attack": "inference", "variant": "event", "attempts": 3000, "successes": 1830, "rate": 0.61, "control": {"rate": 0.6, "what": "without the row"},
+                "held": true, "conclusion": "The row adds little."}]},
         "verified_by": "an independent recount of the released rows"})
 }
 
@@ -343,7 +351,10 @@ fn croissant(files: &BTreeMap<String, Bytes>) -> Value {
             "references": "cr:references", "regex": "cr:regex", "repeated": "cr:repeated", "replace": "cr:replace", "sc": "https://schema.org/",
             "separator": "cr:separator", "source": "cr:source", "subField": "cr:subField", "transform": "cr:transform"},
         "@type": "sc:Dataset", "conformsTo": "http://mlcommons.org/croissant/1.0", "name": "sample-survival",
-        "description": "A sample.", "license": "https://creativecommons.org/licenses/by/4.0/", "url": "https://example.org/",
+        "description": "A sample.\n\nEach row is one woman who had an operation.",
+        "rai:dataUseCases": ["Teaching of survival models", "Not for: Deciding about a patient"],
+        "rai:dataBiases": ["Trials differ from clinics."], "rai:dataLimitations": "Ages are bands.",
+        "rai:dataCollection": "Made up for tests.", "rai:dataCollectionTimeframe": "1978/2026", "license": "https://creativecommons.org/licenses/by/4.0/", "url": "https://example.org/",
         "creator": {"@type": "sc:Organization", "name": "Acequia"}, "datePublished": "2026-11-20", "version": "1.0.0",
         "distribution": distribution, "recordSet": records})
 }

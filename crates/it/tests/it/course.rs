@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::leak::Served;
 use crate::{DATASET, Home, changed_recipe};
 
 fn how(report: &Value) -> BTreeMap<String, String> {
@@ -61,6 +62,18 @@ fn the_demo_publishes_once_and_its_numbers_add_up() {
     std::fs::write(&card, text + " ").unwrap();
     let output = home.run(&["verify", copy.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(6));
+}
+
+#[test]
+fn two_demos_at_once_serve_on_two_addresses() {
+    // The second finds the usual port taken, by the first or by whatever runs on this machine.
+    let homes = [Home::new(), Home::new()];
+    let served = homes.each_ref().map(|home| Served::of(home.command(&["demo"]), &home.folder.path().join("log")));
+    assert_ne!(served[0].address, served[1].address);
+    for served in &served {
+        let page = String::from_utf8(served.get(&format!("/datasets/{DATASET}"))).unwrap();
+        assert!(page.starts_with("HTTP/1.1 200 ") && page.contains("1 in 12"));
+    }
 }
 
 #[test]

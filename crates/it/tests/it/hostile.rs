@@ -16,6 +16,18 @@ unit = "mm"
 number = { min = 0, max = 300 }
 "#;
 
+/// Where and what the answer to some inputs says. All others say at least the row, or that the file is set aside.
+const SAID: [(&str, &str); 8] = [
+    ("cut.json", "row 1: the JSON ends too early; the file is cut off"),
+    ("broken.json", "row 1, character 17: the JSON is not well-formed"),
+    ("latin.csv", "row 2, byte 18: the text is not UTF-8"),
+    ("claim.zip", "the archive would unpack to more than"),
+    ("short.csv", "row 1: the table has no column size, which the mapping names"),
+    ("date.csv", "row 3, column surgery: no such day in the calendar"),
+    ("age.csv", "row 3, column age: the number is below the smallest allowed"),
+    ("text.csv", "row 3, column size: not a number"),
+];
+
 #[test]
 fn every_bad_input_is_set_aside_or_told_with_code_row_and_column() {
     let home = Home::new();
@@ -35,10 +47,21 @@ fn every_bad_input_is_set_aside_or_told_with_code_row_and_column() {
         let finding = &report["findings"][0];
         assert_eq!(finding["code"], input.code, "{}: {report}", input.what);
         assert!(!finding["hint"].as_str().unwrap().is_empty());
+        if let Some((_, said)) = SAID.iter().find(|(name, _)| *name == input.name) {
+            assert!(finding["what"].as_str().unwrap().starts_with(said), "{}: {finding}", input.what);
+        }
+        assert!(finding["file"] == 1 && finding["intake"].as_str().unwrap().starts_with("in-"), "{finding}");
         let set_aside = report["quarantined"] == 1;
         assert_eq!(finding["quarantined"], Value::Bool(set_aside));
         assert!(set_aside || finding["what"].as_str().unwrap().starts_with("row "), "{finding}");
     }
+    // People read the same on stderr, with the fix.
+    let path = folder.join("people.csv");
+    std::fs::write(&path, "id,surgery,age,size\n1,2025-02-30,50,12\n2,2025-02-28,50,12\n").unwrap();
+    let output = home.run(&["donate", path.to_str().unwrap(), "--mapping", mapping.to_str().unwrap()]);
+    let talk = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "a bad row is no reason to refuse the others");
+    assert!(talk.contains("row 2, column surgery: no such day in the calendar (IN103)\n  correct"), "{talk}");
     let known = home.json(&["donate", folder.join("letter.json").to_str().unwrap()]);
     assert_eq!((&known["known"], &known["quarantined"]), (&1.into(), &0.into()));
 }

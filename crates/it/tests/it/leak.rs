@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use acequia_frame::Table;
 use arrow::util::display::array_value_to_string;
@@ -18,14 +18,17 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) fn start(home: &Home) -> Self {
-        let log = std::fs::File::create(home.folder.path().join("serve.log")).unwrap();
         let words = ["serve", "--address", "127.0.0.1:0"];
-        let mut child =
-            home.command(&words).env("ACEQUIA_LOG", "debug").stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("Serving on http://").expect("an address").to_owned();
-        Self { child, address }
+        Self::of(home.command(&words), &home.folder.path().join("serve.log"))
+    }
+
+    /// Runs a command that serves, with everything it logs in a file.
+    pub(crate) fn of(mut command: Command, log: &Path) -> Self {
+        let log = std::fs::File::create(log).unwrap();
+        let mut child = command.env("ACEQUIA_LOG", "debug").stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let said = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let address = said.filter_map(|line| line.strip_prefix("Serving on http://").map(str::to_owned)).next();
+        Self { child, address: address.expect("an address") }
     }
 
     /// One request; the whole answer with its head.
@@ -101,6 +104,16 @@ fn files(folder: &Path) -> Vec<std::path::PathBuf> {
     all
 }
 
+/// Addresses on this node that a page links to.
+fn links(answer: &[u8]) -> Vec<String> {
+    let page = String::from_utf8_lossy(answer);
+    if !page.contains("content-type: text/html") {
+        return Vec::new();
+    }
+    let targets = page.split(" href=\"").skip(1).filter_map(|rest| rest.split(['"', '#']).next());
+    targets.filter(|target| target.starts_with('/')).map(|target| target.replace("&amp;", "&")).collect()
+}
+
 #[test]
 fn no_identifier_leaves_the_node() {
     let mut scan = Scan::new();
@@ -116,7 +129,7 @@ fn no_identifier_leaves_the_node() {
     assert!(find(&scan.wanted, &plain).is_some());
 
     // What the node keeps is sealed.
-    for path in files(&home.path().join("blobs")).into_iter().chain([home.path().join("records.sqlite")]) {
+    for path in files(&home.path()).into_iter().filter(|path| !path.starts_with(home.path().join("demo/donors"))) {
         scan.search("the node's own files", &std::fs::read(path).unwrap());
     }
 
@@ -178,14 +191,26 @@ fn no_identifier_leaves_the_node() {
         format!("/api/datasets/{DATASET}/tree/main?recursive=true"),
         format!("/api/datasets/{DATASET}/refs"),
         format!("/api/datasets/{DATASET}/commits/main"),
+        format!("/api/datasets/{DATASET}/croissant"),
+        "/api/datasets?full=true".to_owned(),
         "/healthz".to_owned(),
+        "/sitemap.xml".to_owned(),
     ];
     routes.extend(paths.iter().map(|path| format!("/datasets/{DATASET}/resolve/main/{path}")));
-    for route in &routes {
-        let answer = served.get(route);
-        assert!(answer.starts_with(b"HTTP/1.1 "), "{route}");
+    // And every page that a page leads to.
+    let mut at = 0;
+    while at < routes.len() {
+        let answer = served.get(&routes[at]);
+        assert!(answer.starts_with(b"HTTP/1.1 "), "{}", routes[at]);
         scan.search("an answer of the hub", &answer);
+        for link in links(&answer) {
+            if !routes.contains(&link) {
+                routes.push(link);
+            }
+        }
+        at += 1;
     }
+    assert!(routes.iter().any(|route| route.ends_with("/SHA256SUMS")) && routes.len() < 200, "{routes:?}");
     drop(served);
     scan.search("the log", &std::fs::read(home.folder.path().join("serve.log")).unwrap());
     println!("{} texts, {} bytes, {} forms of identifiers: none found", scan.texts, scan.bytes, scan.wanted.len());

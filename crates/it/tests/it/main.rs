@@ -40,7 +40,11 @@ impl Home {
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(program());
         command.arg("--home").arg(self.path()).args(words).stdin(Stdio::null());
-        command.env_remove("ACEQUIA_HOME").env_remove("ACEQUIA_FAILPOINT").env_remove("ACEQUIA_THREADS");
+        command
+            .env_remove("ACEQUIA_HOME")
+            .env_remove("ACEQUIA_FAILPOINT")
+            .env_remove("ACEQUIA_THREADS")
+            .env_remove("ACEQUIA_ADDRESS");
         command
     }
 

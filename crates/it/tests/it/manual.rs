@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use crate::Home;
+use crate::leak::Served;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -55,7 +57,7 @@ fn every_error_code_is_in_the_manual_and_no_other() {
 #[test]
 fn every_command_has_help_with_an_example() {
     let home = Home::new();
-    let commands: [&[&str]; 20] = [
+    let commands: [&[&str]; 23] = [
         &[],
         &["init"],
         &["donate"],
@@ -75,6 +77,9 @@ fn every_command_has_help_with_an_example() {
         &["demo"],
         &["hierarchy"],
         &["shift-dates"],
+        &["deidentify"],
+        &["risk"],
+        &["check-anonymity"],
         &["completions"],
     ];
     for command in commands {
@@ -87,54 +92,157 @@ fn every_command_has_help_with_an_example() {
     }
 }
 
-/// Commands of the guides: every line of a `sh` block that begins with `acequia`, run in order in one folder.
+/// A fenced block of a guide: its tag and its lines.
+type Block = (String, Vec<String>);
+
+fn blocks(text: &str) -> Vec<Block> {
+    let mut all = Vec::new();
+    let mut open: Option<Block> = None;
+    for line in text.lines() {
+        match (&mut open, line.strip_prefix("```")) {
+            (None, Some(tag)) => open = Some((tag.trim().to_owned(), Vec::new())),
+            (Some(_), Some(_)) => all.extend(open.take()),
+            (Some((_, lines)), None) => lines.push(line.to_owned()),
+            (None, None) => {}
+        }
+    }
+    assert!(open.is_none(), "a block is never closed");
+    all
+}
+
+/// A reader who follows one guide in a folder of her own.
+struct Reader {
+    home: Home,
+    guide: String,
+    /// What she exported.
+    exported: Vec<(String, String)>,
+    run: usize,
+}
+
+impl Reader {
+    fn here(&self) -> &Path {
+        self.home.folder.path()
+    }
+
+    fn acequia(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(crate::program());
+        command.args(words).current_dir(self.here()).stdin(Stdio::null());
+        for variable in ["ACEQUIA_HOME", "ACEQUIA_FAILPOINT", "ACEQUIA_THREADS"] {
+            command.env_remove(variable);
+        }
+        // The port of the guides may be taken on the machine that tests.
+        command.env("ACEQUIA_ADDRESS", "127.0.0.1:0").envs(self.exported.iter().cloned());
+        command
+    }
+
+    /// Serves what she published, as long as the value lives.
+    fn serving(&self) -> Served {
+        Served::of(self.acequia(&["serve"]), &self.here().join("serve.log"))
+    }
+
+    /// One line of a shell. Every line is known here, so that none is written that nobody runs.
+    fn shell(&mut self, line: &str) {
+        let command = line.split(" #").next().unwrap_or_default().trim();
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let guide = &self.guide;
+        assert!(!command.contains(['\'', '"', '|', '$', '\\', ';']), "{guide}: too clever for this test: {line}");
+        match words.as_slice() {
+            [] => return,
+            // `./test` runs the demo and everything else; to run them from inside it would never end.
+            ["./demo" | "./test"] => assert!(root().join(words[0]).is_file(), "{guide}: {line}"),
+            ["cargo", "install", "--path", path] => assert!(root().join(path).join("Cargo.toml").is_file(), "{line}"),
+            ["export", pair] => {
+                let (name, value) = pair.split_once('=').expect("NAME=VALUE");
+                self.exported.push((name.to_owned(), value.to_owned()));
+            }
+            ["cp", from, to] => drop(std::fs::copy(self.here().join(from), self.here().join(to)).expect(line)),
+            ["acequia", "serve"] => {
+                let answer = self.serving().get("/");
+                assert!(answer.starts_with(b"HTTP/1.1 200 "), "{guide}: {line}");
+            }
+            ["acequia", words @ ..] => {
+                let output = self.acequia(words).output().unwrap();
+                let stderr = String::from_utf8_lossy(&output.stderr);
+                assert!(output.status.success(), "{guide}: {line}: {stderr}");
+            }
+            _ => panic!("{guide}: nobody runs {line}"),
+        }
+        self.run += 1;
+    }
+
+    /// A Python block, with nothing set but the address.
+    fn python(&mut self, served: &Served, code: &str) {
+        let Some(python) = crate::clients::python() else { return };
+        let cache = self.here().join("hf");
+        let output = Command::new(python)
+            .args(["-c", code])
+            .env("HF_ENDPOINT", format!("http://{}", served.address))
+            .env("HF_HOME", cache)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}: {}", self.guide, String::from_utf8_lossy(&output.stderr));
+        self.run += 1;
+    }
+}
+
+/// README and guides, block by block: files are written, commands run in order in one folder, Python reads what they published.
 #[test]
-fn every_command_in_the_guides_runs() {
+fn every_block_of_the_guides_runs() {
     let mut guides = vec![root().join("README.md")];
     for entry in std::fs::read_dir(root().join("docs")).unwrap() {
         guides.push(entry.unwrap().path());
     }
     guides.sort();
     let mut run = 0;
-    for guide in guides {
-        let text = std::fs::read_to_string(&guide).unwrap();
-        let home = Home::new();
-        let here = home.folder.path();
-        std::os::unix::fs::symlink(root().join("examples"), here.join("examples")).unwrap();
-        let mut block: Option<(String, Vec<String>)> = None;
-        for line in text.lines() {
-            match (&mut block, line.strip_prefix("```")) {
-                (None, Some(kind)) => block = Some((kind.trim().to_owned(), Vec::new())),
-                (Some((kind, lines)), Some(_)) => {
-                    if let Some(file) = kind
-                        .strip_prefix("toml title=")
-                        .or_else(|| kind.strip_prefix("csv title="))
-                        .or_else(|| kind.strip_prefix("json title="))
-                    {
-                        std::fs::write(here.join(file), lines.join("\n") + "\n").unwrap();
-                    } else if kind == "sh" {
-                        for line in lines.iter().filter(|line| line.starts_with("acequia ")) {
-                            let words: Vec<&str> = line.split_whitespace().skip(1).collect();
-                            if words.contains(&"serve") || words == ["demo"] {
-                                continue;
-                            }
-                            let output = std::process::Command::new(crate::program())
-                                .args(&words)
-                                .current_dir(here)
-                                .env("ACEQUIA_HOME", "my-node")
-                                .output()
-                                .unwrap();
-                            let stderr = String::from_utf8_lossy(&output.stderr);
-                            assert!(output.status.success(), "{}: {line}: {stderr}", guide.display());
-                            run += 1;
-                        }
-                    }
-                    block = None;
+    for path in guides {
+        let guide = path.file_name().unwrap().to_string_lossy().into_owned();
+        let mut reader = Reader { home: Home::new(), guide, exported: Vec::new(), run: 0 };
+        std::os::unix::fs::symlink(root().join("examples"), reader.here().join("examples")).unwrap();
+        let mut python = Vec::new();
+        for (tag, lines) in blocks(&std::fs::read_to_string(&path).unwrap()) {
+            match (tag.as_str(), tag.split_once(" title=")) {
+                ("text" | "mermaid", _) => {}
+                ("sh", _) => lines.iter().for_each(|line| reader.shell(line)),
+                ("python", _) => python.push(lines.join("\n")),
+                (_, Some(("toml" | "csv" | "json" | "sql", file))) => {
+                    std::fs::write(reader.here().join(file), lines.join("\n") + "\n").unwrap();
                 }
-                (Some((_, lines)), None) => lines.push(line.to_owned()),
-                (None, None) => {}
+                _ => panic!("{}: nobody looks at blocks of {tag}", reader.guide),
+            }
+        }
+        if !python.is_empty() {
+            let served = reader.serving();
+            python.iter().for_each(|code| reader.python(&served, code));
+        }
+        run += reader.run;
+    }
+    assert!(run > 25, "only {run} commands in the guides");
+}
+
+/// The README begins with five lines on what this is, a picture, and the two commands, in this order.
+#[test]
+fn the_readme_begins_as_promised() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let mut parts = readme.split("\n\n");
+    assert_eq!(parts.next(), Some("# Acequia"));
+    assert_eq!(parts.next().map(|words| words.lines().count()), Some(5));
+    assert!(parts.next().is_some_and(|picture| picture.starts_with("```") && picture.contains("GATE")));
+    assert!(parts.next().is_some_and(|heading| heading.starts_with("## ")));
+    assert_eq!(parts.next(), Some("```sh\n./demo\n./test\n```"));
+    assert!(readme.contains("## Your own data in five minutes"));
+    // Links inside the project lead somewhere.
+    let mut links = 0;
+    for guide in
+        ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "docs/hospital.md", "docs/trustee.md", "docs/errors.md"]
+    {
+        let text = std::fs::read_to_string(root().join(guide)).unwrap();
+        let folder = root().join(guide).parent().unwrap().to_owned();
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+            if !target.is_empty() && !target.contains("://") {
+                assert!(folder.join(target).exists(), "{guide}: {target}");
+                links += 1;
             }
         }
     }
-    assert!(run > 15, "only {run} commands in the guides");
+    assert!(links > 5);
 }
