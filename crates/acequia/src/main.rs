@@ -2,6 +2,7 @@
 
 mod args;
 mod bars;
+mod link;
 mod show;
 
 use std::io::IsTerminal;
@@ -126,6 +127,7 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
             let (policy, hierarchies) = read_policy(policy)?;
             out.recounted(&recount(table, &policy, &hierarchies, None)?, &policy);
         }
+        Command::Link(args) => link::run(args, threads, out)?,
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Args::command(), "acequia", &mut std::io::stdout());
         }
