@@ -178,7 +178,7 @@ pub(crate) enum Command {
     #[command(
         after_help = "Examples:\n  acequia link admissions.csv -o people.csv\n  acequia link a.csv b.csv -c link.toml -o links.csv --json\n  acequia link new.csv --register people.register --key project.key -o people.csv\n  acequia link private a.clk b.clk -o links.csv"
     )]
-    Link(crate::link::LinkArgs),
+    Link(Box<crate::link::LinkArgs>),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  acequia completions bash > acequia.bash")]
     Completions {

@@ -152,7 +152,9 @@ fn estimate(keys: &[&Key], records: &Records) -> (u64, u64) {
     let every = (records.count as u64 / ESTIMATED_FROM).max(1);
     let mut counts: HashMap<u64, (u64, u64)> = HashMap::new();
     for record in 0..records.count {
-        let Some(key) = number(keys, record).filter(|key| every == 1 || mix(*key, 3) % every == 0) else { continue };
+        let Some(key) = number(keys, record).filter(|key| every == 1 || mix(*key, 3).is_multiple_of(every)) else {
+            continue;
+        };
         let (first, rest) = counts.entry(key).or_default();
         if record < records.first { *first += 1 } else { *rest += 1 }
     }

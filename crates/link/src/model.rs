@@ -140,7 +140,7 @@ impl Model {
         let blocked: u64 = blocking.sizes.iter().map(|size| size.pairs).sum();
         let every = blocked.div_ceil(MOST_ESTIMATED).max(1);
         let pairs = blocking.sweep(records, threads, |a, b, out| {
-            if every == 1 || crate::hash::mix(a as u64, b as u64) % every == 0 {
+            if every == 1 || crate::hash::mix(a as u64, b as u64).is_multiple_of(every) {
                 out.push(Compared { a: a as u32, b: b as u32, levels: records.compare(a, b) });
             }
         });
