@@ -196,7 +196,6 @@ impl Sampled {
 /// Pairs with a score of at least `least`. All pairs are gone through; whole tiles are spared where the numbers of set
 /// bits alone keep the score below: 2 |a ∧ b| ≤ 2 min(|a|, |b|).
 fn near<const WORDS: usize>(sides: &[Side<'_>; 2], least: f64, threads: usize) -> Vec<Near> {
-    const TILE: usize = 256;
     let [a, b] = sides;
     let filters = |side: &Side<'_>| -> (Vec<[u64; WORDS]>, Vec<u32>) {
         let filter =
@@ -204,9 +203,8 @@ fn near<const WORDS: usize>(sides: &[Side<'_>; 2], least: f64, threads: usize) -
         (side.order.iter().map(filter).collect(), side.order.iter().map(|at| side.set[*at as usize]).collect())
     };
     let ((rows, rows_set), (columns, columns_set)) = (filters(a), filters(b));
-    // Words of neighbouring columns side by side, so that several are counted at once.
-    let lanes: Vec<[[u64; LANES]; WORDS]> = columns
-        .chunks(LANES)
+    let tiles: Vec<Tile<WORDS>> = columns
+        .chunks(TILE)
         .map(|columns| {
             std::array::from_fn(|word| std::array::from_fn(|at| columns.get(at).map_or(0, |column| column[word])))
         })
@@ -227,9 +225,7 @@ fn near<const WORDS: usize>(sides: &[Side<'_>; 2], least: f64, threads: usize) -
                 let (filter, found) = (&rows[row], &mut found[row - range.start]);
                 let columns_set = &columns_set[tile.clone()];
                 let mut commons = [0_u32; TILE];
-                for (commons, columns) in commons.chunks_mut(LANES).zip(&lanes[tile.start / LANES..]) {
-                    commons.copy_from_slice(&common_bits(filter, columns));
-                }
+                common_bits(filter, &tiles[tile.start / TILE], &mut commons);
                 // Few tiles hold a pair that is near enough; no product is above 2^31.
                 let is_near = |common: u32, other: u32| {
                     common.wrapping_mul(131_072) >= scaled.wrapping_mul(set.wrapping_add(other))
@@ -257,79 +253,78 @@ fn near<const WORDS: usize>(sides: &[Side<'_>; 2], least: f64, threads: usize) -
     })
 }
 
-/// Columns that are counted at once.
-const LANES: usize = 2;
+/// Columns that a row is compared with at once; sixteen words of them fit the nearest memory of the processor.
+const TILE: usize = 128;
+
+/// Filters of a tile, word by word: the same word of neighbouring columns lies side by side.
+type Tile<const WORDS: usize> = [[u64; TILE]; WORDS];
 
 /// Bits that the row shares with each column.
-///
-/// Sixteen words are added bit by bit in a tree of adders, so that five words are counted instead of sixteen (Harley and Seal,
-/// in Warren 2013, §5-1). All in lanes: the compiler makes vector instructions of every processor of it.
-fn common_bits<const WORDS: usize>(row: &[u64; WORDS], columns: &[[u64; LANES]; WORDS]) -> [u32; LANES] {
-    let mut commons = [0_u32; LANES];
-    for (row, columns) in row.chunks(16).zip(columns.chunks(16)) {
-        let (Ok(row), Ok(columns)) = (<&[u64; 16]>::try_from(row), <&[[u64; LANES]; 16]>::try_from(columns)) else {
-            for (row, columns) in row.iter().zip(columns) {
-                commons.iter_mut().zip(columns).for_each(|(common, column)| *common += (row & column).count_ones());
-            }
+fn common_bits<const WORDS: usize>(row: &[u64; WORDS], tile: &Tile<WORDS>, commons: &mut [u32; TILE]) {
+    commons.fill(0);
+    for (row, words) in row.chunks(16).zip(tile.chunks(16)) {
+        if let (Ok(row), Ok(words)) = (row.try_into(), words.try_into()) {
+            sixteen_words(row, words, commons);
             continue;
-        };
-        let both = |word: usize| lanes(|lane| columns[word][lane] & row[word]);
-        let (mut ones, mut twos, mut fours, mut eights) = ([0; LANES], [0; LANES], [0; LANES], [0; LANES]);
-        let mut eight = [[0; LANES]; 2];
-        for (half, eight) in eight.iter_mut().enumerate() {
-            let mut four = [[0; LANES]; 2];
-            for (quarter, four) in four.iter_mut().enumerate() {
-                let at = 8 * half + 4 * quarter;
-                let a = add(&mut ones, both(at), both(at + 1));
-                let b = add(&mut ones, both(at + 2), both(at + 3));
-                *four = add(&mut twos, a, b);
-            }
-            *eight = add(&mut fours, four[0], four[1]);
         }
-        let sixteens = add(&mut eights, eight[0], eight[1]);
-        let counted = weighted([ones, twos, fours, eights, sixteens]);
-        commons.iter_mut().zip(counted).for_each(|(common, count)| *common += count);
+        for (row, word) in row.iter().zip(words) {
+            for (common, column) in commons.iter_mut().zip(word) {
+                *common = common.wrapping_add((row & column).count_ones());
+            }
+        }
     }
-    commons
 }
 
-/// One word for each column.
-type Lanes = [u64; LANES];
+/// Adds the bits of sixteen words. They are added bit by bit in a tree of adders, so that five words are counted instead of
+/// sixteen (Harley and Seal, in Warren 2013, §5-1). No branch and no check in the loop: the compiler makes vector instructions of it,
+/// for every processor.
+#[allow(clippy::needless_range_loop)]
+fn sixteen_words(row: &[u64; 16], words: &Tile<16>, commons: &mut [u32; TILE]) {
+    for column in 0..TILE {
+        let both = |word: usize| row[word] & words[word][column];
+        let (mut ones, mut twos, mut fours, mut eights) = (0, 0, 0, 0);
+        let first = add_four(&mut ones, &mut twos, [both(0), both(1), both(2), both(3)]);
+        let second = add_four(&mut ones, &mut twos, [both(4), both(5), both(6), both(7)]);
+        let third = add_four(&mut ones, &mut twos, [both(8), both(9), both(10), both(11)]);
+        let fourth = add_four(&mut ones, &mut twos, [both(12), both(13), both(14), both(15)]);
+        let low = add(&mut fours, first, second);
+        let high = add(&mut fours, third, fourth);
+        let sixteens = add(&mut eights, low, high);
+        commons[column] = commons[column].wrapping_add(weighted([ones, twos, fours, eights, sixteens]));
+    }
+}
 
+/// Adds four words; returns what is carried beyond the twos.
 #[inline(always)]
-fn lanes(word: impl Fn(usize) -> u64) -> Lanes {
-    std::array::from_fn(word)
+fn add_four(ones: &mut u64, twos: &mut u64, words: [u64; 4]) -> u64 {
+    let a = add(ones, words[0], words[1]);
+    let b = add(ones, words[2], words[3]);
+    add(twos, a, b)
 }
 
 /// Adds two words to a sum, bit by bit; returns what is carried.
 #[inline(always)]
-fn add(sum: &mut Lanes, a: Lanes, b: Lanes) -> Lanes {
-    let half = lanes(|lane| sum[lane] ^ a[lane]);
-    let carry = lanes(|lane| (sum[lane] & a[lane]) | (half[lane] & b[lane]));
-    *sum = lanes(|lane| half[lane] ^ b[lane]);
+fn add(sum: &mut u64, a: u64, b: u64) -> u64 {
+    let half = *sum ^ a;
+    let carry = (*sum & a) | (half & b);
+    *sum = half ^ b;
     carry
 }
 
-/// Set bits of words that count 1, 2, 4, 8 and 16. Nothing here can overflow; saying so keeps the lanes free of branches.
+/// Set bits of words that count 1, 2, 4, 8 and 16. Nothing here can overflow.
 #[inline(always)]
-fn weighted(words: [Lanes; 5]) -> [u32; LANES] {
+fn weighted(words: [u64; 5]) -> u32 {
     let [ones, twos, fours, eights, sixteens] = words.map(|word| {
-        let pairs = lanes(|lane| word[lane].wrapping_sub(word[lane] >> 1 & 0x5555_5555_5555_5555));
-        lanes(|lane| (pairs[lane] & 0x3333_3333_3333_3333).wrapping_add(pairs[lane] >> 2 & 0x3333_3333_3333_3333))
+        let pairs = word.wrapping_sub(word >> 1 & 0x5555_5555_5555_5555);
+        (pairs & 0x3333_3333_3333_3333).wrapping_add(pairs >> 2 & 0x3333_3333_3333_3333)
     });
     // Four bits hold up to 4 + 2 · 4; eight bits up to 128, as there are 16 words of them.
-    let low = lanes(|lane| ones[lane].wrapping_add(twos[lane] << 1));
-    let bytes = |word: Lanes| {
-        lanes(|lane| (word[lane] & 0x0f0f_0f0f_0f0f_0f0f).wrapping_add(word[lane] >> 4 & 0x0f0f_0f0f_0f0f_0f0f))
-    };
-    let (low, fours, eights, sixteens) = (bytes(low), bytes(fours), bytes(eights), bytes(sixteens));
-    let bytes = lanes(|lane| {
-        (low[lane].wrapping_add(fours[lane] << 2)).wrapping_add((eights[lane] << 3).wrapping_add(sixteens[lane] << 4))
-    });
-    let words =
-        lanes(|lane| (bytes[lane] & 0x00ff_00ff_00ff_00ff).wrapping_add(bytes[lane] >> 8 & 0x00ff_00ff_00ff_00ff));
-    let halves = lanes(|lane| words[lane].wrapping_add(words[lane] >> 16));
-    lanes(|lane| halves[lane].wrapping_add(halves[lane] >> 32) & 0xffff).map(|count| count as u32)
+    let bytes = |word: u64| (word & 0x0f0f_0f0f_0f0f_0f0f).wrapping_add(word >> 4 & 0x0f0f_0f0f_0f0f_0f0f);
+    let low = bytes(ones.wrapping_add(twos << 1)).wrapping_add(bytes(fours) << 2);
+    let bytes = low.wrapping_add(bytes(eights) << 3).wrapping_add(bytes(sixteens) << 4);
+    let words = (bytes & 0x00ff_00ff_00ff_00ff).wrapping_add(bytes >> 8 & 0x00ff_00ff_00ff_00ff);
+    let halves = words.wrapping_add(words >> 16);
+    (halves.wrapping_add(halves >> 32) & 0xffff) as u32
 }
 
 fn best_first(x: &Near, y: &Near) -> std::cmp::Ordering {
@@ -427,11 +422,13 @@ mod tests {
                     _ => mix(seed, salt),
                 };
                 let row: [u64; WORDS] = std::array::from_fn(|at| word(at as u64));
-                let columns: [[u64; LANES]; WORDS] =
-                    std::array::from_fn(|at| std::array::from_fn(|lane| word((at * LANES + lane + 5000) as u64)));
+                let tile: Tile<WORDS> =
+                    std::array::from_fn(|at| std::array::from_fn(|column| word((at * TILE + column + 5000) as u64)));
                 let counted =
-                    |lane: usize| (0..WORDS).map(|at| (row[at] & columns[at][lane]).count_ones()).sum::<u32>();
-                assert_eq!(common_bits(&row, &columns), std::array::from_fn(counted));
+                    |column: usize| (0..WORDS).map(|at| (row[at] & tile[at][column]).count_ones()).sum::<u32>();
+                let mut commons = [0; TILE];
+                common_bits(&row, &tile, &mut commons);
+                assert_eq!(commons, std::array::from_fn(counted));
             }
         }
         check::<2>();
