@@ -352,8 +352,22 @@ const PLACES: &[&str] = &[
     "land",
     "hausnummer",
 ];
-const RECORDS: &[&str] =
-    &["id", "rec_id", "record_id", "row", "row_id", "key", "pid", "uid", "patient_id", "person_id", "recid", "nr"];
+const RECORDS: &[&str] = &[
+    "id",
+    "rec_id",
+    "record_id",
+    "row",
+    "row_id",
+    "key",
+    "pid",
+    "uid",
+    "patient_id",
+    "person_id",
+    "recid",
+    "nr",
+    "case",
+    "mrn",
+];
 
 fn guess_column(name: &str, columns: &[&TextColumn]) -> Guess {
     let lower = name.to_lowercase();
