@@ -185,6 +185,14 @@ pub(crate) enum Command {
         after_help = "Examples:\n  acequia shift-dates --new-key dates.key\n  acequia shift-dates visits.csv drugs.parquet -c dates.toml -o shifted"
     )]
     ShiftDates(ShiftDatesArgs),
+    /// Find records of the same person, in one table, between two, or between parties that show each other none
+    ///
+    /// Reads plain CSV. Thresholds are estimated from the data; no true links are needed. Blocking rules that would compare too many pairs are
+    /// refused with their size.
+    #[command(
+        after_help = "Examples:\n  acequia link admissions.csv -o people.csv\n  acequia link a.csv b.csv -c link.toml -o links.csv --json\n  acequia link new.csv --register people.register --key project.key -o people.csv\n  acequia link private a.clk b.clk -o links.csv"
+    )]
+    Link(Box<crate::link::LinkArgs>),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  acequia completions bash > acequia.bash")]
     Completions {

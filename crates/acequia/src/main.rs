@@ -5,6 +5,7 @@ mod bars;
 mod events;
 mod files;
 mod hierarchy;
+mod link;
 mod risk;
 mod shift_dates;
 mod show;
@@ -149,6 +150,7 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
         }
         Command::Hierarchy(args) => hierarchy::run(args, out)?,
         Command::ShiftDates(args) => shift_dates::run(args, out)?,
+        Command::Link(args) => link::run(args, threads, out)?,
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Args::command(), "acequia", &mut std::io::stdout());
         }

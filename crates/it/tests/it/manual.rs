@@ -57,7 +57,7 @@ fn every_error_code_is_in_the_manual_and_no_other() {
 #[test]
 fn every_command_has_help_with_an_example() {
     let home = Home::new();
-    let commands: [&[&str]; 23] = [
+    let commands: [&[&str]; 28] = [
         &[],
         &["init"],
         &["donate"],
@@ -80,6 +80,11 @@ fn every_command_has_help_with_an_example() {
         &["deidentify"],
         &["risk"],
         &["check-anonymity"],
+        &["link"],
+        &["link", "key"],
+        &["link", "encode"],
+        &["link", "private"],
+        &["link", "forget"],
         &["completions"],
     ];
     for command in commands {
