@@ -110,8 +110,14 @@ fn a_changed_recipe_runs_what_depends_on_it_and_no_more() {
 
     std::fs::copy(home.path().join("demo/example/cohort.sql"), home.path().join("demo/example/other.sql")).unwrap();
     let sql = home.path().join("demo/example/other.sql");
-    std::fs::write(&sql, std::fs::read_to_string(&sql).unwrap().replace("f.days >= 0", "f.days >= 730")).unwrap();
-    let cohort = run("cohort.toml", &[version("version = \"1.2.0\"\ntitle"), ("cohort.sql", "other.sql")]);
+    let text = std::fs::read_to_string(&sql).unwrap();
+    // Hundreds leave: whoever compares the versions would find those who stay in groups of fewer than k.
+    std::fs::write(&sql, text.replace("f.days >= 0", "f.days >= 730")).unwrap();
+    let changes = [version("version = \"1.2.0\"\ntitle"), ("cohort.sql", "other.sql")];
+    let shorter = changed_recipe(&home, "shorter.toml", &changes);
+    home.refused(&["run", shorter.to_str().unwrap()], 5, "DE021");
+    std::fs::write(&sql, text.replace("f.days >= 0", "f.days > -1")).unwrap();
+    let cohort = run("cohort.toml", &changes);
     let from_cohort = stages([
         ("unify", "reused"),
         ("cleanse", "reused"),
