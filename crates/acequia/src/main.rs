@@ -2,6 +2,7 @@
 
 mod args;
 mod bars;
+mod cleanse;
 mod show;
 
 use std::io::IsTerminal;
@@ -108,6 +109,7 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
                 serve(node, *address, None, |bound| out.demo(&donated, &report, Some(bound))).await?;
             }
         }
+        Command::Cleanse(words) => cleanse::run(words, out)?,
         Command::Deidentify { table, policy, out: to, population, memory_mb } => {
             let (policy, hierarchies) = read_policy(policy)?;
             let memory_bytes = memory_mb.saturating_mul(1 << 20);

@@ -55,7 +55,7 @@ fn every_error_code_is_in_the_manual_and_no_other() {
 #[test]
 fn every_command_has_help_with_an_example() {
     let home = Home::new();
-    let commands: [&[&str]; 18] = [
+    let commands: [&[&str]; 19] = [
         &[],
         &["init"],
         &["donate"],
@@ -73,6 +73,7 @@ fn every_command_has_help_with_an_example() {
         &["serve"],
         &["doctor"],
         &["demo"],
+        &["cleanse"],
         &["completions"],
     ];
     for command in commands {
@@ -109,6 +110,7 @@ fn every_command_in_the_guides_runs() {
                         .or_else(|| kind.strip_prefix("csv title="))
                         .or_else(|| kind.strip_prefix("json title="))
                     {
+                        std::fs::create_dir_all(here.join(file).parent().unwrap()).unwrap();
                         std::fs::write(here.join(file), lines.join("\n") + "\n").unwrap();
                     } else if kind == "sh" {
                         for line in lines.iter().filter(|line| line.starts_with("acequia ")) {
