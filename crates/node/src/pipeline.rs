@@ -156,7 +156,8 @@ impl Node {
             .step("cohort", cohort_key, || {
                 let sql = SqlStep { name: "cohort".to_owned(), sql: recipe.cohort_sql.clone(), expects: None };
                 let hidden = [PERSON_SOURCE, REPAIR_VALUES];
-                let inputs: Vec<&Table> = clean.tables.values().filter(|table| !hidden.contains(&table.name())).collect();
+                let inputs: Vec<&Table> =
+                    clean.tables.values().filter(|table| !hidden.contains(&table.name())).collect();
                 let rows = self.engine.run(&sql, &inputs)?;
                 let source = person_source.as_ref().ok_or(NodeError::Work { step: "unify".to_owned() })?;
                 let cohort = assign(&rows, source, &split_key)?.sorted()?;
