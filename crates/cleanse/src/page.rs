@@ -150,7 +150,7 @@ fn overall(scorecard: &Scorecard) -> Markup {
                     li { svg viewBox="0 0 20 14" aria-hidden="true" { rect.pass x="1" y="1" width="18" height="12" rx="2" {} } "passed" }
                     li { svg viewBox="0 0 20 14" aria-hidden="true" { rect.fail x="1" y="1" width="18" height="12" rx="2" {} (hatch(1.0, 1.0, 18.0, 12.0)) } "failed" }
                 }
-                svg.chart role="img" viewBox=(format!("0 0 560 {}", px(bottom + 4.0))) aria-labelledby="overall-title" aria-describedby="overall-desc" {
+                svg.chart role="img" viewBox=(format!("0 0 580 {}", px(bottom + 4.0))) aria-labelledby="overall-title" aria-describedby="overall-desc" {
                     title id="overall-title" { "Checks passed and failed by question and context" }
                     desc id="overall-desc" { "One bar for each of six groups; the dark part is the share that passed. The table below has the numbers." }
                     @for (at, (category, context, outcomes)) in groups.iter().enumerate() {
