@@ -123,6 +123,11 @@ pub(crate) enum Command {
         #[arg(long)]
         no_serve: bool,
     },
+    /// Check and repair a folder of OMOP tables (CSV or Parquet) without a node
+    ///
+    /// Runs the 2,535 checks of OHDSI's DataQualityDashboard for CDM 5.4 and those of the site in one pass over each table.
+    /// Nothing is changed in place: repaired tables are written anew, with a log.
+    Cleanse(crate::cleanse::CleanseArgs),
     /// De-identify a table (CSV or Parquet) without a node
     ///
     /// The policy names every column with its role, the hierarchies, k and further models. What is written is recounted

@@ -2,6 +2,7 @@
 
 mod args;
 mod bars;
+mod cleanse;
 mod events;
 mod files;
 mod hierarchy;
@@ -121,6 +122,7 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
                 .await?;
             }
         }
+        Command::Cleanse(words) => cleanse::run(words, out)?,
         Command::Deidentify { table, policy, out: to, population, events, report, memory_mb } => {
             let (mut policy, hierarchies) = read_policy(policy)?;
             if report.is_some() {

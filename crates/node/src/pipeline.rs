@@ -7,7 +7,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use acequia_cleanse::Thresholds;
+use acequia_cleanse::{Scorecard, Status, Thresholds};
 use acequia_custody::{Approval, Decision, Grant, History, Identified, Purpose, approve, evaluate};
 use acequia_deidentify::deidentify_beside;
 use acequia_frame::{Engine, FrameError, SqlStep, Table};
@@ -32,6 +32,10 @@ use crate::steps::{Made, step_key};
 
 /// Column of the cohort that names the person; the policy removes it.
 const PERSON_ID: &str = "person_id";
+/// Table of values before and after repairs; it stays between the steps.
+const REPAIR_VALUES: &str = "repair_values";
+/// Smaller counts of rows are not told in the report of a run.
+const FEWEST_COUNTED: u64 = 12;
 /// Column with the split assignment; the policy takes it out of the table.
 pub(crate) const ASSIGNMENT: &str = "assignment";
 
@@ -130,9 +134,11 @@ impl Node {
         let (clean, ran) = self
             .step("cleanse", cleanse_key, || {
                 let cleansed = acequia_cleanse::cleanse(&unified.tables, &thresholds)?;
-                let detail = serde_json::to_value(&cleansed.scorecard).unwrap_or_default();
+                let scorecard = cleansed.scorecard.without_small_counts(FEWEST_COUNTED);
+                let detail = scorecard_in_brief(&scorecard);
                 let mut tables = cleansed.tables;
-                tables.insert("repairs".to_owned(), cleansed.repairs.renamed("repairs"));
+                tables.insert("repairs".to_owned(), cleansed.repairs);
+                tables.insert(REPAIR_VALUES.to_owned(), cleansed.repair_values);
                 Ok(Made { tables, detail })
             })
             .await?;
@@ -149,7 +155,9 @@ impl Node {
         let (cohort, ran) = self
             .step("cohort", cohort_key, || {
                 let sql = SqlStep { name: "cohort".to_owned(), sql: recipe.cohort_sql.clone(), expects: None };
-                let inputs: Vec<&Table> = clean.tables.values().filter(|table| table.name() != PERSON_SOURCE).collect();
+                let hidden = [PERSON_SOURCE, REPAIR_VALUES];
+                let inputs: Vec<&Table> =
+                    clean.tables.values().filter(|table| !hidden.contains(&table.name())).collect();
                 let rows = self.engine.run(&sql, &inputs)?;
                 let source = person_source.as_ref().ok_or(NodeError::Work { step: "unify".to_owned() })?;
                 let cohort = assign(&rows, source, &split_key)?.sorted()?;
@@ -468,13 +476,21 @@ fn counts_in_words(counts: &Value) -> String {
     )
 }
 
+/// What a run tells of the scorecard: numbers of checks, those that failed, and counts that are not small.
+fn scorecard_in_brief(scorecard: &Scorecard) -> Value {
+    let failed = scorecard.checks.iter().filter(|check| check.status == Status::Fail);
+    json!({
+        "outcomes": scorecard.outcomes(),
+        "failed": failed.collect::<Vec<_>>(),
+        "repairs": scorecard.repairs,
+        "rows_in": scorecard.rows_in,
+        "rows_out": scorecard.rows_out,
+        "minimum": scorecard.minimum,
+    })
+}
+
 fn scorecard_in_words(scorecard: &Value) -> String {
-    let total = |field: &str| -> u64 {
-        scorecard["checks"]
-            .as_array()
-            .map_or(0, |checks| checks.iter().filter(|check| check["status"] == field).count() as u64)
-    };
-    format!("{} checks passed, {} failed", total("pass"), total("fail"))
+    format!("{} checks passed, {} failed", scorecard["outcomes"]["pass"], scorecard["outcomes"]["fail"])
 }
 
 fn risk_in_words(risk: &Value) -> String {

@@ -31,34 +31,107 @@ macro_rules! tables {
 }
 
 tables! {
+    /// Versions of the vocabularies in use.
+    Vocabulary => "vocabulary", None;
+    /// What concepts can be about.
+    Domain => "domain", None;
+    /// Kinds of concepts within a vocabulary.
+    ConceptClass => "concept_class", None;
+    /// Kinds of relations between concepts.
+    Relationship => "relationship", None;
+    /// Concepts: the meaning of every `*_concept_id`.
+    Concept => "concept", Some("concept_id");
+    /// Relations between concepts.
+    ConceptRelationship => "concept_relationship", None;
+    /// Other names of concepts.
+    ConceptSynonym => "concept_synonym", None;
+    /// Which concepts are kinds of others, at any distance.
+    ConceptAncestor => "concept_ancestor", None;
+    /// Local codes and the concepts they were mapped to.
+    SourceToConceptMap => "source_to_concept_map", None;
+    /// Ingredients of drugs and their amounts.
+    DrugStrength => "drug_strength", None;
+    /// Where the data come from; one row per source.
+    CdmSource => "cdm_source", None;
+    /// Facts about the data set.
+    Metadata => "metadata", Some("metadata_id");
+    /// Addresses, as coarse as intake leaves them.
+    Location => "location", Some("location_id");
+    /// Institutions and wards.
+    CareSite => "care_site", Some("care_site_id");
+    /// Clinicians, without names.
+    Provider => "provider", Some("provider_id");
     /// One row per person.
     Person => "person", Some("person_id");
     /// Spans of time in which events of a person would have been recorded.
     ObservationPeriod => "observation_period", Some("observation_period_id");
     /// Encounters.
     VisitOccurrence => "visit_occurrence", Some("visit_occurrence_id");
+    /// Parts of encounters.
+    VisitDetail => "visit_detail", Some("visit_detail_id");
     /// Diagnoses and findings.
     ConditionOccurrence => "condition_occurrence", Some("condition_occurrence_id");
     /// Things done to the patient.
     ProcedureOccurrence => "procedure_occurrence", Some("procedure_occurrence_id");
     /// Drugs prescribed, given or taken.
     DrugExposure => "drug_exposure", Some("drug_exposure_id");
+    /// Devices used on or in the patient.
+    DeviceExposure => "device_exposure", Some("device_exposure_id");
     /// Structured results.
     Measurement => "measurement", Some("measurement_id");
     /// Facts that fit no other table.
     Observation => "observation", Some("observation_id");
+    /// Samples.
+    Specimen => "specimen", Some("specimen_id");
+    /// Texts.
+    Note => "note", Some("note_id");
+    /// What was found in texts.
+    NoteNlp => "note_nlp", Some("note_nlp_id");
+    /// Spans in which somebody paid for care.
+    PayerPlanPeriod => "payer_plan_period", Some("payer_plan_period_id");
+    /// What care cost.
+    Cost => "cost", Some("cost_id");
+    /// Pairs of rows that belong together.
+    FactRelationship => "fact_relationship", None;
+    /// Spans in which a condition lasted, derived.
+    ConditionEra => "condition_era", Some("condition_era_id");
+    /// Spans in which a drug ingredient was taken, derived.
+    DrugEra => "drug_era", Some("drug_era_id");
+    /// Spans in which a drug was taken at one dose, derived.
+    DoseEra => "dose_era", Some("dose_era_id");
     /// At most one row per person.
     Death => "death", None;
     /// Disease episodes.
     Episode => "episode", Some("episode_id");
     /// Which events make up an episode.
     EpisodeEvent => "episode_event", None;
+    /// Who belongs to a cohort, and when.
+    Cohort => "cohort", None;
+    /// What a cohort is.
+    CohortDefinition => "cohort_definition", None;
 }
 
 impl CdmTable {
     /// Finds a table by its name in the model.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|table| table.name() == name)
+    }
+
+    /// Whether it is one of the ten tables of the standardized vocabularies: it holds no record of anybody.
+    pub const fn is_vocabulary(self) -> bool {
+        matches!(
+            self,
+            Self::Vocabulary
+                | Self::Domain
+                | Self::ConceptClass
+                | Self::Relationship
+                | Self::Concept
+                | Self::ConceptRelationship
+                | Self::ConceptSynonym
+                | Self::ConceptAncestor
+                | Self::SourceToConceptMap
+                | Self::DrugStrength
+        )
     }
 
     /// Its fields, in the order of the specification.
@@ -166,6 +239,13 @@ mod tests {
     }
 
     #[test]
+    fn all_tables_of_the_model_are_there() {
+        let fields = || CdmTable::ALL.iter().flat_map(|table| table.fields());
+        assert_eq!(CdmTable::ALL.len(), 39);
+        assert_eq!((fields().count(), fields().filter(|field| field.required).count()), (432, 180));
+    }
+
+    #[test]
     fn the_field_list_agrees_with_the_specification() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data/ehr/omop-cdm-spec");
         let Some(spec) = find(path) else {
@@ -180,7 +260,7 @@ mod tests {
         for record in reader.records() {
             let record = record.unwrap();
             let Some(table) = CdmTable::parse(&record[table_at].to_lowercase()) else { continue };
-            let name = record[field_at].to_lowercase();
+            let name = record[field_at].trim_matches('"').to_lowercase();
             let field = table.fields().iter().find(|field| field.name == name);
             let field = field.unwrap_or_else(|| panic!("{} lacks {name}", table.name()));
             assert_eq!(field.required, record[required_at].eq_ignore_ascii_case("yes"), "{name}");

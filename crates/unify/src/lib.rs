@@ -170,7 +170,8 @@ struct Lineage {
 impl Unifier {
     /// Starts with the node's id key.
     pub fn new(key: IdKey) -> Self {
-        let builders = CdmTable::ALL.iter().map(|table| (*table, TableBuilder::new(*table))).collect();
+        let filled = CdmTable::ALL.iter().filter(|table| !table.is_vocabulary());
+        let builders = filled.map(|table| (*table, TableBuilder::new(*table))).collect();
         Self {
             key,
             builders,

@@ -57,7 +57,7 @@ fn every_error_code_is_in_the_manual_and_no_other() {
 #[test]
 fn every_command_has_help_with_an_example() {
     let home = Home::new();
-    let commands: [&[&str]; 28] = [
+    let commands: [&[&str]; 29] = [
         &[],
         &["init"],
         &["donate"],
@@ -85,6 +85,7 @@ fn every_command_has_help_with_an_example() {
         &["link", "encode"],
         &["link", "private"],
         &["link", "forget"],
+        &["cleanse"],
         &["completions"],
     ];
     for command in commands {
@@ -210,7 +211,9 @@ fn every_block_of_the_guides_runs() {
                 ("sh", _) => lines.iter().for_each(|line| reader.shell(line)),
                 ("python", _) => python.push(lines.join("\n")),
                 (_, Some(("toml" | "csv" | "json" | "sql", file))) => {
-                    std::fs::write(reader.here().join(file), lines.join("\n") + "\n").unwrap();
+                    let file = reader.here().join(file);
+                    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+                    std::fs::write(file, lines.join("\n") + "\n").unwrap();
                 }
                 _ => panic!("{}: nobody looks at blocks of {tag}", reader.guide),
             }
