@@ -10,11 +10,12 @@
 //!
 //! ```
 //! use acequia_link::{Config, Table, dedupe};
-//! let names = ["given", "surname", "born"];
+//! let names = ["given", "surname", "born", "phone"];
 //! let rows = [
-//!     vec!["Anna", "Lindqvist", "1952-04-13"],
-//!     vec!["Omar", "Haddad", "1960-01-30"],
-//!     vec!["Ana", "Lindqvist", "13.04.1952"],
+//!     vec!["Anna", "Lindqvist", "1952-04-13", "031 1234567"],
+//!     vec!["Omar", "Haddad", "1960-01-30", "031 7654321"],
+//!     vec!["Ana", "Lindqvist", "1952-04-13", "031 1234567"],
+//!     vec!["Maria", "Sousa", "1988-12-02", "031 9988776"],
 //! ];
 //! let table = Table::from_rows(names, rows)?;
 //! let config = Config::parse(r#"
@@ -22,8 +23,9 @@
 //!         { name = "given", compare = "name" },
 //!         { name = "surname", compare = "name", about = "household" },
 //!         { name = "born", compare = "date" },
+//!         { name = "phone", compare = "identifier" },
 //!     ]"#)?;
-//! assert_eq!(dedupe(&table, &config, 1)?.cluster, [0, 1, 0]);
+//! assert_eq!(dedupe(&table, &config, 1)?.cluster, [0, 1, 0, 3]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

@@ -150,7 +150,7 @@ pub(crate) fn score(
 /// use acequia_link::{Config, Table, link};
 /// let names = ["given", "surname", "born"];
 /// let a = Table::from_rows(names, [vec!["Anna", "Lindqvist", "1952-04-13"], vec!["Omar", "Haddad", "1960-01-30"]])?;
-/// let b = Table::from_rows(names, [vec!["Omar", "Hadad", "1960-01-30"], vec!["Ana", "Lindqvist", "1952-04-31"]])?;
+/// let b = Table::from_rows(names, [vec!["Omar", "Hadad", "1960-01-30"], vec!["Ana", "Lindqvist", "1952-04-13"]])?;
 /// let config = Config::parse(r#"
 ///     column = [
 ///         { name = "given", compare = "name" },
