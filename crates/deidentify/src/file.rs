@@ -34,6 +34,9 @@ use crate::transform::{RowWork, Work};
 use crate::verify::{Beside, Recount, Recounter};
 use crate::verify_values::ValueChecks;
 
+/// Rows whose codes are gathered before they are written.
+const GATHERED_ROWS: usize = 1024;
+
 /// A table of a file as coded columns.
 #[derive(Debug)]
 pub struct FileTable {
@@ -530,12 +533,23 @@ impl FileTable {
             (column.name.clone(), kind)
         });
         let mut writer = aside.writer(columns.collect(), self.delimiter)?;
-        for row in order {
-            let labels = &labels[class(row) as usize];
-            writer.row(kept.iter().map(|(column, quasi)| match quasi {
-                Some(at) => labels[*at],
-                None => column.value(row as usize),
-            }))?;
+        // Codes are gathered column by column: reading them row by row would wait for memory once per field.
+        let mut codes: Vec<Vec<u32>> = vec![Vec::with_capacity(GATHERED_ROWS); kept.len()];
+        let mut classes = Vec::with_capacity(GATHERED_ROWS);
+        for rows in order.chunks(GATHERED_ROWS) {
+            classes.clear();
+            classes.extend(rows.iter().map(|row| class(*row)));
+            for ((column, _), codes) in kept.iter().zip(&mut codes).filter(|((_, quasi), _)| quasi.is_none()) {
+                codes.clear();
+                codes.extend(rows.iter().map(|row| column.codes[*row as usize]));
+            }
+            for (at, class) in classes.iter().enumerate() {
+                let labels = &labels[*class as usize];
+                writer.row(kept.iter().zip(&codes).map(|((column, quasi), codes)| match quasi {
+                    Some(quasi) => labels[*quasi],
+                    None => column.values[codes[at] as usize].as_deref(),
+                }))?;
+            }
         }
         writer.finish()
     }

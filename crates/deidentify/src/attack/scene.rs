@@ -72,14 +72,11 @@ impl Set {
         Self::Dense(dense)
     }
 
-    #[inline]
-    fn word(&self, at: usize) -> u64 {
+    /// Adds its classes to some.
+    fn add_to(&self, classes: &mut [u64]) {
         match self {
-            Self::Dense(words) => words[at],
-            Self::Sparse(words) => {
-                let found = words.binary_search_by_key(&at, |(word, _)| *word as usize);
-                found.map_or(0, |place| words[place].1)
-            }
+            Self::Dense(words) => classes.iter_mut().zip(words).for_each(|(all, own)| *all |= own),
+            Self::Sparse(words) => words.iter().for_each(|(word, own)| classes[*word as usize] |= own),
         }
     }
 }
@@ -263,24 +260,21 @@ impl<'a> Scene<'a> {
         known: impl IntoIterator<Item = (usize, u32, usize)>,
         mut visit: impl FnMut(usize, u64) -> ControlFlow<()>,
     ) {
-        let mut covering: Vec<(usize, Vec<u32>)> = Vec::new();
+        // Column by column over all classes, so that the processor works on several words at a time.
+        let mut candidates = vec![u64::MAX; self.words];
+        let mut of_column = vec![0; self.words];
+        let mut labels = Vec::new();
         for (column, code, from) in known {
-            let mut labels = Vec::new();
             self.covering(column, code, from, &mut labels);
-            covering.push((column, labels));
+            of_column.fill(0);
+            labels.iter().for_each(|label| self.labels[column].classes[*label as usize].add_to(&mut of_column));
+            candidates.iter_mut().zip(&of_column).for_each(|(left, own)| *left &= own);
         }
-        for word in 0..self.words {
-            let mut bits = u64::MAX;
-            for (column, labels) in &covering {
-                let sets = &self.labels[*column].classes;
-                bits &= labels.iter().fold(0, |bits, label| bits | sets[*label as usize].word(word));
-                if bits == 0 {
-                    break;
-                }
-            }
-            if word + 1 == self.words && !self.classes.len().is_multiple_of(64) {
-                bits &= (1 << (self.classes.len() % 64)) - 1;
-            }
+        let beyond = self.classes.len() % 64;
+        if let (Some(last), 1..) = (candidates.last_mut(), beyond) {
+            *last &= (1 << beyond) - 1;
+        }
+        for (word, bits) in candidates.into_iter().enumerate() {
             if bits != 0 && visit(word, bits).is_break() {
                 return;
             }
