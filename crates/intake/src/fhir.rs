@@ -268,6 +268,7 @@ fn new_event(item: usize, table: CdmTable, codings: Vec<Coding>, start: PartialD
         visit: resource["encounter"]["reference"].as_str().map(str::to_owned),
         own_key: None,
         visit_kind: None,
+        details: acequia_omop::Details::default(),
     }
 }
 

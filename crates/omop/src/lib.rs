@@ -1,7 +1,9 @@
 //! The OMOP Common Data Model 5.4 as Arrow schemas, a concept pack, and the neutral record every input format becomes.
 //!
 //! Comes in: nothing but the data files of this crate. Goes out: [`CdmTable`] schemas and a [`TableBuilder`] for them,
-//! [`Concepts`] for looking up codes, and [`SourceRecord`], which `intake` makes and `unify` turns into OMOP rows.
+//! [`Concepts`] for looking up codes, and the neutral [`Event`]: readers of `intake` tell events to a [`Sink`], and
+//! `unify` is one. [`SourceFile`] is the same in owned form, for one donated file at a time: [`Collector`] makes it from
+//! events, [`SourceFile::tell`] tells them again.
 //!
 //! ```
 //! use acequia_omop::{CdmTable, Cell, Concepts, TableBuilder};
@@ -20,15 +22,21 @@
 //! # Ok::<(), acequia_omop::CdmError>(())
 //! ```
 
+mod adapt;
 mod concept;
+mod event;
 mod schema;
 mod source;
 mod table;
 
+pub use adapt::Collector;
 pub use concept::{Concept, Concepts, LOCAL_CONCEPT_FLOOR, Unit, source_concept_id, vocabulary_of};
+pub use event::{
+    Code, Comparator, Event, ItemHead, Kind, More, Party, Pass, Person, Precision, Sink, Value, When, day_number,
+};
 pub use schema::{CdmTable, Field, FieldType};
 pub use source::{
-    Coding, DateError, Excluded, Fate, Held, Item, ItemCounts, PartialDate, Sex, SourceEvent, SourceFile, SourcePerson,
+    Coding, DateError, Details, Excluded, Fate, Held, Item, ItemCounts, PartialDate, Sex, SourceEvent, SourceFile, SourcePerson,
     SourceRecord, SourceValue, Unmapped, VisitKind,
 };
 pub use table::{CdmError, Cell, TableBuilder};

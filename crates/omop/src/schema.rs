@@ -31,22 +31,42 @@ macro_rules! tables {
 }
 
 tables! {
+    /// Addresses, as coarse as intake leaves them.
+    Location => "location", Some("location_id");
+    /// Institutions and wards.
+    CareSite => "care_site", Some("care_site_id");
+    /// Clinicians, without names.
+    Provider => "provider", Some("provider_id");
     /// One row per person.
     Person => "person", Some("person_id");
     /// Spans of time in which events of a person would have been recorded.
     ObservationPeriod => "observation_period", Some("observation_period_id");
     /// Encounters.
     VisitOccurrence => "visit_occurrence", Some("visit_occurrence_id");
+    /// Parts of encounters.
+    VisitDetail => "visit_detail", Some("visit_detail_id");
     /// Diagnoses and findings.
     ConditionOccurrence => "condition_occurrence", Some("condition_occurrence_id");
     /// Things done to the patient.
     ProcedureOccurrence => "procedure_occurrence", Some("procedure_occurrence_id");
     /// Drugs prescribed, given or taken.
     DrugExposure => "drug_exposure", Some("drug_exposure_id");
+    /// Devices used on or in the patient.
+    DeviceExposure => "device_exposure", Some("device_exposure_id");
     /// Structured results.
     Measurement => "measurement", Some("measurement_id");
     /// Facts that fit no other table.
     Observation => "observation", Some("observation_id");
+    /// Samples.
+    Specimen => "specimen", Some("specimen_id");
+    /// Texts.
+    Note => "note", Some("note_id");
+    /// Pairs of rows that belong together.
+    FactRelationship => "fact_relationship", None;
+    /// Spans in which a condition lasted, derived.
+    ConditionEra => "condition_era", Some("condition_era_id");
+    /// Spans in which a drug ingredient was taken, derived.
+    DrugEra => "drug_era", Some("drug_era_id");
     /// At most one row per person.
     Death => "death", None;
     /// Disease episodes.

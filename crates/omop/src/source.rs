@@ -3,7 +3,7 @@
 use acequia_types::{Day, Problem, parse_day};
 use serde::{Deserialize, Serialize};
 
-use crate::CdmTable;
+use crate::{CdmTable, Comparator, When};
 
 /// A date of which the day, or the month and the day, may be missing (FHIR R4 `dateTime`, §2.24.0.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -178,6 +178,57 @@ pub struct SourceEvent {
     pub own_key: Option<String>,
     /// Kind of encounter, for visits.
     pub visit_kind: Option<VisitKind>,
+    /// What few events have; `Details::default()` where the format knows nothing more.
+    pub details: Details,
+}
+
+/// What few events have: the owned twin of [`crate::Event`] beyond the fields of [`SourceEvent`].
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Details {
+    /// Start and end with time of day and offset, where the source states them.
+    pub at: (Option<When>, Option<When>),
+    /// What a number is compared by.
+    pub comparator: Comparator,
+    /// Reference range.
+    pub range: (Option<f64>, Option<f64>),
+    /// OMOP concept of a visit where [`VisitKind`] is too coarse; 0 for none.
+    pub visit_concept_id: i64,
+    /// Key of what the event is a part of.
+    pub parent: String,
+    /// Key of the provider.
+    pub provider: String,
+    /// Key of the care site.
+    pub care_site: String,
+    /// Status as the source words it.
+    pub status: String,
+    /// Body site or route.
+    pub site: Vec<Coding>,
+    /// Interpretation, relation, severity.
+    pub qualifier: Vec<Coding>,
+    /// Quantity of a drug, device or specimen.
+    pub quantity: Option<f64>,
+    /// Unit of the quantity.
+    pub quantity_unit: String,
+    /// Days of supply.
+    pub days_supply: Option<i64>,
+    /// Refills.
+    pub refills: Option<i64>,
+    /// Instructions.
+    pub sig: String,
+    /// Lot.
+    pub lot: String,
+    /// Unique device identifier.
+    pub udi: String,
+    /// Text of a note.
+    pub note: String,
+    /// Title of a note.
+    pub title: String,
+    /// Why a drug was stopped.
+    pub stop_reason: String,
+    /// Where a visit came from.
+    pub admitted_from: String,
+    /// Where a visit led to.
+    pub discharged_to: String,
 }
 
 /// The person a record is about.
