@@ -97,6 +97,36 @@ pub enum IntakeError {
         /// One-based line.
         row: u64,
     },
+    /// The XML is wrong.
+    #[error("row {row}: the XML is not well-formed")]
+    Xml {
+        /// One-based line.
+        row: u64,
+    },
+    /// The XML stops in the middle.
+    #[error("row {row}: the XML ends too early; the file is cut off")]
+    XmlTruncated {
+        /// One-based line.
+        row: u64,
+    },
+    /// Nested too deeply, or a tag or text is too long.
+    #[error("row {row}: the XML is nested too deeply, or a tag, a text or an entry is too long")]
+    XmlTooLarge {
+        /// One-based line.
+        row: u64,
+    },
+    /// A document type where none belongs, or an entity that only one could declare.
+    #[error("row {row}: the XML has a document type, or an entity that only a document type can declare")]
+    XmlDoctype {
+        /// One-based line.
+        row: u64,
+    },
+    /// The XML is not in the character set it states.
+    #[error("row {row}: the XML is not in the character set it states")]
+    XmlEncoding {
+        /// One-based line.
+        row: u64,
+    },
     /// The header row is broken.
     #[error("row 1: the header row cannot be read or names a column twice")]
     Header,
@@ -123,6 +153,11 @@ impl Coded for IntakeError {
             Self::UnknownConcept { .. } => "IN016",
             Self::TooMany { .. } => "IN017",
             Self::OpenQuote { .. } => "IN018",
+            Self::Xml { .. } => "IN030",
+            Self::XmlTruncated { .. } => "IN031",
+            Self::XmlTooLarge { .. } => "IN032",
+            Self::XmlDoctype { .. } => "IN033",
+            Self::XmlEncoding { .. } => "IN034",
         }
     }
     fn hint(&self) -> &'static str {
@@ -148,6 +183,13 @@ impl Coded for IntakeError {
                 "correct the id; `acequia donate --help` tells where the known concepts are listed"
             }
             Self::Header => "give every column one name in the first row",
+            Self::Xml { .. } => "export the file again, or mend the XML at the stated place",
+            Self::XmlTruncated { .. } => "the download or export stopped early; fetch the file again",
+            Self::XmlTooLarge { .. } => {
+                "no export of the format looks like this; the limits protect the node from documents made to exhaust it"
+            }
+            Self::XmlDoctype { .. } => "remove the document type; clinical documents have none, and none is ever followed",
+            Self::XmlEncoding { .. } => "save the file as UTF-8, or state its character set in the first line",
         }
     }
     fn exit(&self) -> Exit {

@@ -35,6 +35,7 @@
 
 mod error;
 mod fhir;
+mod formats;
 mod mapping;
 mod tabular;
 mod unpack;

@@ -51,6 +51,11 @@ fn bounded(reader: impl Read, packed_bytes: usize, limits: &Limits) -> Result<Ve
     if unpacked.len() as u64 > limit_bytes { Err(too_large(limits)) } else { Ok(unpacked) }
 }
 
+/// A stream that breaks while it is read: an archive that is damaged or reaches its limits.
+pub(crate) fn broken(_error: &std::io::Error) -> IntakeError {
+    IntakeError::Archive
+}
+
 fn too_large(limits: &Limits) -> IntakeError {
     IntakeError::TooLarge { limit_bytes: limits.unpacked_bytes, growth: limits.growth }
 }

@@ -269,6 +269,8 @@ pub enum Excluded {
     DidNotHappen,
     /// Carries nothing clinical by design (bundle metadata, provenance, organisation).
     Administrative,
+    /// Says the same as another item of the input.
+    Duplicate,
 }
 
 impl Excluded {
@@ -278,6 +280,7 @@ impl Excluded {
             Self::EnteredInError => "entered-in-error",
             Self::DidNotHappen => "did-not-happen",
             Self::Administrative => "administrative",
+            Self::Duplicate => "duplicate",
         }
     }
 }

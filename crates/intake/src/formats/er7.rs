@@ -48,6 +48,11 @@ impl<'a> Segment<'a> {
         self.repetitions(number).next().unwrap_or(Field { text: "", separators: self.separators })
     }
 
+    /// The segment as it stands in the message, without its name.
+    pub(crate) fn content(&self) -> &'a str {
+        self.body
+    }
+
     /// All repetitions of a field.
     pub(crate) fn repetitions(&self, number: usize) -> impl Iterator<Item = Field<'a>> + use<'a> {
         let separators = self.separators;
@@ -289,11 +294,18 @@ pub(crate) struct Messages<R> {
     /// Its row.
     row: u64,
     ended: bool,
+    /// A line that is not blank came.
+    any: bool,
 }
 
 impl<R: BufRead> Messages<R> {
     pub(crate) fn new(stream: R) -> Self {
-        Self { stream, line: Vec::new(), row: 0, ended: false }
+        Self { stream, line: Vec::new(), row: 0, ended: false, any: false }
+    }
+
+    /// Whether nothing but blank lines came.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ended && !self.any
     }
 
     /// Reads the next message into `raw`.
@@ -306,6 +318,7 @@ impl<R: BufRead> Messages<R> {
         if self.ended {
             return Ok(Next::End);
         }
+        self.any = true;
         let row = self.row;
         if !self.line.starts_with(b"MSH") {
             let batch = [b"BHS".as_slice(), b"FHS", b"BTS", b"FTS"].iter().any(|name| self.line.starts_with(name));

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::io::{BufRead, Chain, Cursor, Read};
 
-use quick_xml::events::Event;
+use quick_xml::events::{BytesStart, Event};
 
 /// Deepest nesting that is read. C-CDA documents nest some thirty elements.
 pub(crate) const DEEPEST: usize = 128;
@@ -60,22 +60,33 @@ pub(crate) enum Tag<'b> {
 /// The start of an element.
 #[derive(Debug)]
 pub(crate) struct Element<'b> {
-    /// Name without prefix.
-    pub(crate) name: &'b str,
-    /// Prefix of the name, mostly empty.
-    pub(crate) prefix: &'b str,
-    /// Everything after the name.
-    attributes: &'b str,
+    start: BytesStart<'b>,
     /// Line on which it begins, one-based.
     pub(crate) row: u64,
     /// It has no content and no end tag.
     pub(crate) empty: bool,
 }
 
-impl<'b> Element<'b> {
+impl Element<'_> {
+    /// Name without prefix.
+    pub(crate) fn name(&self) -> &str {
+        let name = self.start.name().into_inner();
+        name.split_once(':').map_or(name, |(_, name)| name)
+    }
+
+    /// Prefix of the name, mostly empty.
+    fn prefix(&self) -> &str {
+        self.start.name().into_inner().split_once(':').map_or("", |(prefix, _)| prefix)
+    }
+
     /// Names and raw values, in order.
-    pub(crate) fn attributes(&self) -> Attributes<'b> {
-        Attributes { rest: self.attributes }
+    pub(crate) fn attributes(&self) -> Attributes<'_> {
+        Attributes { rest: self.start.attributes_raw() }
+    }
+
+    /// The tag as it stands in the document, without its brackets.
+    pub(crate) fn content(&self) -> &[u8] {
+        self.start.as_bytes()
     }
 }
 
@@ -167,9 +178,9 @@ impl<R: BufRead> Xml<R> {
         Ok(Self { reader, depth: 0 })
     }
 
-    /// How many elements are open.
-    pub(crate) fn depth(&self) -> usize {
-        self.depth
+    /// Line that is being read, one-based.
+    pub(crate) fn row(&self) -> u64 {
+        self.reader.get_ref().line
     }
 
     /// The next tag or text. `buffer` holds it.
@@ -186,11 +197,11 @@ impl<R: BufRead> Xml<R> {
                     return Err(BadXml::TooLarge(row));
                 }
                 let row = began(&start);
-                element(start, row, false)
+                Ok(Tag::Start(Element { start, row, empty: false }))
             }
             Ok(Event::Empty(start)) => {
                 let row = began(&start);
-                element(start, row, true)
+                Ok(Tag::Start(Element { start, row, empty: true }))
             }
             Ok(Event::End(_)) => {
                 self.depth = self.depth.saturating_sub(1);
@@ -212,6 +223,22 @@ impl<R: BufRead> Xml<R> {
             Err(quick_xml::Error::Syntax(_)) => Err(BadXml::Truncated(row)),
             Err(_) => Err(BadXml::Malformed(row)),
         }
+    }
+
+    /// Passes over what is inside the element that has just begun. Returns whether there was any text.
+    pub(crate) fn skip(&mut self, element: &Element<'_>) -> Result<bool, BadXml> {
+        if element.empty {
+            return Ok(false);
+        }
+        let (outside, mut buffer, mut text) = (self.depth - 1, Vec::new(), false);
+        while self.depth > outside {
+            match self.next(&mut buffer)? {
+                Tag::Text(found) => text |= !found.trim().is_empty(),
+                Tag::Eof => return Err(BadXml::Truncated(self.row())),
+                _ => {}
+            }
+        }
+        Ok(text)
     }
 
     /// Reads what is inside the element that has just begun, up to its end, into a tree.
@@ -252,15 +279,6 @@ impl<R: BufRead> Xml<R> {
     }
 }
 
-fn element(start: quick_xml::events::BytesStart<'_>, row: u64, empty: bool) -> Result<Tag<'_>, BadXml> {
-    // Borrowed from the buffer whenever the event is; an owned event would be a defect of the library.
-    let name_bytes = start.name().as_ref().len();
-    let Cow::Borrowed(content) = start.into_inner() else { return Err(BadXml::Malformed(row)) };
-    let (name, attributes) = content.split_at(name_bytes);
-    let (prefix, name) = name.split_once(':').unwrap_or(("", name));
-    Ok(Tag::Start(Element { name, prefix, attributes, row, empty }))
-}
-
 /// One element of a [`Tree`].
 #[derive(Debug)]
 pub(crate) struct Node {
@@ -284,9 +302,9 @@ impl Node {
             attributes.push((name.to_owned(), value.into_owned()));
         }
         // An extension such as `sdtc:raceCode` is another element than the one of the standard.
-        let name = match element.prefix {
-            "sdtc" => format!("sdtc:{}", element.name),
-            _ => element.name.to_owned(),
+        let name = match element.prefix() {
+            "sdtc" => format!("sdtc:{}", element.name()),
+            _ => element.name().to_owned(),
         };
         Ok(Self { name, row: element.row, attributes, text: String::new(), children: Vec::new() })
     }
@@ -350,6 +368,24 @@ impl<'t> At<'t> {
         names.iter().try_fold(self, |at, name| at.child(name))
     }
 
+    /// The element in one form, however it was spaced: what its content hash is of.
+    pub(crate) fn canonical(self, out: &mut Vec<u8>) {
+        out.push(b'<');
+        out.extend_from_slice(self.name.as_bytes());
+        for (name, value) in &self.node().attributes {
+            out.push(b' ');
+            out.extend_from_slice(name.as_bytes());
+            out.push(b'=');
+            out.extend_from_slice(value.as_bytes());
+        }
+        out.push(b'>');
+        out.extend_from_slice(self.text.trim().as_bytes());
+        for child in self.children() {
+            child.canonical(out);
+        }
+        out.push(b'>');
+    }
+
     /// The text of the element and of everything in it.
     pub(crate) fn whole_text(self) -> String {
         let mut text = self.text.clone();
@@ -383,12 +419,12 @@ impl<R: BufRead> Prolog<'_, R> {
                     Some(b'?') => self.declaration()?,
                     Some(b'!') => match self.byte()? {
                         Some(b'-') => {
-                            self.until("-->", false)?;
+                            self.until("-->")?;
                         }
                         _ => match doctype {
                             Doctype::Refuse => return Err(BadXml::Doctype(self.line)),
                             Doctype::SkipTo(root) => {
-                                self.until(root, true)?;
+                                self.until(root)?;
                                 return Ok(root.as_bytes().to_vec());
                             }
                         },
@@ -401,7 +437,7 @@ impl<R: BufRead> Prolog<'_, R> {
     }
 
     fn declaration(&mut self) -> Result<(), BadXml> {
-        let text = self.until("?>", false)?.to_ascii_lowercase();
+        let text = self.until("?>")?.to_ascii_lowercase();
         let named = |names: &[&str]| {
             text.starts_with("xml ") && names.iter().any(|name| text.contains(&format!("encoding={name}")))
         };
@@ -410,9 +446,8 @@ impl<R: BufRead> Prolog<'_, R> {
         Ok(())
     }
 
-    /// Reads through a mark and returns the beginning of what stood before it. `outside` of declarations a root tag is
-    /// the mark only where a blank or `>` follows, which is put back by being part of the element.
-    fn until(&mut self, mark: &str, _root: bool) -> Result<String, BadXml> {
+    /// Reads through a mark and returns the beginning of what stood before it.
+    fn until(&mut self, mark: &str) -> Result<String, BadXml> {
         let (mut matched, mut seen) = (0, Vec::new());
         let mark = mark.as_bytes();
         loop {
@@ -538,7 +573,7 @@ mod tests {
         let (mut buffer, mut found) = (Vec::new(), Vec::new());
         loop {
             match xml.next(&mut buffer)? {
-                Tag::Start(element) => found.push((element.name.to_owned(), element.row)),
+                Tag::Start(element) => found.push((element.name().to_owned(), element.row)),
                 Tag::Eof => return Ok(found),
                 _ => {}
             }
@@ -579,8 +614,8 @@ mod tests {
 
     #[test]
     fn attributes_with_blanks_in_their_names_are_read() {
-        let element = Element { name: "R", prefix: "", attributes: " a=\"1\" Health Mate = 'x>y' b=\"2\" ", row: 1, empty: true };
-        assert_eq!(element.attributes().collect::<Vec<_>>(), [("a", "1"), ("Health Mate", "x>y"), ("b", "2")]);
+        let attributes = Attributes { rest: " a=\"1\" Health Mate = 'x>y' b=\"2\" c" };
+        assert_eq!(attributes.collect::<Vec<_>>(), [("a", "1"), ("Health Mate", "x>y"), ("b", "2")]);
     }
 
     #[test]
