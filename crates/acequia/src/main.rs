@@ -2,6 +2,7 @@
 
 mod args;
 mod bars;
+mod read;
 mod show;
 
 use std::io::IsTerminal;
@@ -53,6 +54,7 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
             let report = Node::open(home, threads).await?.donate(paths, &options, progress).await?;
             out.donated(&report);
         }
+        Command::Read(read) => return read.run(out),
         Command::Consent { command } => {
             let node = Node::open(home, threads).await?;
             match command {

@@ -6,8 +6,8 @@
 //! Several sources (phone, watch, apps) tell of the same steps. Every record is kept with its own times, as a count in
 //! unspecified time; what may be added up are the daily totals, which come from one source each: the one that saw most.
 
-use std::collections::BTreeMap;
-use std::io::BufRead;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, Write};
 
 use acequia_omop::{Code, Comparator, Event, Excluded, Fate, ItemHead, Kind, More, Person, Sex, Sink, Unmapped, Value, When};
 use acequia_types::{Place, Problem};
@@ -115,6 +115,27 @@ pub(crate) fn read(stream: &mut dyn BufRead, sink: &mut dyn Sink) -> Result<(), 
     let row = export.elements(&mut xml).map_err(super::xml_error)?;
     export.daily_totals(row);
     Ok(())
+}
+
+/// Copies the records that begin on one of the rows into an export of their own, below the owner.
+pub(crate) fn aside(stream: &mut dyn BufRead, rows: &BTreeSet<u64>, out: &mut dyn Write) -> Result<(), IntakeError> {
+    let unwritten = |error: std::io::Error| crate::unpack::broken(&error);
+    let mut xml = Xml::open(stream, Doctype::SkipTo("<HealthData")).map_err(super::xml_error)?;
+    let mut buffer = Vec::new();
+    out.write_all(b"<HealthData>\n").map_err(unwritten)?;
+    loop {
+        match xml.next(&mut buffer).map_err(super::xml_error)? {
+            Tag::Start(element) if element.name() == "Me" || rows.contains(&element.row) => {
+                if element.name() != "HealthData" && element.name() != "Correlation" {
+                    let parts = [b"<".as_slice(), element.content(), b"/>\n"];
+                    out.write_all(&parts.concat()).map_err(unwritten)?;
+                }
+            }
+            Tag::Eof => break,
+            _ => {}
+        }
+    }
+    out.write_all(b"</HealthData>\n").and_then(|()| out.flush()).map_err(unwritten)
 }
 
 struct Export<'s> {

@@ -553,8 +553,8 @@ fn allergy(at: At<'_>, event: Event<'_>, sink: &mut dyn Sink) -> Result<(), Stop
         kind.all.push((systems::SNOMED.to_owned(), "419199007".to_owned()));
     }
     let is_reaction = |reaction: &At<'_>| {
-        let root = |template: At<'_>| template.node().attribute("root").and_then(|root| root.strip_prefix(TEMPLATE_ROOT));
-        reaction.all("templateId").any(|template| root(template) == Some(REACTION))
+        let mut roots = reaction.all("templateId").filter_map(|template| template.node().attribute("root"));
+        roots.any(|root| root.strip_prefix(TEMPLATE_ROOT) == Some(REACTION))
     };
     let mut reactions = Vec::new();
     for relation in at.all("entryRelationship") {

@@ -270,7 +270,7 @@ fn parse(bytes: &[u8], whole: bool, row: u64) -> Result<Phenopacket<'_>, Problem
         let what = format!("the phenopacket is longer than {LONGEST_BYTES} bytes");
         return Err(Problem::new("IN134", what, Place::row(row), "split the record, or leave files out of it"));
     }
-    serde_json::from_slice(bytes).map_err(|error| {
+    serde_json::from_slice(bytes.trim_ascii_end()).map_err(|error| {
         // The message of the parser may repeat a value.
         let row = row + error.line().saturating_sub(1) as u64;
         let what = match error.classify() {

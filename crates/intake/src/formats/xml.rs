@@ -30,7 +30,7 @@ pub(crate) enum BadXml {
     /// Not the character set it says.
     Encoding(u64),
     /// The stream failed.
-    Io(std::io::Error),
+    Io(std::sync::Arc<std::io::Error>),
 }
 
 /// What to do with a document type declaration.
@@ -218,7 +218,7 @@ impl<R: BufRead> Xml<R> {
             Ok(Event::Eof) if self.depth > 0 => Err(BadXml::Truncated(row)),
             Ok(Event::Eof) => Ok(Tag::Eof),
             Err(quick_xml::Error::Io(_)) if self.reader.get_ref().left == 0 => Err(BadXml::TooLarge(row)),
-            Err(quick_xml::Error::Io(error)) => Err(BadXml::Io(std::io::Error::new(error.kind(), error))),
+            Err(quick_xml::Error::Io(error)) => Err(BadXml::Io(error)),
             Err(quick_xml::Error::Encoding(_)) => Err(BadXml::Encoding(row)),
             Err(quick_xml::Error::Syntax(_)) => Err(BadXml::Truncated(row)),
             Err(_) => Err(BadXml::Malformed(row)),
@@ -471,7 +471,7 @@ impl<R: BufRead> Prolog<'_, R> {
     }
 
     fn byte(&mut self) -> Result<Option<u8>, BadXml> {
-        let byte = self.stream.fill_buf().map_err(BadXml::Io)?.first().copied();
+        let byte = self.stream.fill_buf().map_err(|error| BadXml::Io(error.into()))?.first().copied();
         if let Some(byte) = byte {
             self.stream.consume(1);
             self.read += 1;

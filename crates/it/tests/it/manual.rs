@@ -55,10 +55,11 @@ fn every_error_code_is_in_the_manual_and_no_other() {
 #[test]
 fn every_command_has_help_with_an_example() {
     let home = Home::new();
-    let commands: [&[&str]; 18] = [
+    let commands: [&[&str]; 19] = [
         &[],
         &["init"],
         &["donate"],
+        &["read"],
         &["consent"],
         &["consent", "list"],
         &["consent", "show"],
@@ -108,6 +109,7 @@ fn every_command_in_the_guides_runs() {
                         .strip_prefix("toml title=")
                         .or_else(|| kind.strip_prefix("csv title="))
                         .or_else(|| kind.strip_prefix("json title="))
+                        .or_else(|| kind.strip_prefix("hl7 title="))
                     {
                         std::fs::write(here.join(file), lines.join("\n") + "\n").unwrap();
                     } else if kind == "sh" {
