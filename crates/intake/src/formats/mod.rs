@@ -117,7 +117,7 @@ pub const FORMATS: &[FormatInfo] = &[
         unit: "clinical statement",
         needs: "nothing",
         sniff: |head| {
-            let named = [b"urn:hl7-org:v3".as_slice(), b"2.16.840.1.113883.10.20.", b"<ClinicalDocument"];
+            let named = [b"urn:hl7-org:v3".as_slice(), b"2.16.840.1.113883.", b"<ClinicalDocument"];
             is_xml(head) && named.iter().any(|name| holds(head, name))
         },
         read: Reading::Stream(ccda::read),

@@ -577,7 +577,7 @@ mod tests {
             problems,
             [
                 "row 2, column character 26: an element is missing, twice there or of another type than in the standard (IN136)",
-                "row 3, column character 6: the JSON is not well-formed (IN136)",
+                "row 3, column character 5: the JSON is not well-formed (IN136)",
             ]
         );
         assert_eq!(file.records.len(), 2);

@@ -32,8 +32,10 @@ const CDA: &str = "<ClinicalDocument xmlns=\"urn:hl7-org:v3\">";
 
 #[test]
 fn archives_made_to_harm_are_refused() {
-    refused(&gzip(&vec![b' '; 300 * 1024 * 1024]), "IN007");
-    refused(&zip_of(&[("a.xml", &vec![b' '; 300 * 1024 * 1024])]), "IN007");
+    let mut bomb = b"MSH|^~\\&|A\r".to_vec();
+    bomb.resize(40 * 1024 * 1024, b' ');
+    refused(&gzip(&bomb), "IN007");
+    refused(&zip_of(&[("a.hl7", &bomb)]), "IN007");
     refused(&gzip(&gzip(b"MSH|")), "IN019");
     refused(&zip_of(&[("a.zip", &zip_of(&[("b", b"MSH|")]))]), "IN019");
     refused(&zip_of(&[("../a.hl7", b"MSH|")]), "IN020");
@@ -42,10 +44,18 @@ fn archives_made_to_harm_are_refused() {
 
 #[test]
 fn a_bomb_inside_a_format_that_streams_is_stopped_too() {
-    // What is sniffed is fine; the rest grows a thousandfold.
-    let mut export = b"<?xml version=\"1.0\"?><HealthData>".to_vec();
-    export.extend(std::iter::repeat_n(b"<x/>".as_slice(), 80_000_000 / 4).flatten());
-    refused(&gzip(&export), "IN007");
+    // What is looked at to tell the format is fine; the rest grows beyond the limit.
+    let limits = Limits { unpacked_bytes: 1024 * 1024, ..Limits::default() };
+    let export = format!("<HealthData>{}</HealthData>", "<x/>".repeat(500_000));
+    let cda = format!("{CDA}{}</ClinicalDocument>", "<x/>".repeat(500_000));
+    let messages = "MSH|^~\\&|A|B|C|D|2020||ACK|1|P|2.5\r".repeat(50_000);
+    let packets = "{\"id\":\"a\",\"subject\":{\"id\":\"1\"},\"metaData\":{}}\n".repeat(50_000);
+    for content in [export, cda, messages, packets] {
+        for packed in [gzip(content.as_bytes()), content.into_bytes()] {
+            let error = read(&packed, None, &limits).unwrap_err();
+            assert_eq!(error.code(), "IN007", "{error}");
+        }
+    }
 }
 
 #[test]

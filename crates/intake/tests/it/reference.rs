@@ -77,7 +77,9 @@ fn every_hl7_v2_message_is_read_or_has_a_code() {
     let of = |code: &str| outcomes.get(code).copied().unwrap_or(0);
     // The deliberately broken ones: empty.hl7, an MSH without anything, one without MSH-2, one without MSH-9.
     assert_eq!((of("IN001"), of("IN130"), of("IN131")), (1, 2, 1));
-    assert_eq!(of("read") as usize, paths.len() - 4);
+    // 001_TX_OML_O21.hl7 has a line break inside a field: what follows is no segment.
+    assert_eq!(of("IN132"), 1);
+    assert_eq!(of("read") as usize, paths.len() - 5);
 }
 
 /// The translator of the samples kept the same patient and the same observation codes as we read.
@@ -151,7 +153,10 @@ fn every_c_cda_document_and_section_is_read_or_has_a_code() {
     }
     println!("{sections} sections: {outcomes:?}");
     assert_eq!(sections, 435);
-    assert!(outcomes["read"] > 380, "{outcomes:?}");
+    // The rest are snippets of a header or data type, without anything by which CDA could be told, and one that is not
+    // well-formed.
+    assert_eq!(outcomes.values().sum::<u64>() - outcomes["read"] - outcomes["IN002"], 1, "{outcomes:?}");
+    assert!(outcomes["read"] > 400, "{outcomes:?}");
 }
 
 /// The files of a tar archive (POSIX ustar): name, size in octal, content in blocks of 512.
