@@ -35,6 +35,7 @@
 
 mod error;
 mod fhir;
+mod json;
 mod mapping;
 mod tabular;
 mod unpack;
@@ -42,7 +43,7 @@ mod unpack;
 pub use error::IntakeError;
 pub use mapping::Mapping;
 
-use acequia_omop::SourceFile;
+use acequia_omop::{Pass, Passes, Sink, SourceFile};
 
 /// What kind of file it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -136,6 +137,37 @@ pub fn read(bytes: &[u8], mapping: Option<&Mapping>, limits: &Limits) -> Result<
         (Format::FhirNdjson, _) => fhir::read_ndjson(text),
         (Format::Csv, Some(mapping)) => tabular::read(text, mapping),
         (Format::Csv, None) => Err(IntakeError::NeedsMapping),
+    }
+}
+
+/// Tells FHIR text to a sink, one pass of it: what [`read`] does for a donated file, for files of any size. Of NDJSON,
+/// `text` may be any run of whole lines, of which the first has the number `first_row`. Returns which passes the text
+/// needs.
+///
+/// ```
+/// use acequia_intake::{Format, tell};
+/// use acequia_omop::{Collector, Pass};
+/// let lines = "{\"resourceType\":\"Patient\",\"id\":\"p\",\"birthDate\":\"1950\"}\n{\"resourceType\":\"Claim\"}\n";
+/// let mut sink = Collector::default();
+/// let passes = tell(lines, Format::FhirNdjson, 1, Pass::Persons, &mut sink)?;
+/// assert!(!passes.needs(Pass::Events));
+/// assert_eq!(sink.finish().items.len(), 2);
+/// # Ok::<(), acequia_intake::IntakeError>(())
+/// ```
+///
+/// # Errors
+/// [`IntakeError`] when a bundle is not JSON or no bundle, or the format is a table.
+pub fn tell(
+    text: &str,
+    format: Format,
+    first_row: u64,
+    pass: Pass,
+    sink: &mut dyn Sink,
+) -> Result<Passes, IntakeError> {
+    match format {
+        Format::FhirNdjson => Ok(fhir::tell_lines(text, first_row, pass, sink)),
+        Format::FhirBundle => fhir::tell_bundle(text, pass, sink),
+        Format::Csv => Err(IntakeError::NeedsMapping),
     }
 }
 

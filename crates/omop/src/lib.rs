@@ -32,7 +32,7 @@ mod table;
 pub use adapt::Collector;
 pub use concept::{Concept, Concepts, LOCAL_CONCEPT_FLOOR, Unit, source_concept_id, vocabulary_of};
 pub use event::{
-    Code, Comparator, Event, ItemHead, Kind, More, Party, Pass, Person, Precision, Sink, Value, When, day_number,
+    Code, Comparator, Event, ItemHead, Kind, More, Party, Pass, Passes, Person, Precision, Sink, Value, When, day_number,
 };
 pub use schema::{CdmTable, Field, FieldType};
 pub use source::{
