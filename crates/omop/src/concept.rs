@@ -112,19 +112,9 @@ pub struct Unit;
 
 impl Unit {
     /// The factor that turns a value in UCUM unit `from` into `to`; `None` when the two are not of one dimension or
-    /// the pair is not known.
+    /// one is no UCUM. See [`crate::Units`] for units as sources write them.
     pub fn factor(from: &str, to: &str) -> Option<f64> {
-        const LENGTH_MM: &[(&str, f64)] = &[("mm", 1.0), ("cm", 10.0), ("m", 1000.0), ("[in_i]", 25.4)];
-        const MASS_G: &[(&str, f64)] = &[("g", 1.0), ("kg", 1000.0), ("mg", 0.001), ("[lb_av]", 453.592_37)];
-        const TIME_D: &[(&str, f64)] = &[("d", 1.0), ("wk", 7.0)];
-        const FMOL_PER_L: &[(&str, f64)] = &[("fmol/L", 1.0), ("fmol/l", 1.0), ("fmol/mL", 1000.0), ("pmol/L", 1000.0)];
-        if from == to {
-            return Some(1.0);
-        }
-        [LENGTH_MM, MASS_G, TIME_D, FMOL_PER_L].iter().find_map(|dimension| {
-            let in_base = |unit: &str| dimension.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
-            Some(in_base(from)? / in_base(to)?)
-        })
+        crate::units::factor(from, to)
     }
 }
 

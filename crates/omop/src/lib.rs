@@ -25,6 +25,7 @@ mod concept;
 mod schema;
 mod source;
 mod table;
+mod units;
 mod vocabulary;
 
 pub use concept::{Concept, Concepts, LOCAL_CONCEPT_FLOOR, Unit, source_concept_id};
@@ -34,7 +35,8 @@ pub use source::{
     SourceRecord, SourceValue, Unmapped, VisitKind,
 };
 pub use table::{CdmError, Cell, TableBuilder};
+pub use units::{ReadUnit, Reading, Units};
 pub use vocabulary::{
-    Built, ConceptRef, ConceptRow, IndexBytes, InvalidReason, Relation, Scratch, ScratchFile, Standard, Vocabulary,
-    VocabularyBuilder, VocabularyError, VocabularyInfo, normal_code, vocabulary_of,
+    Built, ConceptRef, ConceptRow, Found, IndexBytes, InvalidReason, LocalCodes, Relation, Scratch, ScratchFile,
+    SearchScope, Standard, Vocabulary, VocabularyBuilder, VocabularyError, VocabularyInfo, normal_code, vocabulary_of,
 };

@@ -115,8 +115,8 @@ impl Ordinals {
         let mut pages: Vec<Option<Box<Page>>> = Vec::new();
         pages.resize_with(1 << 16, || None);
         for (ordinal, id) in sorted.iter().enumerate() {
-            let page = pages[(id >> 16) as usize]
-                .get_or_insert_with(|| Box::new(Page { bits: [0; 1024], before: [0; 1024] }));
+            let page =
+                pages[(id >> 16) as usize].get_or_insert_with(|| Box::new(Page { bits: [0; 1024], before: [0; 1024] }));
             let word = (id & 0xffff) as usize / 64;
             if page.bits[word] == 0 {
                 page.before[word] = u32::try_from(ordinal).unwrap_or(u32::MAX);
@@ -398,7 +398,8 @@ impl<'s> VocabularyBuilder<'s> {
         file.section(Section::Codes, |file| rows.iter().try_for_each(|row| file.write(code(*row))))?;
 
         let attributes = |row: u32| &self.attributes[row as usize * ATTRIBUTES..(row as usize + 1) * ATTRIBUTES];
-        let number = |row: u32, at: usize| usize::from(u16::from_le_bytes([attributes(row)[at], attributes(row)[at + 1]]));
+        let number =
+            |row: u32, at: usize| usize::from(u16::from_le_bytes([attributes(row)[at], attributes(row)[at + 1]]));
         file.section(Section::Attributes, |file| {
             rows.iter().try_for_each(|row| {
                 file.write(&domain_places[number(*row, 0)].to_le_bytes())?;
@@ -446,7 +447,7 @@ impl<'s> VocabularyBuilder<'s> {
         file.texts(Section::Words, sorted.iter().map(|(word, _)| &**word))?;
         file.section(Section::Postings, |file| {
             let start = file.position;
-            let mut spans: Vec<(u64, u64)> = vec![(0, 0); sorted.len()];
+            let mut spans: Vec<(u64, u64, u32)> = vec![(0, 0, 0); sorted.len()];
             let (mut list, mut last, mut current) = (Vec::new(), None, None);
             postings.drain(|number, ordinal| {
                 if current.replace(number) != Some(number) {
@@ -456,7 +457,9 @@ impl<'s> VocabularyBuilder<'s> {
                     spans[number as usize].0 = file.position - start;
                 }
                 push_ascending(&mut list, &mut last, ordinal);
-                spans[number as usize].1 = file.position - start + list.len() as u64;
+                let span = &mut spans[number as usize];
+                span.1 = file.position - start + list.len() as u64;
+                span.2 += 1;
                 Ok(())
             })?;
             file.write(&list)?;
@@ -464,9 +467,10 @@ impl<'s> VocabularyBuilder<'s> {
                 return Err(io::ErrorKind::FileTooLarge.into());
             }
             for (_, number) in &sorted {
-                let (from, to) = spans[*number as usize];
+                let (from, to, concepts) = spans[*number as usize];
                 file.u32(from as u32)?;
                 file.u32(to as u32)?;
+                file.u32(concepts)?;
             }
             Ok(())
         })?;

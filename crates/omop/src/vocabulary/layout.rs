@@ -57,9 +57,13 @@ pub(super) enum Section {
     Synonyms,
     /// Texts, sorted: the words of names and synonyms.
     Words,
-    /// Ordinals in whose name or synonyms a word occurs: pool, then u32 start and end in it for each word.
+    /// Ordinals in whose name or synonyms a word occurs: pool, then for each word u32 start and end in it
+    /// and u32 number of concepts.
     Postings,
 }
+
+/// Bytes of [`Section::Postings`] for each word, after the pool.
+pub(super) const SPAN: usize = 12;
 
 /// Bytes of [`Section::Attributes`] for each concept.
 pub(super) const ATTRIBUTES: usize = 16;

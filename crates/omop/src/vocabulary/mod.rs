@@ -14,7 +14,9 @@
 
 mod build;
 mod layout;
+mod local;
 pub(crate) mod pack;
+mod search;
 mod sorted;
 mod systems;
 mod words;
@@ -26,12 +28,14 @@ use std::sync::Arc;
 use acequia_types::{Coded, Day, Exit};
 
 pub use build::{Built, ConceptRow, Relation, VocabularyBuilder};
+pub use local::LocalCodes;
+pub use search::{Found, SearchScope};
 pub use sorted::{Scratch, ScratchFile};
 pub use systems::{normal_code, vocabulary_of};
 
 use layout::{
-    ATTRIBUTES, Ascending, CONTENT, DIRECTORY, FORMAT, Lists, MAGIC, SECTIONS, Section, Texts, between, text, u16_at,
-    u32_at, u64_at,
+    ATTRIBUTES, Ascending, CONTENT, DIRECTORY, FORMAT, Lists, MAGIC, SECTIONS, SPAN, Section, Texts, between, text,
+    u16_at, u32_at, u64_at,
 };
 
 /// Who owns the bytes of an index: a vector, a memory-mapped file, bytes of the program.
@@ -243,13 +247,9 @@ impl Vocabulary {
         if !sized {
             return Err(damaged("length of a section"));
         }
-        for which in [
-            Section::MapsTo,
-            Section::MapsToValue,
-            Section::Descendants,
-            Section::Ancestors,
-            Section::Synonyms,
-        ] {
+        for which in
+            [Section::MapsTo, Section::MapsToValue, Section::Descendants, Section::Ancestors, Section::Synonyms]
+        {
             Lists::read(section(which)).ok_or_else(|| damaged("lists"))?;
         }
         let texts = |which: Section| Texts::read(section(which)).ok_or_else(|| damaged("texts"));
@@ -261,7 +261,7 @@ impl Vocabulary {
             Ok((0..texts.count).map(|at| texts.get(at).to_owned()).collect::<Vec<_>>())
         };
         let words = texts(Section::Words)?.count;
-        if words.checked_mul(8).is_none_or(|spans| spans > section(Section::Postings).len()) {
+        if words.checked_mul(SPAN).is_none_or(|spans| spans > section(Section::Postings).len()) {
             return Err(damaged("words"));
         }
         let version = small(Section::Version)?.into_iter().next().unwrap_or_default();
@@ -387,7 +387,9 @@ impl Vocabulary {
         let compare = |at: usize| -> Option<Ordering> {
             let ordinal = u32_at(by_code, at * 4)?;
             let vocabulary = self.vocabulary_number(ordinal)?;
-            Some(vocabulary.cmp(&wanted).then_with(|| self.code_bytes(ordinal).unwrap_or_default().cmp(code.as_bytes())))
+            Some(
+                vocabulary.cmp(&wanted).then_with(|| self.code_bytes(ordinal).unwrap_or_default().cmp(code.as_bytes())),
+            )
         };
         let mut first = layout::search(self.concepts, compare)?;
         while first > 0 && compare(first - 1) == Some(Ordering::Equal) {
@@ -556,7 +558,10 @@ mod tests {
         assert_eq!(vocabulary.descendants(10).collect::<Vec<_>>(), [20, 30]);
         assert_eq!(vocabulary.ancestors(30).collect::<Vec<_>>(), [10, 20]);
         assert_eq!(vocabulary.synonyms(20).collect::<Vec<_>>(), ["Blood sugar", "Blutzucker"]);
-        assert_eq!(vocabulary.concepts().map(|concept| concept.concept_id).collect::<Vec<_>>(), [5, 10, 20, 30, 31, 40]);
+        assert_eq!(
+            vocabulary.concepts().map(|concept| concept.concept_id).collect::<Vec<_>>(),
+            [5, 10, 20, 30, 31, 40]
+        );
     }
 
     #[test]
@@ -673,6 +678,24 @@ mod tests {
             vocabulary.synonyms(id).take(100).for_each(drop);
         }
         vocabulary.by_code("LOINC", "2345-7");
+        vocabulary.search("glucose in bl", SearchScope::default(), 5);
+    }
+
+    #[test]
+    fn a_search_ranks_by_what_is_rare() {
+        let pack = Vocabulary::bundled();
+        let best = |text: &str| pack.search(text, SearchScope::default(), 1).first().map(|found| found.concept.code);
+        assert_eq!(best("Glucose [Mass/volume] in Blood"), Some("2339-0"));
+        assert_eq!(best("potassium serum plasma"), Some("2823-3"));
+        assert_eq!(best("2339-0"), Some("2339-0"), "a code finds itself");
+        assert_eq!(best("xyzzy"), None);
+        let drugs = SearchScope { domain_id: Some("Drug"), standard: true, ..SearchScope::default() };
+        assert!(pack.search("tamoxif", drugs, 5).iter().all(|found| found.concept.name.contains("tamoxifen")));
+        assert!(!pack.search("tamoxif", drugs, 5).is_empty(), "the beginning of a word");
+        let found = pack.search("glucose", SearchScope::default(), 100);
+        assert!(found.is_sorted_by(|a, b| a.score >= b.score));
+        let index = Vocabulary::from_bytes(Arc::new(small(false))).unwrap();
+        assert_eq!(index.search("Blutzucker", SearchScope::default(), 1)[0].concept.concept_id, 20, "a synonym");
     }
 
     proptest! {

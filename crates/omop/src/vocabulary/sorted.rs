@@ -209,7 +209,8 @@ impl KeyedTexts {
             let word = |bytes: &[u8]| bytes.iter().rev().fold(0_u32, |word, byte| word << 8 | u32::from(*byte));
             let Some(key) = reader.take(&mut *file, 4)?.map(word) else { return Ok(None) };
             let length = reader.take(&mut *file, 4)?.map_or(0, word) as usize;
-            let text = if length == 0 { Vec::new() } else { reader.take(&mut *file, length)?.unwrap_or_default().to_vec() };
+            let text =
+                if length == 0 { Vec::new() } else { reader.take(&mut *file, length)?.unwrap_or_default().to_vec() };
             Ok(Some((key, text)))
         };
         for run in 0..=readers.len() {

@@ -40,9 +40,9 @@ fn of_address(address: &str) -> Option<&'static str> {
         "hl7.org/fhir/sid/icd-10" | "hl7.org/fhir/sid/icd-10-who" => "ICD10",
         "cms.gov/Medicare/Coding/ICD10" | "hl7.org/fhir/sid/icd-10-pcs" => "ICD10PCS",
         "fhir.de/CodeSystem/bfarm/icd-10-gm" | "fhir.de/CodeSystem/dimdi/icd-10-gm" => "ICD10GM",
-        "hl7.org/fhir/sid/icd-9-cm" | "hl7.org/fhir/sid/icd-9-cm/diagnosis" | "terminology.hl7.org/CodeSystem/icd9cm" => {
-            "ICD9CM"
-        }
+        "hl7.org/fhir/sid/icd-9-cm"
+        | "hl7.org/fhir/sid/icd-9-cm/diagnosis"
+        | "terminology.hl7.org/CodeSystem/icd9cm" => "ICD9CM",
         "hl7.org/fhir/sid/icd-9-cm/procedure" | "cms.gov/Medicare/Coding/ICD9" => "ICD9Proc",
         "terminology.hl7.org/CodeSystem/icd-o-3" | "hl7.org/fhir/sid/icd-o-3" => "ICDO3",
         "hl7.org/fhir/sid/cvx" => "CVX",
@@ -176,9 +176,11 @@ pub fn normal_code<'c>(vocabulary_id: &str, code: &'c str) -> Cow<'c, str> {
         "CVX" if code.len() == 1 && code.bytes().all(|byte| byte.is_ascii_digit()) => Cow::Owned(format!("0{code}")),
         // `254837009 |Malignant tumor of breast|`
         "SNOMED" => Cow::Borrowed(code.split_once('|').map_or(code, |(code, _)| code.trim_end())),
-        "OMIM" | "LOINC" | "NCIt" | "MONDO" => {
-            Cow::Borrowed(code.split_once(':').filter(|(prefix, _)| prefix.eq_ignore_ascii_case(vocabulary_id)).map_or(code, |(_, code)| code))
-        }
+        "OMIM" | "LOINC" | "NCIt" | "MONDO" => Cow::Borrowed(
+            code.split_once(':')
+                .filter(|(prefix, _)| prefix.eq_ignore_ascii_case(vocabulary_id))
+                .map_or(code, |(_, code)| code),
+        ),
         _ => Cow::Borrowed(code),
     }
 }
@@ -193,7 +195,8 @@ fn upper(code: &str) -> Cow<'_, str> {
 
 /// Letters and digits with a dot after the first `before`.
 fn dotted(code: &str, before: usize) -> Cow<'_, str> {
-    let plain: String = code.chars().filter(char::is_ascii_alphanumeric).map(|byte| byte.to_ascii_uppercase()).collect();
+    let plain: String =
+        code.chars().filter(char::is_ascii_alphanumeric).map(|byte| byte.to_ascii_uppercase()).collect();
     // What is no code, such as a range, stays as it is.
     if code.chars().any(|c| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '-' | '*' | '†' | '+' | '!' | '#')) {
         return Cow::Borrowed(code);
