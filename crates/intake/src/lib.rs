@@ -42,6 +42,7 @@ mod unpack;
 
 pub use error::IntakeError;
 pub use mapping::Mapping;
+pub use unpack::stream;
 
 use acequia_omop::{Pass, Passes, Sink, SourceFile};
 
@@ -112,10 +113,10 @@ pub fn sniff(text: &str) -> Option<Format> {
 /// [`IntakeError`] when the file cannot be read at all.
 pub fn format_of(bytes: &[u8], mapping: Option<&Mapping>, limits: &Limits) -> Result<Format, IntakeError> {
     let unpacked = unpack::unpack(bytes, limits)?;
-    tell(text_of(&unpacked)?, mapping)
+    told_by_content(text_of(&unpacked)?, mapping)
 }
 
-fn tell(text: &str, mapping: Option<&Mapping>) -> Result<Format, IntakeError> {
+fn told_by_content(text: &str, mapping: Option<&Mapping>) -> Result<Format, IntakeError> {
     match (sniff(text), mapping) {
         (Some(Format::Csv) | None, Some(_)) => Ok(Format::Csv),
         (Some(Format::Csv), None) => Err(IntakeError::NeedsMapping),
@@ -132,7 +133,7 @@ fn tell(text: &str, mapping: Option<&Mapping>) -> Result<Format, IntakeError> {
 pub fn read(bytes: &[u8], mapping: Option<&Mapping>, limits: &Limits) -> Result<SourceFile, IntakeError> {
     let unpacked = unpack::unpack(bytes, limits)?;
     let text = text_of(&unpacked)?;
-    match (tell(text, mapping)?, mapping) {
+    match (told_by_content(text, mapping)?, mapping) {
         (Format::FhirBundle, _) => fhir::read_bundle(text),
         (Format::FhirNdjson, _) => fhir::read_ndjson(text),
         (Format::Csv, Some(mapping)) => tabular::read(text, mapping),
@@ -169,6 +170,19 @@ pub fn tell(
         Format::FhirBundle => fhir::tell_bundle(text, pass, sink),
         Format::Csv => Err(IntakeError::NeedsMapping),
     }
+}
+
+/// Tells by its first bytes whether FHIR text of any size can be read line by line; `None` when it is no JSON object. A
+/// first line that is a whole object, or does not end within `head`, makes it NDJSON: a bundle in one line is one item
+/// of NDJSON.
+pub fn lines_of(head: &[u8]) -> Option<bool> {
+    let head = head.strip_prefix(&[0xef, 0xbb, 0xbf]).unwrap_or(head).trim_ascii_start();
+    if head.first() != Some(&b'{') {
+        return None;
+    }
+    let line = memchr::memchr(b'\n', head).map(|end| head[..end].trim_ascii_end());
+    // A pretty-printed object ends its first line with a brace or comma, and its last brace stands alone.
+    Some(line.is_none_or(|line| line.len() > 2 && line.ends_with(b"}")))
 }
 
 fn text_of(bytes: &[u8]) -> Result<&str, IntakeError> {

@@ -19,6 +19,54 @@ pub(crate) fn unpack<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Cow<'a, [u8
     Ok(Cow::Borrowed(bytes))
 }
 
+/// Reads a file of any size, unpacking gzip on the way; growth beyond the limit ends in an error of kind
+/// `FileTooLarge`. Zip needs the whole file and is taken up to the limits of [`unpack`].
+///
+/// # Errors
+/// The kinds of [`std::io::Error`]; what is wrong with an archive is of kind `InvalidData`.
+pub fn stream(
+    mut packed: impl Read + Send + 'static,
+    packed_bytes: u64,
+    limits: &Limits,
+) -> std::io::Result<Box<dyn Read + Send>> {
+    let mut magic = [0; 4];
+    let mut have = 0;
+    while have < magic.len() {
+        match packed.read(&mut magic[have..])? {
+            0 => break,
+            got => have += got,
+        }
+    }
+    let head = Cursor::new(magic[..have].to_vec());
+    let whole = head.chain(packed);
+    if magic[..have].starts_with(&[0x1f, 0x8b]) {
+        let left = packed_bytes.saturating_mul(limits.growth).max(1 << 20);
+        let unpacked = flate2::read::MultiGzDecoder::new(std::io::BufReader::with_capacity(1 << 16, whole));
+        return Ok(Box::new(Bounded { unpacked, left }));
+    }
+    if magic == *b"PK\x03\x04" {
+        let mut bytes = Vec::new();
+        whole.take(limits.unpacked_bytes).read_to_end(&mut bytes)?;
+        let unpacked = unzip(&bytes, limits).map_err(|_| std::io::Error::from(std::io::ErrorKind::InvalidData))?;
+        return Ok(Box::new(Cursor::new(unpacked)));
+    }
+    Ok(Box::new(whole))
+}
+
+/// Ends in an error instead of growing without end.
+struct Bounded<R> {
+    unpacked: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let got = self.unpacked.read(buffer)?;
+        self.left = self.left.checked_sub(got as u64).ok_or(std::io::ErrorKind::FileTooLarge)?;
+        Ok(got)
+    }
+}
+
 fn unzip(bytes: &[u8], limits: &Limits) -> Result<Vec<u8>, IntakeError> {
     let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(|_| IntakeError::Archive)?;
     let mut files = Vec::new();
@@ -81,6 +129,21 @@ mod tests {
         assert_eq!(&*unpack(&gzip(b"a,b\n"), &Limits::default()).unwrap(), b"a,b\n");
         assert_eq!(&*unpack(&zipped(&[("x.csv", b"a,b\n")]), &Limits::default()).unwrap(), b"a,b\n");
         assert_eq!(&*unpack(b"plain", &Limits::default()).unwrap(), b"plain");
+    }
+
+    #[test]
+    fn a_stream_is_unpacked_within_limits() {
+        let read = |bytes: Vec<u8>| {
+            let length = bytes.len() as u64;
+            let mut text = Vec::new();
+            stream(Cursor::new(bytes), length, &Limits::default())?.read_to_end(&mut text).map(|_| text)
+        };
+        for bytes in [gzip(b"a,b\n"), zipped(&[("x.csv", b"a,b\n")]), b"a,b\n".to_vec()] {
+            assert_eq!(read(bytes).unwrap(), b"a,b\n");
+        }
+        assert_eq!(read(b"a".to_vec()).unwrap(), b"a");
+        let bomb = gzip(&vec![b' '; 40 * 1024 * 1024]);
+        assert_eq!(read(bomb).unwrap_err().kind(), std::io::ErrorKind::FileTooLarge);
     }
 
     #[test]

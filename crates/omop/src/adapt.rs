@@ -169,7 +169,19 @@ impl Collector {
                 visits.insert((*person, key.clone()), start);
             }
         }
+        let drugs: std::collections::HashSet<String> = self
+            .pending
+            .iter()
+            .filter(|pending| pending.event.table == crate::CdmTable::DrugExposure)
+            .filter_map(|pending| pending.event.own_key.clone())
+            .collect();
         for Pending { person, codes_of, start, mut event } in std::mem::take(&mut self.pending) {
+            if drugs.contains(&event.details.repeats) {
+                if let Some(item) = self.file.items.get_mut(event.item) {
+                    item.fate = Some(Fate::Excluded(crate::Excluded::ToldElsewhere));
+                }
+                continue;
+            }
             let item = event.item;
             let mut hold = |why| {
                 if let Some(item) = self.file.items.get_mut(item) {

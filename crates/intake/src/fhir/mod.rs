@@ -44,7 +44,7 @@ fn json_error(text: &str, bad: Bad) -> IntakeError {
 
 /// A bundle as an owned [`SourceFile`]: each entry's resource is one item, its row the one-based entry number.
 pub(crate) fn read_bundle(text: &str) -> std::result::Result<SourceFile, IntakeError> {
-    collect(|pass, sink| tell_bundle(text, pass, sink))
+    collect(|pass, sink| tell_bundle(text, pass, sink).map(|_| ()))
 }
 
 /// NDJSON as an owned [`SourceFile`]: each line is one item; of a line that is a bundle, each entry.
@@ -77,8 +77,7 @@ fn collect(
 pub(crate) fn tell_bundle(text: &str, pass: Pass, sink: &mut dyn Sink) -> std::result::Result<Passes, IntakeError> {
     let arena = Bump::new();
     let mut json = Json::new(text, &arena);
-    let whole = json.skip().and_then(|()| if json.is_done() { Ok(()) } else { json.skip() });
-    whole.map_err(|bad| json_error(text, bad))?;
+    json.skip().map_err(|bad| json_error(text, bad))?;
     if !json.is_done() {
         return Err(json_error(text, Bad { at: json.at(), ended: false }));
     }
@@ -347,4 +346,74 @@ fn tail(reference: &str) -> &str {
     }
     let whole = reference.split_once("/_history/").map_or(reference, |(whole, _)| whole);
     whole.rsplit('/').next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use acequia_omop::{Held, ItemCounts, Unmapped};
+
+    use super::*;
+
+    const BUNDLE: &str = r#"{"resourceType":"Bundle","type":"collection","entry":[
+      {"fullUrl":"urn:uuid:p","resource":{"resourceType":"Patient","id":"p","gender":"female","birthDate":"1950-02-03","name":[{"family":"Secretname"}]}},
+      {"fullUrl":"urn:uuid:e","resource":{"resourceType":"Encounter","id":"e","status":"finished","class":{"code":"AMB"},"subject":{"reference":"urn:uuid:p"},"period":{"start":"2010-01-01T10:00:00Z"}}},
+      {"resource":{"resourceType":"Condition","subject":{"reference":"Patient/p"},"encounter":{"reference":"urn:uuid:e"},"code":{"coding":[{"system":"http://snomed.info/sct","code":"254837009"}]},"clinicalStatus":{"coding":[{"code":"recurrence"}]},"onsetDateTime":"2012-05"}},
+      {"resource":{"resourceType":"Observation","status":"final","subject":{"reference":"urn:uuid:p"},"code":{"coding":[{"system":"http://loinc.org","code":"33728-7"}]},"effectiveDateTime":"2010-02-30","valueQuantity":{"value":2.5,"code":"cm"}}},
+      {"resource":{"resourceType":"Observation","status":"entered-in-error","subject":{"reference":"urn:uuid:p"}}},
+      {"resource":{"resourceType":"Procedure","status":"not-done","subject":{"reference":"urn:uuid:p"}}},
+      {"resource":{"resourceType":"Flag","patient":{"reference":"urn:uuid:p"}}},
+      {"resource":{"resourceType":"Device","patient":{"reference":"urn:uuid:p"}}},
+      {"resource":{"resourceType":"Observation","status":"final","subject":{"reference":"urn:uuid:other"},"code":{"coding":[{"system":"s","code":"c"}]},"effectiveDateTime":"2010-02-01"}}
+    ]}"#;
+
+    #[test]
+    fn each_resource_meets_its_fate() {
+        let file = read_bundle(BUNDLE).unwrap();
+        let fates: Vec<_> = file.items.iter().map(|item| item.fate.clone()).collect();
+        assert_eq!(
+            fates,
+            [
+                None,
+                None,
+                None,
+                Some(Fate::Rejected("IN103".to_owned())),
+                Some(Fate::Excluded(Excluded::EnteredInError)),
+                Some(Fate::Excluded(Excluded::DidNotHappen)),
+                Some(Fate::Unmapped(Unmapped::Kind)),
+                Some(Fate::Held(Held::NoDate)),
+                Some(Fate::Held(Held::OtherPerson)),
+            ]
+        );
+        let events = &file.records[0].events;
+        assert_eq!(events.len(), 2);
+        assert_eq!(events[1].codings[0].code, "breast-cancer-recurrence");
+        assert_eq!(events[1].visit, events[0].own_key);
+        let problem = file.problems[0].to_string();
+        assert_eq!(problem, "row 4, column Observation.effectiveDateTime: no such day in the calendar (IN103)");
+        assert!(!ItemCounts::of(&file.items).add_up(), "what is left open is for unify to decide");
+    }
+
+    #[test]
+    fn truncation_is_told_from_bad_syntax() {
+        assert!(matches!(read_bundle(&BUNDLE[..900]), Err(IntakeError::Truncated { .. })));
+        assert!(matches!(read_bundle(&BUNDLE.replacen(':', ";", 3)), Err(IntakeError::Json { row: 1, .. })));
+        assert_eq!(read_bundle("{}"), Err(IntakeError::NotABundle));
+    }
+
+    #[test]
+    fn one_broken_line_does_not_touch_the_others() {
+        let text = "{\"resourceType\":\"Patient\",\"id\":\"p\",\"birthDate\":\"1950\"}\n{\"resourceType\":\"Claim\",\"id\":\n\n[1]\nx\n";
+        let file = read_ndjson(text).unwrap();
+        let rows: Vec<_> = file.items.iter().map(|item| (item.row, item.fate.clone())).collect();
+        let rejected = |code: &str| Some(Fate::Rejected(code.to_owned()));
+        assert_eq!(rows, [(1, None), (2, rejected("IN110")), (4, rejected("IN108")), (5, rejected("IN110"))]);
+        assert_eq!(file.problems[0].to_string(), "row 2: the JSON ends too early (IN110)");
+    }
+
+    #[test]
+    fn references_become_keys() {
+        assert_eq!(tail("urn:uuid:x-1"), "x-1");
+        assert_eq!(tail("https://host/fhir/Patient/1"), "1");
+        assert_eq!(tail("Patient/1/_history/2"), "1");
+    }
 }

@@ -2,7 +2,7 @@
 //! named at its function.
 
 use acequia_omop::{
-    Code, Comparator, DateError, Event, Excluded, Fate, Held, Kind, More, Party, Person, Sex, Sink, Value, When,
+    Code, DateError, Event, Excluded, Fate, Held, Kind, More, Party, Person, Sex, Sink, Value, When,
 };
 use acequia_types::{Place, Problem};
 
@@ -307,8 +307,7 @@ impl<'a> Teller<'_, 'a> {
     fn value(&self, part: &Part<'a>, element: &str) -> Result<Value<'_>, Problem> {
         Ok(match part.value {
             Val::None => Value::None,
-            Val::Number(number, comparator) if number.is_nan() => {
-                let _: Comparator = comparator;
+            Val::Number(number, _) if number.is_nan() => {
                 let hint = "write numbers as JSON numbers";
                 return Err(Problem::new("IN101", "not a number", self.at(element), hint));
             }
@@ -380,7 +379,7 @@ impl<'a> Teller<'_, 'a> {
         let recurs = matches!(resource.first(resource.clinical), "recurrence" | "relapse");
         if recurs && codes.contains(&breast_cancer) {
             let recurrence = [Code { system: "Acequia", code: "breast-cancer-recurrence" }];
-            sink.event(&Event { codes: &[&recurrence, codes].concat(), ..event });
+            sink.event(&Event { codes: &[&recurrence[..], codes].concat(), ..event });
         } else {
             sink.event(&Event { codes, ..event });
         }
@@ -533,10 +532,9 @@ impl<'a> Teller<'_, 'a> {
     fn text_of_note(&self) -> String {
         let mut text = String::new();
         let attached = decode_text(self.resource.attachment);
-        let description = |text: &&str| self.kind != "DocumentReference" || !text.is_empty();
-        let own = self.resource.texts.iter().copied().filter(description);
-        let own: Vec<&str> = if self.kind == "DocumentReference" { Vec::new() } else { own.collect() };
-        for piece in own.into_iter().chain(attached.as_deref()) {
+        // The description of a document is not its text.
+        let own = if self.kind == "DocumentReference" { &[][..] } else { &self.resource.texts };
+        for piece in own.iter().copied().chain(attached.as_deref()) {
             let room = LONGEST_NOTE.saturating_sub(text.len());
             let piece = without_markup(piece);
             let end = (0..=room.min(piece.len())).rev().find(|end| piece.is_char_boundary(*end)).unwrap_or(0);

@@ -1,7 +1,7 @@
 //! What codes mean: each distinct code, or list of codes, is resolved once.
 
 use acequia_omop::{
-    CdmTable, Code, Concepts, Kind, Unit, Vocabulary, normal_code, source_concept_id, vocabulary_of,
+    CdmTable, Code, Concepts, Kind, Unit, Units, Vocabulary, normal_code, source_concept_id, vocabulary_of,
 };
 use serde::{Deserialize, Serialize};
 
@@ -106,6 +106,7 @@ fn table_of_domain(domain: &str) -> Option<CdmTable> {
 /// Resolves codes and remembers the answers. Each thread has its own; the answers are the same.
 pub(super) struct Memo<'v> {
     vocabulary: &'v Vocabulary,
+    spelling: &'v Units<'v>,
     seed: Seed,
     known: DigestMap<u32>,
     meanings: Vec<Meaning>,
@@ -116,9 +117,10 @@ pub(super) struct Memo<'v> {
 }
 
 impl<'v> Memo<'v> {
-    pub(super) fn new(vocabulary: &'v Vocabulary, seed: Seed) -> Self {
+    pub(super) fn new(vocabulary: &'v Vocabulary, spelling: &'v Units<'v>, seed: Seed) -> Self {
         Self {
             vocabulary,
+            spelling,
             seed,
             known: DigestMap::default(),
             meanings: Vec::new(),
@@ -291,9 +293,9 @@ impl<'v> Memo<'v> {
         if let Some(known) = self.units.get(&digest) {
             return *known;
         }
-        let own = || Concepts::bundled().by_code("UCUM", unit).map(|concept| concept.concept_id);
-        let spelt = super::units::ucum(unit);
-        let found = self.vocabulary.by_code("UCUM", &spelt).map(|concept| concept.concept_id).or_else(own).unwrap_or(0);
+        let read = self.spelling.read(unit, false);
+        let own = || Concepts::bundled().by_code("UCUM", &read.ucum).map(|concept| concept.concept_id);
+        let found = read.concept_id.or_else(own).unwrap_or(0);
         self.units.insert(digest, Some(found));
         Some(found)
     }
@@ -301,7 +303,7 @@ impl<'v> Memo<'v> {
     /// Factor that turns a number in `from` into the course's unit of the concept.
     pub(super) fn factor(&self, number: u32, from: &str) -> Option<(f64, &'static str)> {
         let to = self.meanings[number as usize].unit?;
-        Unit::factor(&super::units::ucum(from), to).map(|factor| (factor, to))
+        Unit::factor(from, to).map(|factor| (factor, to))
     }
 
     /// Distinct codes with what they became.

@@ -5,7 +5,7 @@ use std::io::Read;
 use super::{Input, LoadError};
 
 /// Bytes of one part. Large enough for row groups worth reading, small enough that a few lie in memory at once.
-pub(super) const PART_BYTES: usize = 16 << 20;
+pub const PART_BYTES: usize = 16 << 20;
 
 /// Largest file that must be read whole (a bundle), and longest line.
 pub(super) const LARGEST_WHOLE_BYTES: usize = 512 << 20;
@@ -40,18 +40,20 @@ pub(super) struct Feed<'f> {
     order: std::vec::IntoIter<usize>,
     open: Option<Open>,
     number: usize,
+    part_bytes: usize,
     spare: Vec<Vec<u8>>,
 }
 
 impl<'f> Feed<'f> {
-    pub(super) fn new(inputs: &'f [Input<'f>], order: Vec<usize>) -> Self {
-        Self { inputs, order: order.into_iter(), open: None, number: 0, spare: Vec::new() }
+    pub(super) fn new(inputs: &'f [Input<'f>], order: Vec<usize>, part_bytes: usize) -> Self {
+        let part_bytes = part_bytes.max(1);
+        Self { inputs, order: order.into_iter(), open: None, number: 0, part_bytes, spare: Vec::new() }
     }
 
     /// Gives buffers back for later parts.
     pub(super) fn recycle(&mut self, part: Part) {
         for mut piece in part.pieces {
-            if self.spare.len() < 4 && piece.bytes.capacity() <= 2 * PART_BYTES {
+            if self.spare.len() < 4 && piece.bytes.capacity() <= 2 * self.part_bytes {
                 piece.bytes.clear();
                 self.spare.push(piece.bytes);
             }
@@ -61,7 +63,7 @@ impl<'f> Feed<'f> {
     /// The next part; `None` at the end.
     pub(super) fn next(&mut self) -> Result<Option<Part>, LoadError> {
         let (mut pieces, mut size) = (Vec::new(), 0);
-        while size < PART_BYTES {
+        while size < self.part_bytes {
             let open = match self.open.take() {
                 Some(open) => open,
                 None => {
@@ -70,7 +72,7 @@ impl<'f> Feed<'f> {
                     Open { input, reader, next_row: 1, rest: Vec::new(), fresh: true }
                 }
             };
-            if let Some(piece) = self.piece(open, PART_BYTES - size)? {
+            if let Some(piece) = self.piece(open, self.part_bytes - size)? {
                 size += piece.bytes.len();
                 pieces.push(piece);
             }
@@ -87,7 +89,7 @@ impl<'f> Feed<'f> {
         let read = |source| LoadError::Input { input: open.input, source };
         let mut bytes = self.spare.pop().unwrap_or_default();
         bytes.append(&mut open.rest);
-        let mut want = if lines { room.max(1 << 16) } else { LARGEST_WHOLE_BYTES + 1 };
+        let mut want = if lines { room.max(1 << 16).min(self.part_bytes) } else { LARGEST_WHOLE_BYTES + 1 };
         let ended = loop {
             let before = bytes.len();
             let missing = want.saturating_sub(before);
@@ -101,7 +103,7 @@ impl<'f> Feed<'f> {
             if memchr::memrchr(b'\n', &bytes).is_some() {
                 break false;
             }
-            want += PART_BYTES;
+            want += self.part_bytes;
         };
         if open.fresh && bytes.starts_with(&[0xef, 0xbb, 0xbf]) {
             bytes.drain(..3);

@@ -292,7 +292,7 @@ pub fn remove_persons(out: &Path, key: &IdKey, source: &str, persons: &[&str]) -
 ///
 /// # Errors
 /// [`LoadError::Collision`] when rows of different items share an id.
-pub(super) fn settle_duplicates(out: &Path) -> Result<(), LoadError> {
+pub(super) fn settle_duplicates(out: &Path, folder: &Path) -> Result<(), LoadError> {
     let record = Record::read(out)?.ok_or_else(no_load)?;
     let bytes = state::read_file(&state_file(out, "items", record.generation))?;
     let mut last: HashMap<u128, u128> = HashMap::new();
@@ -307,7 +307,7 @@ pub(super) fn settle_duplicates(out: &Path) -> Result<(), LoadError> {
     let mut of_others: HashMap<i64, u32> = HashMap::new();
     let mut stale: HashSet<i64> = HashSet::new();
     let mut current: HashSet<i64> = HashSet::new();
-    for batch in batches(&out.join("lineage.parquet"), LINEAGE, GROUP_ROWS)? {
+    for batch in batches(&folder.join("lineage.parquet"), LINEAGE, GROUP_ROWS)? {
         let batch = batch?;
         let Some(rows) = ids(&batch, "row_id") else { continue };
         let tables = arrow::compute::cast(batch.column(0), &DataType::Utf8)
@@ -363,7 +363,10 @@ pub(super) fn settle_duplicates(out: &Path) -> Result<(), LoadError> {
     std::fs::create_dir_all(&dir).map_err(io)?;
     let mut moves = Vec::new();
     for table in TABLES.iter().copied().filter(|table| !is_derived(*table) && *table != CdmTable::FactRelationship) {
-        let (name, from) = (table.name(), out.join(format!("{}.parquet", table.name())));
+        let (name, from) = (table.name(), folder.join(format!("{}.parquet", table.name())));
+        if !from.exists() {
+            continue;
+        }
         let target = dir.join(format!("{name}.parquet"));
         let column = id_columns(table).first().copied().unwrap_or_default();
         rewrite(name, file_schema(table), key_of(table), &[(from.clone(), 0)], &target, |batch, _| {
@@ -372,7 +375,7 @@ pub(super) fn settle_duplicates(out: &Path) -> Result<(), LoadError> {
         moves.push((target, from));
     }
     *left.borrow_mut() = again;
-    let (from, target) = (out.join("lineage.parquet"), dir.join("lineage.parquet"));
+    let (from, target) = (folder.join("lineage.parquet"), dir.join("lineage.parquet"));
     rewrite(LINEAGE, lineage::schema(), None, &[(from.clone(), 0)], &target, |batch, _| {
         let tables = arrow::compute::cast(batch.column(0), &DataType::Utf8);
         tables.map_or_else(|_| vec![true; batch.num_rows()], |tables| settled("", batch, "row_id", Some(tables.as_ref())))

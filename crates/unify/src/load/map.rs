@@ -117,9 +117,9 @@ struct Current {
 }
 
 /// Fills tables from events.
-pub(super) struct Mapper<'l> {
+pub(super) struct Mapper<'l, 'v> {
     shared: &'l Shared<'l>,
-    pub(super) memo: Memo<'l>,
+    pub(super) memo: Memo<'v>,
     pub(super) tables: BTreeMap<CdmTable, Rows>,
     pub(super) lineage: Lineage,
     /// What this part adds to the index; looked up after the shared one.
@@ -155,8 +155,8 @@ fn optional(concept_id: i64, stated: bool) -> Cell<'static> {
     if stated { Cell::Id(concept_id) } else { Cell::Null }
 }
 
-impl<'l> Mapper<'l> {
-    pub(super) fn new(shared: &'l Shared<'l>, memo: Memo<'l>) -> Self {
+impl<'l, 'v> Mapper<'l, 'v> {
+    pub(super) fn new(shared: &'l Shared<'l>, memo: Memo<'v>) -> Self {
         Self {
             shared,
             memo,
@@ -612,8 +612,9 @@ impl<'l> Mapper<'l> {
     }
 
     fn visit_row(&mut self, event: &Event<'_>, person: i64, start: When) {
-        let id = self.row_id(0);
+        let ordinal = self.item.ordinal;
         self.item.ordinal += 1;
+        let id = self.row_id(ordinal);
         let digest = self.digest(event.key);
         let provider = self.find_party(PROVIDER, event.provider);
         let care_site = self.find_party(CARE_SITE, event.care_site);
@@ -677,7 +678,7 @@ impl Origin {
     }
 }
 
-impl Sink for Mapper<'_> {
+impl Sink for Mapper<'_, '_> {
     fn known(&mut self, content: &[u8]) -> bool {
         if self.shared.known.is_empty() {
             return false;
@@ -882,17 +883,20 @@ impl Sink for Mapper<'_> {
         }
         self.kind_counts[at].0 = self.kind_counts[at].0.plus(one);
         self.kind_counts[at].1 += u64::from(item.rows);
+        // What is held or rejected is tried again next time: its content does not count as known.
+        let settled = !matches!(fate, Fate::Held(_) | Fate::Rejected(_));
         let (first_day, last_day) = item.days.unwrap_or((i32::MAX, i32::MIN));
         let entry = Entry {
             item: item.origin.item,
-            content: item.origin.content,
+            content: if settled { item.origin.content } else { 0 },
             person: item.person,
             first_day,
             last_day,
             rows: item.ordinal,
             generation: self.shared.generation,
         };
-        if let Some(known) = item.known {
+        let known = item.known;
+        if let Some(known) = known {
             // The same item with another content: its rows of before make place.
             self.tally.replaced += 1;
             for ordinal in 0..known.rows {
@@ -900,6 +904,8 @@ impl Sink for Mapper<'_> {
                 self.removed.push(id);
             }
         }
-        self.entries.push(entry);
+        if settled || known.is_some() {
+            self.entries.push(entry);
+        }
     }
 }

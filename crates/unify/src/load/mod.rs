@@ -26,7 +26,6 @@ mod lineage;
 mod map;
 mod parquet;
 mod state;
-mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -34,11 +33,12 @@ use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use acequia_omop::{CdmTable, Fate, ItemCounts, ItemHead, Pass, Passes, Sink, Vocabulary};
+use acequia_omop::{CdmTable, Fate, ItemCounts, ItemHead, Pass, Passes, Sink, Units, Vocabulary};
 use acequia_types::{Coded, Exit, Place, Problem};
 use serde::{Deserialize, Serialize};
 
 pub use codes::{CodeUse, NoConcept};
+pub use feed::PART_BYTES;
 pub use fold::{Folded, fold, remove_persons};
 pub use lineage::MAP_VERSION;
 
@@ -80,6 +80,8 @@ pub struct Settings<'s> {
     pub vocabulary: &'s Vocabulary,
     /// Threads; 0 stands for 1.
     pub threads: usize,
+    /// Bytes of the input that one thread works on at a time, [`PART_BYTES`] as a rule. Row groups follow from it.
+    pub part_bytes: usize,
 }
 
 /// Counts of a load. Holds no value of any record.
@@ -517,7 +519,8 @@ pub fn load(
     };
 
     let threads = settings.threads.max(1);
-    let mut memos: Vec<Memo<'_>> = (0..threads).map(|_| Memo::new(settings.vocabulary, seed)).collect();
+    let spelling = Units::new(settings.vocabulary);
+    let mut memos: Vec<Memo<'_>> = (0..threads).map(|_| Memo::new(settings.vocabulary, &spelling, seed)).collect();
     let mut new_index = Index::default();
     for pass in Pass::ALL {
         let order: Vec<usize> = (0..inputs.len()).filter(|input| growing.passes[*input].needs(pass)).collect();
@@ -527,44 +530,23 @@ pub fn load(
         new_index.absorb(clone_of(&found));
         index.absorb(found);
         let mut rest = Rest::new(settings, &vocabulary_version);
-        match pass {
-            Pass::Persons => {
-                for (row, kind) in std::mem::take(&mut growing.persons).into_values() {
-                    rest.person(&row, &kind);
-                }
-                for (row, kind) in std::mem::take(&mut growing.parties).into_values() {
-                    rest.party(&row, &kind);
-                }
-            }
-            Pass::Visits => {
-                for (row, kind) in std::mem::take(&mut growing.details) {
-                    if let Some(visit) = rest.detail(&row, &kind, &index) {
-                        index.visits.insert(row.key, visit);
-                        new_index.visits.insert(row.key, visit);
-                    }
-                }
-            }
-            Pass::Events | Pass::Repeats => {
-                // Formats that tell everything at once have these too.
-                for (row, kind) in std::mem::take(&mut growing.persons).into_values() {
-                    rest.person(&row, &kind);
-                }
-                for (row, kind) in std::mem::take(&mut growing.parties).into_values() {
-                    rest.party(&row, &kind);
-                }
-                for (row, kind) in std::mem::take(&mut growing.details) {
-                    rest.detail(&row, &kind, &index);
-                }
+        for (row, kind) in std::mem::take(&mut growing.persons).into_values() {
+            rest.person(&row, &kind);
+        }
+        for (row, kind) in std::mem::take(&mut growing.parties).into_values() {
+            rest.party(&row, &kind);
+        }
+        for (row, kind) in std::mem::take(&mut growing.details) {
+            if let Some(visit) = rest.detail(&row, &kind, &index) {
+                index.visits.insert(row.key, visit);
+                new_index.visits.insert(row.key, visit);
             }
         }
         growing.ids.push(rest.lineage_ids());
         rest.write(&mut growing.outputs)?;
     }
 
-    let duplicates = check_ids(&growing.ids, first);
-    if duplicates > 0 && !first {
-        return Err(LoadError::Collision { pairs: duplicates });
-    }
+    let duplicates = check_ids(&growing.ids);
 
     // What follows from the events.
     let mut spells = std::mem::take(&mut growing.outputs.spells);
@@ -621,7 +603,7 @@ pub fn load(
         record.write(out)?;
         if duplicates > 0 {
             // The same item came twice: the last state counts, and the rows of the others make place.
-            fold::settle_duplicates(out)?;
+            fold::settle_duplicates(out, &if first { out.to_owned() } else { changes(out, generation) })?;
         }
     } else {
         let _ = std::fs::remove_dir_all(&growing.outputs.dir);
@@ -629,6 +611,16 @@ pub fn load(
     let text = serde_json::to_vec_pretty(&report).unwrap_or_default();
     write_whole(&out.join("report.json"), &text)?;
     Ok(report)
+}
+
+/// The `person_id` that a load gives to a person, by her key in the source (`Patient.id`): what finds all her rows.
+pub fn person_id(key: &IdKey, source: &str, person: &str) -> i64 {
+    key.of_source(source).row_id(&mut Vec::new(), "person", person.as_bytes(), 0)
+}
+
+/// The id that a load gives to the row with this ordinal of an item, by kind (`Encounter`) and key (`Encounter.id`).
+pub fn row_id(key: &IdKey, source: &str, kind: &str, item: &str, ordinal: u32) -> i64 {
+    key.of_source(source).row_id(&mut Vec::new(), kind, item.as_bytes(), ordinal)
 }
 
 fn clone_of(index: &Index) -> Index {
@@ -643,7 +635,7 @@ fn clone_of(index: &Index) -> Index {
 }
 
 #[expect(clippy::too_many_arguments, reason = "one pass and all it works on")]
-fn run_pass<'l, 'v: 'l>(
+fn run_pass<'v>(
     inputs: &[Input<'_>],
     order: Vec<usize>,
     reader: &Reader<'_>,
@@ -661,7 +653,7 @@ fn run_pass<'l, 'v: 'l>(
         growing.outputs.tables.iter().map(|(table, output)| (*table, output.encoder.clone())).collect();
     let lineage_encoder = growing.outputs.lineage.encoder.clone();
     let line =
-        Line { feed: Mutex::new(Feed::new(inputs, order)), turn: Mutex::new(Turn::default()), next: Condvar::new() };
+        Line { feed: Mutex::new(Feed::new(inputs, order, settings.part_bytes)), turn: Mutex::new(Turn::default()), next: Condvar::new() };
     let growing = Mutex::new(growing);
     let source = settings.source.as_str();
     let work = |mut memo: Memo<'v>| -> Result<Memo<'v>, LoadError> {
@@ -1033,7 +1025,7 @@ impl<'r> Rest<'r> {
 }
 
 /// Rows that share an id. Persons and deaths share theirs on purpose; so do the rows of an item that came twice.
-fn check_ids(ids: &[Vec<i64>], count: bool) -> u64 {
+fn check_ids(ids: &[Vec<i64>]) -> u64 {
     // Sixteenth by sixteenth, so that the copy stays small.
     let mut duplicates = 0;
     let mut some = Vec::new();
@@ -1043,7 +1035,6 @@ fn check_ids(ids: &[Vec<i64>], count: bool) -> u64 {
         some.sort_unstable();
         duplicates += some.windows(2).filter(|pair| pair[0] == pair[1]).count() as u64;
     }
-    let _ = count;
     duplicates
 }
 
