@@ -174,6 +174,7 @@ pub(crate) enum Command {
         #[arg(long, short = 'c', value_name = "FILE")]
         policy: PathBuf,
     },
+    Unify(crate::unify::Args),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  acequia completions bash > acequia.bash")]
     Completions {

@@ -4,6 +4,7 @@ mod args;
 mod bars;
 mod read;
 mod show;
+mod unify;
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -128,6 +129,7 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
             let (policy, hierarchies) = read_policy(policy)?;
             out.recounted(&recount(table, &policy, &hierarchies, None)?, &policy);
         }
+        Command::Unify(words) => unify::run(words, threads, out)?,
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Args::command(), "acequia", &mut std::io::stdout());
         }

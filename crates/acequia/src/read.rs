@@ -35,11 +35,8 @@ pub(crate) struct Args {
 impl Args {
     /// Reads and prints.
     pub(crate) fn run(&self, out: &Out) -> Result<ExitCode, Failure> {
-        let options = ReadOptions {
-            mapping: self.mapping.clone(),
-            bad_records: self.bad_records.clone(),
-            to: self.to.clone(),
-        };
+        let options =
+            ReadOptions { mapping: self.mapping.clone(), bad_records: self.bad_records.clone(), to: self.to.clone() };
         let report = read_files(&self.paths, &options)?;
         let readable = report.files.iter().all(|file| file.failure.is_none());
         out.print(|| json!(report), || words(&report));

@@ -237,7 +237,9 @@ impl Coded for IntakeError {
             Self::XmlTooLarge { .. } => {
                 "no export of the format looks like this; the limits protect the node from documents made to exhaust it"
             }
-            Self::XmlDoctype { .. } => "remove the document type; clinical documents have none, and none is ever followed",
+            Self::XmlDoctype { .. } => {
+                "remove the document type; clinical documents have none, and none is ever followed"
+            }
             Self::XmlEncoding { .. } => "save the file as UTF-8, or state its character set in the first line",
         }
     }

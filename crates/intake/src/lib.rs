@@ -37,6 +37,7 @@
 mod error;
 mod fhir;
 mod formats;
+mod json;
 mod mapping;
 mod survey;
 mod tabular;
@@ -47,9 +48,9 @@ pub use formats::omop::{CdmDefinition, CdmField, RowSink, cdm_tables};
 pub use formats::{FORMATS, FormatInfo};
 pub use mapping::Mapping;
 pub use survey::{Survey, set_aside};
-pub use unpack::Source;
+pub use unpack::{Source, stream};
 
-use acequia_omop::{Code, Event, Fate, ItemHead, Party, Person, Sink, SourceFile, Unmapped};
+use acequia_omop::{Code, Event, Fate, ItemHead, Party, Pass, Passes, Person, Sink, SourceFile, Unmapped};
 use acequia_types::Problem;
 
 /// What kind of file it is. What is known of each is in [`FORMATS`].
@@ -116,7 +117,7 @@ pub fn format_of(bytes: &[u8], mapping: Option<&Mapping>, limits: &Limits) -> Re
     let (mut format, mut last) = (None, Err(IntakeError::UnknownFormat));
     unpack::members(&mut std::io::Cursor::new(bytes), limits, &mut |member| {
         if format.is_none() {
-            last = tell(&member.head, mapping);
+            last = told_by_content(&member.head, mapping);
             format = last.as_ref().ok().copied();
         }
         Ok(())
@@ -124,7 +125,7 @@ pub fn format_of(bytes: &[u8], mapping: Option<&Mapping>, limits: &Limits) -> Re
     format.map_or(last, Ok)
 }
 
-fn tell(head: &[u8], mapping: Option<&Mapping>) -> Result<Format, IntakeError> {
+fn told_by_content(head: &[u8], mapping: Option<&Mapping>) -> Result<Format, IntakeError> {
     if head.starts_with(&[0xff, 0xfe]) || head.starts_with(&[0xfe, 0xff]) {
         return Err(IntakeError::Utf16);
     }
@@ -166,7 +167,7 @@ pub fn read_into(
 ) -> Result<Vec<Format>, IntakeError> {
     let mut found = Vec::new();
     unpack::members(source, limits, &mut |mut member| {
-        let format = match tell(&member.head, mapping) {
+        let format = match told_by_content(&member.head, mapping) {
             Ok(format) => format,
             Err(IntakeError::UnknownFormat | IntakeError::NeedsMapping | IntakeError::Empty) if member.of > 1 => {
                 sink.begin(&ItemHead { row: member.number, kind: "file in archive", ..ItemHead::default() });
@@ -193,7 +194,7 @@ pub fn read_into(
 pub fn read_tables(source: &mut dyn Source, limits: &Limits, sink: &mut dyn RowSink) -> Result<(), IntakeError> {
     let mut tables = 0;
     unpack::members(source, limits, &mut |mut member| {
-        let read = match tell(&member.head, None) {
+        let read = match told_by_content(&member.head, None) {
             Ok(Format::OmopCsv) => formats::omop::read_csv,
             Ok(Format::OmopParquet) => formats::omop::read_parquet,
             _ if member.of > 1 => return Ok(()),
@@ -243,6 +244,56 @@ impl Sink for InArchive<'_> {
     fn end(&mut self, fate: Option<Fate>) {
         self.sink.end(fate);
     }
+}
+
+/// Tells FHIR text to a sink, one pass of it: what [`read`] does for a donated file, for files of any size. Of NDJSON,
+/// `text` may be any run of whole lines, of which the first has the number `first_row`. Returns which passes the text
+/// needs.
+///
+/// ```
+/// use acequia_intake::{Format, tell};
+/// use acequia_omop::{Collector, Pass};
+/// let lines = "{\"resourceType\":\"Patient\",\"id\":\"p\",\"birthDate\":\"1950\"}\n{\"resourceType\":\"Claim\"}\n";
+/// let mut sink = Collector::default();
+/// let passes = tell(lines, Format::FhirNdjson, 1, Pass::Persons, &mut sink)?;
+/// assert!(!passes.needs(Pass::Events));
+/// assert_eq!(sink.finish().items.len(), 2);
+/// # Ok::<(), acequia_intake::IntakeError>(())
+/// ```
+///
+/// # Errors
+/// [`IntakeError`] when a bundle is not JSON or no bundle, or the format is a table.
+pub fn tell(
+    text: &str,
+    format: Format,
+    first_row: u64,
+    pass: Pass,
+    sink: &mut dyn Sink,
+) -> Result<Passes, IntakeError> {
+    match format {
+        Format::FhirNdjson => Ok(fhir::tell_lines(text, first_row, pass, sink)),
+        Format::FhirBundle => fhir::tell_bundle(text, pass, sink),
+        Format::Csv => Err(IntakeError::NeedsMapping),
+        // In the other formats everything about a person comes together.
+        other if pass == Pass::Persons => {
+            formats::read(other, &mut text.as_bytes(), None, sink)?;
+            Ok(Passes::default())
+        }
+        _ => Ok(Passes::default()),
+    }
+}
+
+/// Tells by its first bytes whether FHIR text of any size can be read line by line; `None` when it is no JSON object. A
+/// first line that is a whole object, or does not end within `head`, makes it NDJSON: a bundle in one line is one item
+/// of NDJSON.
+pub fn lines_of(head: &[u8]) -> Option<bool> {
+    let head = head.strip_prefix(&[0xef, 0xbb, 0xbf]).unwrap_or(head).trim_ascii_start();
+    if head.first() != Some(&b'{') {
+        return None;
+    }
+    let line = memchr::memchr(b'\n', head).map(|end| head[..end].trim_ascii_end());
+    // A pretty-printed object ends its first line with a brace or comma, and its last brace stands alone.
+    Some(line.is_none_or(|line| line.len() > 2 && line.ends_with(b"}")))
 }
 
 fn text_of(bytes: &[u8]) -> Result<&str, IntakeError> {

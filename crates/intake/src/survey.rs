@@ -7,7 +7,7 @@ use acequia_omop::{Code, Event, Excluded, Fate, Held, ItemHead, Kind, Party, Per
 use acequia_types::Problem;
 
 use crate::formats::{self, Aside};
-use crate::{Format, IntakeError, Limits, Mapping, Source, tell, unpack};
+use crate::{Format, IntakeError, Limits, Mapping, Source, told_by_content, unpack};
 
 /// How many problems are kept one by one; all are counted.
 const LISTED: usize = 200;
@@ -21,14 +21,15 @@ const LISTED: usize = 200;
 /// let message = b"MSH|^~\\&|A|B|C|D|2020||ORU^R01|1|P|2.5.1\rPID|1||7||DOE||1950\rOBX|1|NM|2345-7^Glucose^LN||high\r";
 /// let mut survey = Survey::default();
 /// read_into(&mut std::io::Cursor::new(message), None, &Limits::default(), &mut survey)?;
-/// assert_eq!(survey.items["PID"]["ready"], 1);
+/// assert_eq!(survey.items()["PID"]["ready"], 1);
 /// assert_eq!(survey.listed[0].to_string(), "row 3, column OBX-5: not a number (IN101)");
 /// # Ok::<(), acequia_intake::IntakeError>(())
 /// ```
 #[derive(Debug, Default)]
 pub struct Survey {
-    /// Kind of item → fate → how many.
-    pub items: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Kind of item, fate, how many: few, so they are looked through, the last one first.
+    items: Vec<(String, &'static str, u64)>,
+    last_item: usize,
     /// Table that the format suggests → events.
     pub events: BTreeMap<&'static str, u64>,
     /// Persons told.
@@ -43,6 +44,8 @@ pub struct Survey {
     birth_known: HashMap<u64, bool>,
     /// Visits with a date, by the hash of their key.
     dated_visits: BTreeSet<u64>,
+    /// The person of the last event, and whether her birth is known: events of one person follow each other.
+    last_person: (String, Option<bool>),
     item: Current,
 }
 
@@ -62,15 +65,24 @@ fn hash(text: &str) -> u64 {
 }
 
 impl Survey {
+    /// Kind of item → fate → how many.
+    pub fn items(&self) -> BTreeMap<String, BTreeMap<String, u64>> {
+        let mut items: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+        for (kind, fate, count) in &self.items {
+            *items.entry(kind.clone()).or_default().entry((*fate).to_owned()).or_default() += count;
+        }
+        items
+    }
+
     /// Units of input.
     pub fn total(&self) -> u64 {
-        self.items.values().flat_map(BTreeMap::values).sum()
+        self.items.iter().map(|(.., count)| count).sum()
     }
 
     /// Units with a fate, `ready`, `excluded`, `held`, `unmapped` or `rejected`, whatever the reason.
     pub fn with_fate(&self, fate: &str) -> u64 {
-        let of = |(name, count): (&String, &u64)| if name.split(':').next() == Some(fate) { *count } else { 0 };
-        self.items.values().flatten().map(of).sum()
+        let of = |(_, name, count): &(String, &str, u64)| if name.split(':').next() == Some(fate) { *count } else { 0 };
+        self.items.iter().map(of).sum()
     }
 }
 
@@ -87,6 +99,7 @@ impl Sink for Survey {
         self.persons += 1;
         let known = person.birth.is_some();
         *self.birth_known.entry(hash(person.key)).or_default() |= known;
+        self.last_person = Default::default();
         if known { self.item.ready = true } else { self.item.held = Some(Held::NoBirthDate) }
     }
 
@@ -95,8 +108,14 @@ impl Sink for Survey {
         if matches!(event.kind, Kind::Visit | Kind::VisitDetail) && event.start.is_some() && !event.key.is_empty() {
             self.dated_visits.insert(hash(event.key));
         }
-        let dated = event.start.is_some() || (!event.visit.is_empty() && self.dated_visits.contains(&hash(event.visit)));
-        match self.birth_known.get(&hash(event.person)) {
+        let dated =
+            event.start.is_some() || (!event.visit.is_empty() && self.dated_visits.contains(&hash(event.visit)));
+        if self.last_person.0 != event.person || event.person.is_empty() {
+            self.last_person.0.clear();
+            self.last_person.0.push_str(event.person);
+            self.last_person.1 = self.birth_known.get(&hash(event.person)).copied();
+        }
+        match self.last_person.1 {
             None => self.item.held = Some(Held::OtherPerson),
             Some(false) => self.item.held = Some(Held::NoBirthDate),
             Some(true) if !dated => self.item.held = Some(Held::NoDate),
@@ -125,42 +144,46 @@ impl Sink for Survey {
     fn end(&mut self, fate: Option<Fate>) {
         let item = &mut self.item;
         let word = match &fate {
-            Some(Fate::Loaded) => "ready",
-            Some(Fate::Excluded(Excluded::EnteredInError)) => "excluded: entered in error",
-            Some(Fate::Excluded(Excluded::DidNotHappen)) => "excluded: did not happen",
-            Some(Fate::Excluded(Excluded::Administrative)) => "excluded: administrative",
-            Some(Fate::Excluded(Excluded::Duplicate)) => "excluded: duplicate",
-            Some(Fate::Held(held)) => held_word(*held),
-            Some(Fate::Unmapped(Unmapped::Kind)) => "unmapped: no table for its kind",
-            Some(Fate::Unmapped(Unmapped::Concept)) => "unmapped: no concept",
-            Some(Fate::Rejected(_)) => "rejected",
+            Some(fate) => fate_word(fate),
             None if item.ready => "ready",
-            None => item.held.map_or("ready", held_word),
+            None => item.held.map_or("ready", |held| fate_word(&Fate::Held(held))),
         };
         if matches!(fate, Some(Fate::Rejected(_))) {
             let file = std::mem::take(&mut item.file);
             self.rejected.entry(file).or_default().insert(item.row);
         }
-        // Kinds are few words, so looking them up first saves an allocation for nearly every item.
-        if !self.items.contains_key(&item.kind) {
-            self.items.insert(item.kind.clone(), BTreeMap::new());
-        }
-        if let Some(fates) = self.items.get_mut(&item.kind) {
-            match fates.get_mut(word) {
-                Some(count) => *count += 1,
-                None => {
-                    fates.insert(word.to_owned(), 1);
-                }
+        let is = |(kind, own, _): &(String, &'static str, u64)| *kind == item.kind && *own == word;
+        if !self.items.get(self.last_item).is_some_and(is) {
+            let found = self.items.iter().position(is);
+            self.last_item = found.unwrap_or(self.items.len());
+            if found.is_none() {
+                self.items.push((item.kind.clone(), word, 0));
             }
+        }
+        if let Some((.., count)) = self.items.get_mut(self.last_item) {
+            *count += 1;
         }
     }
 }
 
-const fn held_word(held: Held) -> &'static str {
-    match held {
-        Held::NoBirthDate => "held: no birth date",
-        Held::NoDate => "held: no date",
-        Held::OtherPerson => "held: of another person",
+const fn fate_word(fate: &Fate) -> &'static str {
+    match fate {
+        Fate::Loaded => "ready",
+        Fate::Excluded(Excluded::EnteredInError) => "excluded: entered in error",
+        Fate::Excluded(Excluded::DidNotHappen) => "excluded: did not happen",
+        Fate::Excluded(Excluded::Administrative) => "excluded: administrative",
+        Fate::Excluded(Excluded::Duplicate) => "excluded: duplicate",
+        Fate::Excluded(Excluded::Plan) => "excluded: a plan",
+        Fate::Excluded(Excluded::Financial) => "excluded: financial",
+        Fate::Excluded(Excluded::ToldElsewhere) => "excluded: told elsewhere",
+        Fate::Excluded(Excluded::NoInformation) => "excluded: no information",
+        Fate::Held(Held::NoBirthDate) => "held: no birth date",
+        Fate::Held(Held::NoDate) => "held: no date",
+        Fate::Held(Held::OtherPerson) => "held: of another person",
+        Fate::Held(Held::NoText) => "held: its text lies elsewhere",
+        Fate::Unmapped(Unmapped::Kind) => "unmapped: no table for its kind",
+        Fate::Unmapped(Unmapped::Concept) => "unmapped: no concept",
+        Fate::Rejected(_) => "rejected",
     }
 }
 
@@ -179,7 +202,9 @@ pub fn set_aside(
 ) -> Result<(), IntakeError> {
     unpack::members(source, limits, &mut |mut member| {
         let label = crate::label(member.number, member.of);
-        let (Some(rows), Ok(format)) = (rejected.get(&label), tell(&member.head, mapping)) else { return Ok(()) };
+        let (Some(rows), Ok(format)) = (rejected.get(&label), told_by_content(&member.head, mapping)) else {
+            return Ok(());
+        };
         let unwritten = |error: std::io::Error| unpack::broken(&error);
         let mut out = open(format, &label).map_err(unwritten)?;
         let delimiter = mapping.map_or(b',', Mapping::delimiter);

@@ -63,8 +63,12 @@ pub(crate) fn members(
     if is_gzip(&magic) {
         let packed = BufReader::with_capacity(256 * 1024, source);
         let mut left = limits.unpacked_bytes;
-        let mut stream =
-            Bounded { inner: flate2::bufread::MultiGzDecoder::new(packed), left: &mut left, own: growth_limit(packed_bytes, limits), limits };
+        let mut stream = Bounded {
+            inner: flate2::bufread::MultiGzDecoder::new(packed),
+            left: &mut left,
+            own: growth_limit(packed_bytes, limits),
+            limits,
+        };
         return take(Member::open(1, 1, &mut stream)?);
     }
     if is_zip(&magic) {
@@ -73,6 +77,63 @@ pub(crate) fn members(
     let mut left = limits.unpacked_bytes;
     let mut stream = Bounded { inner: source, left: &mut left, own: u64::MAX, limits };
     take(Member::open(0, 1, &mut stream)?)
+}
+
+/// Reads a file of any size, unpacking gzip on the way; growth beyond the limit ends in an error of kind
+/// `FileTooLarge`. Zip needs the whole file and is unpacked into memory, within the limits; it must hold one file.
+///
+/// # Errors
+/// The kinds of [`std::io::Error`]; what is wrong with an archive is of kind `InvalidData`.
+pub fn stream(
+    mut packed: impl Read + Send + 'static,
+    packed_bytes: u64,
+    limits: &Limits,
+) -> std::io::Result<Box<dyn Read + Send>> {
+    let mut magic = [0; 4];
+    let mut have = 0;
+    while have < magic.len() {
+        match packed.read(&mut magic[have..])? {
+            0 => break,
+            got => have += got,
+        }
+    }
+    let head = Cursor::new(magic[..have].to_vec());
+    let whole = head.chain(packed);
+    if magic[..have].starts_with(&[0x1f, 0x8b]) {
+        let left = packed_bytes.saturating_mul(limits.growth).max(1 << 20);
+        let unpacked = flate2::read::MultiGzDecoder::new(std::io::BufReader::with_capacity(1 << 16, whole));
+        return Ok(Box::new(Growing { unpacked, left }));
+    }
+    if magic == *b"PK\x03\x04" {
+        let mut bytes = Vec::new();
+        whole.take(limits.unpacked_bytes).read_to_end(&mut bytes)?;
+        let mut files = Vec::new();
+        let taken = members(&mut Cursor::new(bytes), limits, &mut |mut member| {
+            let mut content = Vec::new();
+            member.stream().read_to_end(&mut content).map_err(|error| broken(&error))?;
+            files.push(content);
+            Ok(())
+        });
+        let (Ok(()), 1, Some(unpacked)) = (taken, files.len(), files.pop()) else {
+            return Err(std::io::ErrorKind::InvalidData.into());
+        };
+        return Ok(Box::new(Cursor::new(unpacked)));
+    }
+    Ok(Box::new(whole))
+}
+
+/// Ends in an error instead of growing without end.
+struct Growing<R> {
+    unpacked: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Growing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let got = self.unpacked.read(buffer)?;
+        self.left = self.left.checked_sub(got as u64).ok_or(std::io::ErrorKind::FileTooLarge)?;
+        Ok(got)
+    }
 }
 
 fn zipped(
@@ -213,6 +274,21 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_is_unpacked_within_limits() {
+        let read = |bytes: Vec<u8>| {
+            let length = bytes.len() as u64;
+            let mut text = Vec::new();
+            stream(Cursor::new(bytes), length, &Limits::default())?.read_to_end(&mut text).map(|_| text)
+        };
+        for bytes in [gzip(b"a,b\n"), zip_of(&[("x.csv", b"a,b\n")]), b"a,b\n".to_vec()] {
+            assert_eq!(read(bytes).unwrap(), b"a,b\n");
+        }
+        assert_eq!(read(b"a".to_vec()).unwrap(), b"a");
+        let bomb = gzip(&vec![b' '; 40 * 1024 * 1024]);
+        assert_eq!(read(bomb).unwrap_err().kind(), std::io::ErrorKind::FileTooLarge);
+    }
+
+    #[test]
     fn a_bomb_is_stopped_at_the_limit() {
         let bomb = vec![b' '; 40 * 1024 * 1024];
         // Each of a hundred files stays below its own limit; all together do not.
@@ -254,7 +330,8 @@ mod tests {
         let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
         writer.add_symlink("x.csv", "/etc/passwd", zip::write::SimpleFileOptions::default()).unwrap();
         assert_eq!(unpack(&writer.finish().unwrap().into_inner(), &limits), Err(IntakeError::ArchiveUnsafe));
-        let nested = [zip_of(&[("x.zip", &zip_of(&[("y", b"1")]))]), gzip(&gzip(b"1")), zip_of(&[("x.gz", &gzip(b"1"))])];
+        let nested =
+            [zip_of(&[("x.zip", &zip_of(&[("y", b"1")]))]), gzip(&gzip(b"1")), zip_of(&[("x.gz", &gzip(b"1"))])];
         for nested in nested {
             assert_eq!(unpack(&nested, &limits), Err(IntakeError::ArchiveNested));
         }
@@ -264,7 +341,8 @@ mod tests {
         assert_eq!(unpack(&two, &crowded), Err(IntakeError::ArchiveContent { files: 2 }));
         // Two entries over the same bytes: one bomb, many names.
         let mut overlapping = zip_of(&[("a.csv", &[b'1'; 100]), ("b.csv", &[b'2'; 100])]);
-        let centrals: Vec<usize> = (0..overlapping.len() - 4).filter(|at| overlapping[*at..].starts_with(b"PK\x01\x02")).collect();
+        let centrals: Vec<usize> =
+            (0..overlapping.len() - 4).filter(|at| overlapping[*at..].starts_with(b"PK\x01\x02")).collect();
         overlapping[centrals[1] + 42..centrals[1] + 46].copy_from_slice(&0_u32.to_le_bytes());
         assert!(matches!(unpack(&overlapping, &limits), Err(IntakeError::ArchiveUnsafe | IntakeError::Archive)));
     }

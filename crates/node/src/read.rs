@@ -117,7 +117,7 @@ pub fn read_files(paths: &[PathBuf], options: &ReadOptions) -> Result<ReadReport
             reading.bad_records = written;
         }
         reading.persons = survey.persons;
-        reading.items = survey.items;
+        reading.items = survey.items();
         reading.events = survey.events;
         for (code, count) in survey.problems {
             *reading.problem_counts.entry(code).or_default() += count;

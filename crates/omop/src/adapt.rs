@@ -84,6 +84,9 @@ impl Sink for Collector {
             parent: event.parent.to_owned(),
             provider: event.provider.to_owned(),
             care_site: event.care_site.to_owned(),
+            finding: owned(more.finding),
+            repeats: more.repeats.to_owned(),
+            specimen: more.specimen.to_owned(),
             status: more.status.to_owned(),
             site: owned(more.site),
             qualifier: owned(more.qualifier),
@@ -134,10 +137,6 @@ impl Sink for Collector {
 
     fn define(&mut self, key: &str, codes: &[Code<'_>]) {
         self.definitions.insert(key.to_owned(), owned(codes));
-        if let Some(item) = self.file.items.last_mut() {
-            // What is said by an event that refers to it.
-            item.fate = Some(Fate::Loaded);
-        }
     }
 
     fn problem(&mut self, problem: Problem) {
@@ -170,7 +169,19 @@ impl Collector {
                 visits.insert((*person, key.clone()), start);
             }
         }
+        let drugs: std::collections::HashSet<String> = self
+            .pending
+            .iter()
+            .filter(|pending| pending.event.table == crate::CdmTable::DrugExposure)
+            .filter_map(|pending| pending.event.own_key.clone())
+            .collect();
         for Pending { person, codes_of, start, mut event } in std::mem::take(&mut self.pending) {
+            if drugs.contains(&event.details.repeats) {
+                if let Some(item) = self.file.items.get_mut(event.item) {
+                    item.fate = Some(Fate::Excluded(crate::Excluded::ToldElsewhere));
+                }
+                continue;
+            }
             let item = event.item;
             let mut hold = |why| {
                 if let Some(item) = self.file.items.get_mut(item) {
@@ -294,6 +305,7 @@ impl SourceFile {
 fn tell_event(person: &str, event: &SourceEvent, sink: &mut dyn Sink) {
     let (codes, details) = (borrowed(&event.codings), &event.details);
     let (site, qualifier) = (borrowed(&details.site), borrowed(&details.qualifier));
+    let finding = borrowed(&details.finding);
     let value_codes = if let Some(SourceValue::Codes(codings)) = &event.value { borrowed(codings) } else { Vec::new() };
     let visit_concept_id = match (details.visit_concept_id, event.visit_kind) {
         (0, Some(kind)) => kind.concept_id(),
@@ -325,6 +337,9 @@ fn tell_event(person: &str, event: &SourceEvent, sink: &mut dyn Sink) {
         care_site: &details.care_site,
         visit_concept_id,
         more: More {
+            finding: &finding,
+            repeats: &details.repeats,
+            specimen: &details.specimen,
             status: &details.status,
             site: &site,
             qualifier: &qualifier,

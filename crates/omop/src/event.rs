@@ -8,7 +8,7 @@
 use acequia_types::{Day, Problem};
 use chrono::Datelike;
 
-use crate::{CdmTable, Fate, PartialDate, Sex};
+use crate::{CdmTable, DateError, Fate, PartialDate, Sex};
 
 /// Days from the first day of the common era to 1970-01-01.
 const EPOCH_DAYS_FROM_CE: i32 = 719_163;
@@ -53,6 +53,76 @@ pub struct When {
 }
 
 impl When {
+    /// Reads a FHIR R4 `date`, `dateTime` or `instant` (§2.24.0.1): `YYYY`, `YYYY-MM`, `YYYY-MM-DD`, or with a time of day
+    /// `Thh:mm[:ss[.fff]]` and an offset `Z` or `±hh:mm`. Day and time stay those of the source's clock.
+    ///
+    /// # Errors
+    /// [`DateError`], which tells a wrong form from a day that does not exist (2025-02-30).
+    pub fn parse(text: &str) -> Result<Self, DateError> {
+        let bytes = text.as_bytes();
+        let two = |at: usize| -> Result<u32, DateError> {
+            match (bytes.get(at), bytes.get(at + 1)) {
+                (Some(tens @ b'0'..=b'9'), Some(ones @ b'0'..=b'9')) => {
+                    Ok(u32::from(tens - b'0') * 10 + u32::from(ones - b'0'))
+                }
+                _ => Err(DateError::Form),
+            }
+        };
+        let is = |at: usize, byte: u8| if bytes.get(at) == Some(&byte) { Ok(()) } else { Err(DateError::Form) };
+        let year = two(0)? * 100 + two(2)?;
+        let (mut month, mut of_month, mut precision) = (1, 1, Precision::Year);
+        if bytes.len() > 4 {
+            is(4, b'-')?;
+            (month, precision) = (two(5)?, Precision::Month);
+        }
+        if bytes.len() > 7 {
+            is(7, b'-')?;
+            (of_month, precision) = (two(8)?, Precision::Day);
+        }
+        let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+        let days = match month {
+            1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+            4 | 6 | 9 | 11 => 30,
+            2 if leap => 29,
+            2 => 28,
+            _ => 0,
+        };
+        let day = days_from_civil(year, month.clamp(1, 12), of_month.max(1));
+        let calendar = year > 0 && (1..=days).contains(&of_month);
+        let mut when = Self { day, second: 0, offset_minutes: None, precision };
+        if bytes.len() > 10 {
+            is(10, b'T').or_else(|error| is(10, b' ').map_err(|_| error))?;
+            is(13, b':')?;
+            let (hour, minute) = (two(11)?, two(14)?);
+            let (mut second, mut at) = (0, 16);
+            if bytes.get(at) == Some(&b':') {
+                (second, at) = (two(17)?, 19);
+                if bytes.get(at) == Some(&b'.') {
+                    at += 1;
+                    while bytes.get(at).is_some_and(u8::is_ascii_digit) {
+                        at += 1;
+                    }
+                }
+            }
+            if hour > 23 || minute > 59 || second > 60 {
+                return Err(DateError::Calendar);
+            }
+            when.second = hour * 3_600 + minute * 60 + second.min(59);
+            when.precision = Precision::Second;
+            match bytes.get(at) {
+                None => {}
+                Some(b'Z') if bytes.len() == at + 1 => when.offset_minutes = Some(0),
+                Some(sign @ (b'+' | b'-')) if bytes.len() == at + 6 => {
+                    is(at + 3, b':')?;
+                    let minutes = i16::try_from(two(at + 1)? * 60 + two(at + 4)?).map_err(|_| DateError::Form)?;
+                    when.offset_minutes = Some(if *sign == b'-' { -minutes } else { minutes });
+                }
+                Some(_) => return Err(DateError::Form),
+            }
+        }
+        if calendar { Ok(when) } else { Err(DateError::Calendar) }
+    }
+
     /// Seconds since 1970-01-01T00:00:00 on the source's clock; `None` where no time of day is known (none is invented).
     pub fn timestamp_s(self) -> Option<i64> {
         (self.precision == Precision::Second).then(|| i64::from(self.day) * 86_400 + i64::from(self.second))
@@ -92,6 +162,17 @@ impl From<Day> for When {
     fn from(day: Day) -> Self {
         Self { day: day_number(day), ..Self::default() }
     }
+}
+
+/// Days since 1970-01-01 in the Gregorian calendar (Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+fn days_from_civil(year: u32, month: u32, day: u32) -> i32 {
+    // Years begin in March here, so that the leap day comes last. 1,600 years are added to stay above zero.
+    let year = year + 1_600 - u32::from(month <= 2);
+    let (era, of_era) = (year / 400, year % 400);
+    let of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
+    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year;
+    // Day 0 of the shifted count is -1600-03-01.
+    i32::try_from(days).unwrap_or(0) - 1_303_856
 }
 
 /// Days since 1970-01-01.
@@ -279,6 +360,13 @@ pub struct Event<'a> {
 /// Details that only some kinds have.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct More<'a> {
+    /// A concept that takes the place of the event's own codes when those name a substance, which then becomes the value:
+    /// "allergy to substance" for an allergy that is coded as "cashew nuts".
+    pub finding: &'a [Code<'a>],
+    /// Key of the event that this one repeats: the prescription of a dispense. If that is loaded, this is not.
+    pub repeats: &'a str,
+    /// Key of the specimen of a measurement.
+    pub specimen: &'a str,
     /// Status of a condition as the source words it (`condition_status_source_value`).
     pub status: &'a str,
     /// Body site or route: the modifier, `anatomic_site` or `route` of the table.
@@ -402,11 +490,40 @@ pub enum Pass {
     Visits,
     /// Everything else.
     Events,
+    /// What may repeat an event of an earlier pass: the dispense of a prescription.
+    Repeats,
 }
 
 impl Pass {
     /// All, in order.
-    pub const ALL: [Self; 3] = [Self::Persons, Self::Visits, Self::Events];
+    pub const ALL: [Self; 4] = [Self::Persons, Self::Visits, Self::Events, Self::Repeats];
+}
+
+/// Which passes have something to tell, beyond the pass for persons, which every text is read in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Passes(u8);
+
+impl Passes {
+    /// Whether `pass` must be made.
+    pub fn needs(self, pass: Pass) -> bool {
+        pass == Pass::Persons || self.0 & (1 << pass as u8) != 0
+    }
+
+    /// One of them.
+    pub const fn only(pass: Pass) -> Self {
+        Self(1 << pass as u8)
+    }
+
+    /// All of them.
+    pub const fn all() -> Self {
+        Self(u8::MAX)
+    }
+
+    /// Both.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
 }
 
 /// Takes what a reader tells. Calls between [`Sink::begin`] and [`Sink::end`] belong to that item.
@@ -431,4 +548,37 @@ pub trait Sink {
     /// The item is over. `fate` is what the reader decided (left out, rejected, held, no table for it); with `None` the
     /// sink decides from what the item stated.
     fn end(&mut self, fate: Option<Fate>);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_agree_with_chrono() {
+        for day in (-700_000..2_900_000).step_by(97) {
+            let Some(date) = Day::from_num_days_from_ce_opt(day + EPOCH_DAYS_FROM_CE) else { continue };
+            if !(1..=9_999).contains(&date.year()) {
+                continue;
+            }
+            let text = date.format("%Y-%m-%d").to_string();
+            assert_eq!(When::parse(&text).unwrap(), When::from(date), "{text}");
+        }
+    }
+
+    #[test]
+    fn moments_keep_clock_offset_and_precision() {
+        let when = When::parse("2017-03-21T23:37:54.530-04:00").unwrap();
+        assert_eq!((when.partial().exact(), when.second), (acequia_types::parse_day("2017-03-21"), 85_074));
+        assert_eq!((when.offset_minutes, when.precision), (Some(-240), Precision::Second));
+        assert_eq!(When::parse("2017-03").unwrap().precision, Precision::Month);
+        assert_eq!(When::parse("2017").unwrap().timestamp_s(), None, "no time is invented");
+        assert_eq!(When::parse("2017-03-21T10:00Z").unwrap().offset_minutes, Some(0));
+        for bad in ["", "?", "2017-3", "2017-03-21T", "2017-03-21T10", "21.3.2017", "2017-03-21T10:00:00+2", "2017-", "2017-03-21x"] {
+            assert_eq!(When::parse(bad), Err(DateError::Form), "{bad}");
+        }
+        for bad in ["2025-02-30", "2025-13", "0000", "2025-00-01", "2025-01-01T25:00:00Z"] {
+            assert_eq!(When::parse(bad), Err(DateError::Calendar), "{bad}");
+        }
+    }
 }

@@ -199,6 +199,12 @@ pub struct Details {
     pub provider: String,
     /// Key of the care site.
     pub care_site: String,
+    /// Concept that takes the place of codes that name a substance.
+    pub finding: Vec<Coding>,
+    /// Key of the event that this one repeats.
+    pub repeats: String,
+    /// Key of the specimen.
+    pub specimen: String,
     /// Status as the source words it.
     pub status: String,
     /// Body site or route.
@@ -271,6 +277,15 @@ pub enum Excluded {
     Administrative,
     /// Says the same as another item of the input.
     Duplicate,
+    /// A plan, an order or a goal: an intent is not an event.
+    Plan,
+    /// Claims and accounts; the cost tables are not filled.
+    Financial,
+    /// Another item says it: a report whose results are observations, a dispense of a prescription that is loaded, a
+    /// medication that prescriptions refer to.
+    ToldElsewhere,
+    /// States that nothing is known (`no-allergy-info`).
+    NoInformation,
 }
 
 impl Excluded {
@@ -281,6 +296,10 @@ impl Excluded {
             Self::DidNotHappen => "did-not-happen",
             Self::Administrative => "administrative",
             Self::Duplicate => "duplicate",
+            Self::Plan => "plan",
+            Self::Financial => "financial",
+            Self::ToldElsewhere => "told-elsewhere",
+            Self::NoInformation => "no-information",
         }
     }
 }
@@ -295,6 +314,8 @@ pub enum Held {
     NoDate,
     /// The item is about another person than the file.
     OtherPerson,
+    /// The item is a document whose text lies elsewhere.
+    NoText,
 }
 
 impl Held {
@@ -304,6 +325,7 @@ impl Held {
             Self::NoBirthDate => "no-birth-date",
             Self::NoDate => "no-date",
             Self::OtherPerson => "other-person",
+            Self::NoText => "no-text",
         }
     }
 }
@@ -367,6 +389,27 @@ pub struct SourceFile {
 }
 
 impl SourceFile {
+    /// Puts the items into the order of their rows: a reader that makes several passes tells them in another.
+    pub fn sort_items(&mut self) {
+        let mut order: Vec<usize> = (0..self.items.len()).collect();
+        order.sort_by_key(|at| self.items[*at].row);
+        let mut new_place = vec![0; order.len()];
+        for (to, from) in order.iter().enumerate() {
+            new_place[*from] = to;
+        }
+        let mut items: Vec<Option<Item>> = self.items.drain(..).map(Some).collect();
+        self.items = order.iter().filter_map(|from| items[*from].take()).collect();
+        let moved = |item: &mut usize| *item = new_place.get(*item).copied().unwrap_or(*item);
+        for record in &mut self.records {
+            moved(&mut record.person.item);
+            if let Some((item, _)) = &mut record.person.death {
+                moved(item);
+            }
+            record.events.iter_mut().for_each(|event| moved(&mut event.item));
+        }
+        self.problems.sort_by(|a, b| a.place.row.cmp(&b.place.row));
+    }
+
     /// Keeps the first person and holds the items of all others: a donor gives her own record, and nobody's beside it.
     #[must_use]
     pub fn only_first_person(mut self) -> Self {

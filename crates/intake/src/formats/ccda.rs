@@ -8,7 +8,8 @@ use std::borrow::Cow;
 use std::io::BufRead;
 
 use acequia_omop::{
-    Code, Comparator, Event, Excluded, Fate, Held, ItemHead, Kind, More, Party, Person, Sex, Sink, Unmapped, Value, When,
+    Code, Comparator, Event, Excluded, Fate, Held, ItemHead, Kind, More, Party, Person, Sex, Sink, Unmapped, Value,
+    When,
 };
 use acequia_types::{Place, Problem};
 
@@ -109,8 +110,15 @@ const BY_SECTION: &[(&str, &str, Statement)] = &[
 
 /// Elements that are clinical statements (CDA R2 §4.3.6).
 const STATEMENTS: &[&str] = &[
-    "act", "encounter", "observation", "observationMedia", "organizer", "procedure", "regionOfInterest",
-    "substanceAdministration", "supply",
+    "act",
+    "encounter",
+    "observation",
+    "observationMedia",
+    "organizer",
+    "procedure",
+    "regionOfInterest",
+    "substanceAdministration",
+    "supply",
 ];
 /// Elements that are gone into; everything else before the body is about who wrote, sent and keeps the document.
 const ENTERED: &[&str] = &["ClinicalDocument", "component", "structuredBody", "section"];
@@ -185,7 +193,7 @@ impl Document<'_> {
             return;
         }
         let (kind, fate) = if section.no_information || !section.narrative {
-            ("empty section", Fate::Excluded(Excluded::Administrative))
+            ("empty section", Fate::Excluded(Excluded::NoInformation))
         } else {
             ("narrative section", Fate::Unmapped(Unmapped::Kind))
         };
@@ -202,7 +210,9 @@ impl Document<'_> {
             "componentOf" => {
                 let tree = xml.subtree(element)?;
                 if let Some(encounter) = tree.root().child("encompassingEncounter") {
-                    self.item("encompassing encounter", encounter, |person, at, sink| visit(person, at, sink).map(drop));
+                    self.item("encompassing encounter", encounter, |person, at, sink| {
+                        visit(person, at, sink).map(drop)
+                    });
                 }
             }
             "entry" => {
@@ -245,12 +255,7 @@ impl Document<'_> {
     }
 
     /// Begins an item about the patient, lets `tell` tell it, and ends it.
-    fn item(
-        &mut self,
-        kind: &str,
-        at: At<'_>,
-        tell: impl FnOnce(&str, At<'_>, &mut dyn Sink) -> Result<(), Stop>,
-    ) {
+    fn item(&mut self, kind: &str, at: At<'_>, tell: impl FnOnce(&str, At<'_>, &mut dyn Sink) -> Result<(), Stop>) {
         let (key, mut content) = (own_key(at), Vec::new());
         at.canonical(&mut content);
         self.sink.begin(&ItemHead { row: at.row, kind, key: &key, content: &content });
@@ -298,7 +303,7 @@ impl Document<'_> {
         };
         if planned {
             let kind = known.map_or("plan", Statement::as_str);
-            self.item(kind, at, |_, _, _| Err(Stop::Fate(Fate::Excluded(Excluded::DidNotHappen))));
+            self.item(kind, at, |_, _, _| Err(Stop::Fate(Fate::Excluded(Excluded::Plan))));
             return true;
         }
         let mut told = known.is_some();
@@ -432,8 +437,7 @@ fn interval(at: At<'_>, place: &Place) -> Result<(Option<When>, Option<When>), S
     for effective in at.all("effectiveTime") {
         let (low, high) = (effective.child("low"), effective.child("high"));
         let moment = time(Some(effective), place, "effectiveTime")?;
-        let (low, high) =
-            (time(low, place, "effectiveTime/low")?, time(high, place, "effectiveTime/high")?);
+        let (low, high) = (time(low, place, "effectiveTime/low")?, time(high, place, "effectiveTime/high")?);
         let center = time(effective.child("center"), place, "effectiveTime/center")?;
         if let Some(start) = moment.or(low).or(center) {
             return Ok((Some(start), high));
@@ -491,10 +495,16 @@ fn visit_concept(system: &str, code: &str) -> i64 {
 }
 
 /// Tells one statement of a known kind.
-fn tell(known: Statement, person: &str, at: At<'_>, inherited: &Inherited<'_>, sink: &mut dyn Sink) -> Result<(), Stop> {
+fn tell(
+    known: Statement,
+    person: &str,
+    at: At<'_>,
+    inherited: &Inherited<'_>,
+    sink: &mut dyn Sink,
+) -> Result<(), Stop> {
     match known {
         Statement::Relative => return Err(Stop::Fate(Fate::Unmapped(Unmapped::Kind))),
-        Statement::Supply => return Err(Stop::Fate(Fate::Excluded(Excluded::Duplicate))),
+        Statement::Supply => return Err(Stop::Fate(Fate::Excluded(Excluded::ToldElsewhere))),
         _ => {}
     }
     // What is negated did not happen, is not there, was not given.
@@ -520,7 +530,8 @@ fn tell(known: Statement, person: &str, at: At<'_>, inherited: &Inherited<'_>, s
     };
     let start = if start.is_some() { start } else { recorded()? };
     let key = own_key(at);
-    let event = Event { person, key: &key, start, end, visit: &inherited.visit, type_concept_id: EHR, ..Event::default() };
+    let event =
+        Event { person, key: &key, start, end, visit: &inherited.visit, type_concept_id: EHR, ..Event::default() };
     match known {
         Statement::Problem => problem(at, event, sink),
         Statement::Allergy => allergy(at, event, sink),
@@ -566,11 +577,15 @@ fn allergy(at: At<'_>, event: Event<'_>, sink: &mut dyn Sink) -> Result<(), Stop
             }
         }
     }
-    kind.with(|codes| {
+    kind.with(|finding| {
         substance.with(|substances| {
-            let value =
-                if substances.is_empty() { Value::Text(&substance.text) } else { Value::Codes(substances) };
-            sink.event(&Event { kind: Kind::Observation, codes, value, ..event });
+            let event = Event { kind: Kind::Observation, ..event };
+            if substances.is_empty() {
+                sink.event(&Event { codes: finding, value: Value::Text(&substance.text), ..event });
+            } else {
+                let more = More { finding, ..event.more };
+                sink.event(&Event { codes: substances, text: &substance.text, more, ..event });
+            }
         });
     });
     for (codes, start) in &reactions {
@@ -584,9 +599,8 @@ fn allergy(at: At<'_>, event: Event<'_>, sink: &mut dyn Sink) -> Result<(), Stop
 
 fn drug(at: At<'_>, event: Event<'_>, sink: &mut dyn Sink) -> Result<(), Stop> {
     let product = at.path(&["consumable", "manufacturedProduct"]);
-    let material = product.and_then(|product| {
-        product.child("manufacturedMaterial").or(product.child("manufacturedLabeledDrug"))
-    });
+    let material =
+        product.and_then(|product| product.child("manufacturedMaterial").or(product.child("manufacturedLabeledDrug")));
     let mut codes = material.and_then(|material| material.child("code")).map(Codes::of).unwrap_or_default();
     if codes.text.is_empty() {
         let name = material.and_then(|material| material.child("name")).map(At::whole_text);

@@ -222,8 +222,12 @@ fn header(line: &str) -> Option<Separators> {
 fn segment(line: &str, row: u64, separators: Separators) -> Option<Segment<'_>> {
     let (name, body) = line.split_at_checked(3)?;
     let named = name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
-    (named && (body.is_empty() || body.starts_with(separators.field)))
-        .then_some(Segment { row, name, body, separators })
+    (named && (body.is_empty() || body.starts_with(separators.field))).then_some(Segment {
+        row,
+        name,
+        body,
+        separators,
+    })
 }
 
 /// Bytes of one message, as they stand in the stream.

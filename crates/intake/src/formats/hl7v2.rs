@@ -8,7 +8,8 @@ use std::borrow::Cow;
 use std::io::BufRead;
 
 use acequia_omop::{
-    Code, Comparator, Event, Excluded, Fate, Held, ItemHead, Kind, More, Party, Person, Sex, Sink, Unmapped, Value, When,
+    Code, Comparator, Event, Excluded, Fate, Held, ItemHead, Kind, More, Party, Person, Sex, Sink, Unmapped, Value,
+    When,
 };
 use acequia_types::{Place, Problem};
 
@@ -208,8 +209,10 @@ impl Context {
                 }
                 // In a result message the order stands for the report whose observations follow.
                 let in_results = matches!(self.kind.as_str(), "ORU" | "MDM" | "VXU" | "OUL");
-                let fate = if ADMINISTRATIVE.contains(&name) || (ORDERS.contains(&name) && in_results) {
+                let fate = if ADMINISTRATIVE.contains(&name) {
                     Fate::Excluded(Excluded::Administrative)
+                } else if ORDERS.contains(&name) {
+                    Fate::Excluded(if in_results { Excluded::ToldElsewhere } else { Excluded::Plan })
                 } else {
                     Fate::Unmapped(Unmapped::Kind)
                 };
@@ -342,14 +345,19 @@ impl Context {
         let text = substance.text.clone();
         substance.required(&text, place, "AL1-3")?;
         let start = time(al1, 6, place)?;
-        let codes = [Code { system: systems::SNOMED, code: finding }];
+        let finding = [Code { system: systems::SNOMED, code: finding }];
         let severity = al1.field(4).component(1);
         let severity = [Code { system: "http://terminology.hl7.org/CodeSystem/v2-0128", code: &severity }];
         let qualifier = if severity[0].code.is_empty() { &[][..] } else { &severity };
         let more = More { qualifier, ..More::default() };
         substance.with(|substance| {
-            let value = if substance.is_empty() { Value::Text(&text) } else { Value::Codes(substance) };
-            sink.event(&Event { codes: &codes, start, value, more, ..self.event(Kind::Observation) });
+            let event = Event { start, more, ..self.event(Kind::Observation) };
+            if substance.is_empty() {
+                sink.event(&Event { codes: &finding, value: Value::Text(&text), ..event });
+            } else {
+                let more = More { finding: &finding, ..more };
+                sink.event(&Event { codes: substance, text: &text, more, ..event });
+            }
         });
         Ok(())
     }
@@ -437,7 +445,8 @@ impl Context {
     ) -> Result<(), Stop> {
         let codes = Codes::of(rxa.field(5), "");
         // CVX 998: no vaccine was given.
-        let none_given = codes.all.iter().any(|(system, code)| system == "http://hl7.org/fhir/sid/cvx" && code == "998");
+        let none_given =
+            codes.all.iter().any(|(system, code)| system == "http://hl7.org/fhir/sid/cvx" && code == "998");
         match (&*rxa.field(20).component(1), &*rxa.field(21).component(1)) {
             (_, "D") => return Err(Stop::Fate(Fate::Excluded(Excluded::EnteredInError))),
             ("RE" | "NA", _) => return Err(Stop::Fate(Fate::Excluded(Excluded::DidNotHappen))),
@@ -747,13 +756,13 @@ mod tests {
     #[test]
     fn every_fault_has_a_code_and_a_place() {
         problem("MSH|\r", "row 1, column MSH-2: the header does not state the separators (IN130)");
-        problem("MSH|^~\\&|A|B|C|D|2020||||P|2.5\r", "row 1, column MSH-9: the message does not say what it is (IN131)");
+        problem(
+            "MSH|^~\\&|A|B|C|D|2020||||P|2.5\r",
+            "row 1, column MSH-9: the message does not say what it is (IN131)",
+        );
         problem(&format!("{HEAD}broken line\r"), "row 4: the line is no segment (IN132)");
         problem(&format!("hello\r{HEAD}"), "row 1: the line belongs to no message (IN132)");
-        problem(
-            &HEAD.replace("19500102", "DOB"),
-            "row 2, column PID-7: not a date of the form YYYY-MM-DD (IN104)",
-        );
+        problem(&HEAD.replace("19500102", "DOB"), "row 2, column PID-7: not a date of the form YYYY-MM-DD (IN104)");
         problem(&HEAD.replace("7^^^X^MR", ""), "row 2, column PID-3: the patient has no identifier (IN108)");
         problem(&format!("{HEAD}OBX|1|NM|2345-7^Glucose^LN||NOVALUE\r"), "row 4, column OBX-5: not a number (IN101)");
         problem(&format!("{HEAD}OBX|1|NM|||5\r"), "row 4, column OBX-3: the code is missing (IN108)");
@@ -799,6 +808,9 @@ mod tests {
     fn ranges_are_read() {
         assert_eq!(range("3.5-5.0"), (Some(3.5), Some(5.0)));
         assert_eq!(range("-2 - 2"), (Some(-2.0), Some(2.0)));
-        assert_eq!((range("<10"), range(">=50"), range("negative")), ((None, Some(10.0)), (Some(50.0), None), (None, None)));
+        assert_eq!(
+            (range("<10"), range(">=50"), range("negative")),
+            ((None, Some(10.0)), (Some(50.0), None), (None, None))
+        );
     }
 }

@@ -304,7 +304,14 @@ pub(crate) fn rows_aside(
     let delimiter = if header.contains(&delimiter) { delimiter } else { omop::delimiter_of(&text) };
     out.write_all(&header)?;
     let quoting = delimiter != b'\t';
-    let builder = |reader| csv::ReaderBuilder::new().delimiter(delimiter).quoting(quoting).has_headers(false).flexible(true).from_reader(reader);
+    let builder = |reader| {
+        csv::ReaderBuilder::new()
+            .delimiter(delimiter)
+            .quoting(quoting)
+            .has_headers(false)
+            .flexible(true)
+            .from_reader(reader)
+    };
     let mut reader = builder(stream);
     let style = if quoting { csv::QuoteStyle::Necessary } else { csv::QuoteStyle::Never };
     let mut writer = csv::WriterBuilder::new().delimiter(delimiter).quote_style(style).flexible(true).from_writer(out);

@@ -122,7 +122,8 @@ fn columns(names: &[String]) -> Option<Columns> {
         let of_field: Vec<Option<usize>> = table.fields.iter().map(find).collect();
         let new = |field: &CdmField| field.name_in_53.is_none() && table.fields.iter().any(|f| f.name_in_53.is_some());
         let whole = table.fields.iter().zip(&of_field).all(|(field, at)| !field.required || at.is_some() || new(field));
-        let unknown: Vec<usize> = (0..names.len()).filter(|at| !of_field.contains(&Some(*at))).map(|at| at + 1).collect();
+        let unknown: Vec<usize> =
+            (0..names.len()).filter(|at| !of_field.contains(&Some(*at))).map(|at| at + 1).collect();
         let known = names.len() - unknown.len();
         (whole && known > 1 && unknown.len() * 5 <= names.len()).then_some(Columns { table, of_field, unknown })
     };
@@ -452,7 +453,8 @@ fn conform(
         arrays.push(array);
     }
     // The bad rows break the schema's promise of no nulls, so they go before it is made.
-    let loose: Vec<Field> = columns.table.schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect();
+    let loose: Vec<Field> =
+        columns.table.schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect();
     let loose = RecordBatch::try_new(Arc::new(Schema::new(loose)), arrays).map_err(|_| IntakeError::Parquet)?;
     let keep: BooleanArray = (0..rows).map(|at| Some(!bad.contains_key(&(before + at as u64 + 1)))).collect();
     let kept = filter_record_batch(&loose, &keep).map_err(|_| IntakeError::Parquet)?;
@@ -518,8 +520,10 @@ mod tests {
         let taken = csv(&format!("{header}\n1,2,9201,2020-01-01,2020-01-02,32817,HOME,8536\n"));
         let (name, rows) = &taken.rows[0];
         assert_eq!((name.as_str(), rows.num_rows(), taken.problems.len()), ("visit_occurrence", 1, 0));
-        let from = arrow::util::display::array_value_to_string(rows.column_by_name("admitted_from_source_value").unwrap(), 0);
-        let to = arrow::util::display::array_value_to_string(rows.column_by_name("discharged_to_concept_id").unwrap(), 0);
+        let from =
+            arrow::util::display::array_value_to_string(rows.column_by_name("admitted_from_source_value").unwrap(), 0);
+        let to =
+            arrow::util::display::array_value_to_string(rows.column_by_name("discharged_to_concept_id").unwrap(), 0);
         assert_eq!((from.unwrap().as_str(), to.unwrap().as_str()), ("HOME", "8536"));
     }
 

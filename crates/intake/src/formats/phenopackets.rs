@@ -274,7 +274,9 @@ fn parse(bytes: &[u8], whole: bool, row: u64) -> Result<Phenopacket<'_>, Problem
         // The message of the parser may repeat a value.
         let row = row + error.line().saturating_sub(1) as u64;
         let what = match error.classify() {
-            serde_json::error::Category::Data => "an element is missing, twice there or of another type than in the standard",
+            serde_json::error::Category::Data => {
+                "an element is missing, twice there or of another type than in the standard"
+            }
             _ => "the JSON is not well-formed",
         };
         let place = Place::row(row).column(&format!("character {}", error.column()));
@@ -554,7 +556,10 @@ mod tests {
         // Six completed years: the first day she was six.
         assert_eq!(record.events[0].details.at.0.unwrap().calendar_day().to_string(), "2007-05-06");
         assert_eq!(record.events[0].details.at.0.unwrap().precision, Precision::Year);
-        assert_eq!((record.events[1].codings[0].code.as_str(), record.events[1].details.range.1), ("2345-7", Some(100.0)));
+        assert_eq!(
+            (record.events[1].codings[0].code.as_str(), record.events[1].details.range.1),
+            ("2345-7", Some(100.0))
+        );
     }
 
     #[test]

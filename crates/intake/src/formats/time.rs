@@ -128,13 +128,9 @@ mod tests {
         match when {
             Ok(None) => "none".to_owned(),
             Err(error) => error.to_string(),
-            Ok(Some(when)) => format!(
-                "{} {} {:?} {}",
-                when.calendar_day(),
-                when.second,
-                when.offset_minutes,
-                when.precision.as_str()
-            ),
+            Ok(Some(when)) => {
+                format!("{} {} {:?} {}", when.calendar_day(), when.second, when.offset_minutes, when.precision.as_str())
+            }
         }
     }
 

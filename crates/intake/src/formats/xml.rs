@@ -628,7 +628,11 @@ mod tests {
 
     #[test]
     fn a_subtree_is_kept_whole() {
-        let mut xml = Xml::open(&b"<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><s><e a='&lt;'>x<b>M\xfcller</b>&amp;</e></s>"[..], Doctype::Refuse).unwrap();
+        let mut xml = Xml::open(
+            &b"<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><s><e a='&lt;'>x<b>M\xfcller</b>&amp;</e></s>"[..],
+            Doctype::Refuse,
+        )
+        .unwrap();
         let mut buffer = Vec::new();
         assert!(matches!(xml.next(&mut buffer).unwrap(), Tag::Start(_)));
         let Tag::Start(element) = xml.next(&mut buffer).unwrap() else { panic!() };

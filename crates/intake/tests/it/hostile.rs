@@ -125,7 +125,9 @@ fn mended(name: &str, given: &str, wrong: &str, right: &str) {
 #[test]
 fn bad_records_are_taken_out_and_can_be_given_again() {
     let message = |value: &str| {
-        format!("MSH|^~\\&|A|B|C|D|2020||ORU^R01|1|P|2.5\nPID|1||7||X||1950\nOBX|1|NM|2345-7^G^LN||{value}|||||F|||2020\n")
+        format!(
+            "MSH|^~\\&|A|B|C|D|2020||ORU^R01|1|P|2.5\nPID|1||7||X||1950\nOBX|1|NM|2345-7^G^LN||{value}|||||F|||2020\n"
+        )
     };
     mended("hl7", &(message("5") + &message("bad") + &message("6")), "bad", "7");
     let packet = |born: &str| {
@@ -133,7 +135,9 @@ fn bad_records_are_taken_out_and_can_be_given_again() {
     };
     mended("phenopackets", &(packet("2001-01-01") + &packet("2001-02-30") + &packet("2002-01-01")), "02-30", "02-20");
     let record = |value: &str| {
-        format!("<Record type=\"HKQuantityTypeIdentifierHeartRate\" sourceName=\"A\" unit=\"count/min\" startDate=\"2020-05-01 10:00:00 +0200\" endDate=\"2020-05-01 10:10:00 +0200\" value=\"{value}\"/>\n")
+        format!(
+            "<Record type=\"HKQuantityTypeIdentifierHeartRate\" sourceName=\"A\" unit=\"count/min\" startDate=\"2020-05-01 10:00:00 +0200\" endDate=\"2020-05-01 10:10:00 +0200\" value=\"{value}\"/>\n"
+        )
     };
     let me = "<Me HKCharacteristicTypeIdentifierDateOfBirth=\"1990-02-02\"/>\n";
     let export = format!("<HealthData>\n{me}{}{}{}</HealthData>\n", record("60"), record("fast"), record("70"));
