@@ -47,11 +47,11 @@ pub use error::IntakeError;
 pub use formats::omop::{CdmDefinition, CdmField, RowSink, cdm_tables};
 pub use formats::{FORMATS, FormatInfo};
 pub use mapping::Mapping;
-pub use survey::{Survey, set_aside};
+pub use survey::{MakeFile, Survey, set_aside};
 pub use unpack::{Source, stream};
 
-use acequia_omop::{Code, Event, Fate, ItemHead, Party, Pass, Passes, Person, Sink, SourceFile, Unmapped};
-use acequia_types::Problem;
+use acequia_omop::{Code, Event, Excluded, Fate, ItemHead, Party, Pass, Passes, Person, Sink, SourceFile, Unmapped};
+use acequia_types::{Coded, Place, Problem};
 
 /// What kind of file it is. What is known of each is in [`FORMATS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -165,25 +165,50 @@ pub fn read_into(
     limits: &Limits,
     sink: &mut dyn Sink,
 ) -> Result<Vec<Format>, IntakeError> {
-    let mut found = Vec::new();
+    let (mut found, mut first_error) = (Vec::new(), None);
     unpack::members(source, limits, &mut |mut member| {
-        let format = match told_by_content(&member.head, mapping) {
+        let format = told_by_content(&member.head, mapping);
+        if member.of == 1 {
+            let format = format?;
+            found.push(format);
+            return formats::read(format, &mut member.stream(), mapping, sink);
+        }
+        let (number, label) = (member.number, label(member.number, member.of));
+        let mut aside = |fate| {
+            sink.begin(&ItemHead { row: number, kind: "file in archive", ..ItemHead::default() });
+            sink.end(Some(fate));
+        };
+        let format = match format {
+            _ if member.copy => {
+                aside(Fate::Excluded(Excluded::ToldElsewhere));
+                return Ok(());
+            }
             Ok(format) => format,
-            Err(IntakeError::UnknownFormat | IntakeError::NeedsMapping | IntakeError::Empty) if member.of > 1 => {
-                sink.begin(&ItemHead { row: member.number, kind: "file in archive", ..ItemHead::default() });
-                sink.end(Some(Fate::Unmapped(Unmapped::Kind)));
+            Err(IntakeError::UnknownFormat | IntakeError::NeedsMapping | IntakeError::Empty) => {
+                aside(Fate::Unmapped(Unmapped::Kind));
                 return Ok(());
             }
             Err(error) => return Err(error),
         };
-        found.push(format);
-        if member.of == 1 {
-            return formats::read(format, &mut member.stream(), mapping, sink);
+        let mut inside = InArchive { label: label.clone(), sink: &mut *sink };
+        match formats::read(format, &mut member.stream(), mapping, &mut inside) {
+            Ok(()) => found.push(format),
+            // These concern the archive as a whole.
+            Err(error @ (IntakeError::CdmTable | IntakeError::TooLarge { .. } | IntakeError::Archive)) => {
+                return Err(error);
+            }
+            // One bad file does not keep the others out.
+            Err(error) => {
+                let place = Place { intake: Some(label), ..Place::default() };
+                sink.begin(&ItemHead { row: number, kind: "file in archive", ..ItemHead::default() });
+                sink.problem(Problem::new(error.code(), error.to_string(), place, error.hint()));
+                sink.end(Some(Fate::Rejected(error.code().to_owned())));
+                first_error.get_or_insert(error);
+            }
         }
-        let mut sink = InArchive { label: label(member.number, member.of), sink: &mut *sink };
-        formats::read(format, &mut member.stream(), mapping, &mut sink)
+        Ok(())
     })?;
-    if found.is_empty() { Err(IntakeError::UnknownFormat) } else { Ok(found) }
+    if found.is_empty() { Err(first_error.unwrap_or(IntakeError::UnknownFormat)) } else { Ok(found) }
 }
 
 /// Reads OMOP tables, one file or an archive of many, into rows of CDM 5.4.

@@ -187,6 +187,9 @@ const fn fate_word(fate: &Fate) -> &'static str {
     }
 }
 
+/// Makes the place for bad records of a format; the text names the file of an archive.
+pub type MakeFile<'f> = dyn FnMut(Format, &str) -> std::io::Result<Box<dyn Write>> + 'f;
+
 /// Copies what was rejected into files of the same format, one for each file of an archive, so that it can be mended and
 /// given again: whole messages, lines, rows under their header, records. Where the format's smallest whole is the file,
 /// the file is copied. `open` is handed the format and makes the place to write to.
@@ -198,7 +201,7 @@ pub fn set_aside(
     mapping: Option<&Mapping>,
     limits: &Limits,
     rejected: &BTreeMap<String, BTreeSet<u64>>,
-    open: &mut dyn FnMut(Format, &str) -> std::io::Result<Box<dyn Write>>,
+    open: &mut MakeFile<'_>,
 ) -> Result<(), IntakeError> {
     unpack::members(source, limits, &mut |mut member| {
         let label = crate::label(member.number, member.of);

@@ -22,6 +22,8 @@ pub(crate) struct Member<'s> {
     pub(crate) of: usize,
     /// Its first bytes, unpacked.
     pub(crate) head: Vec<u8>,
+    /// It is the copy in CDA that Apple Health puts beside its export; by its name, which is all that tells.
+    pub(crate) copy: bool,
     stream: &'s mut dyn Read,
 }
 
@@ -37,7 +39,7 @@ impl Member<'_> {
         if number > 0 && (is_gzip(&head) || is_zip(&head)) {
             return Err(IntakeError::ArchiveNested);
         }
-        Ok(Member { number, of, head, stream })
+        Ok(Member { number, of, head, copy: false, stream })
     }
 }
 
@@ -171,8 +173,9 @@ fn zipped(
     for (number, at) in files.into_iter().enumerate() {
         let entry = archive.by_index(at).map_err(|_| IntakeError::Archive)?;
         let own = growth_limit(entry.compressed_size(), limits);
+        let copy = entry.name_raw().ends_with(b"export_cda.xml");
         let mut stream = Bounded { inner: entry, left: &mut left, own, limits };
-        take(Member::open(number as u64 + 1, of, &mut stream)?)?;
+        take(Member { copy, ..Member::open(number as u64 + 1, of, &mut stream)? })?;
     }
     Ok(())
 }

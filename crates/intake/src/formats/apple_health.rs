@@ -1,5 +1,7 @@
 //! Apple Health `export.xml` (HealthKit export, versions 1 to 14) told as events, in constant memory.
 //!
+//! An export names nobody: its owner has one key, whoever she is, so each person's export is a source of its own.
+//!
 //! A unit of input is an element below `HealthData`, and a `Record` inside a `Correlation`. Nothing is allocated per
 //! record. The document type is stepped over: that of iOS 16 is not well-formed, and none is needed.
 //!
@@ -127,11 +129,12 @@ pub(crate) fn aside(stream: &mut dyn BufRead, rows: &BTreeSet<u64>, out: &mut dy
     out.write_all(b"<HealthData>\n").map_err(unwritten)?;
     loop {
         match xml.next(&mut buffer).map_err(super::xml_error)? {
-            Tag::Start(element) if element.name() == "Me" || rows.contains(&element.row) => {
-                if element.name() != "HealthData" && element.name() != "Correlation" {
-                    let parts = [b"<".as_slice(), element.content(), b"/>\n"];
-                    out.write_all(&parts.concat()).map_err(unwritten)?;
-                }
+            Tag::Start(element)
+                if element.name() == "Me"
+                    || (rows.contains(&element.row) && !matches!(element.name(), "HealthData" | "Correlation")) =>
+            {
+                let parts = [b"<".as_slice(), element.content(), b"/>\n"];
+                out.write_all(&parts.concat()).map_err(unwritten)?;
             }
             Tag::Eof => break,
             _ => {}

@@ -139,7 +139,7 @@ fn unescape(text: &str, separators: Separators) -> Cow<'_, str> {
 }
 
 fn hexadecimal(digits: &str) -> Option<String> {
-    if digits.is_empty() || digits.len() % 2 != 0 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    if digits.is_empty() || !digits.len().is_multiple_of(2) || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
     let bytes: Option<Vec<u8>> =

@@ -174,7 +174,11 @@ impl Context {
         };
         let content = segment.content();
         let key = match segment.name {
-            "OBX" => format!("{}/{}/{}", self.report, segment.field(3).component(1), segment.field(4).text()),
+            "OBX" => {
+                let (set, code, part) =
+                    (segment.field(1).text(), segment.field(3).component(1), segment.field(4).text());
+                format!("{}/{set}/{code}/{part}", self.report)
+            }
             "PV1" => segment.field(19).component(1).into_owned(),
             "PID" => identifier(segment).unwrap_or_default(),
             _ => String::new(),
@@ -202,8 +206,13 @@ impl Context {
                     "OBR" => {
                         self.observed = segment.field(7).component(1).into_owned();
                         let filler = segment.field(3).component(1);
-                        self.report =
+                        let filler =
                             if filler.is_empty() { segment.field(2).component(1) } else { filler }.into_owned();
+                        // Orders of one panel may share a number.
+                        self.report = match filler.as_str() {
+                            "" => filler,
+                            filler => format!("{filler}/{}", segment.field(4).component(1)),
+                        };
                     }
                     _ => {}
                 }

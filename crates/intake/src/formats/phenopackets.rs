@@ -371,7 +371,7 @@ impl Teller<'_, '_> {
                     let intervals = || treatment.dose_intervals.iter().filter_map(|dose| dose.interval.as_ref());
                     let name = "medicalActions.treatment.doseIntervals";
                     let first = intervals().next().map_or("", |interval| &interval.start);
-                    let last = intervals().last().map_or("", |interval| &interval.end);
+                    let last = intervals().next_back().map_or("", |interval| &interval.end);
                     let (start, end) = (stamp(first, row, name)?, stamp(last, row, name)?);
                     let (codes, text) = ([code(&treatment.agent)], &*treatment.agent.label);
                     let route: Vec<Code<'_>> = treatment.route_of_administration.iter().map(code).collect();

@@ -159,9 +159,12 @@ fn character(name: &str) -> Option<char> {
     }
 }
 
+/// The stream behind the prolog: decoded, counted.
+type Body<R> = Counted<Decoded<Chain<Cursor<Vec<u8>>, R>>>;
+
 /// A document that is being read.
 pub(crate) struct Xml<R> {
-    reader: quick_xml::Reader<Counted<Decoded<Chain<Cursor<Vec<u8>>, R>>>>,
+    reader: quick_xml::Reader<Body<R>>,
     depth: usize,
 }
 

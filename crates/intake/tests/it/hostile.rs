@@ -154,6 +154,23 @@ fn a_file_in_an_archive_is_named_by_its_number() {
 }
 
 #[test]
+fn one_bad_file_of_an_archive_does_not_keep_the_others_out() {
+    let export = SEEDS[1].as_bytes();
+    let files: [(&str, &[u8]); 4] = [
+        ("apple_health_export/export_cda.xml", SEEDS[2].as_bytes()),
+        ("apple_health_export/export.xml", export),
+        ("apple_health_export/workout-routes/route.gpx", b"<gpx></gpx>"),
+        ("apple_health_export/clinical-records/Broken.json", b"{\"resourceType\":"),
+    ];
+    let file = read(&zip_of(&files), None, &Limits::default()).unwrap();
+    assert_eq!(file.records.len(), 1, "the copy in CDA is not read a second time");
+    let aside: Vec<_> = file.items.iter().filter(|item| item.kind == "file in archive").map(|item| item.row).collect();
+    assert_eq!(aside, [1, 3, 4]);
+    assert_eq!(file.problems.len(), 1);
+    assert_eq!(file.problems[0].place.intake.as_deref(), Some("file 4 of the archive"));
+}
+
+#[test]
 fn the_manual_lists_the_formats() {
     let manual = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/hospital.md")).unwrap();
     let mut table = String::from("| format | read | one unit is | needs | word |\n|---|---|---|---|---|\n");
