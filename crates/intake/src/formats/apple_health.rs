@@ -115,7 +115,8 @@ const UNITS: &[(&str, &str)] = &[
 /// [`IntakeError`] where the XML cannot be read on; what was told before stays told.
 pub(crate) fn read(stream: &mut dyn BufRead, sink: &mut dyn Sink) -> Result<(), IntakeError> {
     let mut xml = Xml::open(stream, Doctype::SkipTo("<HealthData")).map_err(super::xml_error)?;
-    let mut export = Export { sink, seen: Seen::new(KEYS_PER_GENERATION), days: BTreeMap::new(), content: Vec::new() };
+    let mut export =
+        Export { sink, seen: Seen::new(KEYS_PER_GENERATION), days: BTreeMap::new(), run: None, content: Vec::new() };
     let row = export.elements(&mut xml).map_err(super::xml_error)?;
     export.daily_totals(row);
     Ok(())
@@ -148,6 +149,8 @@ struct Export<'s> {
     seen: Seen,
     /// Sums by quantity, day and source: as many as there are days, however many records.
     days: BTreeMap<(usize, i32), Vec<Sum>>,
+    /// The sum that grows: records of one kind, day and source follow each other.
+    run: Option<((usize, i32), Sum)>,
     /// Bytes of the current item, kept to save allocations.
     content: Vec<u8>,
 }
@@ -259,10 +262,13 @@ impl Export<'_> {
         self.sink.event(&Event { codes, start: Some(start), end, value, unit, ..event(Kind::Measurement) });
         if let Some(at) = at.filter(|at| QUANTITIES[*at].cumulative) {
             let source = key_of(fields.source.as_bytes());
-            let sums = self.days.entry((at, start.day)).or_default();
-            match sums.iter_mut().find(|sum| sum.source == source && sum.unit == unit) {
-                Some(sum) => sum.total += number,
-                None => sums.push(Sum { source, total: number, unit: unit.to_owned() }),
+            let key = (at, start.day);
+            match &mut self.run {
+                Some((own, sum)) if *own == key && sum.source == source && sum.unit == unit => sum.total += number,
+                _ => {
+                    self.close_run();
+                    self.run = Some((key, Sum { source, total: number, unit: unit.to_owned() }));
+                }
             }
         }
         Ok(())
@@ -410,9 +416,20 @@ impl Export<'_> {
         }
     }
 
+    /// Adds the run to the sums of its day.
+    fn close_run(&mut self) {
+        let Some((key, run)) = self.run.take() else { return };
+        let sums = self.days.entry(key).or_default();
+        match sums.iter_mut().find(|sum| sum.source == run.source && sum.unit == run.unit) {
+            Some(sum) => sum.total += run.total,
+            None => sums.push(run),
+        }
+    }
+
     /// One sum for each day and quantity, from the source that saw most of it: sums of several sources count the same
     /// steps twice. Each is an item of its own after the last line, named by what it sums.
     fn daily_totals(&mut self, row: u64) {
+        self.close_run();
         for ((at, day), sums) in std::mem::take(&mut self.days) {
             let most = sums.into_iter().reduce(|most, sum| if sum.total > most.total { sum } else { most });
             let (Some(most), quantity) = (most, &QUANTITIES[at]) else { continue };
@@ -454,6 +471,13 @@ fn optional(text: &str, row: u64, column: &str) -> Result<Option<f64>, Stop> {
 }
 
 fn ucum(unit: &str) -> &str {
+    // The most frequent ones, and those that are UCUM already.
+    match unit {
+        "count" => return "{count}",
+        "count/min" => return "/min",
+        "km" | "kcal" | "kg" | "min" => return unit,
+        _ => {}
+    }
     // `mmol<180.1558800000541>/L`: HealthKit writes the molar mass of glucose into the unit.
     if unit.starts_with("mmol<") && unit.ends_with("/L") || unit.starts_with("mmol&lt;") && unit.ends_with("/L") {
         return "mmol/L";
@@ -500,10 +524,12 @@ impl<'a> Fields<'a> {
             out.extend_from_slice(part.as_bytes());
             out.push(0);
         }
-        match self.device.split_once("0x") {
-            Some((before, address)) => {
-                out.extend_from_slice(before.as_bytes());
-                let after = address.trim_start_matches(|character: char| character.is_ascii_hexdigit());
+        // `HKDevice: 0x174294140`
+        let address = memchr::memchr_iter(b'x', self.device.as_bytes()).find(|at| self.device[..*at].ends_with(": 0"));
+        match address {
+            Some(at) => {
+                let after = self.device[at + 1..].trim_start_matches(|digit: char| digit.is_ascii_hexdigit());
+                out.extend_from_slice(&self.device.as_bytes()[..at]);
                 out.extend_from_slice(after.as_bytes());
             }
             None => out.extend_from_slice(self.device.as_bytes()),

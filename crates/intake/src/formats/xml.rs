@@ -102,8 +102,8 @@ impl<'b> Iterator for Attributes<'b> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let equals = memchr::memchr(b'=', self.rest.as_bytes())?;
-        let name = self.rest[..equals].trim();
-        let value = self.rest[equals + 1..].trim_start();
+        let name = self.rest[..equals].trim_ascii();
+        let value = self.rest[equals + 1..].trim_ascii_start();
         let quote = *value.as_bytes().first().filter(|quote| matches!(quote, b'"' | b'\''))?;
         let end = memchr::memchr(quote, &value.as_bytes()[1..])? + 1;
         self.rest = &value[end + 1..];
@@ -175,7 +175,7 @@ impl<R: BufRead> Xml<R> {
         let back = prolog.skip(doctype)?;
         let (line, latin_1) = (prolog.line, prolog.latin_1);
         let decoded = Decoded { inner: Cursor::new(back).chain(stream), latin_1, buffer: Vec::new(), at: 0 };
-        let mut reader = quick_xml::Reader::from_reader(Counted { inner: decoded, line, left: LONGEST_TOKEN_BYTES });
+        let mut reader = quick_xml::Reader::from_reader(Counted::new(decoded, line));
         reader.config_mut().allow_dangling_amp = true;
         reader.config_mut().trim_text_start = true;
         Ok(Self { reader, depth: 0 })
@@ -497,6 +497,9 @@ struct Decoded<R> {
 
 impl<R: BufRead> Read for Decoded<R> {
     fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        if !self.latin_1 {
+            return self.inner.read(out);
+        }
         let available = self.fill_buf()?;
         let taken = available.len().min(out.len());
         out[..taken].copy_from_slice(&available[..taken]);
@@ -532,14 +535,27 @@ impl<R: BufRead> BufRead for Decoded<R> {
     }
 }
 
-/// Counts lines as they are read, and stops a tag that does not end.
+/// Counts lines as they are read, and stops a tag that does not end. Has a buffer of its own, since the library takes a
+/// few bytes at a time.
 struct Counted<R> {
     inner: R,
+    buffer: Vec<u8>,
+    at: usize,
+    end: usize,
     line: u64,
     left: u64,
 }
 
-impl<R: BufRead> Read for Counted<R> {
+/// Bytes read at once.
+const BUFFER_BYTES: usize = 256 * 1024;
+
+impl<R> Counted<R> {
+    fn new(inner: R, line: u64) -> Self {
+        Self { inner, buffer: vec![0; BUFFER_BYTES], at: 0, end: 0, line, left: LONGEST_TOKEN_BYTES }
+    }
+}
+
+impl<R: Read> Read for Counted<R> {
     fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
         let available = self.fill_buf()?;
         let taken = available.len().min(out.len());
@@ -549,21 +565,21 @@ impl<R: BufRead> Read for Counted<R> {
     }
 }
 
-impl<R: BufRead> BufRead for Counted<R> {
+impl<R: Read> BufRead for Counted<R> {
     fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
         if self.left == 0 {
             return Err(std::io::Error::other("a tag or text is too long"));
         }
-        self.inner.fill_buf()
+        if self.at == self.end {
+            (self.at, self.end) = (0, self.inner.read(&mut self.buffer)?);
+        }
+        Ok(&self.buffer[self.at..self.end])
     }
     fn consume(&mut self, amount: usize) {
-        // What was shown last is still there: filling again reads nothing new.
-        if let Ok(available) = self.inner.fill_buf() {
-            let taken = &available[..amount.min(available.len())];
-            self.line += memchr::memchr_iter(b'\n', taken).count() as u64;
-        }
+        let to = (self.at + amount).min(self.end);
+        self.line += memchr::memchr_iter(b'\n', &self.buffer[self.at..to]).count() as u64;
         self.left = self.left.saturating_sub(amount as u64);
-        self.inner.consume(amount);
+        self.at = to;
     }
 }
 
