@@ -309,16 +309,17 @@ pub fn tell(
 }
 
 /// Tells by its first bytes whether FHIR text of any size can be read line by line; `None` when it is no JSON object. A
-/// first line that is a whole object, or does not end within `head`, makes it NDJSON: a bundle in one line is one item
-/// of NDJSON.
+/// first line that is a whole object or does not end within `head`, or a second that begins with one, makes it NDJSON: a
+/// bundle in one line is one item of NDJSON.
 pub fn lines_of(head: &[u8]) -> Option<bool> {
     let head = head.strip_prefix(&[0xef, 0xbb, 0xbf]).unwrap_or(head).trim_ascii_start();
     if head.first() != Some(&b'{') {
         return None;
     }
-    let line = memchr::memchr(b'\n', head).map(|end| head[..end].trim_ascii_end());
-    // A pretty-printed object ends its first line with a brace or comma, and its last brace stands alone.
-    Some(line.is_none_or(|line| line.len() > 2 && line.ends_with(b"}")))
+    let Some(end) = memchr::memchr(b'\n', head) else { return Some(true) };
+    let first = head[..end].trim_ascii_end();
+    // A pretty-printed object does not close in its first line, and its second is a member.
+    Some((first.len() > 2 && first.ends_with(b"}")) || head[end + 1..].starts_with(b"{"))
 }
 
 fn text_of(bytes: &[u8]) -> Result<&str, IntakeError> {

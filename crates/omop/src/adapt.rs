@@ -198,6 +198,7 @@ impl Collector {
                 continue;
             };
             event.start = start.partial();
+            event.details.at.0.get_or_insert(start);
             if event.codings.is_empty()
                 && let Some(codings) = self.definitions.get(&codes_of)
             {

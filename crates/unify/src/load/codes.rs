@@ -1,5 +1,7 @@
 //! What codes mean: each distinct code, or list of codes, is resolved once.
 
+use std::sync::Arc;
+
 use acequia_omop::{
     CdmTable, Code, Concepts, Kind, Unit, Units, Vocabulary, normal_code, source_concept_id, vocabulary_of,
 };
@@ -106,7 +108,7 @@ fn table_of_domain(domain: &str) -> Option<CdmTable> {
 /// Resolves codes and remembers the answers. Each thread has its own; the answers are the same.
 pub(super) struct Memo<'v> {
     vocabulary: &'v Vocabulary,
-    spelling: &'v Units<'v>,
+    spelling: Arc<Units<'v>>,
     seed: Seed,
     known: DigestMap<u32>,
     meanings: Vec<Meaning>,
@@ -117,7 +119,7 @@ pub(super) struct Memo<'v> {
 }
 
 impl<'v> Memo<'v> {
-    pub(super) fn new(vocabulary: &'v Vocabulary, spelling: &'v Units<'v>, seed: Seed) -> Self {
+    pub(super) fn new(vocabulary: &'v Vocabulary, spelling: Arc<Units<'v>>, seed: Seed) -> Self {
         Self {
             vocabulary,
             spelling,

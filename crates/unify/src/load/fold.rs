@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::columns::file_schema;
 use super::derive::Spell;
 use super::index::Index;
-use super::parquet::Output;
+use super::output::Output;
 use super::state::{self, Entry, Known};
 use super::{LINEAGE, LoadError, Record, STATE, TABLES, changes, hex, is_derived, key_of, lineage, state_file, write_whole};
 use crate::IdKey;
@@ -72,14 +72,11 @@ fn ids<'b>(batch: &'b RecordBatch, column: &str) -> Option<&'b Int64Array> {
 }
 
 /// Columns by which a row of a table is found: its key, or what stands for it.
-fn id_columns(table: CdmTable) -> &'static [&'static str] {
+fn id_columns(table: CdmTable) -> Vec<&'static str> {
     match table {
-        CdmTable::Death => &["person_id"],
-        CdmTable::FactRelationship => &["fact_id_1", "fact_id_2"],
-        other => match key_of(other) {
-            Some(key) => Box::leak(Box::new([key])),
-            None => &[],
-        },
+        CdmTable::Death => vec!["person_id"],
+        CdmTable::FactRelationship => vec!["fact_id_1", "fact_id_2"],
+        other => key_of(other).into_iter().collect(),
     }
 }
 
@@ -140,7 +137,7 @@ pub fn fold(out: &Path) -> Result<Folded, LoadError> {
         };
         newer(&dir.join("removed.parquet"), "removed", &["row_id"])?;
         for table in TABLES.iter().filter(|table| !is_derived(**table) && **table != CdmTable::FactRelationship) {
-            newer(&dir.join(format!("{}.parquet", table.name())), table.name(), id_columns(*table))?;
+            newer(&dir.join(format!("{}.parquet", table.name())), table.name(), &id_columns(*table))?;
         }
     }
     let lives = |batch: &RecordBatch, generation: u32, columns: &[&str]| -> Vec<bool> {
@@ -193,7 +190,7 @@ fn rewrite_all(
         let columns = id_columns(table);
         let (rows, gone) =
             rewrite(name, file_schema(table), key_of(table), &sources(name, derived), &target, |batch, generation| {
-                if derived { lives(batch, generation, &[]) } else { lives(batch, generation, columns) }
+                if derived { lives(batch, generation, &[]) } else { lives(batch, generation, &columns) }
             })?;
         folded.rows.insert(name.to_owned(), rows);
         if gone > 0 {

@@ -41,7 +41,6 @@ pub(super) struct PersonRow {
     pub(super) race: (i64, String),
     pub(super) ethnicity: (i64, String),
     pub(super) death: Option<When>,
-    pub(super) period: Option<(When, When)>,
     pub(super) location: Option<i64>,
     pub(super) provider: Option<i64>,
     pub(super) care_site: Option<i64>,

@@ -24,12 +24,10 @@ pub(super) enum Note {
     DayOfVisit,
     Converted,
     DayOfVisitConverted,
-    Derived,
 }
 
 impl Note {
-    const WORDS: [&'static str; 5] =
-        ["", "day of the visit", "unit converted", "day of the visit; unit converted", "derived"];
+    const WORDS: [&'static str; 4] = ["", "day of the visit", "unit converted", "day of the visit; unit converted"];
 
     pub(super) const fn and_converted(self) -> Self {
         match self {

@@ -736,6 +736,9 @@ impl Sink for Mapper<'_, '_> {
         let concept = |memo: &mut Memo<'_>, code: Code<'_>| if code.code.is_empty() { 0 } else { memo.concept(&[code]) };
         let race = (concept(&mut self.memo, person.race), person.race.code.to_owned());
         let ethnicity = (concept(&mut self.memo, person.ethnicity), person.ethnicity.code.to_owned());
+        if let Some((from, to)) = person.period {
+            self.widen(id, from.day, to.day.max(from.day));
+        }
         let location = self.find_party(LOCATION, person.location);
         let provider = self.find_party(PROVIDER, person.provider);
         let care_site = self.find_party(CARE_SITE, person.care_site);
@@ -748,7 +751,6 @@ impl Sink for Mapper<'_, '_> {
             race,
             ethnicity,
             death: person.death,
-            period: person.period,
             location,
             provider,
             care_site,

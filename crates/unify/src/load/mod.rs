@@ -24,14 +24,14 @@ mod hash;
 mod index;
 mod lineage;
 mod map;
-mod parquet;
+mod output;
 mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use acequia_omop::{CdmTable, Fate, ItemCounts, ItemHead, Pass, Passes, Sink, Units, Vocabulary};
 use acequia_types::{Coded, Exit, Place, Problem};
@@ -51,7 +51,7 @@ use hash::Seed;
 use index::{DetailRow, Index, PartyKind, PartyRow, PersonRow, VisitRef};
 use lineage::{Lineage, Note};
 use map::{Kinds, Mapper, Shared, Tally};
-use parquet::{Encoded, Encoder, Output};
+use output::{Encoded, Encoder, Output};
 use state::{Entry, Known};
 
 /// Most problems that a report lists with their place; all are counted.
@@ -179,7 +179,7 @@ pub enum LoadError {
         doing: &'static str,
         /// The cause.
         #[source]
-        source: ::parquet::errors::ParquetError,
+        source: parquet::errors::ParquetError,
     },
     /// Arrow refuses columns.
     #[error("table {table} cannot be built")]
@@ -333,7 +333,7 @@ fn key_of(table: CdmTable) -> Option<&'static str> {
 /// Name of the lineage table in errors and files.
 const LINEAGE: &str = "lineage";
 
-fn parquet_error(table: &'static str) -> impl Fn(::parquet::errors::ParquetError) -> LoadError {
+fn parquet_error(table: &'static str) -> impl Fn(parquet::errors::ParquetError) -> LoadError {
     move |source| LoadError::Parquet { table, doing: "written", source }
 }
 
@@ -519,8 +519,8 @@ pub fn load(
     };
 
     let threads = settings.threads.max(1);
-    let spelling = Units::new(settings.vocabulary);
-    let mut memos: Vec<Memo<'_>> = (0..threads).map(|_| Memo::new(settings.vocabulary, &spelling, seed)).collect();
+    let spelling = Arc::new(Units::new(settings.vocabulary));
+    let mut memos: Vec<Memo<'_>> = (0..threads).map(|_| Memo::new(settings.vocabulary, Arc::clone(&spelling), seed)).collect();
     let mut new_index = Index::default();
     for pass in Pass::ALL {
         let order: Vec<usize> = (0..inputs.len()).filter(|input| growing.passes[*input].needs(pass)).collect();
@@ -856,10 +856,6 @@ impl<'r> Rest<'r> {
         use chrono::Datelike;
         let birth = row.birth.partial();
         let day = row.birth.calendar_day();
-        let text = |text: &'_ str| if text.is_empty() { None } else { Some(text.to_owned()) };
-        let (race, ethnicity) = (text(&row.race.1), text(&row.ethnicity.1));
-        let shown = |text: &Option<String>| text.clone().unwrap_or_default();
-        let (race_source, ethnicity_source) = (shown(&race), shown(&ethnicity));
         let midnight = row.birth.timestamp_s().or_else(|| birth.exact().map(|_| i64::from(row.birth.day) * 86_400));
         self.push(
             CdmTable::Person,
@@ -878,9 +874,9 @@ impl<'r> Rest<'r> {
                 Cell::Null,
                 Cell::text(&row.sex_source, 50),
                 Cell::Null,
-                Cell::text(&race_source, 50),
+                Cell::text(&row.race.1, 50),
                 Cell::Null,
-                Cell::text(&ethnicity_source, 50),
+                Cell::text(&row.ethnicity.1, 50),
                 Cell::Null,
             ],
         );
@@ -900,7 +896,6 @@ impl<'r> Rest<'r> {
             );
             self.trace(CdmTable::Death, row.id, row.id, &row.origin, kind, Some(died));
         }
-        let _ = row.period;
     }
 
     fn party(&mut self, row: &PartyRow, kind: &str) {

@@ -207,8 +207,21 @@ fn read_parts(input: &mut impl Read, index: &mut Index) -> std::io::Result<()> {
         let count = u64::from_le_bytes(bytes(input)?);
         usize::try_from(count).map_err(|_| std::io::ErrorKind::InvalidData.into())
     }
-    let digest = |input: &mut _| bytes(input).map(u128::from_le_bytes);
-    let id = |input: &mut _| bytes(input).map(i64::from_le_bytes);
+    fn digest(input: &mut impl Read) -> std::io::Result<u128> {
+        bytes(input).map(u128::from_le_bytes)
+    }
+    fn id(input: &mut impl Read) -> std::io::Result<i64> {
+        bytes(input).map(i64::from_le_bytes)
+    }
+    fn text(input: &mut impl Read) -> std::io::Result<String> {
+        let length = count(input)?;
+        if length > 1 << 20 {
+            return Err(std::io::ErrorKind::InvalidData.into());
+        }
+        let mut bytes = vec![0; length];
+        input.read_exact(&mut bytes)?;
+        String::from_utf8(bytes).map_err(|_| std::io::ErrorKind::InvalidData.into())
+    }
     if bytes::<8>(input)? != *MAGIC {
         return Err(std::io::ErrorKind::InvalidData.into());
     }
@@ -234,15 +247,6 @@ fn read_parts(input: &mut impl Read, index: &mut Index) -> std::io::Result<()> {
     }
     for _ in 0..count(input)? {
         let key = digest(input)?;
-        let mut text = |input: &mut _| -> std::io::Result<String> {
-            let length = count(input)?;
-            if length > 1 << 20 {
-                return Err(std::io::ErrorKind::InvalidData.into());
-            }
-            let mut bytes = vec![0; length];
-            Read::read_exact(input, &mut bytes)?;
-            String::from_utf8(bytes).map_err(|_| std::io::ErrorKind::InvalidData.into())
-        };
         let mut codes = Vec::new();
         for _ in 0..count(input)? {
             codes.push(Coding { system: text(input)?, code: text(input)? });
