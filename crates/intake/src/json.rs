@@ -414,8 +414,7 @@ mod tests {
 
     #[test]
     fn what_is_not_json_is_refused_where_it_is() {
-        for bad in ["{,}", "[1,]", "{\"a\":1,}", "[1 2]", "01", "1.", "-", "tru", "{\"a\" 1}", "[}", "{]", "1e", "nul"]
-        {
+        for bad in ["{,}", "[1,]", "{\"a\":1,}", "[1 2]", "01", "1.", "-", "tru", "{\"a\" 1}", "[}", "{]", "1e", "nul"] {
             assert!(whole(bad).is_err(), "{bad}");
         }
         assert_eq!(whole("[1, x]"), Err(Bad { at: 4, ended: false }));

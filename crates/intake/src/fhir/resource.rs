@@ -479,9 +479,11 @@ impl<'a> Resource<'a> {
     fn dispense_request(&mut self, json: &mut Json<'a>) -> Result<()> {
         members(json, |key, json| {
             match key {
-                "validityPeriod" => {
-                    self.period(json, "dispenseRequest.validityPeriod.start", "dispenseRequest.validityPeriod.end")?
-                }
+                "validityPeriod" => self.period(
+                    json,
+                    "dispenseRequest.validityPeriod.start",
+                    "dispenseRequest.validityPeriod.end",
+                )?,
                 "numberOfRepeatsAllowed" => self.refills = number(json)?,
                 "expectedSupplyDuration" => {
                     let duration = quantity(json)?;
@@ -607,10 +609,7 @@ impl<'a> Resource<'a> {
                 }
                 Ok(())
             };
-            members(
-                json,
-                |key, json| if key == "attachment" { members(json, &mut member) } else { member(key, json) },
-            )?;
+            members(json, |key, json| if key == "attachment" { members(json, &mut member) } else { member(key, json) })?;
             self.has_attachment |= seen || !data.is_empty();
             if kind.starts_with("text/plain") && self.attachment.is_empty() {
                 self.attachment = data;
@@ -726,7 +725,10 @@ fn span(from: usize, to: usize) -> Span {
 
 /// Calls `f` for each member of an object; anything else is skipped.
 #[inline]
-pub(super) fn members<'a>(json: &mut Json<'a>, mut f: impl FnMut(&'a str, &mut Json<'a>) -> Result<()>) -> Result<()> {
+pub(super) fn members<'a>(
+    json: &mut Json<'a>,
+    mut f: impl FnMut(&'a str, &mut Json<'a>) -> Result<()>,
+) -> Result<()> {
     if json.peek()? != b'{' {
         return json.skip();
     }

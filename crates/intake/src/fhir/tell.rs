@@ -1,7 +1,9 @@
 //! From a resource to events. Element names and status codes are those of HL7 FHIR R4; the section of each resource is
 //! named at its function.
 
-use acequia_omop::{Code, DateError, Event, Excluded, Fate, Held, Kind, More, Party, Person, Sex, Sink, Value, When};
+use acequia_omop::{
+    Code, DateError, Event, Excluded, Fate, Held, Kind, More, Party, Person, Sex, Sink, Value, When,
+};
 use acequia_types::{Place, Problem};
 
 use super::resource::{Concept, Dated, Part, Resource, Val};
@@ -74,10 +76,7 @@ impl<'a> Teller<'_, 'a> {
             "Observation" => self.observation(sink),
             "Condition" => self.condition(sink),
             "Procedure" => self.procedure(sink),
-            "MedicationRequest"
-            | "MedicationStatement"
-            | "MedicationAdministration"
-            | "MedicationDispense"
+            "MedicationRequest" | "MedicationStatement" | "MedicationAdministration" | "MedicationDispense"
             | "Immunization" => self.drug(sink),
             "AllergyIntolerance" => self.allergy(sink),
             "DiagnosticReport" => self.report(sink),
@@ -194,8 +193,7 @@ impl<'a> Teller<'_, 'a> {
             zip: coarse(resource.postal_code),
             country: resource.country,
         };
-        let has_address =
-            !(resource.state.is_empty() && resource.postal_code.is_empty() && resource.country.is_empty());
+        let has_address = !(resource.state.is_empty() && resource.postal_code.is_empty() && resource.country.is_empty());
         if has_address {
             sink.party(&location);
         }
@@ -246,8 +244,7 @@ impl<'a> Teller<'_, 'a> {
     /// Organization (R4 §8.6) and Location (R4 §8.8).
     fn care_site(&self, sink: &mut dyn Sink) -> Told {
         let resource = self.resource;
-        let has_address =
-            !(resource.state.is_empty() && resource.postal_code.is_empty() && resource.country.is_empty());
+        let has_address = !(resource.state.is_empty() && resource.postal_code.is_empty() && resource.country.is_empty());
         if has_address {
             let (state, zip, country) = (resource.state, coarse(resource.postal_code), resource.country);
             sink.party(&Party::Location { key: self.key, state, zip, country });
@@ -649,9 +646,7 @@ fn without_markup(text: &str) -> String {
     }
     push(rest);
     let entities = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&nbsp;", " "), ("&amp;", "&")];
-    entities
-        .iter()
-        .fold(plain, |text, (entity, sign)| if text.contains(entity) { text.replace(entity, sign) } else { text })
+    entities.iter().fold(plain, |text, (entity, sign)| if text.contains(entity) { text.replace(entity, sign) } else { text })
 }
 
 /// Base64 (RFC 4648 §4) of UTF-8 text; `None` when it is neither.
