@@ -119,9 +119,8 @@ fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
 
 /// Files, in the order of their paths.
 fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
-    const ENDINGS: [&str; 10] = [
-        ".json", ".ndjson", ".jsonl", ".hl7", ".xml", ".json.gz", ".ndjson.gz", ".jsonl.gz", ".hl7.gz", ".xml.gz",
-    ];
+    const ENDINGS: [&str; 10] =
+        [".json", ".ndjson", ".jsonl", ".hl7", ".xml", ".json.gz", ".ndjson.gz", ".jsonl.gz", ".hl7.gz", ".xml.gz"];
     let mut files = Vec::new();
     let mut waiting: Vec<PathBuf> = paths.iter().rev().cloned().collect();
     while let Some(path) = waiting.pop() {
