@@ -41,6 +41,7 @@ mod tabular;
 mod unpack;
 
 pub use error::IntakeError;
+pub use fhir::expected_pass;
 pub use mapping::Mapping;
 pub use unpack::stream;
 
