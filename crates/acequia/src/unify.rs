@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use acequia_intake::{Format, IntakeError, Limits, lines_of, sniff, stream, tell};
+use acequia_intake::{Format, IntakeError, Limits, expected_pass, lines_of, sniff, stream, tell};
 use acequia_node::{Exit, Failure};
 use acequia_omop::Vocabulary;
 use acequia_types::{Coded, Place, Problem, SourceId};
@@ -169,7 +169,8 @@ fn load_files(args: &Args, source: &str, key: IdKey, threads: usize) -> Result<L
             },
         };
         formats.push(format);
-        inputs.push(Input { open: Box::new(move || open(path)), lines });
+        let expects = if lines { expected_pass(&head) } else { None };
+        inputs.push(Input { open: Box::new(move || open(path)), lines, expects });
     }
     let reader = |input: usize, text: &str, first_row: u64, pass, sink: &mut dyn acequia_omop::Sink| {
         tell(text, formats[input], first_row, pass, sink).map_err(|error| {

@@ -44,6 +44,7 @@ mod tabular;
 mod unpack;
 
 pub use error::IntakeError;
+pub use fhir::expected_pass;
 pub use formats::omop::{CdmDefinition, CdmField, RowSink, cdm_tables};
 pub use formats::{FORMATS, FormatInfo};
 pub use mapping::Mapping;

@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Instant;
 
-use acequia_intake::{Format, tell};
+use acequia_intake::{Format, expected_pass, tell};
 use acequia_omop::{Sink, Vocabulary};
 use acequia_types::{Coded, Place, Problem};
 use acequia_unify::IdKey;
@@ -55,12 +55,22 @@ fn run_load(inputs: &[Input<'_>], threads: usize, vocabulary: &Vocabulary, out: 
     load(inputs, &reader, &settings, out).expect("the load succeeds")
 }
 
+fn head(path: &Path) -> Vec<u8> {
+    let mut head = Vec::new();
+    let file = std::fs::File::open(path).expect("a file");
+    file.take(1 << 16).read_to_end(&mut head).expect("a readable file");
+    head
+}
+
 fn inputs(folder: &Path) -> Vec<Input<'static>> {
     let mut paths: Vec<PathBuf> =
         std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
     paths.sort();
     let open = |path: PathBuf| move || Ok(Box::new(std::fs::File::open(&path)?) as Box<dyn Read + Send>);
-    paths.into_iter().map(|path| Input { open: Box::new(open(path)), lines: true }).collect()
+    paths.into_iter().map(|path| {
+            let expects = expected_pass(&head(&path));
+            Input { open: Box::new(open(path)), lines: true, expects }
+        }).collect()
 }
 
 /// A file again under new ids: the first two digits of every UUID are turned by the number of the copy.
@@ -127,7 +137,8 @@ fn copies(folder: &Path, times: u8) -> Vec<Input<'static>> {
             let open = move || {
                 Ok(Box::new(Copy { text: Arc::clone(&shared), number, at: 0 }) as Box<dyn Read + Send>)
             };
-            all.push(Input { open: Box::new(open), lines: true });
+            let expects = expected_pass(&head(&folder.join(format!("{kind}.ndjson"))));
+            all.push(Input { open: Box::new(open), lines: true, expects });
         }
     }
     all
@@ -240,7 +251,7 @@ fn mimic(out: &Path) -> Value {
     paths.sort();
     let open = |path: PathBuf| move || Ok(Box::new(Cursor::new(unzipped(&path))) as Box<dyn Read + Send>);
     let inputs: Vec<Input<'_>> =
-        paths.iter().map(|path| Input { open: Box::new(open(path.clone())), lines: true }).collect();
+        paths.iter().map(|path| Input { open: Box::new(open(path.clone())), lines: true, expects: expected_pass(&unzipped(path)) }).collect();
     let report = run_load(&inputs, 1, Vocabulary::bundled(), out);
 
     let lines = |name: &str| -> Vec<Value> {
@@ -529,7 +540,7 @@ fn main() -> ExitCode {
     }
     if table.chosen("duckdb") {
         let python = std::env::var_os("ACEQUIA_PYTHON").unwrap_or_else(|| "python3".into());
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/duckdb.py");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/beside.py");
         let output = Command::new(python).arg(script).arg(&input).arg(folder("duckdb")).output().expect("a Python");
         let found: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
         let ratio = number(&found, "cpu_s") / cpu_s;

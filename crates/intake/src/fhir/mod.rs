@@ -226,6 +226,7 @@ impl<'s, 'a> Reader<'s, 'a> {
     }
 
     fn not_json(&mut self, row: u64, line: &str, kind: &str, bad: Bad) {
+        self.passes = self.passes.with(Passes::only(Pass::Persons));
         if self.pass != Pass::Persons {
             return;
         }
@@ -344,8 +345,27 @@ fn tail(reference: &str) -> &str {
     if let Some(uuid) = reference.strip_prefix("urn:uuid:") {
         return uuid;
     }
-    let whole = reference.split_once("/_history/").map_or(reference, |(whole, _)| whole);
-    whole.rsplit('/').next().unwrap_or_default()
+    versionless(reference).rsplit('/').next().unwrap_or_default()
+}
+
+/// A reference without `/_history/…`.
+fn versionless(reference: &str) -> &str {
+    // Ids are long and underscores rare: one look at single bytes is cheaper than a search for the word.
+    if memchr::memchr(b'_', reference.as_bytes()).is_none() {
+        return reference;
+    }
+    reference.split_once("/_history/").map_or(reference, |(whole, _)| whole)
+}
+
+/// The pass that FHIR lines are expected to need, by their first line: in a bulk export, all lines of a file have one type
+/// (HL7 Bulk Data Access, "File requests"). `None` for bundles and for what is not known.
+pub fn expected_pass(head: &[u8]) -> Option<Pass> {
+    let line = std::str::from_utf8(&head[..memchr::memchr(b'\n', head)?]).ok()?;
+    let arena = Bump::new();
+    match kind_of(line.trim_ascii(), &arena).ok()?? {
+        "Bundle" => None,
+        kind => Some(kinds::kind(kind).pass()),
+    }
 }
 
 #[cfg(test)]

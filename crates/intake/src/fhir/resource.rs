@@ -143,12 +143,12 @@ impl<'a> Resource<'a> {
 
     /// Reads one resource. What was in `self` before is forgotten.
     pub(super) fn read(&mut self, json: &mut Json<'a>) -> Result<()> {
-        let mut old = std::mem::take(self);
-        old.codes.clear();
-        old.parts.clear();
-        old.contained.clear();
-        old.texts.clear();
-        (self.codes, self.parts, self.contained, self.texts) = (old.codes, old.parts, old.contained, old.texts);
+        let mut codes = std::mem::take(&mut self.codes);
+        let mut parts = std::mem::take(&mut self.parts);
+        codes.clear();
+        parts.clear();
+        // The other lists are rarely filled.
+        *self = Self { codes, parts, ..Self::default() };
         json.object()?;
         let mut first = true;
         while let Some(key) = json.key(&mut first)? {

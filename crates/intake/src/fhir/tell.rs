@@ -7,7 +7,7 @@ use acequia_omop::{
 use acequia_types::{Place, Problem};
 
 use super::resource::{Concept, Dated, Part, Resource, Val};
-use super::{FullUrls, tail};
+use super::{FullUrls, versionless};
 
 /// OMOP type concepts: EHR, EHR prescription, EHR administration record, patient self-report.
 const EHR: i64 = 32_817;
@@ -97,13 +97,14 @@ impl<'a> Teller<'_, 'a> {
         if let Some(key) = self.urls.and_then(|urls| urls.get(reference)) {
             return key;
         }
-        let whole = reference.split_once("/_history/").map_or(reference, |(whole, _)| whole);
-        let mut parts = whole.rsplit('/');
-        let of_type = (parts.next(), parts.next());
-        match of_type {
-            (Some(_), Some(kind)) if !types.contains(&kind) => "",
-            _ => tail(reference),
+        if let Some(uuid) = reference.strip_prefix("urn:uuid:") {
+            return uuid;
         }
+        let whole = versionless(reference);
+        let Some(slash) = memchr::memrchr(b'/', whole.as_bytes()) else { return whole };
+        let before = &whole[..slash];
+        let kind = memchr::memrchr(b'/', before.as_bytes()).map_or(before, |at| &before[at + 1..]);
+        if types.contains(&kind) { &whole[slash + 1..] } else { "" }
     }
 
     fn when(&self, dated: Dated<'a>) -> Result<Option<When>, Problem> {

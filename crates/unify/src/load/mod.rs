@@ -63,6 +63,9 @@ pub struct Input<'i> {
     pub open: Box<dyn Fn() -> std::io::Result<Box<dyn Read + Send>> + Send + Sync + 'i>,
     /// Whether any run of whole lines can be read by itself.
     pub lines: bool,
+    /// The one pass that the whole file is expected to need (a bulk export holds one type of resource per file). It is
+    /// then read once; should it need another, the load begins again without the expectation.
+    pub expects: Option<Pass>,
 }
 
 /// Tells the events of a piece of input: its number, text and the number of its first line. Returns the passes the text
@@ -199,6 +202,9 @@ pub enum LoadError {
         /// How many.
         pairs: u64,
     },
+    /// A file holds more than was expected of it; the load begins again.
+    #[error("a file holds items of several passes")]
+    Mixed,
     /// A thread stopped.
     #[error("a part of the input could not be worked on")]
     Thread,
@@ -220,7 +226,7 @@ impl Coded for LoadError {
             Self::Parquet { .. } | Self::Arrow { .. } => "UN005",
             Self::OtherSource => "UN006",
             Self::Collision { .. } => "UN007",
-            Self::Thread => "UN008",
+            Self::Thread | Self::Mixed => "UN008",
         }
     }
     fn hint(&self) -> &'static str {
@@ -232,7 +238,7 @@ impl Coded for LoadError {
             }
             Self::OtherSource => "load into a folder of its own, or give the source and key of the first load",
             Self::Collision { .. } => "load with another key; the chance of this is below one in a million million",
-            Self::Thread | Self::Counts { .. } => "this is a defect of the program; please report it with the code",
+            Self::Thread | Self::Mixed | Self::Counts { .. } => "this is a defect of the program; please report it with the code",
         }
     }
     fn exit(&self) -> Exit {
@@ -461,6 +467,20 @@ pub fn load(
     settings: &Settings<'_>,
     out: &Path,
 ) -> Result<LoadReport, LoadError> {
+    match load_expecting(inputs, reader, settings, out, true) {
+        // Nothing was moved to its place yet.
+        Err(LoadError::Mixed) => load_expecting(inputs, reader, settings, out, false),
+        other => other,
+    }
+}
+
+fn load_expecting(
+    inputs: &[Input<'_>],
+    reader: &Reader<'_>,
+    settings: &Settings<'_>,
+    out: &Path,
+    expecting: bool,
+) -> Result<LoadReport, LoadError> {
     let io = |source| LoadError::Io { what: "a folder of the output", doing: "written", source };
     std::fs::create_dir_all(out.join(STATE)).map_err(io)?;
     let key = settings.key.of_source(&settings.source);
@@ -523,11 +543,24 @@ pub fn load(
     let mut memos: Vec<Memo<'_>> = (0..threads).map(|_| Memo::new(settings.vocabulary, Arc::clone(&spelling), seed)).collect();
     let mut new_index = Index::default();
     for pass in Pass::ALL {
-        let order: Vec<usize> = (0..inputs.len()).filter(|input| growing.passes[*input].needs(pass)).collect();
+        let wanted = |input: &usize| match inputs[*input].expects.filter(|_| expecting) {
+            Some(expected) => expected == pass,
+            None => growing.passes[*input].needs(pass),
+        };
+        let order: Vec<usize> = (0..inputs.len()).filter(wanted).collect();
         let shared = Shared { key: &key, seed, index: &index, known: &known, generation };
         memos = run_pass(inputs, order, reader, settings, &shared, pass, memos, &mut growing, &vocabulary_version)?;
+        let only = Passes::only(pass);
+        let surprised = |(input, found): (&Input<'_>, &Passes)| {
+            input.expects == Some(pass) && found.with(only) != only
+        };
+        if expecting && inputs.iter().zip(&growing.passes).any(surprised) {
+            return Err(LoadError::Mixed);
+        }
         let found = std::mem::take(&mut growing.found);
-        new_index.absorb(clone_of(&found));
+        if !first {
+            new_index.absorb(clone_of(&found));
+        }
         index.absorb(found);
         let mut rest = Rest::new(settings, &vocabulary_version);
         for (row, kind) in std::mem::take(&mut growing.persons).into_values() {
@@ -539,7 +572,9 @@ pub fn load(
         for (row, kind) in std::mem::take(&mut growing.details) {
             if let Some(visit) = rest.detail(&row, &kind, &index) {
                 index.visits.insert(row.key, visit);
-                new_index.visits.insert(row.key, visit);
+                if !first {
+                    new_index.visits.insert(row.key, visit);
+                }
             }
         }
         growing.ids.push(rest.lineage_ids());
@@ -591,7 +626,8 @@ pub fn load(
     }
     if !nothing_new {
         let removed = std::mem::take(&mut growing.removed);
-        finish(growing.outputs, out, generation, first, &new_spells, &new_index, &removed)?;
+        let index = if first { &index } else { &new_index };
+        finish(growing.outputs, out, generation, first, &new_spells, index, &removed)?;
         let record = Record {
             source: settings.source.clone(),
             key_check,
@@ -724,6 +760,7 @@ fn work_on<'v>(
             Ok(needs) => passes.push((piece.input, needs)),
             Err(problem) => {
                 passes.push((piece.input, Passes::default()));
+                // Bundles are read in every pass, and told of once.
                 if pass == Pass::Persons {
                     refused.push(problem);
                 }
@@ -803,6 +840,7 @@ fn tell(piece: &feed::Piece, reader: &Reader<'_>, pass: Pass, sink: &mut dyn Sin
             sink.problem(Problem::new("IN111", "the line is not UTF-8", place, hint));
             sink.end(Some(Fate::Rejected("IN111".to_owned())));
         }
+        passes = passes.with(Passes::only(Pass::Persons));
         row += 1;
         bytes = &bytes[line_end..];
         if bytes.is_empty() {

@@ -8,7 +8,7 @@ use std::path::Path;
 use acequia_omop::Coding;
 
 use super::LoadError;
-use super::hash::DigestMap;
+use super::hash::{Already, DigestMap, low};
 use super::index::{Index, PersonRef, VisitRef};
 
 /// One item as it was loaded.
@@ -61,9 +61,12 @@ impl Entry {
 #[derive(Debug, Default)]
 pub(super) struct Known {
     entries: Vec<Entry>,
-    by_item: DigestMap<u32>,
-    by_content: DigestMap<()>,
+    /// Places by the low half of a digest; the whole is compared where it is found.
+    by_item: PlaceMap,
+    by_content: PlaceMap,
 }
+
+type PlaceMap = hashbrown::HashMap<u64, u32, std::hash::BuildHasherDefault<Already>>;
 
 impl Known {
     pub(super) fn is_empty(&self) -> bool {
@@ -71,11 +74,13 @@ impl Known {
     }
 
     pub(super) fn has_content(&self, content: u128) -> bool {
-        self.by_content.contains_key(&content)
+        let place = self.by_content.get(&low(content)).and_then(|at| self.entries.get(*at as usize));
+        place.is_some_and(|entry| entry.content == content)
     }
 
     pub(super) fn entry(&self, item: u128) -> Option<Entry> {
-        self.by_item.get(&item).and_then(|at| self.entries.get(*at as usize)).copied()
+        let place = self.by_item.get(&low(item)).and_then(|at| self.entries.get(*at as usize));
+        place.filter(|entry| entry.item == item).copied()
     }
 
     /// Reads the entries of all loads in order; a later one of an item takes the place of an earlier.
@@ -88,27 +93,28 @@ impl Known {
             known.entries.reserve(count);
             for entry in Entry::all(&bytes) {
                 let at = u32::try_from(known.entries.len()).unwrap_or(u32::MAX);
-                match known.by_item.insert(entry.item, at) {
+                match known.by_item.insert(low(entry.item), at) {
                     None => known.entries.push(entry),
                     Some(old) => {
-                        known.by_item.insert(entry.item, old);
+                        known.by_item.insert(low(entry.item), old);
                         known.entries[old as usize] = entry;
                     }
                 }
             }
         }
         known.by_content.reserve(known.entries.len());
-        known.by_content.extend(known.entries.iter().map(|entry| (entry.content, ())));
+        let places = known.entries.iter().zip(0_u32..).map(|(entry, at)| (low(entry.content), at));
+        known.by_content.extend(places);
         Ok(known)
     }
 
     /// Puts new entries over those of before.
     pub(super) fn update(&mut self, entries: &[Entry]) {
         for entry in entries {
-            match self.by_item.get(&entry.item) {
+            match self.by_item.get(&low(entry.item)) {
                 Some(at) => self.entries[*at as usize] = *entry,
                 None => {
-                    self.by_item.insert(entry.item, u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
+                    self.by_item.insert(low(entry.item), u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
                     self.entries.push(*entry);
                 }
             }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, Read};
 use std::path::Path;
 
-use acequia_intake::{Format, lines_of, tell};
+use acequia_intake::{Format, expected_pass, lines_of, tell};
 use acequia_omop::{Sink, Vocabulary};
 use acequia_types::{Coded, Place, Problem};
 use acequia_unify::IdKey;
@@ -30,6 +30,7 @@ fn load_with(texts: &[&str], out: &Path, how: &How) -> LoadReport {
         .map(|text| Input {
             open: Box::new(move || Ok(Box::new(Cursor::new(text.as_bytes().to_vec())) as Box<dyn Read + Send>)),
             lines: lines_of(text.as_bytes()) == Some(true),
+            expects: expected_pass(text.as_bytes()).filter(|_| lines_of(text.as_bytes()) == Some(true)),
         })
         .collect();
     let reader = |input: usize, text: &str, first_row: u64, pass, sink: &mut dyn Sink| {
@@ -278,6 +279,7 @@ fn lines_that_are_not_utf_8_are_set_aside_alone() {
     let inputs = [Input {
         open: Box::new(|| Ok(Box::new(Cursor::new(bytes.clone())) as Box<dyn Read + Send>)),
         lines: true,
+        expects: None,
     }];
     let reader = |_: usize, text: &str, row: u64, pass, sink: &mut dyn Sink| {
         tell(text, Format::FhirNdjson, row, pass, sink)
