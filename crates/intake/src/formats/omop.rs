@@ -199,6 +199,7 @@ pub(crate) fn read_csv(stream: &mut dyn BufRead, sink: &mut dyn RowSink) -> Resu
         .from_reader(lines);
     let mut builder = Rows::new(columns.table);
     let mut record = csv::ByteRecord::new();
+    let mut any = false;
     loop {
         reader.get_mut().left = LONGEST_ROW_BYTES;
         // The header was line 1.
@@ -241,9 +242,11 @@ pub(crate) fn read_csv(stream: &mut dyn BufRead, sink: &mut dyn RowSink) -> Resu
         }
         if builder.rows == BATCH_ROWS {
             sink.rows(columns.table, &builder.finish()?)?;
+            any = true;
         }
     }
-    if builder.rows > 0 {
+    // A table without rows is a table: it is told too.
+    if builder.rows > 0 || !any {
         sink.rows(columns.table, &builder.finish()?)?;
     }
     Ok(())
@@ -403,6 +406,7 @@ pub(crate) fn read_parquet(stream: &mut dyn BufRead, sink: &mut dyn RowSink) -> 
     let columns = columns(&names).ok_or(IntakeError::NoCdmTable)?;
     note_unknown(&columns, sink);
     let mut row = 0;
+    sink.rows(columns.table, &Rows::new(columns.table).finish()?)?;
     for batch in builder.with_batch_size(BATCH_ROWS).build().map_err(damaged)? {
         let batch = batch.map_err(|_| IntakeError::Parquet)?;
         let (kept, bad) = conform(&batch, &columns, row)?;
@@ -515,6 +519,12 @@ mod tests {
     }
 
     #[test]
+    fn a_table_without_rows_is_told() {
+        let taken = csv(DEATH);
+        assert_eq!((taken.rows[0].0.as_str(), taken.rows[0].1.num_rows()), ("death", 0));
+    }
+
+    #[test]
     fn names_of_5_3_become_those_of_5_4() {
         let header = "visit_occurrence_id,person_id,visit_concept_id,visit_start_date,visit_end_date,visit_type_concept_id,admitting_source_value,discharge_to_concept_id";
         let taken = csv(&format!("{header}\n1,2,9201,2020-01-01,2020-01-02,32817,HOME,8536\n"));
@@ -586,7 +596,7 @@ mod tests {
                 "row 2, column death_type_concept_id: not of the type of the field, int64 (IN139)",
             ]
         );
-        assert_eq!(taken.rows[0].1.num_rows(), 1);
+        assert_eq!(taken.rows.iter().map(|(_, rows)| rows.num_rows()).sum::<usize>(), 1);
         assert_eq!(read_parquet(&mut &bytes[..40], &mut taken), Err(IntakeError::Parquet));
     }
 }
