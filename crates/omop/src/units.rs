@@ -262,7 +262,8 @@ impl<'v> Units<'v> {
         ReadUnit { ucum, concept_id, reading }
     }
 
-    /// By text: as written, with a capital litre, with the bracketed enzyme unit of OHDSI's list.
+    /// By text: as written, with a capital litre, with the star of powers of ten and the bracketed enzyme unit that
+    /// OHDSI's list has.
     fn concept(&self, ucum: &str) -> Option<i64> {
         let by_code = |code: &str| {
             let found = self.vocabulary.by_code("UCUM", code)?;
@@ -272,7 +273,8 @@ impl<'v> Units<'v> {
             self.vocabulary.maps_to(found.concept_id).next().map(|(standard, _)| standard)
         };
         by_code(ucum)
-            .or_else(|| by_code(&each_term(ucum, |term| litre(term))))
+            .or_else(|| by_code(&each_term(ucum, litre)))
+            .or_else(|| by_code(&ucum.replace("10^", "10*")))
             .or_else(|| by_code(&each_term(ucum, |term| bracketed(&litre(term)))))
             .or_else(|| (ucum == "[pH]").then(|| by_code("pH")).flatten())
     }
@@ -517,7 +519,7 @@ mod tests {
             ("µmol/L/h", "umol/L/h", None, Reading::Respelled),
             ("mg/m²", "mg/m2", None, Reading::Respelled),
             ("x10E3/uL", "10*3/uL", Some(8848), Reading::Respelled),
-            ("10^9/L", "10*9/L", Some(9444), Reading::Respelled),
+            ("10^9/L", "10^9/L", Some(9444), Reading::AsWritten),
             ("MG/DL", "mg/dL", Some(8840), Reading::Respelled),
             ("MMOL/L", "mmol/L", Some(8753), Reading::Respelled),
             ("mmHg", "mm[Hg]", Some(8876), Reading::Corrected),
