@@ -171,6 +171,14 @@ pub(crate) enum Command {
         #[arg(long, short = 'c', value_name = "FILE")]
         policy: PathBuf,
     },
+    /// Load, compare and search vocabularies; map local codes
+    #[command(
+        after_help = "Examples:\n  acequia vocabulary load vocabulary_download_v5.zip\n  acequia vocabulary search potassium serum\n  acequia vocabulary candidates codes.csv -o review.csv"
+    )]
+    Vocabulary {
+        #[command(subcommand)]
+        command: crate::vocabulary::VocabularyCommand,
+    },
     /// Print completions for a shell
     #[command(after_help = "Example:\n  acequia completions bash > acequia.bash")]
     Completions {

@@ -3,6 +3,7 @@
 mod args;
 mod bars;
 mod show;
+mod vocabulary;
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -126,6 +127,7 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
             let (policy, hierarchies) = read_policy(policy)?;
             out.recounted(&recount(table, &policy, &hierarchies, None)?, &policy);
         }
+        Command::Vocabulary { command } => return vocabulary::run(command, home, args.quiet, out),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Args::command(), "acequia", &mut std::io::stdout());
         }

@@ -19,7 +19,7 @@ pub(crate) struct Out {
 const LISTED: usize = 12;
 
 impl Out {
-    fn print(&self, value: impl FnOnce() -> Value, text: impl FnOnce() -> String) {
+    pub(crate) fn print(&self, value: impl FnOnce() -> Value, text: impl FnOnce() -> String) {
         if self.json {
             say(&format!("{:#}", value()));
         } else {

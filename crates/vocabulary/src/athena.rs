@@ -204,7 +204,8 @@ impl Export {
         let mut files = Vec::new();
         for at in 0..archive.len() {
             let entry = archive.by_index(at).map_err(|_| VocabularyFileError::Zip)?;
-            files.extend(table_of(entry.name()).map(|table| (table, at)));
+            let name = entry.name().map_err(|_| VocabularyFileError::Zip)?;
+            files.extend(table_of(&name).map(|table| (table, at)));
         }
         files.sort();
         Ok(Self::Zip(files, Box::new(archive)))
@@ -229,7 +230,7 @@ impl Export {
         columns: [&'static str; N],
         mut each: impl FnMut([&str; N]) -> Result<(), Wrong>,
     ) -> Result<Option<u64>, VocabularyFileError> {
-        let read = |reader: &mut dyn Read| {
+        let mut read = |reader: &mut dyn Read| {
             rows(BufReader::with_capacity(AHEAD, reader), table, columns, &mut each, &mut |rows| progress(table, rows))
         };
         match self {

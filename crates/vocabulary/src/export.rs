@@ -60,7 +60,7 @@ pub fn sssom(review: &Review, vocabulary: &Vocabulary, mapping_set_id: &str) -> 
         let concept = decision.concept_id.and_then(|concept_id| vocabulary.by_id(concept_id));
         // SSSOM says "no match" with an object of its own.
         let object = decision.concept_id.map_or("sssom:NoTermFound".to_owned(), |id| format!("OMOP:{id}"));
-        let fields = [
+        let fields: [&str; 12] = [
             &format!("local{number}:{}", row.source_code),
             &row.source_name,
             if decision.concept_id.is_some() { row.equivalence.predicate() } else { "skos:exactMatch" },
