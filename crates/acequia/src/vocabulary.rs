@@ -208,8 +208,7 @@ pub(crate) fn run(command: &VocabularyCommand, home: &Path, quiet: bool, out: &O
             let codes = read_codes(&read_file(codes, "the table of codes", TABLE_BYTES)?)?;
             let review = candidates(&codes, &index.open(home)?, Candidates { each: *each });
             write_file_atomically(to, &write_review(&review))?;
-            let found = review.progress().codes
-                - review.rows.iter().filter(|row| row.rank.is_none()).count() as u64;
+            let found = review.progress().codes - review.rows.iter().filter(|row| row.rank.is_none()).count() as u64;
             out.print(
                 || json!({ "codes": codes.len(), "with_candidates": found, "rows": review.rows.len() }),
                 || {
@@ -223,7 +222,14 @@ pub(crate) fn run(command: &VocabularyCommand, home: &Path, quiet: bool, out: &O
                 },
             );
         }
-        VocabularyCommand::Export { review, sssom: tsv, source_to_concept_map: table, vocabulary_id, mapping_set, index } => {
+        VocabularyCommand::Export {
+            review,
+            sssom: tsv,
+            source_to_concept_map: table,
+            vocabulary_id,
+            mapping_set,
+            index,
+        } => {
             let vocabulary = index.open(home)?;
             let review = read_review(&read_file(review, "the review file", TABLE_BYTES)?)?;
             review.check(&vocabulary)?;
@@ -324,7 +330,8 @@ fn show(what: &[String], vocabulary: &Vocabulary, out: &Out) -> Result<ExitCode,
     let named = |id: i64| vocabulary.by_id(id).map_or_else(|| id.to_string(), |concept| line(&concept));
     out.print(
         || {
-            let mapped = mapped.iter().map(|(target, value)| json!({ "concept_id": target, "value_concept_id": value }));
+            let mapped =
+                mapped.iter().map(|(target, value)| json!({ "concept_id": target, "value_concept_id": value }));
             json!({
                 "version": vocabulary.version(), "concept": of(&concept), "synonyms": synonyms,
                 "maps_to": mapped.collect::<Vec<_>>(),

@@ -486,7 +486,7 @@ fn case_sensitive(term: &str) -> Option<String> {
     if atom.special != SpecialKind::None && atom.special != SpecialKind::Arbitrary {
         return None;
     }
-    Some(format!("{}{}{exponent}", prefix.map_or("", |prefix| prefix.symbol), atom.code))
+    Some(litre(&format!("{}{}{exponent}", prefix.map_or("", |prefix| prefix.symbol), atom.code)))
 }
 
 #[cfg(test)]

@@ -265,7 +265,7 @@ mod tests {
                 row("A", Some(3_000_483), Status::Approved, "ana", "ben"),
                 row("A", Some(1), Status::Rejected, "ana", "ben"),
                 row("B", Some(3_000_483), Status::Approved, "ana", ""),
-                row("C", Some(3_000_483), Status::Approved, "ana", " Ana"),
+                row("C", Some(3_000_483), Status::Approved, "ana", "Ana"),
                 row("D", Some(3_000_483), Status::Proposed, "", ""),
                 row("E", None, Status::Unmatched, "ana", "ben"),
             ],
