@@ -55,7 +55,7 @@ fn every_error_code_is_in_the_manual_and_no_other() {
 #[test]
 fn every_command_has_help_with_an_example() {
     let home = Home::new();
-    let commands: [&[&str]; 18] = [
+    let commands: [&[&str]; 25] = [
         &[],
         &["init"],
         &["donate"],
@@ -73,6 +73,13 @@ fn every_command_has_help_with_an_example() {
         &["serve"],
         &["doctor"],
         &["demo"],
+        &["vocabulary"],
+        &["vocabulary", "load"],
+        &["vocabulary", "diff"],
+        &["vocabulary", "search"],
+        &["vocabulary", "show"],
+        &["vocabulary", "candidates"],
+        &["vocabulary", "export"],
         &["completions"],
     ];
     for command in commands {

@@ -13,7 +13,9 @@ use super::{ConceptRef, Vocabulary};
 /// Concepts whose names are compared in full.
 const COMPARED: usize = 400;
 /// Concepts taken from the list of one word, unless an earlier word has named them.
-const TAKEN: usize = 200_000;
+const TAKEN: usize = 100_000;
+/// A word of more concepts than this only adds to those that a rarer word has named.
+const FREQUENT: usize = 50_000;
 /// Words tried for one that is not in the index.
 const CONTINUED: usize = 64;
 
@@ -139,8 +141,9 @@ impl Vocabulary {
         for asked in heaviest {
             let mut added: HashMap<u32, f64> = HashMap::new();
             for number in &asked.numbers {
+                let opens = overlap.is_empty() || self.occurrences(*number) <= FREQUENT;
                 for ordinal in self.posting(*number) {
-                    if overlap.contains_key(&ordinal) || (added.len() < TAKEN && overlap.len() < 4 * TAKEN) {
+                    if overlap.contains_key(&ordinal) || (opens && added.len() < TAKEN) {
                         added.insert(ordinal, asked.weight);
                     }
                 }
