@@ -40,19 +40,19 @@ impl ReferencePopulation {
     /// # Errors
     /// [`ReleaseError::Plan`] with the line that cannot be read.
     pub fn read(table: &str) -> Result<Self, ReleaseError> {
-        let unfit = |message: String| ReleaseError::Plan { message };
+        let unfit = |problem: String| ReleaseError::Plan { field: "reference population".to_owned(), problem };
         let mut lines = table.trim_start_matches('\u{feff}').lines().zip(1..);
         let header: Vec<String> = lines.next().map_or(Vec::new(), |(line, _)| fields(line));
         let place = |column: &str| {
             let found = header.iter().position(|found| found == column);
-            found.ok_or_else(|| unfit(format!("the reference population has no column {column}")))
+            found.ok_or_else(|| unfit(format!("has no column {column}")))
         };
         let [region, age, sex, people] =
             [place("region")?, place("age")?, place("sex")?, place("population_thousand")?];
         let mut population = Self::default();
         for (line, number) in lines.filter(|(line, _)| !line.trim().is_empty()) {
             let row = fields(line);
-            let wrong = |what| unfit(format!("the reference population, line {number}: {what}"));
+            let wrong = |what| unfit(format!("line {number}: {what}"));
             let field = |place: usize| row.get(place).map(String::as_str).ok_or_else(|| wrong("a field is missing"));
             let first = field(age)?.split(['-', '+']).next().and_then(|first| first.trim().parse::<u32>().ok());
             let first = first.ok_or_else(|| wrong("age is no band such as 0-4 or 100+"))?;
