@@ -226,11 +226,18 @@ pub fn read_review(bytes: &[u8]) -> Result<Review, VocabularyFileError> {
 /// Writes a review file: comma-separated, one row for each candidate.
 pub fn write_review(review: &Review) -> Vec<u8> {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    for row in &review.rows {
+    // The header comes with the first row, so one is written and cut off again: a file without rows has one too.
+    let example = ReviewRow::default();
+    let none = review.rows.is_empty();
+    for row in review.rows.iter().chain(none.then_some(&example)) {
         // Memory can be written, and the fields are plain.
         let _ = writer.serialize(row);
     }
-    writer.into_inner().unwrap_or_default()
+    let mut bytes = writer.into_inner().unwrap_or_default();
+    if none {
+        bytes.truncate(bytes.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1));
+    }
+    bytes
 }
 
 /// The delimiter of a header.
@@ -276,6 +283,7 @@ mod tests {
         assert_eq!(codes.targets("lab", "E"), Some(&[][..]));
         assert_eq!(codes.targets("lab", "B"), None);
         assert!(review.check(Vocabulary::bundled()).is_ok());
+        assert_eq!(read_review(&write_review(&Review::default())).unwrap(), Review::default());
         let again = read_review(&write_review(&review)).unwrap();
         assert_eq!(again, review);
         let semicolons = String::from_utf8(write_review(&Review { rows: vec![ReviewRow::default()] })).unwrap();

@@ -104,8 +104,9 @@ impl<'v> Lists<'v> {
     pub(super) fn read(section: &'v [u8]) -> Option<Self> {
         let tail = section.len().checked_sub(4)?;
         let count = u32_at(section, tail)? as usize;
-        let (rest, offsets) = section[..tail].split_at_checked(tail.checked_sub((count + 1) * 4)?)?;
-        let (pool, keys) = rest.split_at_checked(rest.len().checked_sub(count * 4)?)?;
+        let (rest, offsets) =
+            section[..tail].split_at_checked(tail.checked_sub(count.checked_add(1)?.checked_mul(4)?)?)?;
+        let (pool, keys) = rest.split_at_checked(rest.len().checked_sub(count.checked_mul(4)?)?)?;
         Some(Self { count, keys, offsets, pool })
     }
 

@@ -476,7 +476,7 @@ fn header(all: &[u8]) -> Result<u64, VocabularyError> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::io::{Cursor, Read, Seek, Write};
+    use std::io::Cursor;
 
     use acequia_types::parse_day;
     use proptest::prelude::*;
@@ -580,54 +580,6 @@ mod tests {
         builder.relate(1, 1, Relation::MapsTo).unwrap();
         assert!(matches!(builder.concept(&row(2, "A", "2", "S")), Err(VocabularyError::Row { .. })));
         assert!(VocabularyBuilder::new("", None).concept(&row(1, "A", "1", "X")).is_err());
-    }
-
-    struct Memory;
-    impl Scratch for Memory {
-        fn file(&mut self) -> std::io::Result<Box<dyn ScratchFile>> {
-            Ok(Box::new(Cursor::new(Vec::new())))
-        }
-    }
-
-    #[test]
-    fn sorting_by_runs_gives_the_same_as_sorting_at_once() {
-        fn assert_file(_: &(impl Read + Write + Seek)) {}
-        assert_file(&Cursor::new(Vec::new()));
-        let mut pairs = sorted::Pairs::default();
-        let mut expected = BTreeSet::new();
-        let mut state = 1_u64;
-        for _ in 0..20_000_000 {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let (key, value) = (u32::try_from(state >> 56).unwrap(), u32::try_from(state >> 50 & 0xff).unwrap());
-            expected.insert((key, value));
-            pairs.push(Some(&mut Memory), key, value).unwrap();
-        }
-        let mut found = Vec::new();
-        pairs
-            .drain(|key, value| {
-                found.push((key, value));
-                Ok(())
-            })
-            .unwrap();
-        assert!(found.into_iter().eq(expected));
-        let mut texts = sorted::KeyedTexts::default();
-        let long = "x".repeat(200_000);
-        for key in (0..600_u32).rev() {
-            texts.push(Some(&mut Memory), key / 2, &long[..100_000 + key as usize]).unwrap();
-            texts.push(Some(&mut Memory), key / 2, "").unwrap();
-        }
-        let mut lengths = Vec::new();
-        texts
-            .drain(|key, text| {
-                lengths.push((key, text.len()));
-                Ok(())
-            })
-            .unwrap();
-        let expected = (0..300).flat_map(|key| {
-            let length = 100_000 + 2 * key as usize;
-            [(key, 0), (key, length), (key, length + 1)]
-        });
-        assert!(lengths.into_iter().eq(expected));
     }
 
     #[test]

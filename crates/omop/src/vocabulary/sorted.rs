@@ -91,17 +91,28 @@ fn readers(ends: &[u64]) -> Vec<Reader> {
 }
 
 /// Pairs of u32, sorted and without repetition.
-#[derive(Default)]
 pub(super) struct Pairs {
     held: Vec<u64>,
     runs: Runs,
+    /// Pairs held before a run is written.
+    limit: usize,
+}
+
+impl Default for Pairs {
+    fn default() -> Self {
+        Self::with_limit(PAIRS_HELD)
+    }
 }
 
 impl Pairs {
+    fn with_limit(limit: usize) -> Self {
+        Self { held: Vec::new(), runs: Runs::default(), limit }
+    }
+
     pub(super) fn push(&mut self, scratch: Option<&mut dyn Scratch>, key: u32, value: u32) -> io::Result<()> {
         self.held.push(u64::from(key) << 32 | u64::from(value));
         if let Some(scratch) = scratch
-            && self.held.len() >= PAIRS_HELD
+            && self.held.len() >= self.limit
         {
             self.held.sort_unstable();
             self.held.dedup();
@@ -151,24 +162,35 @@ impl Pairs {
 }
 
 /// Texts with a key, sorted by key and text, without repetition.
-#[derive(Default)]
 pub(super) struct KeyedTexts {
     pool: Vec<u8>,
     held: Vec<(u32, u32, u32)>,
     runs: Runs,
+    /// Bytes held before a run is written.
+    limit: usize,
+}
+
+impl Default for KeyedTexts {
+    fn default() -> Self {
+        Self::with_limit(TEXT_HELD)
+    }
 }
 
 impl KeyedTexts {
+    fn with_limit(limit: usize) -> Self {
+        Self { pool: Vec::new(), held: Vec::new(), runs: Runs::default(), limit }
+    }
+
     pub(super) fn push(&mut self, scratch: Option<&mut dyn Scratch>, key: u32, text: &str) -> io::Result<()> {
         let start = u32::try_from(self.pool.len()).map_err(|_| io::ErrorKind::OutOfMemory)?;
         let length = u32::try_from(text.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
         self.pool.extend_from_slice(text.as_bytes());
         self.held.push((key, start, length));
         if let Some(scratch) = scratch
-            && self.pool.len() + self.held.len() * 12 >= TEXT_HELD
+            && self.pool.len() + self.held.len() * 12 >= self.limit
         {
             self.sort();
-            let Self { pool, held, runs } = self;
+            let Self { pool, held, runs, .. } = self;
             runs.write(scratch, |out| {
                 held.iter().try_for_each(|held| {
                     out.write_all(&held.0.to_le_bytes())?;
@@ -225,5 +247,63 @@ impl KeyedTexts {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::io::Cursor;
+
+    use super::*;
+
+    struct Memory;
+
+    impl Scratch for Memory {
+        fn file(&mut self) -> io::Result<Box<dyn ScratchFile>> {
+            Ok(Box::new(Cursor::new(Vec::new())))
+        }
+    }
+
+    #[test]
+    fn sorting_by_runs_gives_the_same_as_sorting_at_once() {
+        let mut pairs = Pairs::with_limit(40_000);
+        let (mut expected, mut state) = (BTreeSet::new(), 1_u64);
+        for _ in 0..300_000 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let (key, value) = (u32::try_from(state >> 56).unwrap(), u32::try_from(state >> 50 & 0xff).unwrap());
+            expected.insert((key, value));
+            pairs.push(Some(&mut Memory), key, value).unwrap();
+        }
+        let mut found = Vec::new();
+        pairs
+            .drain(|key, value| {
+                found.push((key, value));
+                Ok(())
+            })
+            .unwrap();
+        assert!(found.into_iter().eq(expected));
+    }
+
+    #[test]
+    fn texts_longer_than_what_is_read_ahead_come_back_whole() {
+        let mut texts = KeyedTexts::with_limit(1 << 20);
+        let long = "x".repeat(2 * AHEAD);
+        for key in (0..60_u32).rev() {
+            texts.push(Some(&mut Memory), key / 2, &long[..AHEAD + key as usize]).unwrap();
+            texts.push(Some(&mut Memory), key / 2, "").unwrap();
+        }
+        let mut lengths = Vec::new();
+        texts
+            .drain(|key, text| {
+                lengths.push((key, text.len()));
+                Ok(())
+            })
+            .unwrap();
+        let expected = (0..30).flat_map(|key| {
+            let length = AHEAD + 2 * key as usize;
+            [(key, 0), (key, length), (key, length + 1)]
+        });
+        assert!(lengths.into_iter().eq(expected));
     }
 }
