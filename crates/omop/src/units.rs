@@ -192,12 +192,15 @@ impl Conversion {
     }
 }
 
+/// Units by what they are, each with its concept.
+type Meanings = Vec<(Meaning, i64)>;
+
 /// Reads and converts units. Keeps what it has worked out, so ask one instance from all threads.
 pub struct Units<'v> {
     vocabulary: &'v Vocabulary,
     /// Standard UCUM concepts that are valid UCUM without annotations, by meaning; looked through only for what is not
     /// found by its text.
-    meanings: LazyLock<Vec<(Meaning, i64)>, Box<dyn FnOnce() -> Vec<(Meaning, i64)> + Send + 'v>>,
+    meanings: LazyLock<Meanings, Box<dyn FnOnce() -> Meanings + Send + 'v>>,
     read: RwLock<HashMap<(String, bool), ReadUnit>>,
     conversions: RwLock<HashMap<(String, String), Option<Conversion>>>,
 }

@@ -509,7 +509,7 @@ mod tests {
     fn small(reversed: bool) -> Vec<u8> {
         built(
             |builder| {
-                let mut rows = vec![
+                let mut rows = [
                     row(10, "LOINC", "2345-7", "S"),
                     row(20, "Local", "GLU", ""),
                     row(30, "Local", "GLU-LONG-CODE-1", ""),
@@ -521,7 +521,7 @@ mod tests {
                     rows.reverse();
                 }
                 rows.iter().for_each(|row| builder.concept(row).unwrap());
-                let mut relations = vec![
+                let mut relations = [
                     (20, 10, Relation::MapsTo),
                     (20, 31, Relation::MapsTo),
                     (20, 40, Relation::MapsToValue),
