@@ -198,6 +198,14 @@ pub(crate) enum Command {
         after_help = "Examples:\n  acequia link admissions.csv -o people.csv\n  acequia link a.csv b.csv -c link.toml -o links.csv --json\n  acequia link new.csv --register people.register --key project.key -o people.csv\n  acequia link private a.clk b.clk -o links.csv"
     )]
     Link(Box<crate::link::LinkArgs>),
+    /// Load, compare and search vocabularies; map local codes
+    #[command(
+        after_help = "Examples:\n  acequia vocabulary load vocabulary_download_v5.zip\n  acequia vocabulary search potassium serum\n  acequia vocabulary candidates codes.csv -o review.csv"
+    )]
+    Vocabulary {
+        #[command(subcommand)]
+        command: crate::vocabulary::VocabularyCommand,
+    },
     /// Print completions for a shell
     #[command(after_help = "Example:\n  acequia completions bash > acequia.bash")]
     Completions {

@@ -10,6 +10,7 @@ mod link;
 mod risk;
 mod shift_dates;
 mod show;
+mod vocabulary;
 
 use std::io::IsTerminal;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -153,6 +154,7 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
         Command::Hierarchy(args) => hierarchy::run(args, out)?,
         Command::ShiftDates(args) => shift_dates::run(args, out)?,
         Command::Link(args) => link::run(args, threads, out)?,
+        Command::Vocabulary { command } => return vocabulary::run(command, home, args.quiet, out),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Args::command(), "acequia", &mut std::io::stdout());
         }

@@ -1,7 +1,8 @@
 //! The OMOP Common Data Model 5.4 as Arrow schemas, a concept pack, and the neutral record every input format becomes.
 //!
 //! Comes in: nothing but the data files of this crate. Goes out: [`CdmTable`] schemas and a [`TableBuilder`] for them,
-//! [`Concepts`] for looking up codes, and [`SourceRecord`], which `intake` makes and `unify` turns into OMOP rows.
+//! [`Vocabulary`] for looking up codes and what they map to, [`Concepts`] for the standard ones of the bundled pack, and
+//! [`SourceRecord`], which `intake` makes and `unify` turns into OMOP rows.
 //!
 //! ```
 //! use acequia_omop::{CdmTable, Cell, Concepts, TableBuilder};
@@ -24,11 +25,18 @@ mod concept;
 mod schema;
 mod source;
 mod table;
+mod units;
+mod vocabulary;
 
-pub use concept::{Concept, Concepts, LOCAL_CONCEPT_FLOOR, Unit, source_concept_id, vocabulary_of};
+pub use concept::{Concept, Concepts, LOCAL_CONCEPT_FLOOR, Unit, source_concept_id};
 pub use schema::{CdmTable, Field, FieldType};
 pub use source::{
     Coding, DateError, Excluded, Fate, Held, Item, ItemCounts, PartialDate, Sex, SourceEvent, SourceFile, SourcePerson,
     SourceRecord, SourceValue, Unmapped, VisitKind,
 };
 pub use table::{CdmError, Cell, TableBuilder};
+pub use units::{ReadUnit, Reading, Units};
+pub use vocabulary::{
+    Built, ConceptRef, ConceptRow, Found, IndexBytes, InvalidReason, LocalCodes, Relation, Scratch, ScratchFile,
+    SearchScope, Standard, Vocabulary, VocabularyBuilder, VocabularyError, VocabularyInfo, normal_code, vocabulary_of,
+};

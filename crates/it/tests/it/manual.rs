@@ -57,7 +57,7 @@ fn every_error_code_is_in_the_manual_and_no_other() {
 #[test]
 fn every_command_has_help_with_an_example() {
     let home = Home::new();
-    let commands: [&[&str]; 29] = [
+    let commands: [&[&str]; 36] = [
         &[],
         &["init"],
         &["donate"],
@@ -86,6 +86,13 @@ fn every_command_has_help_with_an_example() {
         &["link", "private"],
         &["link", "forget"],
         &["cleanse"],
+        &["vocabulary"],
+        &["vocabulary", "load"],
+        &["vocabulary", "diff"],
+        &["vocabulary", "search"],
+        &["vocabulary", "show"],
+        &["vocabulary", "candidates"],
+        &["vocabulary", "export"],
         &["completions"],
     ];
     for command in commands {
