@@ -61,6 +61,7 @@ fn every_command_has_help_with_an_example() {
         &[],
         &["init"],
         &["donate"],
+        &["read"],
         &["consent"],
         &["consent", "list"],
         &["consent", "show"],
@@ -217,7 +218,7 @@ fn every_block_of_the_guides_runs() {
                 ("text" | "mermaid", _) => {}
                 ("sh", _) => lines.iter().for_each(|line| reader.shell(line)),
                 ("python", _) => python.push(lines.join("\n")),
-                (_, Some(("toml" | "csv" | "json" | "sql", file))) => {
+                (_, Some(("toml" | "csv" | "json" | "hl7" | "sql", file))) => {
                     let file = reader.here().join(file);
                     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
                     std::fs::write(file, lines.join("\n") + "\n").unwrap();
