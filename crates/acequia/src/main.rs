@@ -11,7 +11,6 @@ mod read;
 mod risk;
 mod shift_dates;
 mod show;
-mod show;
 mod unify;
 mod vocabulary;
 

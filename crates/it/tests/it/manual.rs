@@ -57,7 +57,7 @@ fn every_error_code_is_in_the_manual_and_no_other() {
 #[test]
 fn every_command_has_help_with_an_example() {
     let home = Home::new();
-    let commands: [&[&str]; 36] = [
+    let commands: [&[&str]; 38] = [
         &[],
         &["init"],
         &["donate"],
@@ -87,6 +87,7 @@ fn every_command_has_help_with_an_example() {
         &["link", "private"],
         &["link", "forget"],
         &["cleanse"],
+        &["unify"],
         &["vocabulary"],
         &["vocabulary", "load"],
         &["vocabulary", "diff"],

@@ -9,7 +9,7 @@ use acequia_omop::{Sink, Vocabulary};
 use acequia_types::{Coded, Place, Problem};
 use acequia_unify::IdKey;
 use acequia_unify::load::{Input, LoadReport, PART_BYTES, Settings, fold, load, person_id, remove_persons, row_id};
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use proptest::prelude::*;
 
