@@ -160,14 +160,15 @@ fn zipped(
             files.push(at);
         }
     }
+    // First, since sizes that are lies also look like files that share bytes.
+    if claimed_bytes > limits.unpacked_bytes || claimed_bytes > growth_limit(packed_bytes, limits) {
+        return Err(too_large(limits));
+    }
     if harmful || archive.has_overlapping_entries().map_err(|_| IntakeError::Archive)? {
         return Err(IntakeError::ArchiveUnsafe);
     }
     if files.is_empty() {
         return Err(IntakeError::ArchiveContent { files: 0 });
-    }
-    if claimed_bytes > limits.unpacked_bytes || claimed_bytes > growth_limit(packed_bytes, limits) {
-        return Err(too_large(limits));
     }
     let (mut left, of) = (limits.unpacked_bytes.min(growth_limit(packed_bytes, limits)), files.len());
     for (number, at) in files.into_iter().enumerate() {
