@@ -6,7 +6,7 @@ use acequia_intake::{Limits, format_of, read};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let limits = Limits { unpacked_bytes: 1 << 20, growth: 200 };
+    let limits = Limits { unpacked_bytes: 1 << 20, growth: 200, entries: 20 };
     let format = format_of(bytes, None, &limits);
     let Ok(file) = read(bytes, None, &limits) else { return };
     assert!(format.is_ok(), "what can be read has a format");

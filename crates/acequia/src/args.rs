@@ -44,7 +44,8 @@ pub(crate) enum Command {
     Init,
     /// Take in files of people and institutions, and seal them
     ///
-    /// FHIR R4 bundles, FHIR NDJSON, and CSV tables with a mapping; plain, gzip or zip. A folder stands for its files.
+    /// FHIR R4, HL7 v2, C-CDA, Apple Health, phenopackets, and tables with a mapping; plain, gzip or zip. A folder stands
+    /// for its files. `acequia read` tries a file first.
     /// Beside `name.csv`, `name.mapping.toml` is its mapping and `name.consent.json` its consent. A file without
     /// consent is sealed and stays closed. A file that cannot be read is quarantined and counted. Concepts a mapping
     /// may use are in crates/omop/data/concepts.csv.
@@ -62,6 +63,8 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         consent: Option<PathBuf>,
     },
+    /// Try files: which format they are, what they say, what is wrong and where; no node is needed
+    Read(crate::read::Args),
     /// See and change what donors allow
     #[command(
         after_help = "Examples:\n  acequia consent list\n  acequia consent withdraw donor-0007\n  acequia consent give donor-0007 --purpose open-publication --until 2030-12-31"
@@ -198,6 +201,15 @@ pub(crate) enum Command {
         after_help = "Examples:\n  acequia link admissions.csv -o people.csv\n  acequia link a.csv b.csv -c link.toml -o links.csv --json\n  acequia link new.csv --register people.register --key project.key -o people.csv\n  acequia link private a.clk b.clk -o links.csv"
     )]
     Link(Box<crate::link::LinkArgs>),
+    /// Load, compare and search vocabularies; map local codes
+    #[command(
+        after_help = "Examples:\n  acequia vocabulary load vocabulary_download_v5.zip\n  acequia vocabulary search potassium serum\n  acequia vocabulary candidates codes.csv -o review.csv"
+    )]
+    Vocabulary {
+        #[command(subcommand)]
+        command: crate::vocabulary::VocabularyCommand,
+    },
+    Unify(crate::unify::Args),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  acequia completions bash > acequia.bash")]
     Completions {

@@ -7,9 +7,12 @@ mod events;
 mod files;
 mod hierarchy;
 mod link;
+mod read;
 mod risk;
 mod shift_dates;
 mod show;
+mod unify;
+mod vocabulary;
 
 use std::io::IsTerminal;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -64,6 +67,7 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
             let report = Node::open(home, threads).await?.donate(paths, &options, progress).await?;
             out.donated(&report);
         }
+        Command::Read(read) => return read.run(out),
         Command::Consent { command } => {
             let node = Node::open(home, threads).await?;
             match command {
@@ -153,6 +157,8 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
         Command::Hierarchy(args) => hierarchy::run(args, out)?,
         Command::ShiftDates(args) => shift_dates::run(args, out)?,
         Command::Link(args) => link::run(args, threads, out)?,
+        Command::Vocabulary { command } => return vocabulary::run(command, home, args.quiet, out),
+        Command::Unify(words) => unify::run(words, threads, out)?,
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Args::command(), "acequia", &mut std::io::stdout());
         }

@@ -284,7 +284,7 @@ impl Out {
 }
 
 /// Writes to stdout. A reader that went away, such as `head`, is no error.
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     let mut stdout = std::io::stdout().lock();
     let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
 }

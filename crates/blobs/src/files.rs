@@ -52,6 +52,60 @@ pub fn write_file_atomically(path: &Path, bytes: &[u8]) -> Result<(), BlobError>
     })
 }
 
+/// Lets `fill` write a file beside `path`, syncs, renames over `path`, syncs the folder: for files larger than memory
+/// should hold. Readable by the owner only. `fill` gets the file at its beginning and may seek in it.
+///
+/// # Errors
+/// Those of `fill`; [`BlobError::Io`]. The old file, if any, is then untouched.
+pub fn write_stream_atomically<T, E: From<BlobError>>(
+    path: &Path,
+    fill: impl FnOnce(&mut File) -> Result<T, E>,
+) -> Result<T, E> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let aside = folder.join(aside_name());
+    let failed = |error| E::from(io("a file", "written")(error));
+    let mut file = create_private(&aside).map_err(failed)?;
+    let filled = fill(&mut file).and_then(|filled| {
+        let written = file.sync_all().and_then(|()| fs::rename(&aside, path)).and_then(|()| sync_folder(folder));
+        written.map_err(failed)?;
+        Ok(filled)
+    });
+    if filled.is_err() {
+        let _ = fs::remove_file(&aside);
+    }
+    filled
+}
+
+/// A folder for files that are needed for a while only, such as the runs of a sort.
+#[derive(Debug, Clone)]
+pub struct ScratchFolder(std::path::PathBuf);
+
+impl ScratchFolder {
+    /// Scratch files in this folder, which exists.
+    pub fn new(folder: &Path) -> Self {
+        Self(folder.to_owned())
+    }
+
+    /// An empty file, readable by the owner only, that vanishes when it is closed or the program dies. (Where an open file
+    /// cannot be unlinked it stays until the folder is cleared.)
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn file(&self) -> std::io::Result<File> {
+        let path = self.0.join(aside_name());
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::OpenOptionsExt;
+            options.mode(0o600);
+        }
+        let file = options.open(&path)?;
+        let _ = fs::remove_file(&path);
+        Ok(file)
+    }
+}
+
 /// Prefix of files that are not whole yet.
 pub(crate) const ASIDE: &str = ".aside-";
 

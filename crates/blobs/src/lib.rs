@@ -17,10 +17,12 @@
 
 mod error;
 mod files;
+mod map;
 mod seal;
 mod store;
 
 pub use error::BlobError;
-pub use files::{read_file, restrict, write_file_atomically};
+pub use files::{ScratchFolder, read_file, restrict, write_file_atomically, write_stream_atomically};
+pub use map::{MappedFile, map_file};
 pub use seal::{Key, open, seal};
 pub use store::BlobStore;

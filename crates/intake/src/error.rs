@@ -8,8 +8,8 @@ pub enum IntakeError {
     /// Nothing in it.
     #[error("the file is empty")]
     Empty,
-    /// Neither JSON nor a table.
-    #[error("the file is neither FHIR JSON nor a table with a header row")]
+    /// None of the formats.
+    #[error("the file is of no format that is read")]
     UnknownFormat,
     /// The JSON stops in the middle.
     #[error("row {row}: the JSON ends too early; the file is cut off")]
@@ -47,8 +47,8 @@ pub enum IntakeError {
     /// The archive is damaged.
     #[error("the archive cannot be unpacked; it is damaged or cut off")]
     Archive,
-    /// Not exactly one file inside, or a name that leaves the archive.
-    #[error("the archive must hold exactly one file with a plain name; it holds {files}")]
+    /// No file inside, or too many.
+    #[error("the archive holds no file, or too many: {files}")]
     ArchiveContent {
         /// Files inside.
         files: usize,
@@ -97,6 +97,69 @@ pub enum IntakeError {
         /// One-based line.
         row: u64,
     },
+    /// An archive in an archive.
+    #[error("the archive holds another archive")]
+    ArchiveNested,
+    /// An archive made to harm.
+    #[error("the archive has links, locked files, paths that leave it, or files that share a name or bytes")]
+    ArchiveUnsafe,
+    /// The disk or network failed.
+    #[error("the file cannot be read to its end: {kind}")]
+    Unreadable {
+        /// Kind of error.
+        kind: std::io::ErrorKind,
+    },
+    /// What was read cannot be written.
+    #[error("what was read cannot be written: {kind}")]
+    Unwritable {
+        /// Kind of error.
+        kind: std::io::ErrorKind,
+    },
+    /// The Parquet file is damaged.
+    #[error("the Parquet file cannot be read; it is damaged or cut off")]
+    Parquet,
+    /// Not a table of the model.
+    #[error("row 1: no table of OMOP CDM 5.3 or 5.4 has these columns")]
+    NoCdmTable,
+    /// A column of a Parquet file has a type that does not become the field's.
+    #[error("column {column}: the type is not that of the field in CDM 5.4")]
+    CdmColumn {
+        /// Which field of the model.
+        column: String,
+    },
+    /// A table of the model where persons and events are wanted.
+    #[error("the file is a table of the OMOP CDM, which is read as a table and not as one donor's record")]
+    CdmTable,
+    /// The XML is wrong.
+    #[error("row {row}: the XML is not well-formed")]
+    Xml {
+        /// One-based line.
+        row: u64,
+    },
+    /// The XML stops in the middle.
+    #[error("row {row}: the XML ends too early; the file is cut off")]
+    XmlTruncated {
+        /// One-based line.
+        row: u64,
+    },
+    /// Nested too deeply, or a tag or text is too long.
+    #[error("row {row}: the XML is nested too deeply, or a tag, a text or an entry is too long")]
+    XmlTooLarge {
+        /// One-based line.
+        row: u64,
+    },
+    /// A document type where none belongs, or an entity that only one could declare.
+    #[error("row {row}: the XML has a document type, or an entity that only a document type can declare")]
+    XmlDoctype {
+        /// One-based line.
+        row: u64,
+    },
+    /// The XML is not in the character set it states.
+    #[error("row {row}: the XML is not in the character set it states")]
+    XmlEncoding {
+        /// One-based line.
+        row: u64,
+    },
     /// The header row is broken.
     #[error("row 1: the header row cannot be read or names a column twice")]
     Header,
@@ -123,6 +186,19 @@ impl Coded for IntakeError {
             Self::UnknownConcept { .. } => "IN016",
             Self::TooMany { .. } => "IN017",
             Self::OpenQuote { .. } => "IN018",
+            Self::ArchiveNested => "IN019",
+            Self::ArchiveUnsafe => "IN020",
+            Self::Unreadable { .. } => "IN021",
+            Self::Unwritable { .. } => "IN022",
+            Self::Parquet => "IN035",
+            Self::NoCdmTable => "IN036",
+            Self::CdmColumn { .. } => "IN037",
+            Self::CdmTable => "IN038",
+            Self::Xml { .. } => "IN030",
+            Self::XmlTruncated { .. } => "IN031",
+            Self::XmlTooLarge { .. } => "IN032",
+            Self::XmlDoctype { .. } => "IN033",
+            Self::XmlEncoding { .. } => "IN034",
         }
     }
     fn hint(&self) -> &'static str {
@@ -130,7 +206,7 @@ impl Coded for IntakeError {
             Self::TooMany { .. } => "split the file",
             Self::OpenQuote { .. } => "close the quote, or double it where it belongs to the text",
             Self::Empty => "export the file again; it has no content",
-            Self::UnknownFormat => "donate a FHIR R4 bundle, FHIR NDJSON, or a CSV file with a mapping",
+            Self::UnknownFormat => "docs/hospital.md lists the formats; a table needs a mapping",
             Self::Truncated { .. } => "the download or export stopped early; fetch the file again",
             Self::Json { .. } => "export the file again, or mend the JSON at the stated place",
             Self::Encoding { .. } | Self::Utf16 => "save the file as UTF-8, for instance with `iconv -t UTF-8`",
@@ -138,7 +214,7 @@ impl Coded for IntakeError {
                 "split the file, or donate it unpacked; the limit protects the node from archive bombs"
             }
             Self::Archive => "pack the file again, or donate it unpacked",
-            Self::ArchiveContent { .. } => "donate the files one by one, or pack each on its own",
+            Self::ArchiveContent { .. } => "pack the files again, fewer at a time",
             Self::NotABundle => "export as a FHIR R4 Bundle or as NDJSON",
             Self::NeedsMapping => "write a mapping for the table (docs/hospital.md) and pass it with --mapping",
             Self::Mapping { .. } => "see docs/hospital.md for every key of a mapping",
@@ -148,6 +224,23 @@ impl Coded for IntakeError {
                 "correct the id; `acequia donate --help` tells where the known concepts are listed"
             }
             Self::Header => "give every column one name in the first row",
+            Self::ArchiveNested => "unpack the inner archive and donate its files",
+            Self::ArchiveUnsafe => "pack the files again with a common program; nothing was unpacked",
+            Self::Unreadable { .. } => "check the disk or the network share, then try again",
+            Self::Unwritable { .. } => "check the folder and the room on the disk",
+            Self::Parquet => "export the table again",
+            Self::NoCdmTable => "name the columns as in CDM 5.3 or 5.4, with all required ones",
+            Self::CdmColumn { .. } => "export the column in the type of the model",
+            Self::CdmTable => "bring it into 5.4 with `acequia read --to`, then use it as OMOP tables",
+            Self::Xml { .. } => "export the file again, or mend the XML at the stated place",
+            Self::XmlTruncated { .. } => "the download or export stopped early; fetch the file again",
+            Self::XmlTooLarge { .. } => {
+                "no export of the format looks like this; the limits protect the node from documents made to exhaust it"
+            }
+            Self::XmlDoctype { .. } => {
+                "remove the document type; clinical documents have none, and none is ever followed"
+            }
+            Self::XmlEncoding { .. } => "save the file as UTF-8, or state its character set in the first line",
         }
     }
     fn exit(&self) -> Exit {

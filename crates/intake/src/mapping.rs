@@ -225,6 +225,11 @@ impl Mapping {
         Ok(mapping)
     }
 
+    /// What separates the fields.
+    pub(crate) fn delimiter(&self) -> u8 {
+        u8::try_from(self.source.delimiter).unwrap_or(b',')
+    }
+
     /// Every column the mapping reads.
     pub fn columns(&self) -> BTreeSet<&str> {
         let person = &self.person;

@@ -310,5 +310,6 @@ fn event(
         visit: None,
         own_key: None,
         visit_kind: None,
+        details: acequia_omop::Details::default(),
     }))
 }

@@ -18,7 +18,7 @@ use crate::progress::Progress;
 /// Largest file that is taken in as it is.
 const LARGEST_FILE_BYTES: u64 = 512 * 1024 * 1024;
 /// Largest mapping or consent file.
-const LARGEST_SIDECAR_BYTES: u64 = 1024 * 1024;
+pub(crate) const LARGEST_SIDECAR_BYTES: u64 = 1024 * 1024;
 /// Source of everybody who gives for himself.
 pub const INDIVIDUAL_DONORS: &str = "individual-donors";
 
@@ -262,18 +262,20 @@ fn is_sidecar(path: &Path) -> bool {
 }
 
 /// `patient.json` → `patient.consent.json`; `register.csv.gz` → `register.consent.json`.
-fn sidecar(path: &Path, suffix: &str) -> Option<PathBuf> {
+pub(crate) fn sidecar(path: &Path, suffix: &str) -> Option<PathBuf> {
     let name = path.file_name()?.to_string_lossy().into_owned();
     // Only endings of formats are cut: `visit.7.json` is another file than `visit.json`, with another consent.
     let packed = [".gz", ".zip"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
-    let stem =
-        [".json", ".ndjson", ".csv", ".tsv", ".txt"].iter().find_map(|end| packed.strip_suffix(end)).unwrap_or(packed);
+    let stem = [".json", ".ndjson", ".jsonl", ".csv", ".tsv", ".txt", ".hl7", ".xml"]
+        .iter()
+        .find_map(|end| packed.strip_suffix(end))
+        .unwrap_or(packed);
     let beside = path.with_file_name(format!("{stem}.{suffix}"));
     beside.is_file().then_some(beside)
 }
 
 /// The files meant, in the order of paths; sidecars are not files of their own.
-fn files_of(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+pub(crate) fn files_of(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let mut files = Vec::new();
     for path in paths {
         if !path.is_dir() {

@@ -24,6 +24,7 @@ mod ledger;
 mod pipeline;
 mod progress;
 mod publish;
+mod read;
 mod recipe;
 mod serve;
 mod steps;
@@ -38,6 +39,7 @@ pub use home::Node;
 pub use pipeline::{RunReport, StageReport};
 pub use progress::{Progress, Silent};
 pub use publish::{ReleaseLine, Shelves, verify_folder};
+pub use read::{FileReading, ReadOptions, ReadReport, TableReading, read_files};
 pub use recipe::Recipe;
 
 pub use acequia_custody::Purpose;

@@ -1,11 +1,14 @@
 //! Concepts: looking up what a code means.
 //!
-//! The bundled pack (`data/concepts.csv`) holds the concepts that the breast-cancer course needs. `standard` is `S` for
-//! a standard concept of the OHDSI vocabularies and `L` for a local one: OHDSI reserves ids from 2,000,000,000 for those.
-//! A code whose OHDSI concept id could not be checked against a vocabulary file is `L` too, so that no wrong id is given.
+//! [`Concepts`] holds the standard and the local concepts of the bundled [`Vocabulary`], with the units of
+//! `data/concepts.csv`, the concepts that the breast-cancer course needs. There `standard` is `S` for a standard concept
+//! of the OHDSI vocabularies and `L` for a local one: OHDSI reserves ids from 2,000,000,000 for those. A code whose OHDSI
+//! concept id could not be checked against a vocabulary file is `L` too, so that no wrong id is given.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
+
+use crate::vocabulary::{ConceptRef, Vocabulary, pack};
 
 /// First concept id that belongs to the site itself (OHDSI convention for custom concepts).
 pub const LOCAL_CONCEPT_FLOOR: i64 = 2_000_000_000;
@@ -38,18 +41,23 @@ pub struct Concepts {
 }
 
 static BUNDLED: LazyLock<Concepts> = LazyLock::new(|| {
+    let mut units = HashMap::new();
+    pack::rows(pack::COURSE, |row| {
+        if !row[6].is_empty() {
+            units.insert(row[0].to_owned(), row[6].to_owned());
+        }
+    });
     let mut concepts = Concepts::default();
-    let mut reader = csv::Reader::from_reader(include_bytes!("../data/concepts.csv").as_slice());
-    for record in reader.records() {
-        let record = record.expect("concepts.csv is part of this crate");
+    let local = |concept: &ConceptRef<'_>| concept.concept_id >= LOCAL_CONCEPT_FLOOR;
+    for concept in Vocabulary::bundled().concepts().filter(|concept| concept.is_standard() || local(concept)) {
         concepts.insert(Concept {
-            concept_id: record[0].parse().expect("concepts.csv has numeric ids"),
-            name: record[1].to_owned(),
-            domain: record[2].to_owned(),
-            vocabulary: record[3].to_owned(),
-            code: record[4].to_owned(),
-            standard: &record[5] == "S",
-            unit: (!record[6].is_empty()).then(|| record[6].to_owned()),
+            concept_id: concept.concept_id,
+            name: concept.name.to_owned(),
+            domain: concept.domain_id.to_owned(),
+            vocabulary: concept.vocabulary_id.to_owned(),
+            code: concept.code.to_owned(),
+            standard: concept.is_standard(),
+            unit: units.remove(&concept.concept_id.to_string()),
         });
     }
     concepts
@@ -78,24 +86,9 @@ impl Concepts {
         self.by_code.get(&(vocabulary.to_owned(), code.to_owned())).map(|at| &self.all[*at])
     }
 
-    /// All concepts, in file order.
+    /// All concepts, by ascending id.
     pub fn all(&self) -> &[Concept] {
         &self.all
-    }
-}
-
-/// The OHDSI `vocabulary_id` of a FHIR code system URI; a vocabulary id is returned as it is.
-pub fn vocabulary_of(system: &str) -> &str {
-    match system {
-        "http://snomed.info/sct" => "SNOMED",
-        "http://loinc.org" => "LOINC",
-        "http://www.nlm.nih.gov/research/umls/rxnorm" => "RxNorm",
-        "http://unitsofmeasure.org" => "UCUM",
-        "http://hl7.org/fhir/sid/icd-10-cm" => "ICD10CM",
-        "http://hl7.org/fhir/sid/icd-10" => "ICD10",
-        "http://hl7.org/fhir/sid/cvx" => "CVX",
-        "https://acequia.example/fhir/CodeSystem/clinical" => "Acequia",
-        other => other,
     }
 }
 
@@ -119,19 +112,9 @@ pub struct Unit;
 
 impl Unit {
     /// The factor that turns a value in UCUM unit `from` into `to`; `None` when the two are not of one dimension or
-    /// the pair is not known.
+    /// one is no UCUM. See [`crate::Units`] for units as sources write them.
     pub fn factor(from: &str, to: &str) -> Option<f64> {
-        const LENGTH_MM: &[(&str, f64)] = &[("mm", 1.0), ("cm", 10.0), ("m", 1000.0), ("[in_i]", 25.4)];
-        const MASS_G: &[(&str, f64)] = &[("g", 1.0), ("kg", 1000.0), ("mg", 0.001), ("[lb_av]", 453.592_37)];
-        const TIME_D: &[(&str, f64)] = &[("d", 1.0), ("wk", 7.0)];
-        const FMOL_PER_L: &[(&str, f64)] = &[("fmol/L", 1.0), ("fmol/l", 1.0), ("fmol/mL", 1000.0), ("pmol/L", 1000.0)];
-        if from == to {
-            return Some(1.0);
-        }
-        [LENGTH_MM, MASS_G, TIME_D, FMOL_PER_L].iter().find_map(|dimension| {
-            let in_base = |unit: &str| dimension.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
-            Some(in_base(from)? / in_base(to)?)
-        })
+        crate::units::factor(from, to)
     }
 }
 

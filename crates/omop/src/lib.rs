@@ -1,7 +1,9 @@
 //! The OMOP Common Data Model 5.4 as Arrow schemas, a concept pack, and the neutral record every input format becomes.
 //!
 //! Comes in: nothing but the data files of this crate. Goes out: [`CdmTable`] schemas and a [`TableBuilder`] for them,
-//! [`Concepts`] for looking up codes, and [`SourceRecord`], which `intake` makes and `unify` turns into OMOP rows.
+//! [`Vocabulary`] for looking up codes and what they map to, [`Concepts`] for the standard ones of the bundled pack, and
+//! the neutral [`Event`]: readers of `intake` tell events to a [`Sink`], and `unify` is one. [`SourceFile`] is the same in
+//! owned form, for one donated file at a time: [`Collector`] makes it from events, [`SourceFile::tell`] tells them again.
 //!
 //! ```
 //! use acequia_omop::{CdmTable, Cell, Concepts, TableBuilder};
@@ -20,15 +22,29 @@
 //! # Ok::<(), acequia_omop::CdmError>(())
 //! ```
 
+mod adapt;
 mod concept;
+mod event;
 mod schema;
 mod source;
 mod table;
+mod units;
+mod vocabulary;
 
-pub use concept::{Concept, Concepts, LOCAL_CONCEPT_FLOOR, Unit, source_concept_id, vocabulary_of};
+pub use adapt::Collector;
+pub use concept::{Concept, Concepts, LOCAL_CONCEPT_FLOOR, Unit, source_concept_id};
+pub use event::{
+    Code, Comparator, Event, ItemHead, Kind, More, Party, Pass, Passes, Person, Precision, Sink, Value, When,
+    day_number,
+};
 pub use schema::{CdmTable, Field, FieldType};
 pub use source::{
-    Coding, DateError, Excluded, Fate, Held, Item, ItemCounts, PartialDate, Sex, SourceEvent, SourceFile, SourcePerson,
-    SourceRecord, SourceValue, Unmapped, VisitKind,
+    Coding, DateError, Details, Excluded, Fate, Held, Item, ItemCounts, PartialDate, Sex, SourceEvent, SourceFile,
+    SourcePerson, SourceRecord, SourceValue, Unmapped, VisitKind,
 };
 pub use table::{CdmError, Cell, TableBuilder};
+pub use units::{ReadUnit, Reading, Units};
+pub use vocabulary::{
+    Built, ConceptRef, ConceptRow, Found, IndexBytes, InvalidReason, LocalCodes, Relation, Scratch, ScratchFile,
+    SearchScope, Standard, Vocabulary, VocabularyBuilder, VocabularyError, VocabularyInfo, normal_code, vocabulary_of,
+};

@@ -3,7 +3,7 @@
 use acequia_types::{Day, Problem, parse_day};
 use serde::{Deserialize, Serialize};
 
-use crate::CdmTable;
+use crate::{CdmTable, Comparator, When};
 
 /// A date of which the day, or the month and the day, may be missing (FHIR R4 `dateTime`, §2.24.0.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -178,6 +178,63 @@ pub struct SourceEvent {
     pub own_key: Option<String>,
     /// Kind of encounter, for visits.
     pub visit_kind: Option<VisitKind>,
+    /// What few events have; `Details::default()` where the format knows nothing more.
+    pub details: Details,
+}
+
+/// What few events have: the owned twin of [`crate::Event`] beyond the fields of [`SourceEvent`].
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Details {
+    /// Start and end with time of day and offset, where the source states them.
+    pub at: (Option<When>, Option<When>),
+    /// What a number is compared by.
+    pub comparator: Comparator,
+    /// Reference range.
+    pub range: (Option<f64>, Option<f64>),
+    /// OMOP concept of a visit where [`VisitKind`] is too coarse; 0 for none.
+    pub visit_concept_id: i64,
+    /// Key of what the event is a part of.
+    pub parent: String,
+    /// Key of the provider.
+    pub provider: String,
+    /// Key of the care site.
+    pub care_site: String,
+    /// Concept that takes the place of codes that name a substance.
+    pub finding: Vec<Coding>,
+    /// Key of the event that this one repeats.
+    pub repeats: String,
+    /// Key of the specimen.
+    pub specimen: String,
+    /// Status as the source words it.
+    pub status: String,
+    /// Body site or route.
+    pub site: Vec<Coding>,
+    /// Interpretation, relation, severity.
+    pub qualifier: Vec<Coding>,
+    /// Quantity of a drug, device or specimen.
+    pub quantity: Option<f64>,
+    /// Unit of the quantity.
+    pub quantity_unit: String,
+    /// Days of supply.
+    pub days_supply: Option<i64>,
+    /// Refills.
+    pub refills: Option<i64>,
+    /// Instructions.
+    pub sig: String,
+    /// Lot.
+    pub lot: String,
+    /// Unique device identifier.
+    pub udi: String,
+    /// Text of a note.
+    pub note: String,
+    /// Title of a note.
+    pub title: String,
+    /// Why a drug was stopped.
+    pub stop_reason: String,
+    /// Where a visit came from.
+    pub admitted_from: String,
+    /// Where a visit led to.
+    pub discharged_to: String,
 }
 
 /// The person a record is about.
@@ -218,6 +275,17 @@ pub enum Excluded {
     DidNotHappen,
     /// Carries nothing clinical by design (bundle metadata, provenance, organisation).
     Administrative,
+    /// Says the same as another item of the input.
+    Duplicate,
+    /// A plan, an order or a goal: an intent is not an event.
+    Plan,
+    /// Claims and accounts; the cost tables are not filled.
+    Financial,
+    /// Another item says it: a report whose results are observations, a dispense of a prescription that is loaded, a
+    /// medication that prescriptions refer to.
+    ToldElsewhere,
+    /// States that nothing is known (`no-allergy-info`).
+    NoInformation,
 }
 
 impl Excluded {
@@ -227,6 +295,11 @@ impl Excluded {
             Self::EnteredInError => "entered-in-error",
             Self::DidNotHappen => "did-not-happen",
             Self::Administrative => "administrative",
+            Self::Duplicate => "duplicate",
+            Self::Plan => "plan",
+            Self::Financial => "financial",
+            Self::ToldElsewhere => "told-elsewhere",
+            Self::NoInformation => "no-information",
         }
     }
 }
@@ -241,6 +314,8 @@ pub enum Held {
     NoDate,
     /// The item is about another person than the file.
     OtherPerson,
+    /// The item is a document whose text lies elsewhere.
+    NoText,
 }
 
 impl Held {
@@ -250,6 +325,7 @@ impl Held {
             Self::NoBirthDate => "no-birth-date",
             Self::NoDate => "no-date",
             Self::OtherPerson => "other-person",
+            Self::NoText => "no-text",
         }
     }
 }
@@ -313,6 +389,27 @@ pub struct SourceFile {
 }
 
 impl SourceFile {
+    /// Puts the items into the order of their rows: a reader that makes several passes tells them in another.
+    pub fn sort_items(&mut self) {
+        let mut order: Vec<usize> = (0..self.items.len()).collect();
+        order.sort_by_key(|at| self.items[*at].row);
+        let mut new_place = vec![0; order.len()];
+        for (to, from) in order.iter().enumerate() {
+            new_place[*from] = to;
+        }
+        let mut items: Vec<Option<Item>> = self.items.drain(..).map(Some).collect();
+        self.items = order.iter().filter_map(|from| items[*from].take()).collect();
+        let moved = |item: &mut usize| *item = new_place.get(*item).copied().unwrap_or(*item);
+        for record in &mut self.records {
+            moved(&mut record.person.item);
+            if let Some((item, _)) = &mut record.person.death {
+                moved(item);
+            }
+            record.events.iter_mut().for_each(|event| moved(&mut event.item));
+        }
+        self.problems.sort_by(|a, b| a.place.row.cmp(&b.place.row));
+    }
+
     /// Keeps the first person and holds the items of all others: a donor gives her own record, and nobody's beside it.
     #[must_use]
     pub fn only_first_person(mut self) -> Self {

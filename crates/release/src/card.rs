@@ -302,6 +302,12 @@ fn diversity(facts: &Facts<'_>) -> String {
                 format_args!("Distance from the reference: {distance:.3} (0 = the same, 1 = nothing in common)."),
             );
         }
+        for gap in described.gaps.iter().take(5) {
+            put(
+                &mut out,
+                format_args!("Missing: {}, {} more for 0.8 times the reference.", md(&gap.label), gap.people_needed),
+            );
+        }
         if let Some(note) = &described.note {
             put(&mut out, format_args!("Note: {}.", md(note)));
         }

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::dictionary::Dictionary;
 use crate::label::{Interval, interval, natural};
+use crate::representation::{
+    Pair, hill_numbers, kullback_leibler, people_needed, post_stratification, stability_index,
+};
 use crate::rows::{Known, class_sizes, values};
 use crate::suppress::suppress_line;
 use crate::{ConsentPlan, Dimension, NotRecorded, Plan, ReferenceCell, ReleaseError};
@@ -42,6 +45,21 @@ pub(crate) struct Described {
     pub(crate) effective_number: Option<f64>,
     /// From 0 (as the reference) to 1 (nothing in common); null without reference.
     pub(crate) total_variation_distance: Option<f64>,
+    /// Hill number of order 2 (inverse Simpson index): counts frequent cells more than rare ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) inverse_simpson: Option<f64>,
+    /// Symmetrised divergence from the reference; null when a cell is empty or a count is hidden.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) population_stability_index: Option<f64>,
+    /// Divergence from the reference in nats; null when a count is hidden.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) kullback_leibler: Option<f64>,
+    /// What it would cost to weight the people to the reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) weighting: Option<Weighting>,
+    /// Cells whose share is below 0.8 of the reference's, most people needed first. Only cells whose count is shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) gaps: Vec<Gap>,
     /// Why parts of the comparison are absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) note: Option<String>,
@@ -62,6 +80,26 @@ pub(crate) struct Cell {
     /// Wilson 95 % interval of the share.
     pub(crate) low: Option<f64>,
     pub(crate) high: Option<f64>,
+}
+
+/// Post-stratification to the reference (Kish 1965).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Weighting {
+    /// Times the variance of an unweighted mean.
+    pub(crate) design_effect: f64,
+    /// People that would tell as much without weights.
+    pub(crate) effective_size: u64,
+}
+
+/// Who is missing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Gap {
+    pub(crate) label: String,
+    pub(crate) value: String,
+    /// share / reference_share.
+    pub(crate) ratio: f64,
+    /// People of this cell that would have to join for a ratio of 0.8, everybody else staying.
+    pub(crate) people_needed: u64,
 }
 
 /// Combinations of several columns.
@@ -254,8 +292,7 @@ fn describe(
             high: bounds.map(|(_, high)| round4(high)),
         }
     };
-    let part = |n: u64| n as f64 / rows as f64;
-    let entropy: f64 = line.iter().filter(|&&n| n > 0).map(|&n| -part(n) * part(n).ln()).sum();
+    let hill = hill_numbers(&line);
     let emptied = cells.len() == 1 && cells[0].0 == "*";
     // People whose value was left out are no cell of the reference; the others are compared among themselves.
     let told = || cells.iter().filter(|(value, _)| value != "*");
@@ -263,6 +300,15 @@ fn describe(
     let comparable = !emptied && !dimension.reference.is_empty() && told().all(|(value, _)| known(value).is_some());
     let of_told = |n: u64| n as f64 / told_rows.max(1) as f64;
     let distance = || told().map(|(value, n)| (of_told(*n) - known(value).unwrap_or(0.0)).abs()).sum::<f64>() / 2.0;
+    // With every count shown these follow from what the page says anyway; with one hidden they could give it away.
+    let open = shown.iter().all(Option::is_some);
+    let pairs: Vec<Pair> =
+        told().map(|(value, n)| Pair { count: *n, reference: known(value).unwrap_or(0.0) }).collect();
+    let measured = comparable && open;
+    let cells_shown: Vec<Cell> = cells.iter().zip(&shown).map(cell).collect();
+    let mut gaps: Vec<Gap> =
+        if comparable { cells_shown.iter().filter_map(|cell| gap(cell, told_rows)).collect() } else { Vec::new() };
+    gaps.sort_by(|a, b| b.people_needed.cmp(&a.people_needed).then_with(|| a.value.cmp(&b.value)));
     let note = if dimension.reference.is_empty() {
         Some("no reference population is known for this column")
     } else if emptied {
@@ -281,11 +327,28 @@ fn describe(
             (title, _) => title.to_owned(),
         },
         rows,
-        cells: cells.iter().zip(&shown).map(cell).collect(),
-        effective_number: (rows > 0).then(|| round2(entropy.exp())),
+        cells: cells_shown,
+        effective_number: hill.map(|(first, _)| round2(first)),
         total_variation_distance: (rows > 0 && comparable).then(|| round3(distance())),
+        inverse_simpson: hill.filter(|_| open).map(|(_, second)| round2(second)),
+        population_stability_index: measured.then(|| stability_index(&pairs)).flatten().map(round3),
+        kullback_leibler: measured.then(|| kullback_leibler(&pairs)).flatten().map(round3),
+        weighting: measured
+            .then(|| post_stratification(&pairs))
+            .flatten()
+            .map(|(effect, size)| Weighting { design_effect: round2(effect), effective_size: size.floor() as u64 }),
+        gaps,
         note: note.map(str::to_owned),
     })
+}
+
+/// How many people a cell lacks, from what is shown of it. The reference share counts as it is published, rounded.
+fn gap(cell: &Cell, people: u64) -> Option<Gap> {
+    /// The lower end of what counts as represented (four fifths rule).
+    const RATIO: f64 = 0.8;
+    let (count, reference) = cell.count.zip(cell.reference_share)?;
+    let people_needed = people_needed(count, people, reference, RATIO)?;
+    Some(Gap { label: cell.label.clone(), value: cell.value.clone(), ratio: cell.ratio?, people_needed })
 }
 
 /// The reference share of each published value, and the reference cells that no published value covers.

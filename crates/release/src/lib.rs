@@ -80,6 +80,8 @@ mod label;
 mod make;
 mod plan;
 mod receipt;
+mod reference;
+mod representation;
 mod rows;
 #[cfg(test)]
 mod sample;
@@ -96,6 +98,7 @@ pub use plan::{
     Agent, AgentKind, CollectionPlan, ColumnPlan, ConsentOutcome, ConsentPlan, Dimension, DiversityPlan, NotRecorded,
     Plan, ReferenceCell, SplitPlan, UseTerm, VersionNote,
 };
+pub use reference::{ReferenceBy, ReferencePopulation};
 pub use verify::{Check, Verification, verify, verify_listed};
 
 /// Makes one version: splits, card, Croissant, dictionary, statistics, reports and manifest, then rechecks them all.

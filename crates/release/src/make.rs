@@ -316,6 +316,13 @@ mod tests {
         assert_eq!(cells[4]["reference_share"], 0.16);
         assert!(age["total_variation_distance"].as_f64().unwrap() > 0.1);
         assert!((age["effective_number"].as_f64().unwrap() - 5.0).abs() < 0.1);
+        assert!((age["inverse_simpson"].as_f64().unwrap() - 5.0).abs() < 0.1);
+        assert!(age["population_stability_index"].as_f64() > age["kullback_leibler"].as_f64());
+        let (effect, size) = (&age["weighting"]["design_effect"], &age["weighting"]["effective_size"]);
+        assert!(effect.as_f64().unwrap() > 1.0 && size.as_u64().unwrap() < age["rows"].as_u64().unwrap());
+        let gaps = age["gaps"].as_array().unwrap();
+        assert_eq!(gaps[0]["value"], "<40");
+        assert!(gaps.iter().all(|gap| gap["ratio"].as_f64().unwrap() < 0.8));
         let nodes = &report["dimensions"][2]["cells"];
         assert_eq!(nodes.as_array().unwrap().len(), 3);
         let consent = &report["consent"];

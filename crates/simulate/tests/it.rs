@@ -21,7 +21,8 @@ fn the_bundles_are_read_and_their_mess_is_counted() {
     }
     println!("{readable} bundles, {} kB, {counts:?}", bytes / 1000);
     assert_eq!((readable, unreadable), (298, vec!["IN003", "IN002"]));
-    assert!(counts.excluded > 40 && counts.unmapped > 15 && counts.rejected == 5, "{counts:?}");
+    // Which codes have no concept is for unification to say.
+    assert!(counts.excluded > 40 && counts.unmapped == 0 && counts.rejected == 5, "{counts:?}");
 }
 
 #[test]

@@ -30,6 +30,7 @@
 //! ```
 
 mod ids;
+pub mod load;
 mod rows;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -90,7 +90,7 @@ impl Unifier {
         let mut ordinal = HashMap::<usize, u32>::new();
         let mut episode_start: Option<(Day, usize)> = None;
         // Visits come first, so that every other event can refer to them.
-        let is_visit = |event: &&SourceEvent| event.table == CdmTable::VisitOccurrence;
+        let is_visit = |event: &&SourceEvent| matches!(event.table, CdmTable::VisitOccurrence | CdmTable::VisitDetail);
         for event in record.events.iter().filter(is_visit).chain(record.events.iter().filter(|event| !is_visit(event)))
         {
             let nth = ordinal.entry(event.item).and_modify(|nth| *nth += 1).or_default();
@@ -104,6 +104,11 @@ impl Unifier {
                 }
                 self.visit(&origin, event, id)?;
                 fates.push((event.item, Fate::Loaded));
+                continue;
+            }
+            if matches!(event.table, CdmTable::DeviceExposure | CdmTable::Note | CdmTable::Specimen) {
+                // The course's tables have no place for these.
+                fates.push((event.item, Fate::Unmapped(Unmapped::Kind)));
                 continue;
             }
             let visit = event.visit.as_deref().and_then(|key| visits.get(key).copied());

@@ -76,6 +76,21 @@ fn card(at: usize, dimension: &Value) -> Markup {
             @if let Some(distance) = number(dimension, "/total_variation_distance") {
                 p { b { (percent(distance)) } " of people would have to be in another group for the shares to match the reference." }
             }
+            @if let Some(size) = count(dimension, "/weighting/effective_size") {
+                p { "Weighted to match the reference, they tell as much as " b { (thousands(size)) } " people." }
+            }
+            @let gaps = list(dimension, "/gaps");
+            @if !gaps.is_empty() {
+                p { "Missing most, with the people who would have to join for four fifths of the share in the reference:" }
+                ul {
+                    @for gap in gaps.iter().take(5) {
+                        li {
+                            (text(gap, "/label").unwrap_or("(no label)")) ": "
+                            (count(gap, "/people_needed").map_or_else(|| "unknown".to_owned(), thousands))
+                        }
+                    }
+                }
+            }
             details {
                 summary { "Groups of " (title) }
                 (wide(&format!("Groups of {title}"), &numbers(title, cells)))

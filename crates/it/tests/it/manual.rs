@@ -57,10 +57,11 @@ fn every_error_code_is_in_the_manual_and_no_other() {
 #[test]
 fn every_command_has_help_with_an_example() {
     let home = Home::new();
-    let commands: [&[&str]; 29] = [
+    let commands: [&[&str]; 38] = [
         &[],
         &["init"],
         &["donate"],
+        &["read"],
         &["consent"],
         &["consent", "list"],
         &["consent", "show"],
@@ -86,6 +87,14 @@ fn every_command_has_help_with_an_example() {
         &["link", "private"],
         &["link", "forget"],
         &["cleanse"],
+        &["unify"],
+        &["vocabulary"],
+        &["vocabulary", "load"],
+        &["vocabulary", "diff"],
+        &["vocabulary", "search"],
+        &["vocabulary", "show"],
+        &["vocabulary", "candidates"],
+        &["vocabulary", "export"],
         &["completions"],
     ];
     for command in commands {
@@ -210,7 +219,7 @@ fn every_block_of_the_guides_runs() {
                 ("text" | "mermaid", _) => {}
                 ("sh", _) => lines.iter().for_each(|line| reader.shell(line)),
                 ("python", _) => python.push(lines.join("\n")),
-                (_, Some(("toml" | "csv" | "json" | "sql", file))) => {
+                (_, Some(("toml" | "csv" | "json" | "hl7" | "sql", file))) => {
                     let file = reader.here().join(file);
                     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
                     std::fs::write(file, lines.join("\n") + "\n").unwrap();

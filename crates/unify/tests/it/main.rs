@@ -1,5 +1,7 @@
 //! Unification of the bundled cohorts and of FHIR.
 
+mod load;
+
 use std::collections::BTreeMap;
 
 use acequia_custody::{ConsentEvent, Decision, Grant, History, Identified, Purpose, evaluate};

@@ -1,5 +1,8 @@
 //! Intake over whole files.
 
+mod hostile;
+mod reference;
+
 use acequia_intake::{Format, IntakeError, Limits, Mapping, format_of, read};
 use acequia_omop::{Fate, ItemCounts};
 use acequia_types::Coded;

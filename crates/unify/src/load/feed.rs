@@ -1,0 +1,124 @@
+//! The input in parts of bounded size: runs of whole lines of one file, or several small files together.
+
+use std::io::Read;
+
+use super::{Input, LoadError};
+
+/// Bytes of one part. Large enough for row groups worth reading, small enough that a few lie in memory at once.
+pub const PART_BYTES: usize = 16 << 20;
+
+/// Largest file that must be read whole (a bundle), and longest line.
+pub(super) const LARGEST_WHOLE_BYTES: usize = 512 << 20;
+
+/// A piece of one file.
+pub(super) struct Piece {
+    pub(super) input: usize,
+    pub(super) first_row: u64,
+    pub(super) bytes: Vec<u8>,
+    /// The file does not go on after this piece, or has no lines.
+    pub(super) whole: bool,
+}
+
+/// A part of the input, with its place in the order.
+pub(super) struct Part {
+    pub(super) number: usize,
+    pub(super) pieces: Vec<Piece>,
+}
+
+struct Open {
+    input: usize,
+    reader: Box<dyn Read + Send>,
+    next_row: u64,
+    /// The begin of a line whose end was not read yet.
+    rest: Vec<u8>,
+    fresh: bool,
+}
+
+/// Hands out parts, one after the other.
+pub(super) struct Feed<'f> {
+    inputs: &'f [Input<'f>],
+    order: std::vec::IntoIter<usize>,
+    open: Option<Open>,
+    number: usize,
+    part_bytes: usize,
+    spare: Vec<Vec<u8>>,
+}
+
+impl<'f> Feed<'f> {
+    pub(super) fn new(inputs: &'f [Input<'f>], order: Vec<usize>, part_bytes: usize) -> Self {
+        let part_bytes = part_bytes.max(1);
+        Self { inputs, order: order.into_iter(), open: None, number: 0, part_bytes, spare: Vec::new() }
+    }
+
+    /// Gives buffers back for later parts.
+    pub(super) fn recycle(&mut self, part: Part) {
+        for mut piece in part.pieces {
+            if self.spare.len() < 4 && piece.bytes.capacity() <= 2 * self.part_bytes {
+                piece.bytes.clear();
+                self.spare.push(piece.bytes);
+            }
+        }
+    }
+
+    /// The next part; `None` at the end.
+    pub(super) fn next(&mut self) -> Result<Option<Part>, LoadError> {
+        let (mut pieces, mut size) = (Vec::new(), 0);
+        while size < self.part_bytes {
+            let open = match self.open.take() {
+                Some(open) => open,
+                None => {
+                    let Some(input) = self.order.next() else { break };
+                    let reader = (self.inputs[input].open)().map_err(|source| LoadError::Input { input, source })?;
+                    Open { input, reader, next_row: 1, rest: Vec::new(), fresh: true }
+                }
+            };
+            if let Some(piece) = self.piece(open, self.part_bytes - size)? {
+                size += piece.bytes.len();
+                pieces.push(piece);
+            }
+        }
+        if pieces.is_empty() {
+            return Ok(None);
+        }
+        self.number += 1;
+        Ok(Some(Part { number: self.number - 1, pieces }))
+    }
+
+    fn piece(&mut self, mut open: Open, room: usize) -> Result<Option<Piece>, LoadError> {
+        let lines = self.inputs[open.input].lines;
+        let read = |source| LoadError::Input { input: open.input, source };
+        let mut bytes = self.spare.pop().unwrap_or_default();
+        bytes.append(&mut open.rest);
+        let mut want = if lines { room.max(1 << 16).min(self.part_bytes) } else { LARGEST_WHOLE_BYTES + 1 };
+        let ended = loop {
+            let before = bytes.len();
+            let missing = want.saturating_sub(before);
+            let got = open.reader.by_ref().take(missing as u64).read_to_end(&mut bytes).map_err(read)?;
+            if got < missing || missing == 0 && got == 0 && before == 0 {
+                break true;
+            }
+            if !lines || bytes.len() > LARGEST_WHOLE_BYTES {
+                return Err(LoadError::TooLarge { input: open.input });
+            }
+            if memchr::memrchr(b'\n', &bytes).is_some() {
+                break false;
+            }
+            want += self.part_bytes;
+        };
+        if open.fresh && bytes.starts_with(&[0xef, 0xbb, 0xbf]) {
+            bytes.drain(..3);
+        }
+        let first_row = open.next_row;
+        if ended {
+            return Ok((!bytes.is_empty()).then_some(Piece { input: open.input, first_row, bytes, whole: true }));
+        }
+        let end = memchr::memrchr(b'\n', &bytes).map_or(bytes.len(), |at| at + 1);
+        open.rest.extend_from_slice(&bytes[end..]);
+        bytes.truncate(end);
+        open.next_row += memchr::memchr_iter(b'\n', &bytes).count() as u64;
+        open.fresh = false;
+        let input = open.input;
+        self.open = Some(open);
+        Ok(Some(Piece { input, first_row, bytes, whole: false }))
+    }
+}

@@ -1,0 +1,393 @@
+//! Putting changes into the tables, and taking persons out of them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use acequia_omop::CdmTable;
+use arrow::array::{Array, AsArray, BooleanArray, Int64Array, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde::Serialize;
+
+use super::columns::file_schema;
+use super::derive::Spell;
+use super::index::Index;
+use super::output::Output;
+use super::state::{self, Entry, Known};
+use super::{
+    LINEAGE, LoadError, Record, STATE, TABLES, changes, hex, is_derived, key_of, lineage, state_file, write_whole,
+};
+use crate::IdKey;
+
+/// Rows per row group of a folded table.
+const GROUP_ROWS: usize = 131_072;
+
+/// What folding or removing did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Folded {
+    /// Rows in the tables now.
+    pub rows: BTreeMap<String, u64>,
+    /// Rows that are gone.
+    pub gone: BTreeMap<String, u64>,
+}
+
+fn removed_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new("row_id", DataType::Int64, false)]))
+}
+
+/// Ids of rows that later rows replace, in ascending order.
+pub(super) fn write_removed(path: &Path, removed: &[i64]) -> Result<(), LoadError> {
+    let error = super::parquet_error("removed");
+    let mut ids = removed.to_vec();
+    ids.sort_unstable();
+    ids.dedup();
+    let schema = removed_schema();
+    let mut output = Output::create(path, &schema, None).map_err(&error)?;
+    let batch = RecordBatch::try_new(schema, vec![Arc::new(Int64Array::from(ids))])
+        .map_err(|source| LoadError::Arrow { table: "removed", source })?;
+    output.write(&batch).map_err(&error)?;
+    output.finish().map(|_| ()).map_err(error)
+}
+
+/// Batches of a file; none where there is no such file.
+fn batches(
+    path: &Path,
+    table: &'static str,
+    rows: usize,
+) -> Result<Box<dyn Iterator<Item = Result<RecordBatch, LoadError>>>, LoadError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Box::new(std::iter::empty())),
+        Err(source) => return Err(LoadError::Io { what: "a table", doing: "read", source }),
+    };
+    let read = move |source| LoadError::Parquet { table, doing: "read", source };
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(read)?;
+    let reader = builder.with_batch_size(rows).build().map_err(read)?;
+    Ok(Box::new(reader.map(move |batch| batch.map_err(|source| LoadError::Arrow { table, source }))))
+}
+
+fn ids<'b>(batch: &'b RecordBatch, column: &str) -> Option<&'b Int64Array> {
+    batch.column_by_name(column)?.as_primitive_opt::<Int64Type>()
+}
+
+/// Columns by which a row of a table is found: its key, or what stands for it.
+fn id_columns(table: CdmTable) -> Vec<&'static str> {
+    match table {
+        CdmTable::Death => vec!["person_id"],
+        CdmTable::FactRelationship => vec!["fact_id_1", "fact_id_2"],
+        other => key_of(other).into_iter().collect(),
+    }
+}
+
+/// Rewrites one table: rows of `sources` (path, generation) that `alive` keeps.
+fn rewrite(
+    name: &'static str,
+    schema: &SchemaRef,
+    key: Option<&str>,
+    sources: &[(std::path::PathBuf, u32)],
+    target: &Path,
+    mut alive: impl FnMut(&RecordBatch, u32) -> Vec<bool>,
+) -> Result<(u64, u64), LoadError> {
+    let error = super::parquet_error(name);
+    let mut output = Output::create(target, schema, key).map_err(&error)?;
+    let mut gone = 0;
+    for (path, generation) in sources {
+        for batch in batches(path, name, GROUP_ROWS)? {
+            let batch = batch?;
+            let keep = alive(&batch, *generation);
+            let dead = keep.iter().filter(|keep| !**keep).count();
+            gone += dead as u64;
+            let kept = if dead == 0 {
+                batch
+            } else {
+                filter_record_batch(&batch, &BooleanArray::from(keep))
+                    .map_err(|source| LoadError::Arrow { table: name, source })?
+            };
+            output.write(&kept).map_err(&error)?;
+        }
+    }
+    let rows = output.finish().map_err(error)?;
+    Ok((rows, gone))
+}
+
+fn no_load() -> LoadError {
+    let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+    LoadError::Io { what: "the record of earlier loads", doing: "read", source }
+}
+
+/// Puts all changes into the tables. Running it again after it was cut off ends in the same state.
+///
+/// # Errors
+/// [`LoadError`] when the folder was never loaded into, or a file cannot be read or written.
+pub fn fold(out: &Path) -> Result<Folded, LoadError> {
+    let record = Record::read(out)?.ok_or_else(no_load)?;
+    let waiting: Vec<u32> = (record.folded + 1..=record.generation).collect();
+    let mut last: HashMap<i64, u32> = HashMap::new();
+    for generation in &waiting {
+        let dir = changes(out, *generation);
+        let mut newer = |path: &Path, table: &'static str, columns: &[&str]| -> Result<(), LoadError> {
+            for batch in batches(path, table, GROUP_ROWS)? {
+                let batch = batch?;
+                for column in columns.iter().filter_map(|column| ids(&batch, column)) {
+                    last.extend(column.values().iter().map(|id| (*id, *generation)));
+                }
+            }
+            Ok(())
+        };
+        newer(&dir.join("removed.parquet"), "removed", &["row_id"])?;
+        for table in TABLES.iter().filter(|table| !is_derived(**table) && **table != CdmTable::FactRelationship) {
+            newer(&dir.join(format!("{}.parquet", table.name())), table.name(), &id_columns(*table))?;
+        }
+    }
+    let lives = |batch: &RecordBatch, generation: u32, columns: &[&str]| -> Vec<bool> {
+        let mut keep = vec![true; batch.num_rows()];
+        for column in columns.iter().filter_map(|column| ids(batch, column)) {
+            for (keep, id) in keep.iter_mut().zip(column.values()) {
+                *keep &= last.get(id).is_none_or(|newest| generation >= *newest);
+            }
+        }
+        keep
+    };
+    let folded = rewrite_all(
+        out,
+        |name, derived| {
+            let file = format!("{name}.parquet");
+            let base = out.join(&file);
+            let mut sources: Vec<_> = waiting.iter().map(|g| (changes(out, *g).join(&file), *g)).collect();
+            if derived {
+                // The last one is whole.
+                sources.retain(|(path, _)| path.exists());
+                return sources.pop().map_or_else(|| vec![(base, 0)], |last| vec![last]);
+            }
+            sources.insert(0, (base, 0));
+            sources
+        },
+        lives,
+    )?;
+    Record { folded: record.generation, ..record }.write(out)?;
+    let changes = out.join("changes");
+    if changes.exists() {
+        let io = |source| LoadError::Io { what: "the folder of changes", doing: "written", source };
+        std::fs::remove_dir_all(changes).map_err(io)?;
+    }
+    Ok(folded)
+}
+
+/// Rewrites all tables and lineage aside, then moves them into place.
+fn rewrite_all(
+    out: &Path,
+    sources: impl Fn(&'static str, bool) -> Vec<(std::path::PathBuf, u32)>,
+    lives: impl Fn(&RecordBatch, u32, &[&str]) -> Vec<bool>,
+) -> Result<Folded, LoadError> {
+    let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
+    let dir = out.join(STATE).join("fold");
+    if dir.exists() {
+        std::fs::remove_dir_all(&dir).map_err(io)?;
+    }
+    std::fs::create_dir_all(&dir).map_err(io)?;
+    let mut folded = Folded::default();
+    let mut moves = Vec::new();
+    for table in TABLES {
+        let name = table.name();
+        let (target, derived) = (dir.join(format!("{name}.parquet")), is_derived(table));
+        let columns = id_columns(table);
+        let (rows, gone) =
+            rewrite(name, file_schema(table), key_of(table), &sources(name, derived), &target, |batch, generation| {
+                if derived { lives(batch, generation, &[]) } else { lives(batch, generation, &columns) }
+            })?;
+        folded.rows.insert(name.to_owned(), rows);
+        if gone > 0 {
+            folded.gone.insert(name.to_owned(), gone);
+        }
+        moves.push((target, out.join(format!("{name}.parquet"))));
+    }
+    let target = dir.join("lineage.parquet");
+    let (rows, gone) =
+        rewrite(LINEAGE, lineage::schema(), None, &sources(LINEAGE, false), &target, |batch, generation| {
+            lives(batch, generation, &["row_id"])
+        })?;
+    folded.rows.insert(LINEAGE.to_owned(), rows);
+    if gone > 0 {
+        folded.gone.insert(LINEAGE.to_owned(), gone);
+    }
+    moves.push((target, out.join("lineage.parquet")));
+    for (from, to) in moves {
+        std::fs::rename(from, to).map_err(io)?;
+    }
+    std::fs::remove_dir_all(&dir).map_err(io)?;
+    Ok(folded)
+}
+
+/// Takes persons out of the tables, the lineage and the state, by their keys in the source (`Patient.id`). Changes are
+/// folded first. Rows of coarse locations and of institutions stay: they are no one's.
+///
+/// # Errors
+/// [`LoadError`] when the folder was loaded with another key or source, or a file cannot be read or written.
+pub fn remove_persons(out: &Path, key: &IdKey, source: &str, persons: &[&str]) -> Result<Folded, LoadError> {
+    let key = key.of_source(source);
+    let record = Record::read(out)?.ok_or_else(no_load)?;
+    if record.source != source || record.key_check != hex(&key.check()) {
+        return Err(LoadError::OtherSource);
+    }
+    if record.folded < record.generation {
+        fold(out)?;
+    }
+    let mut buffer = Vec::new();
+    let gone: HashSet<i64> =
+        persons.iter().map(|person| key.row_id(&mut buffer, "person", person.as_bytes(), 0)).collect();
+    // Pairs of rows name no person; they go with the rows they name.
+    let mut facts = HashSet::new();
+    for batch in batches(&out.join("lineage.parquet"), LINEAGE, GROUP_ROWS)? {
+        let batch = batch?;
+        if let (Some(rows), Some(persons)) = (ids(&batch, "row_id"), ids(&batch, "person_id")) {
+            let of_gone = rows.values().iter().zip(persons.values()).filter(|(_, person)| gone.contains(person));
+            facts.extend(of_gone.map(|(row, _)| *row));
+        }
+    }
+    let folded = rewrite_all(
+        out,
+        |name, _| vec![(out.join(format!("{name}.parquet")), 0)],
+        |batch, _, _| {
+            let mut keep = vec![true; batch.num_rows()];
+            if let Some(persons) = ids(batch, "person_id") {
+                keep.iter_mut().zip(persons.values()).for_each(|(keep, person)| *keep = !gone.contains(person));
+            }
+            for column in ["fact_id_1", "fact_id_2"].iter().filter_map(|column| ids(batch, column)) {
+                keep.iter_mut().zip(column.values()).for_each(|(keep, fact)| *keep &= !facts.contains(fact));
+            }
+            keep
+        },
+    )?;
+    // The state as one generation, without them.
+    let generations = 1..=record.generation;
+    let files: Vec<_> = generations.clone().map(|past| state_file(out, "items", past)).collect();
+    let mut known = Known::read(&files)?;
+    known.retain(|entry| !gone.contains(&entry.person));
+    let (mut index, mut spells) = (Index::default(), Vec::new());
+    for past in generations.clone() {
+        state::read_index(&state_file(out, "index", past), &mut index)?;
+        let bytes = state::read_file(&state_file(out, "spells", past))?;
+        let kept = bytes.chunks_exact(Spell::BYTES).filter_map(Spell::read);
+        kept.filter(|spell| !gone.contains(&spell.person)).for_each(|spell| spell.write(&mut spells));
+    }
+    index.persons.retain(|_, person| !gone.contains(&person.id));
+    index.visits.retain(|_, visit| !gone.contains(&visit.person));
+    index.specimens.retain(|_, specimen| !facts.contains(specimen));
+    let mut items = Vec::new();
+    known.entries().iter().for_each(|entry| entry.write(&mut items));
+    let io = |source| LoadError::Io { what: "the state of the load", doing: "written", source };
+    for past in generations {
+        let last = past == record.generation;
+        write_whole(&state_file(out, "items", past), if last { &items } else { &[] })?;
+        write_whole(&state_file(out, "spells", past), if last { &spells } else { &[] })?;
+        let aside = out.join(STATE).join("index.new");
+        let of_this = if last { &index } else { &Index::default() };
+        state::write_index(of_this, File::create(&aside).map_err(io)?).map_err(io)?;
+        std::fs::rename(&aside, state_file(out, "index", past)).map_err(io)?;
+    }
+    Ok(folded)
+}
+
+/// An item that came twice in one load is kept in its last state: rows of earlier states go, and of equal rows one stays.
+///
+/// # Errors
+/// [`LoadError::Collision`] when rows of different items share an id.
+pub(super) fn settle_duplicates(out: &Path, folder: &Path) -> Result<(), LoadError> {
+    let record = Record::read(out)?.ok_or_else(no_load)?;
+    let bytes = state::read_file(&state_file(out, "items", record.generation))?;
+    let mut last: HashMap<u128, u128> = HashMap::new();
+    let mut twice: BTreeSet<u128> = BTreeSet::new();
+    for entry in Entry::all(&bytes) {
+        if last.insert(entry.item, entry.content).is_some() {
+            twice.insert(entry.item);
+        }
+    }
+    // Ids of rows of such items, with how often each is still to be passed over, and rows of states that do not count.
+    let mut seen: HashMap<(String, i64), u32> = HashMap::new();
+    let mut of_others: HashMap<i64, u32> = HashMap::new();
+    let mut stale: HashSet<i64> = HashSet::new();
+    let mut current: HashSet<i64> = HashSet::new();
+    for batch in batches(&folder.join("lineage.parquet"), LINEAGE, GROUP_ROWS)? {
+        let batch = batch?;
+        let Some(rows) = ids(&batch, "row_id") else { continue };
+        let tables = arrow::compute::cast(batch.column(0), &DataType::Utf8)
+            .map_err(|source| LoadError::Arrow { table: LINEAGE, source })?;
+        let (tables, items, contents) =
+            (tables.as_string::<i32>(), batch.column(5).as_fixed_size_binary(), batch.column(6).as_fixed_size_binary());
+        let digest = |bytes: &[u8]| bytes.try_into().map_or(0, u128::from_be_bytes);
+        for at in 0..batch.num_rows() {
+            let item = digest(items.value(at));
+            let row = rows.value(at);
+            if twice.contains(&item) {
+                *seen.entry((tables.value(at).to_owned(), row)).or_default() += 1;
+                let counts = last.get(&item) == Some(&digest(contents.value(at)));
+                if counts {
+                    current.insert(row)
+                } else {
+                    stale.insert(row)
+                };
+            } else if tables.value(at) != CdmTable::Death.name() {
+                *of_others.entry(row).or_default() += 1;
+            }
+        }
+    }
+    let collisions = of_others.values().filter(|count| **count > 1).count() as u64;
+    if collisions > 0 {
+        return Err(LoadError::Collision { pairs: collisions });
+    }
+    stale.retain(|row| !current.contains(row));
+    let left = std::cell::RefCell::new(seen);
+    let settled = |name: &'static str, batch: &RecordBatch, column: &str, tables: Option<&dyn Array>| -> Vec<bool> {
+        let Some(rows) = ids(batch, column) else { return vec![true; batch.num_rows()] };
+        let words = tables.map(|tables| tables.as_string::<i32>());
+        let mut left = left.borrow_mut();
+        (0..batch.num_rows())
+            .map(|at| {
+                let table = words.map_or(name, |words| words.value(at));
+                if stale.contains(&rows.value(at)) {
+                    return false;
+                }
+                match left.get_mut(&(table.to_owned(), rows.value(at))) {
+                    // The last one stays.
+                    Some(count) if *count > 1 => {
+                        *count -= 1;
+                        false
+                    }
+                    _ => true,
+                }
+            })
+            .collect()
+    };
+    let again = left.borrow().clone();
+    let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
+    let dir = out.join(STATE).join("settle");
+    std::fs::create_dir_all(&dir).map_err(io)?;
+    let mut moves = Vec::new();
+    for table in TABLES.iter().copied().filter(|table| !is_derived(*table) && *table != CdmTable::FactRelationship) {
+        let (name, from) = (table.name(), folder.join(format!("{}.parquet", table.name())));
+        if !from.exists() {
+            continue;
+        }
+        let target = dir.join(format!("{name}.parquet"));
+        let column = id_columns(table).first().copied().unwrap_or_default();
+        rewrite(name, file_schema(table), key_of(table), &[(from.clone(), 0)], &target, |batch, _| {
+            settled(name, batch, column, None)
+        })?;
+        moves.push((target, from));
+    }
+    *left.borrow_mut() = again;
+    let (from, target) = (folder.join("lineage.parquet"), dir.join("lineage.parquet"));
+    rewrite(LINEAGE, lineage::schema(), None, &[(from.clone(), 0)], &target, |batch, _| {
+        let tables = arrow::compute::cast(batch.column(0), &DataType::Utf8);
+        tables
+            .map_or_else(|_| vec![true; batch.num_rows()], |tables| settled("", batch, "row_id", Some(tables.as_ref())))
+    })?;
+    moves.push((target, from));
+    for (from, to) in moves {
+        std::fs::rename(from, to).map_err(io)?;
+    }
+    std::fs::remove_dir_all(&dir).map_err(io)
+}

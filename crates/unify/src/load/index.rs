@@ -1,0 +1,112 @@
+//! What later passes look up: persons, visits, definitions, prescriptions.
+
+use acequia_omop::{Coding, When};
+
+use super::hash::{DigestMap, DigestSet};
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PersonRef {
+    pub(super) id: i64,
+    /// Without a year of birth, nothing of the person can be loaded.
+    pub(super) held: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct VisitRef {
+    /// `visit_occurrence_id`.
+    pub(super) visit: i64,
+    /// `visit_detail_id`, 0 for a whole visit.
+    pub(super) detail: i64,
+    pub(super) person: i64,
+    pub(super) start_day: i32,
+}
+
+/// Where a row came from: the part of lineage that is the same for all rows of an item.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Origin {
+    /// Number of the kind of item, see [`super::map::Kinds`].
+    pub(super) kind: u8,
+    pub(super) item: u128,
+    pub(super) content: u128,
+}
+
+/// A row of `person`, with `death` beside it.
+#[derive(Debug, Clone)]
+pub(super) struct PersonRow {
+    pub(super) id: i64,
+    pub(super) origin: Origin,
+    pub(super) sex: i64,
+    pub(super) sex_source: String,
+    pub(super) birth: When,
+    pub(super) race: (i64, String),
+    pub(super) ethnicity: (i64, String),
+    pub(super) death: Option<When>,
+    pub(super) location: Option<i64>,
+    pub(super) provider: Option<i64>,
+    pub(super) care_site: Option<i64>,
+    pub(super) type_concept_id: i64,
+}
+
+/// A row of `location`, `care_site` or `provider`.
+#[derive(Debug, Clone)]
+pub(super) struct PartyRow {
+    pub(super) id: i64,
+    pub(super) origin: Origin,
+    pub(super) what: PartyKind,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum PartyKind {
+    Location { state: String, zip: String, country: String },
+    CareSite { name: String, place: i64, place_source: String, location: Option<i64> },
+    Provider { specialty: i64, specialty_source: String, sex: i64, care_site: Option<i64> },
+}
+
+/// A part of a visit: its row waits until all visits are known.
+#[derive(Debug, Clone)]
+pub(super) struct DetailRow {
+    pub(super) key: u128,
+    pub(super) parent: u128,
+    pub(super) origin: Origin,
+    pub(super) id: i64,
+    pub(super) person: i64,
+    pub(super) concept_id: i64,
+    pub(super) start: When,
+    pub(super) end: Option<When>,
+    pub(super) type_concept_id: i64,
+    pub(super) provider: Option<i64>,
+    pub(super) care_site: Option<i64>,
+    pub(super) source_value: String,
+    pub(super) admitted_from: String,
+    pub(super) discharged_to: String,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    pub(super) persons: DigestMap<PersonRef>,
+    pub(super) visits: DigestMap<VisitRef>,
+    pub(super) definitions: DigestMap<Vec<Coding>>,
+    /// Keys of drug events, which dispenses may repeat.
+    pub(super) drugs: DigestSet,
+    pub(super) specimens: DigestMap<i64>,
+    pub(super) parties: DigestMap<i64>,
+}
+
+impl Index {
+    /// Takes in what another part found. What came earlier in the input stays, but for persons of whom more is known now.
+    pub(super) fn absorb(&mut self, other: Self) {
+        for (key, person) in other.persons {
+            let known = self.persons.entry(key).or_insert(person);
+            known.held &= person.held;
+        }
+        for (key, visit) in other.visits {
+            self.visits.entry(key).or_insert(visit);
+        }
+        for (key, codes) in other.definitions {
+            self.definitions.entry(key).or_insert(codes);
+        }
+        self.drugs.extend(other.drugs);
+        self.specimens.extend(other.specimens);
+        self.parties.extend(other.parties);
+    }
+}

@@ -1,0 +1,1197 @@
+//! Loading: files of any size become OMOP CDM 5.4 in Parquet, with lineage, counts and what is needed to load again.
+//!
+//! A reader ([`Reader`]) tells the events of its format to a sink; this module gives it parts of the input, on several
+//! threads, and puts what comes out together in the order of the input, so that the files are the same on any number of
+//! threads. Memory is bounded by the parts in work, by one entry per person and per visit, by one per spell of a
+//! condition or drug, and by eight bytes per row for the check of ids.
+//!
+//! ```text
+//! OUT/<table>.parquet        the tables, and lineage.parquet: a whole load
+//! OUT/changes/<n>/           rows that later loads brought, and removed.parquet: ids of rows that they replace
+//! OUT/report.json            counts of the last load
+//! OUT/.acequia/              what the next load compares with
+//! ```
+//!
+//! A load into a folder that has one already takes only what changed. [`fold`] puts changes into the tables;
+//! [`remove_persons`] takes persons out of everything.
+
+mod codes;
+mod columns;
+mod derive;
+mod feed;
+mod fold;
+mod hash;
+mod index;
+mod lineage;
+mod map;
+mod output;
+mod state;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use acequia_omop::{CdmTable, Fate, ItemCounts, ItemHead, Pass, Passes, Sink, Units, Vocabulary};
+use acequia_types::{Coded, Exit, Place, Problem};
+use serde::{Deserialize, Serialize};
+
+pub use codes::{CodeUse, NoConcept};
+pub use feed::PART_BYTES;
+pub use fold::{Folded, fold, remove_persons};
+pub use lineage::MAP_VERSION;
+
+use crate::IdKey;
+use codes::Memo;
+use columns::{Cell, Rows, file_schema};
+use derive::Spell;
+use feed::{Feed, Part};
+use hash::Seed;
+use index::{DetailRow, Index, PartyKind, PartyRow, PersonRow, VisitRef};
+use lineage::{Lineage, Note};
+use map::{Kinds, Mapper, Shared, Tally};
+use output::{Encoded, Encoder, Output};
+use state::{Entry, Known};
+
+/// Most problems that a report lists with their place; all are counted.
+const LISTED_PROBLEMS: usize = 200;
+
+/// One file of the input.
+pub struct Input<'i> {
+    /// Opens it from the start, unpacked; a load reads a file once per pass that it needs.
+    pub open: Box<dyn Fn() -> std::io::Result<Box<dyn Read + Send>> + Send + Sync + 'i>,
+    /// Whether any run of whole lines can be read by itself.
+    pub lines: bool,
+    /// The one pass that the whole file is expected to need (a bulk export holds one type of resource per file). It is
+    /// then read once; should it need another, the load begins again without the expectation.
+    pub expects: Option<Pass>,
+}
+
+/// Tells the events of a piece of input: its number, text and the number of its first line. Returns the passes the text
+/// needs, or why it cannot be read at all.
+pub type Reader<'r> = dyn Fn(usize, &str, u64, Pass, &mut dyn Sink) -> Result<Passes, Problem> + Sync + 'r;
+
+/// How to load.
+pub struct Settings<'s> {
+    /// Secret for ids.
+    pub key: IdKey,
+    /// Name of the source; ids of two sources never meet.
+    pub source: String,
+    /// The vocabulary.
+    pub vocabulary: &'s Vocabulary,
+    /// Threads; 0 stands for 1.
+    pub threads: usize,
+    /// Bytes of the input that one thread works on at a time, [`PART_BYTES`] as a rule. Row groups follow from it.
+    pub part_bytes: usize,
+}
+
+/// Counts of a load. Holds no value of any record.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadReport {
+    /// Which load into this folder, from 1.
+    pub generation: u32,
+    /// Files read.
+    pub files: u64,
+    /// Files that could not be read at all, with the reason.
+    pub refused_files: Vec<Problem>,
+    /// Fates of all items that were read; items that did not change since the last load are counted in `unchanged`.
+    pub counts: ItemCounts,
+    /// The same by kind of item, with the rows each kind became.
+    pub by_kind: BTreeMap<String, KindCounts>,
+    /// Items by fate and reason.
+    pub reasons: BTreeMap<String, u64>,
+    /// Items whose bytes were loaded before.
+    pub unchanged: u64,
+    /// Items that took the place of an earlier state of theirs.
+    pub replaced: u64,
+    /// Rows written, by table.
+    pub rows: BTreeMap<String, u64>,
+    /// Rows that made place.
+    pub removed_rows: u64,
+    /// Dates of which the day or month was not known and the first possible day was taken.
+    pub imputed_dates: u64,
+    /// Events without a date that took the day of their visit.
+    pub dates_of_visits: u64,
+    /// Numbers converted into the unit the course keeps.
+    pub converted_units: u64,
+    /// Codes that were given besides the one that was taken.
+    pub other_codes: u64,
+    /// Drug exposures that stand in `drug_era` for themselves, since the vocabulary knows no ingredient of theirs.
+    pub drugs_without_ingredient: u64,
+    /// Distinct codes without a standard concept, most frequent first; at most 1,000.
+    pub unmapped_codes: Vec<CodeUse>,
+    /// Distinct codes resolved.
+    pub distinct_codes: u64,
+    /// Problems by code.
+    pub problems: BTreeMap<String, u64>,
+    /// The first problems, with their places.
+    pub listed_problems: Vec<Problem>,
+    /// Version of the mapping rules.
+    pub map_version: String,
+    /// Version of the vocabulary.
+    pub vocabulary_version: String,
+}
+
+/// Counts of one kind of item.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KindCounts {
+    /// Fates.
+    #[serde(flatten)]
+    pub counts: ItemCounts,
+    /// Rows written for it, in all tables.
+    pub rows: u64,
+}
+
+/// Why a load stops.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A file of the input cannot be read.
+    #[error("file number {} of the input cannot be read", input + 1)]
+    Input {
+        /// Which, from 0.
+        input: usize,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file that must be read whole, or a line, is too large.
+    #[error("file number {} of the input has a line, or is one bundle, of more than 512 MB", input + 1)]
+    TooLarge {
+        /// Which, from 0.
+        input: usize,
+    },
+    /// A file of the output or of the state cannot be used.
+    #[error("{what} cannot be {doing}")]
+    Io {
+        /// What.
+        what: &'static str,
+        /// `read` or `written`.
+        doing: &'static str,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A table cannot be written.
+    #[error("table {table} cannot be {doing}")]
+    Parquet {
+        /// Which.
+        table: &'static str,
+        /// `read` or `written`.
+        doing: &'static str,
+        /// The cause.
+        #[source]
+        source: parquet::errors::ParquetError,
+    },
+    /// Arrow refuses columns.
+    #[error("table {table} cannot be built")]
+    Arrow {
+        /// Which.
+        table: &'static str,
+        /// The cause.
+        #[source]
+        source: arrow::error::ArrowError,
+    },
+    /// The folder belongs to another source or key.
+    #[error("the folder was loaded from another source or with another key")]
+    OtherSource,
+    /// Two rows have the same id.
+    #[error("{pairs} pairs of rows of different items have the same id")]
+    Collision {
+        /// How many.
+        pairs: u64,
+    },
+    /// A file holds more than was expected of it; the load begins again.
+    #[error("a file holds items of several passes")]
+    Mixed,
+    /// A thread stopped.
+    #[error("a part of the input could not be worked on")]
+    Thread,
+    /// Items got lost.
+    #[error("{total} items came in, but their fates do not add up")]
+    Counts {
+        /// Items that came in.
+        total: u64,
+    },
+}
+
+impl Coded for LoadError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Counts { .. } => "UN001",
+            Self::Input { .. } => "UN002",
+            Self::TooLarge { .. } => "UN003",
+            Self::Io { .. } => "UN004",
+            Self::Parquet { .. } | Self::Arrow { .. } => "UN005",
+            Self::OtherSource => "UN006",
+            Self::Collision { .. } => "UN007",
+            Self::Thread | Self::Mixed => "UN008",
+        }
+    }
+    fn hint(&self) -> &'static str {
+        match self {
+            Self::Input { .. } => "check that the file is there, whole and readable",
+            Self::TooLarge { .. } => "export as NDJSON, one resource per line",
+            Self::Io { .. } | Self::Parquet { .. } | Self::Arrow { .. } => {
+                "check the folder's space and permissions; to begin anew, choose an empty folder"
+            }
+            Self::OtherSource => "load into a folder of its own, or give the source and key of the first load",
+            Self::Collision { .. } => "load with another key; the chance of this is below one in a million million",
+            Self::Thread | Self::Mixed | Self::Counts { .. } => {
+                "this is a defect of the program; please report it with the code"
+            }
+        }
+    }
+    fn exit(&self) -> Exit {
+        match self {
+            Self::OtherSource => Exit::Usage,
+            _ => Exit::Failure,
+        }
+    }
+}
+
+/// What is on record about the loads into a folder.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record {
+    source: String,
+    key_check: String,
+    map_version: String,
+    vocabulary_version: String,
+    /// The last generation, and the first that is not in the tables yet.
+    generation: u32,
+    folded: u32,
+}
+
+const STATE: &str = ".acequia";
+
+impl Record {
+    fn path(out: &Path) -> PathBuf {
+        out.join(STATE).join("loads.json")
+    }
+
+    fn read(out: &Path) -> Result<Option<Self>, LoadError> {
+        let io = |source| LoadError::Io { what: "the record of earlier loads", doing: "read", source };
+        match std::fs::read(Self::path(out)) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| io(error.into())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(io(error)),
+        }
+    }
+
+    /// The last thing a load does: what is not on record does not count.
+    fn write(&self, out: &Path) -> Result<(), LoadError> {
+        let bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
+        write_whole(&Self::path(out), &bytes)
+    }
+}
+
+/// Writes aside, syncs and renames.
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), LoadError> {
+    let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
+    let aside = path.with_extension("new");
+    let mut file = File::create(&aside).map_err(io)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io)?;
+    std::fs::rename(&aside, path).map_err(io)
+}
+
+fn state_file(out: &Path, name: &str, generation: u32) -> PathBuf {
+    out.join(STATE).join(format!("{name}-{generation:06}"))
+}
+
+fn changes(out: &Path, generation: u32) -> PathBuf {
+    out.join("changes").join(format!("{generation:06}"))
+}
+
+/// Tables that a load fills.
+const TABLES: [CdmTable; 19] = [
+    CdmTable::Location,
+    CdmTable::CareSite,
+    CdmTable::Provider,
+    CdmTable::Person,
+    CdmTable::ObservationPeriod,
+    CdmTable::VisitOccurrence,
+    CdmTable::VisitDetail,
+    CdmTable::ConditionOccurrence,
+    CdmTable::DrugExposure,
+    CdmTable::ProcedureOccurrence,
+    CdmTable::DeviceExposure,
+    CdmTable::Measurement,
+    CdmTable::Observation,
+    CdmTable::Death,
+    CdmTable::Note,
+    CdmTable::Specimen,
+    CdmTable::FactRelationship,
+    CdmTable::ConditionEra,
+    CdmTable::DrugEra,
+];
+
+/// The tables that follow from others: a later load writes them whole.
+const DERIVED: [CdmTable; 3] = [CdmTable::ObservationPeriod, CdmTable::ConditionEra, CdmTable::DrugEra];
+
+fn is_derived(table: CdmTable) -> bool {
+    DERIVED.contains(&table)
+}
+
+fn key_of(table: CdmTable) -> Option<&'static str> {
+    table.key()
+}
+
+/// Name of the lineage table in errors and files.
+const LINEAGE: &str = "lineage";
+
+fn parquet_error(table: &'static str) -> impl Fn(parquet::errors::ParquetError) -> LoadError {
+    move |source| LoadError::Parquet { table, doing: "written", source }
+}
+
+/// The files that a load writes.
+struct Outputs {
+    dir: PathBuf,
+    tables: BTreeMap<CdmTable, Output>,
+    lineage: Output,
+    entries: BufWriter<File>,
+    spells: Vec<Spell>,
+}
+
+/// What one part of the input became, encoded.
+struct Made {
+    tables: Vec<(CdmTable, Encoded)>,
+    lineage: Option<Encoded>,
+    entries: Vec<Entry>,
+    found: Index,
+    persons: Vec<(PersonRow, String)>,
+    parties: Vec<(PartyRow, String)>,
+    details: Vec<(DetailRow, String)>,
+    spells: Vec<Spell>,
+    spans: BTreeMap<i64, (i32, i32)>,
+    removed: Vec<i64>,
+    ids: Vec<i64>,
+    tally: Tally,
+    problems: Vec<Problem>,
+    refused: Vec<Problem>,
+    passes: Vec<(usize, Passes)>,
+}
+
+/// Everything of a load that grows part by part, in the order of the parts.
+struct Growing {
+    outputs: Outputs,
+    found: Index,
+    persons: BTreeMap<i64, (PersonRow, String)>,
+    parties: BTreeMap<i64, (PartyRow, String)>,
+    details: Vec<(DetailRow, String)>,
+    spans: BTreeMap<i64, (i32, i32)>,
+    removed: Vec<i64>,
+    ids: Vec<Vec<i64>>,
+    new_entries: Vec<Entry>,
+    keep_entries: bool,
+    tally: Tally,
+    problems: Vec<Problem>,
+    refused: Vec<Problem>,
+    passes: Vec<Passes>,
+}
+
+impl Growing {
+    fn take(&mut self, made: Made) -> Result<(), LoadError> {
+        for (table, encoded) in made.tables {
+            if let Some(output) = self.outputs.tables.get_mut(&table) {
+                output.append(encoded).map_err(parquet_error(table.name()))?;
+            }
+        }
+        if let Some(encoded) = made.lineage {
+            self.outputs.lineage.append(encoded).map_err(parquet_error(LINEAGE))?;
+        }
+        let mut bytes = Vec::with_capacity(made.entries.len() * Entry::BYTES);
+        made.entries.iter().for_each(|entry| entry.write(&mut bytes));
+        let io = |source| LoadError::Io { what: "the state of the load", doing: "written", source };
+        self.outputs.entries.write_all(&bytes).map_err(io)?;
+        if self.keep_entries {
+            self.new_entries.extend(made.entries);
+        }
+        self.found.absorb(made.found);
+        for person in made.persons {
+            self.persons.insert(person.0.id, person);
+        }
+        for party in made.parties {
+            self.parties.entry(party.0.id).or_insert(party);
+        }
+        self.details.extend(made.details);
+        self.outputs.spells.extend(made.spells);
+        for (person, (from, to)) in made.spans {
+            let span = self.spans.entry(person).or_insert((from, to));
+            *span = (span.0.min(from), span.1.max(to));
+        }
+        self.removed.extend(made.removed);
+        self.ids.push(made.ids);
+        self.tally.add(made.tally);
+        let room = LISTED_PROBLEMS.saturating_sub(self.problems.len());
+        self.problems.extend(made.problems.into_iter().take(room));
+        self.refused.extend(made.refused);
+        for (input, passes) in made.passes {
+            self.passes[input] = self.passes[input].with(passes);
+        }
+        Ok(())
+    }
+}
+
+/// Hands work out in order and takes results in order.
+struct Line<'f> {
+    feed: Mutex<Feed<'f>>,
+    turn: Mutex<Turn>,
+    next: Condvar,
+}
+
+#[derive(Default)]
+struct Turn {
+    number: usize,
+    failed: bool,
+}
+
+/// Says that a thread stopped in the middle, so that the others do not wait for it.
+struct Guard<'l, 'f>(&'l Line<'f>, bool);
+
+impl Drop for Guard<'_, '_> {
+    fn drop(&mut self) {
+        if !self.1 {
+            self.0.turn.lock().unwrap_or_else(PoisonError::into_inner).failed = true;
+            self.0.next.notify_all();
+        }
+    }
+}
+
+/// Loads files into a folder: all of them the first time, what changed later.
+///
+/// # Errors
+/// [`LoadError`]; what is wrong with single items is in the report.
+pub fn load(
+    inputs: &[Input<'_>],
+    reader: &Reader<'_>,
+    settings: &Settings<'_>,
+    out: &Path,
+) -> Result<LoadReport, LoadError> {
+    match load_expecting(inputs, reader, settings, out, true) {
+        // Nothing was moved to its place yet.
+        Err(LoadError::Mixed) => load_expecting(inputs, reader, settings, out, false),
+        other => other,
+    }
+}
+
+fn load_expecting(
+    inputs: &[Input<'_>],
+    reader: &Reader<'_>,
+    settings: &Settings<'_>,
+    out: &Path,
+    expecting: bool,
+) -> Result<LoadReport, LoadError> {
+    let io = |source| LoadError::Io { what: "a folder of the output", doing: "written", source };
+    std::fs::create_dir_all(out.join(STATE)).map_err(io)?;
+    let key = settings.key.of_source(&settings.source);
+    let seed = Seed::new(key.seed());
+    let vocabulary_version = settings.vocabulary.version().to_owned();
+    let key_check = hex(&key.check());
+    let before = Record::read(out)?;
+    if let Some(record) = &before
+        && (record.source != settings.source || record.key_check != key_check)
+    {
+        return Err(LoadError::OtherSource);
+    }
+    // Rows made by other rules or another vocabulary are made again.
+    let before =
+        before.filter(|record| record.map_version == MAP_VERSION && record.vocabulary_version == vocabulary_version);
+    let generation = before.as_ref().map_or(1, |record| record.generation + 1);
+    let first = generation == 1;
+
+    let (mut known, mut index) = (Known::default(), Index::default());
+    if !first {
+        let files: Vec<PathBuf> = (1..generation).map(|past| state_file(out, "items", past)).collect();
+        known = Known::read(&files)?;
+        for past in 1..generation {
+            state::read_index(&state_file(out, "index", past), &mut index)?;
+        }
+    }
+
+    let dir = out.join(STATE).join("new");
+    if dir.exists() {
+        std::fs::remove_dir_all(&dir).map_err(io)?;
+    }
+    std::fs::create_dir_all(&dir).map_err(io)?;
+    let mut tables = BTreeMap::new();
+    for table in TABLES {
+        let path = dir.join(format!("{}.parquet", table.name()));
+        let output = Output::create(&path, file_schema(table), key_of(table)).map_err(parquet_error(table.name()))?;
+        tables.insert(table, output);
+    }
+    let lineage =
+        Output::create(&dir.join("lineage.parquet"), lineage::schema(), None).map_err(parquet_error(LINEAGE))?;
+    let entries = BufWriter::with_capacity(1 << 20, File::create(dir.join("items")).map_err(io)?);
+    let mut growing = Growing {
+        outputs: Outputs { dir, tables, lineage, entries, spells: Vec::new() },
+        found: Index::default(),
+        persons: BTreeMap::new(),
+        parties: BTreeMap::new(),
+        details: Vec::new(),
+        spans: BTreeMap::new(),
+        removed: Vec::new(),
+        ids: Vec::new(),
+        new_entries: Vec::new(),
+        keep_entries: !first,
+        tally: Tally::default(),
+        problems: Vec::new(),
+        refused: Vec::new(),
+        passes: vec![Passes::default(); inputs.len()],
+    };
+
+    let threads = settings.threads.max(1);
+    let spelling = Arc::new(Units::new(settings.vocabulary));
+    let mut memos: Vec<Memo<'_>> =
+        (0..threads).map(|_| Memo::new(settings.vocabulary, Arc::clone(&spelling), seed)).collect();
+    let mut new_index = Index::default();
+    for pass in Pass::ALL {
+        let wanted = |input: &usize| match inputs[*input].expects.filter(|_| expecting) {
+            Some(expected) => expected == pass,
+            None => growing.passes[*input].needs(pass),
+        };
+        let order: Vec<usize> = (0..inputs.len()).filter(wanted).collect();
+        let shared = Shared { key: &key, seed, index: &index, known: &known, generation };
+        memos = run_pass(inputs, order, reader, settings, &shared, pass, memos, &mut growing, &vocabulary_version)?;
+        let only = Passes::only(pass);
+        let surprised = |(input, found): (&Input<'_>, &Passes)| input.expects == Some(pass) && found.with(only) != only;
+        if expecting && inputs.iter().zip(&growing.passes).any(surprised) {
+            return Err(LoadError::Mixed);
+        }
+        let found = std::mem::take(&mut growing.found);
+        if !first {
+            new_index.absorb(clone_of(&found));
+        }
+        index.absorb(found);
+        let mut rest = Rest::new(settings, &vocabulary_version);
+        for (row, kind) in std::mem::take(&mut growing.persons).into_values() {
+            rest.person(&row, &kind);
+        }
+        for (row, kind) in std::mem::take(&mut growing.parties).into_values() {
+            rest.party(&row, &kind);
+        }
+        for (row, kind) in std::mem::take(&mut growing.details) {
+            if let Some(visit) = rest.detail(&row, &kind, &index) {
+                index.visits.insert(row.key, visit);
+                if !first {
+                    new_index.visits.insert(row.key, visit);
+                }
+            }
+        }
+        growing.ids.push(rest.lineage_ids());
+        rest.write(&mut growing.outputs)?;
+    }
+
+    let duplicates = check_ids(&growing.ids);
+
+    // What follows from the events.
+    let mut spells = std::mem::take(&mut growing.outputs.spells);
+    let mut new_spells = Vec::with_capacity(spells.len() * Spell::BYTES);
+    spells.iter().for_each(|spell| spell.write(&mut new_spells));
+    let nothing_new = !first && growing.new_entries.is_empty();
+    let mut without_ingredient = 0;
+    if !nothing_new {
+        if !first {
+            let removed: BTreeSet<i64> = growing.removed.iter().copied().collect();
+            for past in 1..generation {
+                let bytes = state::read_file(&state_file(out, "spells", past))?;
+                let old = bytes.chunks_exact(Spell::BYTES).filter_map(Spell::read);
+                spells.extend(old.filter(|spell| !removed.contains(&spell.row)));
+            }
+            known.update(&growing.new_entries);
+            growing.spans = known.spans();
+        }
+        let (mut conditions, mut drugs, without) = derive::eras(spells, settings.vocabulary, &key);
+        without_ingredient = without;
+        let mut periods = derive::periods(std::mem::take(&mut growing.spans).into_iter(), &key);
+        for (table, rows) in [
+            (CdmTable::ObservationPeriod, &mut periods),
+            (CdmTable::ConditionEra, &mut conditions),
+            (CdmTable::DrugEra, &mut drugs),
+        ] {
+            let batch = rows.finish().map_err(|source| LoadError::Arrow { table: table.name(), source })?;
+            if let Some(output) = growing.outputs.tables.get_mut(&table) {
+                output.write(&batch).map_err(parquet_error(table.name()))?;
+            }
+        }
+    }
+
+    let mut report = report(&growing, memos);
+    report.generation = if nothing_new { generation - 1 } else { generation };
+    report.files = inputs.len() as u64;
+    report.drugs_without_ingredient = without_ingredient;
+    report.map_version = MAP_VERSION.to_owned();
+    report.vocabulary_version.clone_from(&vocabulary_version);
+    if !report.counts.add_up() {
+        return Err(LoadError::Counts { total: report.counts.total });
+    }
+    if !nothing_new {
+        let removed = std::mem::take(&mut growing.removed);
+        let index = if first { &index } else { &new_index };
+        finish(growing.outputs, out, generation, first, &new_spells, index, &removed)?;
+        let record = Record {
+            source: settings.source.clone(),
+            key_check,
+            map_version: MAP_VERSION.to_owned(),
+            vocabulary_version,
+            generation,
+            folded: if first { 1 } else { before.map_or(1, |record| record.folded) },
+        };
+        record.write(out)?;
+        if duplicates > 0 {
+            // The same item came twice: the last state counts, and the rows of the others make place.
+            fold::settle_duplicates(out, &if first { out.to_owned() } else { changes(out, generation) })?;
+        }
+    } else {
+        let _ = std::fs::remove_dir_all(&growing.outputs.dir);
+    }
+    let text = serde_json::to_vec_pretty(&report).unwrap_or_default();
+    write_whole(&out.join("report.json"), &text)?;
+    Ok(report)
+}
+
+/// The `person_id` that a load gives to a person, by her key in the source (`Patient.id`): what finds all her rows.
+pub fn person_id(key: &IdKey, source: &str, person: &str) -> i64 {
+    key.of_source(source).row_id(&mut Vec::new(), "person", person.as_bytes(), 0)
+}
+
+/// The id that a load gives to the row with this ordinal of an item, by kind (`Encounter`) and key (`Encounter.id`).
+pub fn row_id(key: &IdKey, source: &str, kind: &str, item: &str, ordinal: u32) -> i64 {
+    key.of_source(source).row_id(&mut Vec::new(), kind, item.as_bytes(), ordinal)
+}
+
+fn clone_of(index: &Index) -> Index {
+    Index {
+        persons: index.persons.clone(),
+        visits: index.visits.clone(),
+        definitions: index.definitions.clone(),
+        drugs: index.drugs.clone(),
+        specimens: index.specimens.clone(),
+        parties: index.parties.clone(),
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "one pass and all it works on")]
+fn run_pass<'v>(
+    inputs: &[Input<'_>],
+    order: Vec<usize>,
+    reader: &Reader<'_>,
+    settings: &Settings<'v>,
+    shared: &Shared<'_>,
+    pass: Pass,
+    memos: Vec<Memo<'v>>,
+    growing: &mut Growing,
+    vocabulary_version: &str,
+) -> Result<Vec<Memo<'v>>, LoadError> {
+    if order.is_empty() {
+        return Ok(memos);
+    }
+    let encoders: BTreeMap<CdmTable, Encoder> =
+        growing.outputs.tables.iter().map(|(table, output)| (*table, output.encoder.clone())).collect();
+    let lineage_encoder = growing.outputs.lineage.encoder.clone();
+    let line = Line {
+        feed: Mutex::new(Feed::new(inputs, order, settings.part_bytes)),
+        turn: Mutex::new(Turn::default()),
+        next: Condvar::new(),
+    };
+    let growing = Mutex::new(growing);
+    let source = settings.source.as_str();
+    let work = |mut memo: Memo<'v>| -> Result<Memo<'v>, LoadError> {
+        let mut guard = Guard(&line, false);
+        loop {
+            let part = line.feed.lock().unwrap_or_else(PoisonError::into_inner).next()?;
+            let Some(part) = part else { break };
+            let number = part.number;
+            let made;
+            (made, memo) =
+                work_on(&part, reader, shared, pass, memo, &encoders, &lineage_encoder, source, vocabulary_version)?;
+            line.feed.lock().unwrap_or_else(PoisonError::into_inner).recycle(part);
+            let mut turn = line.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            while turn.number != number && !turn.failed {
+                turn = line.next.wait(turn).unwrap_or_else(PoisonError::into_inner);
+            }
+            if turn.failed {
+                return Err(LoadError::Thread);
+            }
+            growing.lock().unwrap_or_else(PoisonError::into_inner).take(made)?;
+            turn.number += 1;
+            drop(turn);
+            line.next.notify_all();
+        }
+        guard.1 = true;
+        Ok(memo)
+    };
+    let results: Vec<Result<Memo<'v>, LoadError>> = if memos.len() == 1 {
+        memos.into_iter().map(work).collect()
+    } else {
+        std::thread::scope(|scope| {
+            let work = &work;
+            let handles: Vec<_> = memos.into_iter().map(|memo| scope.spawn(move || work(memo))).collect();
+            handles.into_iter().map(|handle| handle.join().unwrap_or(Err(LoadError::Thread))).collect()
+        })
+    };
+    // The cause is worth more than the news that others stopped because of it.
+    let mut kept = Vec::new();
+    let mut failure = None;
+    for result in results {
+        match result {
+            Ok(memo) => kept.push(memo),
+            Err(LoadError::Thread) => {
+                failure.get_or_insert(LoadError::Thread);
+            }
+            Err(error) => failure = Some(error),
+        }
+    }
+    failure.map_or(Ok(kept), Err)
+}
+
+#[expect(clippy::too_many_arguments, reason = "one part and all it becomes")]
+fn work_on<'v>(
+    part: &Part,
+    reader: &Reader<'_>,
+    shared: &Shared<'_>,
+    pass: Pass,
+    memo: Memo<'v>,
+    encoders: &BTreeMap<CdmTable, Encoder>,
+    lineage_encoder: &Encoder,
+    source: &str,
+    vocabulary_version: &str,
+) -> Result<(Made, Memo<'v>), LoadError> {
+    let mut mapper = Mapper::new(shared, memo);
+    let (mut refused, mut passes) = (Vec::new(), Vec::new());
+    for piece in &part.pieces {
+        let needs = tell(piece, reader, pass, &mut mapper);
+        match needs {
+            Ok(needs) => passes.push((piece.input, needs)),
+            Err(problem) => {
+                passes.push((piece.input, Passes::default()));
+                // Bundles are read in every pass, and told of once.
+                if pass == Pass::Persons {
+                    refused.push(problem);
+                }
+            }
+        }
+    }
+    mapper.settle();
+    let mut tables = Vec::new();
+    for (table, rows) in &mut mapper.tables {
+        if rows.len() == 0 {
+            continue;
+        }
+        let batch = rows.finish().map_err(|source| LoadError::Arrow { table: table.name(), source })?;
+        if let Some(encoder) = encoders.get(table) {
+            tables.push((*table, encoder.encode(&batch).map_err(parquet_error(table.name()))?));
+        }
+    }
+    let ids = mapper.lineage.ids();
+    let lineage = if mapper.lineage.len() == 0 {
+        None
+    } else {
+        let batch = std::mem::take(&mut mapper.lineage)
+            .finish(&mapper.kinds, source, vocabulary_version)
+            .map_err(|source| LoadError::Arrow { table: LINEAGE, source })?;
+        Some(lineage_encoder.encode(&batch).map_err(parquet_error(LINEAGE))?)
+    };
+    let kinds = std::mem::take(&mut mapper.kinds);
+    let name = |number: u8| kinds.name(number).to_owned();
+    let persons = mapper
+        .persons
+        .into_iter()
+        .map(|row| {
+            let kind = name(row.origin.kind);
+            (row, kind)
+        })
+        .collect();
+    let parties = mapper
+        .parties
+        .into_iter()
+        .map(|row| {
+            let kind = name(row.origin.kind);
+            (row, kind)
+        })
+        .collect();
+    let details = mapper
+        .details
+        .into_iter()
+        .map(|row| {
+            let kind = name(row.origin.kind);
+            (row, kind)
+        })
+        .collect();
+    let made = Made {
+        tables,
+        lineage,
+        entries: mapper.entries,
+        found: mapper.found,
+        persons,
+        parties,
+        details,
+        spells: mapper.spells,
+        spans: mapper.spans,
+        removed: mapper.removed,
+        ids,
+        tally: mapper.tally,
+        problems: mapper.problems,
+        refused,
+        passes,
+    };
+    Ok((made, mapper.memo))
+}
+
+/// Tells a piece; lines that are not UTF-8 are told as rejected, the others are read.
+fn tell(piece: &feed::Piece, reader: &Reader<'_>, pass: Pass, sink: &mut dyn Sink) -> Result<Passes, Problem> {
+    let hint = "save the file as UTF-8, for instance with `iconv -t UTF-8`";
+    let (mut bytes, mut row, mut passes) = (piece.bytes.as_slice(), piece.first_row, Passes::default());
+    loop {
+        let error = match std::str::from_utf8(bytes) {
+            Ok(text) => return reader(piece.input, text, row, pass, sink).map(|needs| needs.with(passes)),
+            Err(error) => error,
+        };
+        let good = &bytes[..error.valid_up_to()];
+        let line_start = memchr::memrchr(b'\n', good).map_or(0, |at| at + 1);
+        let line_end = memchr::memchr(b'\n', &bytes[line_start..]).map_or(bytes.len(), |at| line_start + at + 1);
+        let only_line = line_start == 0 && line_end == bytes.len() && piece.whole;
+        if let Ok(text) = std::str::from_utf8(&bytes[..line_start])
+            && !text.is_empty()
+        {
+            passes = passes.with(reader(piece.input, text, row, pass, sink)?);
+            row += memchr::memchr_iter(b'\n', text.as_bytes()).count() as u64;
+        }
+        if pass == Pass::Persons {
+            let place = Place::row(row);
+            if only_line {
+                return Err(Problem::new("IN005", "the text is not UTF-8", place, hint));
+            }
+            sink.begin(&ItemHead { row, kind: "unknown", key: "", content: &bytes[line_start..line_end] });
+            sink.problem(Problem::new("IN111", "the line is not UTF-8", place, hint));
+            sink.end(Some(Fate::Rejected("IN111".to_owned())));
+        }
+        passes = passes.with(Passes::only(Pass::Persons));
+        row += 1;
+        bytes = &bytes[line_end..];
+        if bytes.is_empty() {
+            return Ok(passes);
+        }
+    }
+}
+
+/// Rows that are made when a pass is over.
+struct Rest<'r> {
+    tables: BTreeMap<CdmTable, Rows>,
+    lineage: Lineage,
+    kinds: Kinds,
+    source: &'r str,
+    vocabulary_version: &'r str,
+}
+
+impl<'r> Rest<'r> {
+    fn new(settings: &'r Settings<'_>, vocabulary_version: &'r str) -> Self {
+        Self {
+            tables: BTreeMap::new(),
+            lineage: Lineage::default(),
+            kinds: Kinds::default(),
+            source: &settings.source,
+            vocabulary_version,
+        }
+    }
+
+    fn lineage_ids(&self) -> Vec<i64> {
+        self.lineage.ids()
+    }
+
+    fn push(&mut self, table: CdmTable, cells: &[Cell<'_>]) {
+        self.tables.entry(table).or_insert_with(|| Rows::new(table)).push(cells);
+    }
+
+    fn trace(
+        &mut self,
+        table: CdmTable,
+        row_id: i64,
+        person: i64,
+        origin: &index::Origin,
+        kind: &str,
+        when: Option<acequia_omop::When>,
+    ) {
+        let origin = index::Origin { kind: self.kinds.number(kind), ..*origin };
+        self.lineage.push(table, row_id, person, &origin, when, Note::None);
+    }
+
+    fn person(&mut self, row: &PersonRow, kind: &str) {
+        use chrono::Datelike;
+        let birth = row.birth.partial();
+        let day = row.birth.calendar_day();
+        let midnight = row.birth.timestamp_s().or_else(|| birth.exact().map(|_| i64::from(row.birth.day) * 86_400));
+        self.push(
+            CdmTable::Person,
+            &[
+                Cell::Id(row.id),
+                Cell::Id(row.sex),
+                Cell::Id(i64::from(day.year())),
+                birth.month.map(i64::from).into(),
+                birth.day.map(i64::from).into(),
+                midnight.map_or(Cell::Null, Cell::Second),
+                Cell::Id(row.race.0),
+                Cell::Id(row.ethnicity.0),
+                row.location.into(),
+                row.provider.into(),
+                row.care_site.into(),
+                Cell::Null,
+                Cell::text(&row.sex_source, 50),
+                Cell::Null,
+                Cell::text(&row.race.1, 50),
+                Cell::Null,
+                Cell::text(&row.ethnicity.1, 50),
+                Cell::Null,
+            ],
+        );
+        self.trace(CdmTable::Person, row.id, row.id, &row.origin, kind, Some(row.birth));
+        if let Some(died) = row.death {
+            self.push(
+                CdmTable::Death,
+                &[
+                    Cell::Id(row.id),
+                    Cell::Day(died.day),
+                    died.timestamp_s().map_or(Cell::Null, Cell::Second),
+                    Cell::Id(row.type_concept_id),
+                    Cell::Null,
+                    Cell::Null,
+                    Cell::Null,
+                ],
+            );
+            self.trace(CdmTable::Death, row.id, row.id, &row.origin, kind, Some(died));
+        }
+    }
+
+    fn party(&mut self, row: &PartyRow, kind: &str) {
+        let table = match &row.what {
+            PartyKind::Location { state, zip, country } => {
+                self.push(
+                    CdmTable::Location,
+                    &[
+                        Cell::Id(row.id),
+                        Cell::Null,
+                        Cell::Null,
+                        Cell::Null,
+                        Cell::text(state, 2),
+                        Cell::text(zip, 9),
+                        Cell::Null,
+                        Cell::Null,
+                        Cell::Null,
+                        Cell::text(country, 80),
+                        Cell::Null,
+                        Cell::Null,
+                    ],
+                );
+                CdmTable::Location
+            }
+            PartyKind::CareSite { name, place, place_source, location } => {
+                let stated = !place_source.is_empty();
+                self.push(
+                    CdmTable::CareSite,
+                    &[
+                        Cell::Id(row.id),
+                        Cell::text(name, 255),
+                        if stated { Cell::Id(*place) } else { Cell::Null },
+                        (*location).into(),
+                        Cell::Null,
+                        Cell::text(place_source, 50),
+                    ],
+                );
+                CdmTable::CareSite
+            }
+            PartyKind::Provider { specialty, specialty_source, sex, care_site } => {
+                let stated = !specialty_source.is_empty();
+                self.push(
+                    CdmTable::Provider,
+                    &[
+                        Cell::Id(row.id),
+                        Cell::Null,
+                        Cell::Null,
+                        Cell::Null,
+                        if stated { Cell::Id(*specialty) } else { Cell::Null },
+                        (*care_site).into(),
+                        Cell::Null,
+                        Cell::Id(*sex),
+                        Cell::Null,
+                        Cell::text(specialty_source, 50),
+                        Cell::Null,
+                        Cell::Null,
+                        Cell::Null,
+                    ],
+                );
+                CdmTable::Provider
+            }
+        };
+        self.trace(table, row.id, 0, &row.origin, kind, None);
+    }
+
+    /// The row of a part of a visit; one whose whole is not in the input is a visit of its own.
+    fn detail(&mut self, row: &DetailRow, kind: &str, index: &Index) -> Option<VisitRef> {
+        let second = |when: Option<acequia_omop::When>| {
+            when.and_then(acequia_omop::When::timestamp_s).map_or(Cell::Null, Cell::Second)
+        };
+        let optional = |text: &str| if text.is_empty() { Cell::Null } else { Cell::Id(0) };
+        let parent = index.visits.get(&row.parent).filter(|visit| visit.person == row.person && visit.visit != row.id);
+        let end_day = row.end.map_or(row.start.day, |end| end.day);
+        let table = if parent.is_some() { CdmTable::VisitDetail } else { CdmTable::VisitOccurrence };
+        let shared = [
+            Cell::Id(row.id),
+            Cell::Id(row.person),
+            Cell::Id(row.concept_id),
+            Cell::Day(row.start.day),
+            second(Some(row.start)),
+            Cell::Day(end_day),
+            second(row.end),
+            Cell::Id(row.type_concept_id),
+            row.provider.into(),
+            row.care_site.into(),
+            Cell::text(&row.source_value, 50),
+            Cell::Null,
+            optional(&row.admitted_from),
+            Cell::text(&row.admitted_from, 50),
+        ];
+        let (to, to_source) = (optional(&row.discharged_to), Cell::text(&row.discharged_to, 50));
+        let mut cells = shared.to_vec();
+        match parent {
+            Some(parent) => {
+                let whole = if parent.detail == 0 { Cell::Null } else { Cell::Id(parent.detail) };
+                cells.extend([to_source, to, Cell::Null, whole, Cell::Id(parent.visit)]);
+            }
+            None => cells.extend([to, to_source, Cell::Null]),
+        }
+        self.push(table, &cells);
+        self.trace(table, row.id, row.person, &row.origin, kind, Some(row.start));
+        let (visit, detail) = parent.map_or((row.id, 0), |parent| (parent.visit, row.id));
+        Some(VisitRef { visit, detail, person: row.person, start_day: row.start.day })
+    }
+
+    fn write(mut self, outputs: &mut Outputs) -> Result<(), LoadError> {
+        for (table, rows) in &mut self.tables {
+            let batch = rows.finish().map_err(|source| LoadError::Arrow { table: table.name(), source })?;
+            if let Some(output) = outputs.tables.get_mut(table) {
+                output.write(&batch).map_err(parquet_error(table.name()))?;
+            }
+        }
+        if self.lineage.len() > 0 {
+            let batch = self
+                .lineage
+                .finish(&self.kinds, self.source, self.vocabulary_version)
+                .map_err(|source| LoadError::Arrow { table: LINEAGE, source })?;
+            outputs.lineage.write(&batch).map_err(parquet_error(LINEAGE))?;
+        }
+        Ok(())
+    }
+}
+
+/// Rows that share an id. Persons and deaths share theirs on purpose; so do the rows of an item that came twice.
+fn check_ids(ids: &[Vec<i64>]) -> u64 {
+    // Sixteenth by sixteenth, so that the copy stays small.
+    let mut duplicates = 0;
+    let mut some = Vec::new();
+    for sixteenth in 0..16 {
+        some.clear();
+        some.extend(ids.iter().flatten().copied().filter(|id| id >> 59 == sixteenth));
+        some.sort_unstable();
+        duplicates += some.windows(2).filter(|pair| pair[0] == pair[1]).count() as u64;
+    }
+    duplicates
+}
+
+fn report(growing: &Growing, memos: Vec<Memo<'_>>) -> LoadReport {
+    let tally = &growing.tally;
+    let mut codes: BTreeMap<(String, String), CodeUse> = BTreeMap::new();
+    let mut other_codes = 0;
+    for (code, losers) in memos.into_iter().flat_map(Memo::uses) {
+        other_codes += losers;
+        let known = codes.entry((code.system.clone(), code.code.clone()));
+        known.and_modify(|known| known.events += code.events).or_insert(code);
+    }
+    let distinct_codes = codes.len() as u64;
+    let mut unmapped: Vec<CodeUse> = codes.into_values().filter(|code| code.why_not.is_some()).collect();
+    unmapped.sort_by(|a, b| b.events.cmp(&a.events).then_with(|| (&a.system, &a.code).cmp(&(&b.system, &b.code))));
+    unmapped.truncate(1_000);
+    let rows = growing.outputs.tables.iter().map(|(table, output)| (table.name().to_owned(), output.rows));
+    LoadReport {
+        counts: tally.counts,
+        by_kind: tally
+            .by_kind
+            .iter()
+            .map(|(kind, (counts, rows))| (kind.clone(), KindCounts { counts: *counts, rows: *rows }))
+            .collect(),
+        reasons: tally.reasons.clone(),
+        unchanged: tally.unchanged,
+        replaced: tally.replaced,
+        rows: rows.collect(),
+        removed_rows: growing.removed.len() as u64,
+        imputed_dates: tally.imputed_dates,
+        dates_of_visits: tally.dates_of_visits,
+        converted_units: tally.converted_units,
+        other_codes,
+        unmapped_codes: unmapped,
+        distinct_codes,
+        problems: tally.problems.clone(),
+        listed_problems: growing.problems.clone(),
+        refused_files: growing.refused.clone(),
+        ..LoadReport::default()
+    }
+}
+
+/// Ends the files and moves them to their places; the caller's record comes last.
+fn finish(
+    outputs: Outputs,
+    out: &Path,
+    generation: u32,
+    first: bool,
+    spells: &[u8],
+    index: &Index,
+    removed: &[i64],
+) -> Result<(), LoadError> {
+    let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
+    let Outputs { dir, tables, lineage, entries, .. } = outputs;
+    let target = if first { out.to_owned() } else { changes(out, generation) };
+    if first {
+        let old = out.join("changes");
+        if old.exists() {
+            std::fs::remove_dir_all(&old).map_err(io)?;
+        }
+    } else {
+        std::fs::create_dir_all(&target).map_err(io)?;
+    }
+    let mut moves = Vec::new();
+    for (table, output) in tables {
+        let path = output.path.clone();
+        let rows = output.finish().map_err(parquet_error(table.name()))?;
+        // A later load brings only what it has, but what follows from events is whole each time.
+        if first || rows > 0 || is_derived(table) {
+            moves.push((path, target.join(format!("{}.parquet", table.name()))));
+        }
+    }
+    let path = lineage.path.clone();
+    lineage.finish().map_err(parquet_error(LINEAGE))?;
+    moves.push((path, target.join("lineage.parquet")));
+    entries.into_inner().map_err(|error| io(error.into_error()))?.sync_all().map_err(io)?;
+    moves.push((dir.join("items"), state_file(out, "items", generation)));
+    let write = |name: &str, bytes: &[u8]| -> Result<PathBuf, LoadError> {
+        let path = dir.join(name);
+        let mut file = File::create(&path).map_err(io)?;
+        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io)?;
+        Ok(path)
+    };
+    moves.push((write("spells", spells)?, state_file(out, "spells", generation)));
+    let index_path = dir.join("index");
+    state::write_index(index, File::create(&index_path).map_err(io)?).map_err(io)?;
+    moves.push((index_path, state_file(out, "index", generation)));
+    if !first {
+        let path = dir.join("removed.parquet");
+        fold::write_removed(&path, removed)?;
+        moves.push((path, target.join("removed.parquet")));
+    }
+    for (from, to) in moves {
+        std::fs::rename(from, to).map_err(io)?;
+    }
+    std::fs::remove_dir_all(&dir).map_err(io)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

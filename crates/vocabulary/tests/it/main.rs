@@ -1,0 +1,4 @@
+//! Vocabularies of real size and real sources.
+
+mod reference;
+mod roundtrip;
