@@ -158,7 +158,7 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
         Command::ShiftDates(args) => shift_dates::run(args, out)?,
         Command::Link(args) => link::run(args, threads, out)?,
         Command::Vocabulary { command } => return vocabulary::run(command, home, args.quiet, out),
-        Command::Unify(words) => unify::run(words, threads, out)?,
+        Command::Unify(words) => return unify::run(words, threads, out),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Args::command(), "acequia", &mut std::io::stdout());
         }

@@ -3,13 +3,15 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use acequia_intake::{Format, IntakeError, Limits, expected_pass, lines_of, sniff, stream, tell};
 use acequia_node::{Exit, Failure};
 use acequia_omop::Vocabulary;
 use acequia_types::{Coded, Place, Problem, SourceId};
 use acequia_unify::IdKey;
-use acequia_unify::load::{Folded, Input, LoadReport, PART_BYTES, Settings, fold, load, remove_persons};
+use acequia_unify::load::{Folded, Input, LoadReport, Settings, fold, load, remove_persons};
+use acequia_vocabulary::read_review;
 use serde_json::json;
 
 use crate::show::{Out, say};
@@ -39,6 +41,9 @@ pub(crate) struct Args {
     /// Index of a vocabulary (`acequia vocabulary load`); the bundled pack when not given
     #[arg(long, value_name = "FILE")]
     vocabulary: Option<PathBuf>,
+    /// Review file of local codes (`acequia vocabulary candidates`): what two persons decided goes before the vocabulary
+    #[arg(long, value_name = "FILE")]
+    local_codes: Option<PathBuf>,
     /// Put waiting changes into the tables
     #[arg(long)]
     fold: bool,
@@ -59,11 +64,16 @@ fn io(what: &'static str) -> impl Fn(std::io::Error) -> Failure {
     }
 }
 
-pub(crate) fn run(args: &Args, threads: usize, out: &Out) -> Result<(), Failure> {
+/// Loads what can be read; the status tells whether that was everything.
+pub(crate) fn run(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Failure> {
+    let mut status = ExitCode::SUCCESS;
     let source = SourceId::parse(&args.source)?;
     let key = key(args)?;
     if !args.paths.is_empty() {
         let report = load_files(args, source.as_str(), key, threads)?;
+        if !report.refused_files.is_empty() {
+            status = ExitCode::from(Exit::Failure.code());
+        }
         if !out.json {
             talk(&report);
         }
@@ -82,7 +92,7 @@ pub(crate) fn run(args: &Args, threads: usize, out: &Out) -> Result<(), Failure>
         let key = self::key(args)?;
         told(&remove_persons(&args.out, &key, source.as_str(), &persons)?, "removed", out);
     }
-    Ok(())
+    Ok(status)
 }
 
 /// The secret: of the user, or one that the folder keeps.
@@ -153,30 +163,33 @@ fn open(path: &Path) -> std::io::Result<Box<dyn Read + Send>> {
 
 fn load_files(args: &Args, source: &str, key: IdKey, threads: usize) -> Result<LoadReport, Failure> {
     let files = files(&args.paths)?;
-    let (mut inputs, mut formats) = (Vec::new(), Vec::new());
-    for path in &files {
+    let (mut inputs, mut formats, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+    let in_file = |number: usize, error: &IntakeError| {
+        let place = Place { intake: Some(format!("file {number}")), ..Place::default() };
+        Problem::new(error.code(), error.to_string(), place, error.hint())
+    };
+    for (path, number) in files.iter().zip(1..) {
         let mut head = Vec::new();
         open(path).and_then(|file| file.take(1 << 16).read_to_end(&mut head)).map_err(io("an input file"))?;
-        let told = sniff(&String::from_utf8_lossy(&head));
-        let (format, lines) = match told.filter(|told| !matches!(told, Format::FhirNdjson | Format::FhirBundle)) {
-            // What needs more than a look at its beginning is not read here.
-            Some(Format::Csv) => return Err(IntakeError::NeedsMapping.into()),
-            Some(Format::OmopCsv | Format::OmopParquet) => return Err(IntakeError::CdmTable.into()),
-            Some(other) => (other, false),
-            None => match lines_of(&head).ok_or(IntakeError::UnknownFormat)? {
-                true => (Format::FhirNdjson, true),
-                false => (Format::FhirBundle, false),
-            },
-        };
-        formats.push(format);
-        let expects = if lines { expected_pass(&head) } else { None };
-        inputs.push(Input { open: Box::new(move || open(path)), lines, expects });
+        match told_by(&head) {
+            Ok((format, lines)) => {
+                formats.push((number, format));
+                let expects = if lines { expected_pass(&head) } else { None };
+                inputs.push(Input { open: Box::new(move || open(path)), lines, expects });
+            }
+            // One file that cannot be read does not keep the others out; it is counted.
+            Err(error) if files.len() > 1 => refused.push(in_file(number, &error)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if let (true, Some(problem)) = (inputs.is_empty(), refused.first()) {
+        let (code, hint) = (problem.code.clone(), problem.hint.clone());
+        let message = format!("none of the {} files can be read; the first: {}", files.len(), problem.what);
+        return Err(Failure { code, message, hint, exit: Exit::Failure });
     }
     let reader = |input: usize, text: &str, first_row: u64, pass, sink: &mut dyn acequia_omop::Sink| {
-        tell(text, formats[input], first_row, pass, sink).map_err(|error| {
-            let place = Place { intake: Some(format!("file {}", input + 1)), ..Place::default() };
-            Problem::new(error.code(), error.to_string(), place, error.hint())
-        })
+        let (number, format) = formats[input];
+        tell(text, format, first_row, pass, sink).map_err(|error| in_file(number, &error))
     };
     let opened;
     let vocabulary = match &args.vocabulary {
@@ -186,8 +199,31 @@ fn load_files(args: &Args, source: &str, key: IdKey, threads: usize) -> Result<L
         }
         None => Vocabulary::bundled(),
     };
-    let settings = Settings { key, source: source.to_owned(), vocabulary, threads, part_bytes: PART_BYTES };
+    let local_codes = match &args.local_codes {
+        Some(path) => {
+            let review = read_review(&std::fs::read(path).map_err(io("the review file"))?)?;
+            review.check(vocabulary)?;
+            review.local_codes().into()
+        }
+        None => Default::default(),
+    };
+    let settings = Settings { threads, local_codes, refused, ..Settings::new(key, source, vocabulary) };
     Ok(load(&inputs, &reader, &settings, &args.out)?)
+}
+
+/// The format of a file, by its beginning, and whether any run of its lines can be read by itself.
+fn told_by(head: &[u8]) -> Result<(Format, bool), IntakeError> {
+    match sniff(&String::from_utf8_lossy(head)) {
+        // What needs more than a look at its beginning is not read here.
+        Some(Format::Csv) => Err(IntakeError::NeedsMapping),
+        Some(Format::OmopCsv | Format::OmopParquet) => Err(IntakeError::CdmTable),
+        Some(format) if !matches!(format, Format::FhirNdjson | Format::FhirBundle) => Ok((format, false)),
+        _ if head.is_empty() => Err(IntakeError::Empty),
+        _ => match lines_of(head).ok_or(IntakeError::UnknownFormat)? {
+            true => Ok((Format::FhirNdjson, true)),
+            false => Ok((Format::FhirBundle, false)),
+        },
+    }
 }
 
 /// Problems, to stderr.

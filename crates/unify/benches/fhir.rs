@@ -16,7 +16,7 @@ use acequia_intake::{Format, expected_pass, tell};
 use acequia_omop::{Sink, Vocabulary};
 use acequia_types::{Coded, Place, Problem};
 use acequia_unify::IdKey;
-use acequia_unify::load::{Input, LoadReport, PART_BYTES, Settings, load, person_id, row_id};
+use acequia_unify::load::{Input, LoadReport, Settings, load, person_id, row_id};
 use serde_json::{Value, json};
 
 /// Types of the reference measurement, with the rows each must become.
@@ -51,7 +51,7 @@ fn run_load(inputs: &[Input<'_>], threads: usize, vocabulary: &Vocabulary, out: 
         tell(text, Format::FhirNdjson, first_row, pass, sink)
             .map_err(|error| Problem::new(error.code(), error.to_string(), Place::default(), error.hint()))
     };
-    let settings = Settings { key: key(), source: "bench".to_owned(), vocabulary, threads, part_bytes: PART_BYTES };
+    let settings = Settings { threads, ..Settings::new(key(), "bench", vocabulary) };
     load(inputs, &reader, &settings, out).expect("the load succeeds")
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use acequia_omop::{
-    CdmTable, Code, Concepts, Kind, Unit, Units, Vocabulary, normal_code, source_concept_id, vocabulary_of,
+    CdmTable, Code, Concepts, Kind, LocalCodes, Unit, Units, Vocabulary, normal_code, source_concept_id, vocabulary_of,
 };
 use serde::{Deserialize, Serialize};
 
@@ -108,6 +108,7 @@ fn table_of_domain(domain: &str) -> Option<CdmTable> {
 /// Resolves codes and remembers the answers. Each thread has its own; the answers are the same.
 pub(super) struct Memo<'v> {
     vocabulary: &'v Vocabulary,
+    local: Arc<LocalCodes>,
     spelling: Arc<Units<'v>>,
     seed: Seed,
     known: DigestMap<u32>,
@@ -119,9 +120,15 @@ pub(super) struct Memo<'v> {
 }
 
 impl<'v> Memo<'v> {
-    pub(super) fn new(vocabulary: &'v Vocabulary, spelling: Arc<Units<'v>>, seed: Seed) -> Self {
+    pub(super) fn new(
+        vocabulary: &'v Vocabulary,
+        local: Arc<LocalCodes>,
+        spelling: Arc<Units<'v>>,
+        seed: Seed,
+    ) -> Self {
         Self {
             vocabulary,
+            local,
             spelling,
             seed,
             known: DigestMap::default(),
@@ -233,6 +240,9 @@ impl<'v> Memo<'v> {
             losers: 0,
             system: code.system.to_owned(),
         };
+        if let Some(decided) = self.local.targets(code.system, code.code) {
+            return self.decided(decided, empty);
+        }
         // The course's own concepts come first: they carry the unit in which it keeps numbers.
         let own = Concepts::bundled().by_code(vocabulary_of(code.system), code.code.trim());
         let unit = own.and_then(|concept| concept.unit.as_deref());
@@ -270,6 +280,24 @@ impl<'v> Memo<'v> {
             source_concept_id: source_concept_id(code.system, &normal_code(vocabulary, code.code)),
             why_not: Some(if known_system { NoConcept::UnknownCode } else { NoConcept::UnknownSystem }),
             ..empty
+        }
+    }
+
+    /// What people of the site decided about a code of theirs; deciding that it has no concept counts too.
+    fn decided(&self, concepts: &[i64], of: Meaning) -> Meaning {
+        let domain = |concept_id| self.vocabulary.by_id(concept_id).map(|concept| concept.domain_id);
+        let target = |concept_id: &i64| Target {
+            concept_id: *concept_id,
+            table: domain(*concept_id).and_then(table_of_domain),
+            value: None,
+        };
+        let vocabulary = vocabulary_of(&of.system);
+        Meaning {
+            source_concept_id: source_concept_id(&of.system, &normal_code(vocabulary, &of.source_value)),
+            targets: concepts.iter().map(target).collect(),
+            why_not: concepts.is_empty().then_some(NoConcept::NoStandard),
+            substance: concepts.first().and_then(|concept_id| domain(*concept_id)) == Some("Drug"),
+            ..of
         }
     }
 

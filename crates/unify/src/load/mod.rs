@@ -33,7 +33,7 @@ use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use acequia_omop::{CdmTable, Fate, ItemCounts, ItemHead, Pass, Passes, Sink, Units, Vocabulary};
+use acequia_omop::{CdmTable, Fate, ItemCounts, ItemHead, LocalCodes, Pass, Passes, Sink, Units, Vocabulary};
 use acequia_types::{Coded, Exit, Place, Problem};
 use serde::{Deserialize, Serialize};
 
@@ -80,10 +80,29 @@ pub struct Settings<'s> {
     pub source: String,
     /// The vocabulary.
     pub vocabulary: &'s Vocabulary,
+    /// What people of the site decided about its own codes; they go before the vocabulary.
+    pub local_codes: Arc<LocalCodes>,
     /// Threads; 0 stands for 1.
     pub threads: usize,
     /// Bytes of the input that one thread works on at a time, [`PART_BYTES`] as a rule. Row groups follow from it.
     pub part_bytes: usize,
+    /// Files that the caller could not tell the format of, for the report.
+    pub refused: Vec<Problem>,
+}
+
+impl<'s> Settings<'s> {
+    /// One thread, no local codes.
+    pub fn new(key: IdKey, source: &str, vocabulary: &'s Vocabulary) -> Self {
+        Self {
+            key,
+            source: source.to_owned(),
+            vocabulary,
+            local_codes: Arc::default(),
+            threads: 1,
+            part_bytes: PART_BYTES,
+            refused: Vec::new(),
+        }
+    }
 }
 
 /// Counts of a load. Holds no value of any record.
@@ -475,6 +494,15 @@ pub fn load(
     }
 }
 
+/// The vocabulary with the decisions on local codes: rows made by others are made again.
+fn vocabulary_version(settings: &Settings<'_>) -> String {
+    let version = settings.vocabulary.version();
+    if settings.local_codes.is_empty() {
+        return version.to_owned();
+    }
+    format!("{version}, local codes {}", hex(&settings.local_codes.digest()[..8]))
+}
+
 fn load_expecting(
     inputs: &[Input<'_>],
     reader: &Reader<'_>,
@@ -486,7 +514,7 @@ fn load_expecting(
     std::fs::create_dir_all(out.join(STATE)).map_err(io)?;
     let key = settings.key.of_source(&settings.source);
     let seed = Seed::new(key.seed());
-    let vocabulary_version = settings.vocabulary.version().to_owned();
+    let vocabulary_version = vocabulary_version(settings);
     let key_check = hex(&key.check());
     let before = Record::read(out)?;
     if let Some(record) = &before
@@ -536,14 +564,15 @@ fn load_expecting(
         keep_entries: !first,
         tally: Tally::default(),
         problems: Vec::new(),
-        refused: Vec::new(),
+        refused: settings.refused.clone(),
         passes: vec![Passes::default(); inputs.len()],
     };
 
     let threads = settings.threads.max(1);
     let spelling = Arc::new(Units::new(settings.vocabulary));
-    let mut memos: Vec<Memo<'_>> =
-        (0..threads).map(|_| Memo::new(settings.vocabulary, Arc::clone(&spelling), seed)).collect();
+    let mut memos: Vec<Memo<'_>> = (0..threads)
+        .map(|_| Memo::new(settings.vocabulary, Arc::clone(&settings.local_codes), Arc::clone(&spelling), seed))
+        .collect();
     let mut new_index = Index::default();
     for pass in Pass::ALL {
         let wanted = |input: &usize| match inputs[*input].expects.filter(|_| expecting) {
@@ -618,7 +647,7 @@ fn load_expecting(
 
     let mut report = report(&growing, memos);
     report.generation = if nothing_new { generation - 1 } else { generation };
-    report.files = inputs.len() as u64;
+    report.files = (inputs.len() + settings.refused.len()) as u64;
     report.drugs_without_ingredient = without_ingredient;
     report.map_version = MAP_VERSION.to_owned();
     report.vocabulary_version.clone_from(&vocabulary_version);

@@ -6,9 +6,11 @@ use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
 use acequia_omop::Coding;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry as Place;
 
 use super::LoadError;
-use super::hash::{Already, DigestMap, low};
+use super::hash::{DigestMap, low};
 use super::index::{Index, PersonRef, VisitRef};
 
 /// One item as it was loaded.
@@ -61,12 +63,11 @@ impl Entry {
 #[derive(Debug, Default)]
 pub(super) struct Known {
     entries: Vec<Entry>,
-    /// Places by the low half of a digest; the whole is compared where it is found.
-    by_item: PlaceMap,
-    by_content: PlaceMap,
+    /// Places of entries, found by the low half of the digest of their item.
+    by_item: HashTable<u32>,
+    /// The same by their content.
+    by_content: HashTable<u32>,
 }
-
-type PlaceMap = hashbrown::HashMap<u64, u32, std::hash::BuildHasherDefault<Already>>;
 
 impl Known {
     pub(super) fn is_empty(&self) -> bool {
@@ -74,13 +75,12 @@ impl Known {
     }
 
     pub(super) fn has_content(&self, content: u128) -> bool {
-        let place = self.by_content.get(&low(content)).and_then(|at| self.entries.get(*at as usize));
-        place.is_some_and(|entry| entry.content == content)
+        self.by_content.find(low(content), |at| self.entries[*at as usize].content == content).is_some()
     }
 
     pub(super) fn entry(&self, item: u128) -> Option<Entry> {
-        let place = self.by_item.get(&low(item)).and_then(|at| self.entries.get(*at as usize));
-        place.filter(|entry| entry.item == item).copied()
+        let place = self.by_item.find(low(item), |at| self.entries[*at as usize].item == item);
+        place.map(|at| self.entries[*at as usize])
     }
 
     /// Reads the entries of all loads in order; a later one of an item takes the place of an earlier.
@@ -88,37 +88,39 @@ impl Known {
         let mut known = Self::default();
         for path in paths {
             let bytes = read_file(path)?;
-            let count = bytes.len() / Entry::BYTES;
-            known.by_item.reserve(count);
-            known.entries.reserve(count);
-            for entry in Entry::all(&bytes) {
-                let at = u32::try_from(known.entries.len()).unwrap_or(u32::MAX);
-                match known.by_item.insert(low(entry.item), at) {
-                    None => known.entries.push(entry),
-                    Some(old) => {
-                        known.by_item.insert(low(entry.item), old);
-                        known.entries[old as usize] = entry;
-                    }
-                }
+            known.reserve(bytes.len() / Entry::BYTES);
+            Entry::all(&bytes).for_each(|entry| known.put(entry));
+        }
+        let entries = &known.entries;
+        let digest = |at: &u32| low(entries[*at as usize].content);
+        known.by_content.reserve(entries.len(), digest);
+        for (entry, at) in entries.iter().zip(0..) {
+            known.by_content.insert_unique(low(entry.content), at, digest);
+        }
+        Ok(known)
+    }
+
+    fn reserve(&mut self, more: usize) {
+        self.entries.reserve(more);
+        self.by_item.reserve(more, |at| low(self.entries[*at as usize].item));
+    }
+
+    fn put(&mut self, entry: Entry) {
+        let (item, next) = (entry.item, u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
+        let of = |at: &u32| self.entries[*at as usize].item;
+        match self.by_item.entry(low(item), |at| of(at) == item, |at| low(of(at))) {
+            Place::Occupied(place) => self.entries[*place.get() as usize] = entry,
+            Place::Vacant(place) => {
+                place.insert(next);
+                self.entries.push(entry);
             }
         }
-        known.by_content.reserve(known.entries.len());
-        let places = known.entries.iter().zip(0_u32..).map(|(entry, at)| (low(entry.content), at));
-        known.by_content.extend(places);
-        Ok(known)
     }
 
     /// Puts new entries over those of before.
     pub(super) fn update(&mut self, entries: &[Entry]) {
-        for entry in entries {
-            match self.by_item.get(&low(entry.item)) {
-                Some(at) => self.entries[*at as usize] = *entry,
-                None => {
-                    self.by_item.insert(low(entry.item), u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
-                    self.entries.push(*entry);
-                }
-            }
-        }
+        self.reserve(entries.len());
+        entries.iter().for_each(|entry| self.put(*entry));
     }
 
     pub(super) fn retain(&mut self, keep: impl Fn(&Entry) -> bool) {

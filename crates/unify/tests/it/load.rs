@@ -39,8 +39,7 @@ fn load_with(texts: &[&str], out: &Path, how: &How) -> LoadReport {
             .map_err(|error| Problem::new(error.code(), error.to_string(), Place::default(), error.hint()))
     };
     let How { threads, part_bytes } = *how;
-    let settings =
-        Settings { key: key(), source: "test".to_owned(), vocabulary: Vocabulary::bundled(), threads, part_bytes };
+    let settings = Settings { threads, part_bytes, ..Settings::new(key(), "test", Vocabulary::bundled()) };
     let report = load(&inputs, &reader, &settings, out).unwrap();
     assert!(report.counts.add_up(), "{:?}", report.counts);
     report
@@ -291,13 +290,7 @@ fn lines_that_are_not_utf_8_are_set_aside_alone() {
         tell(text, Format::FhirNdjson, row, pass, sink)
             .map_err(|error| Problem::new(error.code(), error.to_string(), Place::default(), error.hint()))
     };
-    let settings = Settings {
-        key: key(),
-        source: "test".to_owned(),
-        vocabulary: Vocabulary::bundled(),
-        threads: 1,
-        part_bytes: PART_BYTES,
-    };
+    let settings = Settings::new(key(), "test", Vocabulary::bundled());
     let report = load(&inputs, &reader, &settings, out.path()).unwrap();
     assert_eq!((report.counts.total, report.counts.loaded, report.counts.rejected), (3, 2, 1));
     assert_eq!(report.listed_problems[0].to_string(), "row 2: the line is not UTF-8 (IN111)");
@@ -365,4 +358,35 @@ proptest! {
         let report = load_texts(&[&(lines.join("\n") + "\n")], out.path());
         prop_assert!(report.counts.add_up());
     }
+}
+
+#[test]
+fn what_people_decided_about_local_codes_goes_before_the_vocabulary() {
+    let lines = concat!(
+        r#"{"resourceType":"Patient","id":"p","birthDate":"1950-02-03"}"#,
+        "\n",
+        r#"{"resourceType":"Observation","id":"a","status":"final","subject":{"reference":"Patient/p"},"effectiveDateTime":"2024-05-06","code":{"coding":[{"system":"https://lab.example","code":"SYS"}]},"valueQuantity":{"value":120}}"#,
+        "\n",
+        r#"{"resourceType":"Observation","id":"b","status":"final","subject":{"reference":"Patient/p"},"effectiveDateTime":"2024-05-06","code":{"coding":[{"system":"https://lab.example","code":"MISC"}]}}"#,
+        "\n",
+    );
+    let reader = |_: usize, text: &str, row: u64, pass, sink: &mut dyn Sink| {
+        tell(text, Format::FhirNdjson, row, pass, sink)
+            .map_err(|error| Problem::new(error.code(), error.to_string(), Place::default(), error.hint()))
+    };
+    let inputs = [Input { open: Box::new(|| Ok(Box::new(lines.as_bytes()))), lines: true, expects: None }];
+    let out = tempfile::tempdir().unwrap();
+    let plain = Settings::new(key(), "test", Vocabulary::bundled());
+    let before = load(&inputs, &reader, &plain, out.path()).unwrap();
+    assert_eq!((before.counts.loaded, before.counts.unmapped), (1, 2));
+    let mut codes = acequia_omop::LocalCodes::default();
+    codes.add("https://lab.example", "SYS", Some(3_004_249));
+    codes.add("https://lab.example", "MISC", None);
+    let decided = Settings { local_codes: codes.into(), ..plain };
+    // Other decisions, other rows: everything is made again.
+    let after = load(&inputs, &reader, &decided, out.path()).unwrap();
+    assert_eq!((after.generation, after.counts.loaded, after.counts.unmapped), (1, 2, 1));
+    assert_ne!(before.vocabulary_version, after.vocabulary_version);
+    let mapped = after.unmapped_codes.iter().map(|code| code.code.as_str());
+    assert_eq!(mapped.collect::<Vec<_>>(), ["MISC"]);
 }
