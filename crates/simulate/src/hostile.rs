@@ -39,7 +39,7 @@ pub fn hostile() -> Vec<Hostile> {
         wrong("gzip bomb", "bomb.csv.gz", gzip(&bomb), "IN007"),
         wrong("archive that claims 10 GB", "claim.zip", claiming(10_000_000_000), "IN007"),
         wrong("cut gzip", "cut.csv.gz", gzip(b"id,surgery,age,size\n")[..12].to_vec(), "IN008"),
-        wrong("path out of the archive", "climb.zip", zipped("../../climb.csv", b"id\n1\n"), "IN009"),
+        wrong("path out of the archive", "climb.zip", zipped("../../climb.csv", b"id\n1\n"), "IN020"),
         wrong("missing column", "short.csv", b"id,surgery,age\n1,2010-01-01,50\n".to_vec(), "IN013"),
         wrong(
             "unexpected column",
