@@ -310,6 +310,12 @@ impl CodedColumn {
         (self, Some(place))
     }
 
+    /// Whether it holds days, with or without a time, and nothing else: texts such as 2021-03-04 or 2021-03-04T10:00.
+    pub(crate) fn holds_days(&self) -> bool {
+        let mut known = self.values.iter().flatten().peekable();
+        known.peek().is_some() && known.all(|text| crate::shift::day_of(text).is_some())
+    }
+
     /// The first row that holds a code, from 1.
     pub(crate) fn row_of(&self, code: usize) -> usize {
         usize::try_from(self.first_row[code]).map_or(usize::MAX, |row| row + 1)

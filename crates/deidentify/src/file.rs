@@ -330,6 +330,12 @@ impl FileTable {
         self.columns.iter().find(|column| column.name == name).cloned().ok_or_else(unknown)
     }
 
+    /// Takes over what transformations made of the columns.
+    pub(crate) fn take(&mut self, work: &Work) {
+        self.columns.clone_from(&work.columns);
+        self.retype(&work.types);
+    }
+
     /// Gives columns that hold other values now the type of these, where the file has types.
     fn retype(&mut self, types: &BTreeMap<String, DataType>) {
         for (name, kind) in types {
@@ -363,6 +369,7 @@ impl FileTable {
                 return Err(DeidentifyError::NotOneRowPerPerson { column: name.to_owned() });
             }
         }
+        no_kept_days(policy, &self.columns, &self.types)?;
         let given = self.columns.iter().any(|column| column.codes.len() > self.rows);
         match (policy.models.iter().any(ModelSpec::needs_population), given) {
             (true, false) => Err(DeidentifyError::Population { problem: "is missing" }),
@@ -575,6 +582,36 @@ impl FileTable {
     }
 }
 
+/// Refuses columns of exact days that a policy would release as they are: by their type where there is one, by their text
+/// elsewhere. Moved days are no days of anybody; see `date_shift`.
+///
+/// # Errors
+/// [`DeidentifyError::Type`].
+pub(crate) fn no_kept_days(
+    policy: &Policy,
+    columns: &[Arc<CodedColumn>],
+    types: &BTreeMap<String, DataType>,
+) -> Result<(), DeidentifyError> {
+    for column in columns {
+        let Some(settings) = policy.columns.get(&column.name) else { continue };
+        let kept = matches!(settings.role, Role::Sensitive | Role::Insensitive);
+        let shifted = settings.transform.as_ref().is_some_and(|transform| transform.shift);
+        if kept && !shifted && (types.get(&column.name).is_some_and(is_of_days) || column.holds_days()) {
+            return Err(DeidentifyError::Type { column: column.name.clone(), problem: KEPT_DAYS });
+        }
+    }
+    Ok(())
+}
+
+/// What is wrong with a column of days that would be kept.
+pub(crate) const KEPT_DAYS: &str =
+    "days are kept by no release: make it a quasi-identifier, or a time since another event";
+
+/// Whether a type is one of days.
+pub(crate) fn is_of_days(kind: &DataType) -> bool {
+    matches!(kind, DataType::Date32 | DataType::Date64 | DataType::Timestamp(..))
+}
+
 /// Where the columns of a part go. The first part makes the columns; a later one must have them all.
 fn places(
     path: &Path,
@@ -678,8 +715,7 @@ pub fn deidentify_file(
         if !work.again(&kept)? {
             let (class_of, _) = recoded.released_classes();
             work.after(policy, &recoded, &kept, |row| class_of[recoded.of_row[row] as usize])?;
-            read.columns.clone_from(&work.columns);
-            read.retype(&work.types);
+            read.take(&work);
             break (whole, recoded);
         }
     };
