@@ -1,9 +1,11 @@
 //! Columns as numbers: each row has a code, each code a value. Work happens on codes; values come back at the end.
 
+use std::hash::BuildHasher;
+
 use acequia_frame::Table;
 use arrow::array::Array;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use hashbrown::HashMap;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::DeidentifyError;
 
@@ -27,9 +29,13 @@ pub struct CodedColumn {
 pub struct Coder {
     name: String,
     codes: Vec<u32>,
-    known: HashMap<Box<str>, u32>,
+    /// Value of each code; empty for a missing one.
+    texts: Vec<Box<str>>,
+    known: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    /// Short values that came first.
+    short: ShortTexts,
     missing: Option<u32>,
-    last: (Box<str>, u32),
     /// For each code in the order of appearance.
     counts: Vec<u64>,
     first_row: Vec<u64>,
@@ -44,9 +50,11 @@ impl Coder {
         Self {
             name: name.to_owned(),
             codes: Vec::new(),
-            known: HashMap::new(),
+            texts: Vec::new(),
+            known: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            short: ShortTexts::default(),
             missing: None,
-            last: (Box::from(""), u32::MAX),
             counts: Vec::new(),
             first_row: Vec::new(),
             row: 0,
@@ -54,8 +62,9 @@ impl Coder {
         }
     }
 
-    fn fresh(&mut self) -> u32 {
+    fn fresh(&mut self, text: &str) -> u32 {
         let code = u32::try_from(self.counts.len()).expect("fewer than 2^32 different values");
+        self.texts.push(text.into());
         self.counts.push(0);
         self.first_row.push(self.row);
         code
@@ -84,20 +93,20 @@ impl Coder {
             None => match self.missing {
                 Some(code) => code,
                 None => {
-                    let code = self.fresh();
+                    let code = self.fresh("");
                     *self.missing.insert(code)
                 }
             },
-            // Neighbouring rows often agree.
-            Some(text) if self.last.1 != u32::MAX && *self.last.0 == *text => self.last.1,
-            Some(text) => match self.known.get(text) {
-                Some(code) => *code,
-                None => {
-                    let code = self.fresh();
-                    self.known.insert(text.into(), code);
-                    self.last = (text.into(), code);
-                    code
-                }
+            Some(text) => match Short::of(text) {
+                None => self.code_of(text),
+                Some(short) => match self.short.find(&short) {
+                    Some(code) => code,
+                    None => {
+                        let code = self.code_of(text);
+                        self.short.insert(short, code);
+                        code
+                    }
+                },
             },
         };
         self.row += 1;
@@ -105,9 +114,24 @@ impl Coder {
         code
     }
 
+    /// The code of a value among all that came.
+    fn code_of(&mut self, text: &str) -> u32 {
+        if let Some(code) = self.find(text) {
+            return code;
+        }
+        let code = self.fresh(text);
+        let (texts, hasher) = (&self.texts, &self.hasher);
+        self.known.insert_unique(hasher.hash_one(text), code, |code| hasher.hash_one(&*texts[*code as usize]));
+        code
+    }
+
+    fn find(&self, text: &str) -> Option<u32> {
+        self.known.find(self.hasher.hash_one(text), |code| *self.texts[*code as usize] == *text).copied()
+    }
+
     /// Whether a row that was pushed holds this value.
     pub(crate) fn holds(&self, row: usize, value: Option<&str>) -> bool {
-        let code = value.map_or(self.missing, |text| self.known.get(text).copied());
+        let code = value.map_or(self.missing, |text| self.find(text));
         code == Some(self.codes[row])
     }
 
@@ -118,10 +142,9 @@ impl Coder {
 
     /// Also gives the final code of each code in the order of appearance.
     pub(crate) fn finish_with_places(self) -> (CodedColumn, Vec<u32>) {
-        let Self { name, mut codes, known, missing, counts, first_row, .. } = self;
+        let Self { name, mut codes, texts, missing, counts, first_row, .. } = self;
         let mut values: Vec<(Option<Box<str>>, u32)> =
-            known.into_iter().map(|(text, code)| (Some(text), code)).collect();
-        values.extend(missing.map(|code| (None, code)));
+            (0..).zip(texts).map(|(code, text)| ((Some(code) != missing).then_some(text), code)).collect();
         values.sort_unstable();
         let mut place = vec![0; values.len()];
         for (at, (_, code)) in (0_u32..).zip(&values) {
@@ -136,6 +159,96 @@ impl Coder {
             values: values.into_iter().map(|(value, _)| value).collect(),
         };
         (column, place)
+    }
+}
+
+/// A text of up to 16 bytes as numbers, so that two are compared without going to memory. Texts of up to eight bytes
+/// have all of them in the first number, and longer ones eight from the start and eight from the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Short {
+    first: u64,
+    last: u64,
+    bytes: u32,
+}
+
+impl Short {
+    #[inline]
+    fn of(text: &str) -> Option<Self> {
+        let bytes = text.as_bytes();
+        let four = |part: &[u8; 4]| u64::from(u32::from_le_bytes(*part));
+        let (first, last) = match bytes.len() {
+            1..=3 => {
+                let [first, middle, last] = [0, bytes.len() / 2, bytes.len() - 1].map(|at| u64::from(bytes[at]));
+                (first | middle << 8 | last << 16, 0)
+            }
+            4..=8 => (four(bytes.first_chunk()?) | four(bytes.last_chunk()?) << 32, 0),
+            9..=16 => (u64::from_le_bytes(*bytes.first_chunk()?), u64::from_le_bytes(*bytes.last_chunk()?)),
+            _ => return None,
+        };
+        Some(Self { first, last, bytes: u32::try_from(bytes.len()).ok()? })
+    }
+
+    #[inline]
+    fn hash(self) -> usize {
+        let mixed =
+            (self.first ^ self.last.rotate_left(32) ^ u64::from(self.bytes)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        #[expect(clippy::cast_possible_truncation, reason = "the upper half is the better mixed one")]
+        {
+            (mixed >> 32) as usize
+        }
+    }
+}
+
+/// Codes of the short texts that came first. Frequent values are among them, and the table stays in the processor's
+/// cache.
+#[derive(Debug, Default)]
+struct ShortTexts {
+    /// Open addressing; free where `bytes` is 0.
+    slots: Vec<(Short, u32)>,
+    texts: usize,
+}
+
+/// Short texts kept at most for one column.
+const MOST_SHORT: usize = 1 << 12;
+
+impl ShortTexts {
+    #[inline]
+    fn find(&self, short: &Short) -> Option<u32> {
+        let mask = self.slots.len().checked_sub(1)?;
+        let mut at = short.hash() & mask;
+        loop {
+            let (other, code) = &self.slots[at];
+            if other == short {
+                return Some(*code);
+            }
+            if other.bytes == 0 {
+                return None;
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    fn insert(&mut self, short: Short, code: u32) {
+        if self.texts == MOST_SHORT {
+            return;
+        }
+        if self.texts * 2 >= self.slots.len() {
+            let free = (Short { first: 0, last: 0, bytes: 0 }, 0);
+            let all = vec![free; (self.slots.len() * 2).max(16)];
+            let before = std::mem::replace(&mut self.slots, all);
+            before.into_iter().filter(|(short, _)| short.bytes > 0).for_each(|(short, code)| self.place(short, code));
+        }
+        self.place(short, code);
+        self.texts += 1;
+    }
+
+    fn place(&mut self, short: Short, code: u32) {
+        let mask = self.slots.len() - 1;
+        let mut at = short.hash() & mask;
+        while self.slots[at].0.bytes > 0 {
+            at = (at + 1) & mask;
+        }
+        self.slots[at] = (short, code);
     }
 }
 
@@ -197,6 +310,12 @@ impl CodedColumn {
         (self, Some(place))
     }
 
+    /// Whether it holds days, with or without a time, and nothing else: texts such as 2021-03-04 or 2021-03-04T10:00.
+    pub(crate) fn holds_days(&self) -> bool {
+        let mut known = self.values.iter().flatten().peekable();
+        known.peek().is_some() && known.all(|text| crate::shift::day_of(text).is_some())
+    }
+
     /// The first row that holds a code, from 1.
     pub(crate) fn row_of(&self, code: usize) -> usize {
         usize::try_from(self.first_row[code]).map_or(usize::MAX, |row| row + 1)
@@ -211,6 +330,31 @@ impl CodedColumn {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn short_texts_differ_where_texts_do() {
+        let texts =
+            ["a", "aa", "aaa", "aaaa", "aaaaa", "aaaaaaaa", "aaaaaaaaa", "aaaaaaaaaaaaaaaa", "aba", "aab", "baa"];
+        let short: Vec<Short> = texts.iter().map(|text| Short::of(text).unwrap()).collect();
+        for (at, one) in short.iter().enumerate() {
+            assert!(short.iter().skip(at + 1).all(|other| other != one), "{}", texts[at]);
+        }
+        assert_eq!((Short::of(""), Short::of("aaaaaaaaaaaaaaaaa")), (None, None));
+    }
+
+    #[test]
+    fn every_row_keeps_its_value() {
+        let mut coder = Coder::new("c");
+        let text = |row: usize| match row * 7_919 % 9_973 {
+            0 => None,
+            number if number % 11 == 0 => Some(format!("{number} is longer than sixteen bytes")),
+            number => Some(number.to_string()),
+        };
+        (0..30_000).for_each(|row| coder.push(text(row).as_deref()));
+        let column = coder.finish();
+        assert_eq!(column.values.len(), 9_973);
+        assert!((0..30_000).all(|row| column.value(row) == text(row).as_deref()));
+    }
 
     #[test]
     fn numbers_come_by_size() {

@@ -26,6 +26,8 @@ pub(crate) struct Prepared {
 pub(crate) struct Tuples {
     /// Words of each key, one key after the other.
     words: Vec<u64>,
+    /// Words of one key.
+    stride: usize,
     fields: Vec<Field>,
     pub(crate) rows: Vec<u32>,
     /// Rows that are kept out beside the suppressed ones, for the sake of earlier versions; `rows` does not count them.
@@ -37,7 +39,7 @@ pub(crate) struct Tuples {
 impl Tuples {
     pub(crate) fn of<const W: usize>(lattice: &Lattice<'_>, groups: Groups<W>) -> Self {
         let Groups { keys, rows, population, .. } = groups;
-        Self { words: keys.into_flattened(), fields: lattice.fields.clone(), rows, withheld: 0, population }
+        Self { words: keys.into_flattened(), stride: W, fields: lattice.fields.clone(), rows, withheld: 0, population }
     }
 
     pub(crate) fn fields(&self) -> &[Field] {
@@ -49,9 +51,9 @@ impl Tuples {
         self.words.as_chunks::<W>().0.binary_search(key).ok()
     }
 
+    #[inline]
     pub(crate) fn code(&self, tuple: usize, column: usize) -> usize {
-        let stride = self.words.len() / self.rows.len();
-        self.fields[column].get_from(&self.words[tuple * stride..])
+        self.fields[column].get_from(&self.words[tuple * self.stride..])
     }
 }
 
@@ -317,7 +319,7 @@ pub(crate) fn apply<const W: usize>(
 ) -> Vec<u32> {
     let mut scratch = Scratch::default();
     let classes = lattice.at_levels(tuples, levels, &mut scratch);
-    let outside = conditions.outside(&classes);
+    let outside = conditions.outside(&classes, |key| *key);
     scratch.new_groups().iter().map(|class| if outside[*class as usize] { NOWHERE } else { 0 }).collect()
 }
 

@@ -22,6 +22,7 @@ use serde::Serialize;
 use crate::DeidentifyError;
 use crate::attack::{Extent, Kept, attack};
 use crate::coded::{CodedColumn, Coder};
+use crate::csv_text::{BadRow, CsvReader, append_field, field_text};
 use crate::engine::{Prepared, Recoded, suppression_limit};
 use crate::grouping::{Groups, layout, sort_rows};
 use crate::large::deidentify_large;
@@ -118,7 +119,7 @@ pub(crate) struct Rows {
 }
 
 enum Source {
-    Csv { reader: csv::Reader<Box<dyn Read>>, record: csv::StringRecord },
+    Csv(CsvReader),
     Parquet { batches: Batches, columns: Vec<Vec<Option<String>>>, row: usize },
 }
 
@@ -152,11 +153,10 @@ impl Rows {
         let line = first.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let count = |delimiter: u8| line.iter().filter(|byte| **byte == delimiter).count();
         let delimiter = [b',', b';', b'\t', b'|'].into_iter().max_by_key(|d| (count(*d), *d == b',')).unwrap_or(b',');
-        let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(Box::new(plain) as Box<dyn Read>);
-        let headers: Vec<String> =
-            reader.headers().map_err(|error| bad_row(path, &error))?.iter().map(str::to_owned).collect();
-        let source = Source::Csv { reader, record: csv::StringRecord::new() };
-        Ok(Self { file: path.to_owned(), headers, delimiter, types: BTreeMap::new(), source })
+        let mut reader = CsvReader::new(Box::new(plain), delimiter);
+        let any = reader.next().map_err(|error| bad_row(path, &error))?;
+        let headers = if any { reader.fields().map(str::to_owned).collect() } else { Vec::new() };
+        Ok(Self { file: path.to_owned(), headers, delimiter, types: BTreeMap::new(), source: Source::Csv(reader) })
     }
 
     fn open_parquet(path: &Path) -> Result<Self, DeidentifyError> {
@@ -171,7 +171,7 @@ impl Rows {
     /// Goes to the next row; `false` behind the last.
     pub(crate) fn next(&mut self) -> Result<bool, DeidentifyError> {
         match &mut self.source {
-            Source::Csv { reader, record } => reader.read_record(record).map_err(|error| bad_row(&self.file, &error)),
+            Source::Csv(reader) => reader.next().map_err(|error| bad_row(&self.file, &error)),
             Source::Parquet { batches, columns, row } => {
                 *row += 1;
                 while columns.first().is_none_or(|column| *row >= column.len()) {
@@ -186,9 +186,10 @@ impl Rows {
     }
 
     /// A field of the row; an empty one is missing.
+    #[inline]
     pub(crate) fn field(&self, at: usize) -> Option<&str> {
         match &self.source {
-            Source::Csv { record, .. } => record.get(at),
+            Source::Csv(reader) => reader.field(at),
             Source::Parquet { columns, row, .. } => columns[at][*row].as_deref(),
         }
         .filter(|text| !text.is_empty())
@@ -208,15 +209,13 @@ fn texts(name: &str, column: &ArrayRef) -> Result<Vec<Option<String>>, Deidentif
     (0..column.len()).map(text).collect()
 }
 
-fn bad_row(path: &Path, error: &csv::Error) -> DeidentifyError {
-    let line = error.position().map_or(1, csv::Position::line);
-    let problem = match error.kind() {
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            format!("row {line} has {len} fields where {expected_len} are expected")
+fn bad_row(path: &Path, error: &BadRow) -> DeidentifyError {
+    let problem = match error {
+        BadRow::Fields { line, found, expected } => {
+            format!("row {line} has {found} fields where {expected} are expected")
         }
-        csv::ErrorKind::Utf8 { .. } => format!("row {line} is not UTF-8"),
-        csv::ErrorKind::Io(error) => format!("cannot be read: {}", error.kind()),
-        _ => format!("row {line} cannot be read"),
+        BadRow::NotUtf8 { line } => format!("row {line} is not UTF-8"),
+        BadRow::Io(error) => format!("cannot be read: {}", error.kind()),
     };
     wrong(path, problem)
 }
@@ -331,6 +330,12 @@ impl FileTable {
         self.columns.iter().find(|column| column.name == name).cloned().ok_or_else(unknown)
     }
 
+    /// Takes over what transformations made of the columns.
+    pub(crate) fn take(&mut self, work: &Work) {
+        self.columns.clone_from(&work.columns);
+        self.retype(&work.types);
+    }
+
     /// Gives columns that hold other values now the type of these, where the file has types.
     fn retype(&mut self, types: &BTreeMap<String, DataType>) {
         for (name, kind) in types {
@@ -364,6 +369,7 @@ impl FileTable {
                 return Err(DeidentifyError::NotOneRowPerPerson { column: name.to_owned() });
             }
         }
+        no_kept_days(policy, &self.columns, &self.types)?;
         let given = self.columns.iter().any(|column| column.codes.len() > self.rows);
         match (policy.models.iter().any(ModelSpec::needs_population), given) {
             (true, false) => Err(DeidentifyError::Population { problem: "is missing" }),
@@ -533,6 +539,18 @@ impl FileTable {
             (column.name.clone(), kind)
         });
         let mut writer = aside.writer(columns.collect(), self.delimiter)?;
+        let texts: Option<Vec<Vec<Box<[u8]>>>> = kept
+            .iter()
+            .map(|(column, quasi)| {
+                // Those of quasi-identifiers are labels of classes.
+                let values = column.values.iter().filter(|_| quasi.is_none());
+                values.map(|value| writer.text(value.as_deref())).collect()
+            })
+            .collect();
+        let label_texts: Option<Vec<Vec<Box<[u8]>>>> = match &texts {
+            None => None,
+            Some(_) => labels.iter().map(|labels| labels.iter().map(|label| writer.text(*label)).collect()).collect(),
+        };
         // Codes are gathered column by column: reading them row by row would wait for memory once per field.
         let mut codes: Vec<Vec<u32>> = vec![Vec::with_capacity(GATHERED_ROWS); kept.len()];
         let mut classes = Vec::with_capacity(GATHERED_ROWS);
@@ -544,15 +562,54 @@ impl FileTable {
                 codes.extend(rows.iter().map(|row| column.codes[*row as usize]));
             }
             for (at, class) in classes.iter().enumerate() {
-                let labels = &labels[*class as usize];
-                writer.row(kept.iter().zip(&codes).map(|((column, quasi), codes)| match quasi {
-                    Some(quasi) => labels[*quasi],
-                    None => column.values[codes[at] as usize].as_deref(),
-                }))?;
+                let class = *class as usize;
+                let fields = kept.iter().zip(&codes).enumerate();
+                match (&texts, &label_texts) {
+                    (Some(texts), Some(label_texts)) => {
+                        writer.row_of_texts(fields.map(|(nth, ((_, quasi), codes))| match quasi {
+                            Some(quasi) => &*label_texts[class][*quasi],
+                            None => &*texts[nth][codes[at] as usize],
+                        }))?;
+                    }
+                    _ => writer.row(fields.map(|(_, ((column, quasi), codes))| match quasi {
+                        Some(quasi) => labels[class][*quasi],
+                        None => column.values[codes[at] as usize].as_deref(),
+                    }))?,
+                }
             }
         }
         writer.finish()
     }
+}
+
+/// Refuses columns of exact days that a policy would release as they are: by their type where there is one, by their text
+/// elsewhere. Moved days are no days of anybody; see `date_shift`.
+///
+/// # Errors
+/// [`DeidentifyError::Type`].
+pub(crate) fn no_kept_days(
+    policy: &Policy,
+    columns: &[Arc<CodedColumn>],
+    types: &BTreeMap<String, DataType>,
+) -> Result<(), DeidentifyError> {
+    for column in columns {
+        let Some(settings) = policy.columns.get(&column.name) else { continue };
+        let kept = matches!(settings.role, Role::Sensitive | Role::Insensitive);
+        let shifted = settings.transform.as_ref().is_some_and(|transform| transform.shift);
+        if kept && !shifted && (types.get(&column.name).is_some_and(is_of_days) || column.holds_days()) {
+            return Err(DeidentifyError::Type { column: column.name.clone(), problem: KEPT_DAYS });
+        }
+    }
+    Ok(())
+}
+
+/// What is wrong with a column of days that would be kept.
+pub(crate) const KEPT_DAYS: &str =
+    "days are kept by no release: make it a quasi-identifier, or a time since another event";
+
+/// Whether a type is one of days.
+pub(crate) fn is_of_days(kind: &DataType) -> bool {
+    matches!(kind, DataType::Date32 | DataType::Date64 | DataType::Timestamp(..))
 }
 
 /// Where the columns of a part go. The first part makes the columns; a later one must have them all.
@@ -658,8 +715,7 @@ pub fn deidentify_file(
         if !work.again(&kept)? {
             let (class_of, _) = recoded.released_classes();
             work.after(policy, &recoded, &kept, |row| class_of[recoded.of_row[row] as usize])?;
-            read.columns.clone_from(&work.columns);
-            read.retype(&work.types);
+            read.take(&work);
             break (whole, recoded);
         }
     };
@@ -746,7 +802,7 @@ pub(crate) struct Writer {
 }
 
 enum Sink {
-    Csv(Box<csv::Writer<BufWriter<File>>>),
+    Csv { file: BufWriter<File>, delimiter: u8, row: Vec<u8> },
     Parquet { writer: Box<ParquetFile>, pending: Vec<StringBuilder> },
 }
 
@@ -767,29 +823,52 @@ impl Writer {
             let writer = Box::new(ParquetFile::create("released", file, Arc::new(Schema::new(fields)))?);
             Sink::Parquet { writer, pending: columns.iter().map(|_| StringBuilder::new()).collect() }
         } else {
-            let file = BufWriter::with_capacity(1 << 16, file);
-            let mut writer = csv::WriterBuilder::new().delimiter(delimiter).from_writer(file);
-            let names = columns.iter().map(|(name, _)| name.as_str());
-            writer.write_record(names).map_err(|_| wrong(out, "cannot be written"))?;
-            Sink::Csv(Box::new(writer))
+            Sink::Csv { file: BufWriter::with_capacity(1 << 16, file), delimiter, row: Vec::new() }
         };
-        Ok(Self { out: out.to_owned(), columns, sink })
+        let names: Vec<String> = columns.iter().map(|(name, _)| name.clone()).collect();
+        let mut writer = Self { out: out.to_owned(), columns, sink };
+        if let Sink::Csv { .. } = writer.sink {
+            writer.row(names.iter().map(|name| Some(name.as_str())))?;
+        }
+        Ok(writer)
     }
 
     pub(crate) fn row<'v>(&mut self, fields: impl Iterator<Item = Option<&'v str>>) -> Result<(), DeidentifyError> {
         match &mut self.sink {
-            Sink::Csv(writer) => {
-                let failed = |_: csv::Error| wrong(&self.out, "cannot be written");
+            Sink::Csv { file, delimiter, row } => {
+                row.clear();
                 for field in fields {
-                    writer.write_field(field.unwrap_or_default()).map_err(failed)?;
+                    append_field(row, field.unwrap_or_default(), *delimiter);
+                    row.push(*delimiter);
                 }
-                writer.write_record(None::<&[u8]>).map_err(failed)
+                end_row(row);
+                file.write_all(row).map_err(|error| unwritable(&self.out, &error))
             }
             Sink::Parquet { pending, .. } => {
                 pending.iter_mut().zip(fields).for_each(|(column, field)| column.append_option(field));
                 if pending.first().is_some_and(|column| column.len() >= BATCH_ROWS) { self.batch() } else { Ok(()) }
             }
         }
+    }
+
+    /// A field as it stands in a row, for [`Writer::row_of_texts`]; `None` where rows are not text.
+    pub(crate) fn text(&self, field: Option<&str>) -> Option<Box<[u8]>> {
+        match &self.sink {
+            Sink::Csv { delimiter, .. } => Some(field_text(field, *delimiter)),
+            Sink::Parquet { .. } => None,
+        }
+    }
+
+    /// As [`Writer::row`], of fields that are ready: each value is looked at once, not in every row.
+    pub(crate) fn row_of_texts<'v>(&mut self, fields: impl Iterator<Item = &'v [u8]>) -> Result<(), DeidentifyError> {
+        let Sink::Csv { file, delimiter, row } = &mut self.sink else { return Ok(()) };
+        row.clear();
+        for field in fields {
+            row.extend_from_slice(field);
+            row.push(*delimiter);
+        }
+        end_row(row);
+        file.write_all(row).map_err(|error| unwritable(&self.out, &error))
     }
 
     /// Writes the rows that wait for a full batch.
@@ -808,16 +887,28 @@ impl Writer {
     /// Writes what is left and waits until it is on disk.
     pub(crate) fn finish(mut self) -> Result<(), DeidentifyError> {
         self.batch()?;
-        let failed = |error: std::io::Error| wrong(&self.out, format!("cannot be written: {}", error.kind()));
+        let failed = |error: std::io::Error| unwritable(&self.out, &error);
         match self.sink {
-            Sink::Csv(writer) => {
-                let mut file = writer.into_inner().map_err(|_| wrong(&self.out, "cannot be written"))?;
+            Sink::Csv { mut file, .. } => {
                 file.flush().map_err(failed)?;
                 file.get_ref().sync_all().map_err(failed)
             }
             Sink::Parquet { writer, .. } => writer.finish()?.sync_all().map_err(failed),
         }
     }
+}
+
+/// Ends a row of CSV whose last field has a delimiter behind it. One empty field alone would be no row.
+fn end_row(row: &mut Vec<u8>) {
+    row.pop();
+    if row.is_empty() {
+        row.extend_from_slice(b"\"\"");
+    }
+    row.push(b'\n');
+}
+
+fn unwritable(out: &Path, error: &std::io::Error) -> DeidentifyError {
+    wrong(out, format!("cannot be written: {}", error.kind()))
 }
 
 /// The type in which a kept column is written to Parquet: its own where text leads back to it, text elsewhere.

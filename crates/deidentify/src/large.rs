@@ -19,7 +19,7 @@ use crate::DeidentifyError;
 use crate::attack::Extent;
 use crate::coded::{CodedColumn, Coder};
 use crate::engine::{Placed, Prepared, Recoded, place, suppression_limit};
-use crate::file::{Aside, Rows, kept_type};
+use crate::file::{Aside, Rows, kept_type, no_kept_days};
 use crate::grouping::{Groups, Histograms, Key};
 use crate::policy::{ModelSpec, Policy, Role};
 use crate::proof::Receipt;
@@ -268,6 +268,7 @@ impl LargeTable {
             columns.push(Arc::new(column));
             all_places.push(places);
         }
+        no_kept_days(policy, &columns, &types)?;
         let places = all_places;
         Ok(Self { columns, quasi_identifiers, places, header, delimiter, types, parts, rows, steps, sampling })
     }

@@ -84,6 +84,7 @@
 
 mod attack;
 mod coded;
+mod csv_text;
 mod encode;
 mod engine;
 mod error;

@@ -36,6 +36,9 @@
 //! c = 0.8
 //! ```
 //!
+//! Columns of persons may be transformed and persons drawn as in a table without events. Days of columns are not moved where
+//! events keep dates: these are generalised where they lie, and both together would tell the shift.
+//!
 //! Rows of one person are pooled: the first says what the person is, all say what happened. A code that a person has several
 //! times counts once. What happens to the codes is in `specialise.rs` and, for one label per code, in `cut.rs`; how
 //! coarse the columns become for it is in `search.rs`; what the other helper modules do is at their heads.
@@ -56,6 +59,7 @@ mod write;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use acequia_privacy::Model;
 pub use facts::{
@@ -72,11 +76,14 @@ pub use write::events_path;
 use crate::DeidentifyError;
 use crate::attack::attack;
 use crate::coded::CodedColumn;
+use crate::encode::QuasiIdentifier;
+use crate::engine::Recoded;
 use crate::file::Aside;
 use crate::hierarchy::Hierarchy;
 use crate::policy::{ModelSpec, Policy};
 use crate::proof::Receipt;
-use crate::receipt::receipt;
+use crate::receipt::{receipt, with_transformations};
+use crate::transform::Work;
 
 /// De-identifies persons and their events into two files, the second beside the first (see [`events_path`]), recounts both
 /// from disk, and gives them their names only then. `events`: the table of events, where it is not `table` itself. Works in
@@ -93,25 +100,37 @@ pub fn deidentify_events(
     files: &BTreeMap<String, Vec<u8>>,
     out: &Path,
 ) -> Result<Receipt, DeidentifyError> {
-    if policy.transforms() || policy.sample.is_some() {
-        let message = "events are released with generalised columns only; leave transform, sample, date_shift and microaggregate out";
-        return Err(DeidentifyError::Policy { message: message.to_owned() });
-    }
-    let Ready { spec, persons, hierarchies, tree, finest, rare } = Ready::read(table, events, policy, files)?;
-    let whole = persons.table.prepare(policy, files)?.whole();
+    let Ready { spec, mut persons, hierarchies, tree, finest, rare } =
+        Ready::read(table, events, policy, files, Some(files))?;
     let distinct = persons.events.leaf.len() as u64;
-    let task = Task {
-        persons: &persons,
-        policy,
-        files,
-        tree: &tree,
-        finest: &finest,
-        demands: search::demands(policy, &persons)?,
-        recoding: spec.recoding.unwrap_or(policy.recoding),
-        limit: limit(spec.suppression_limit.unwrap_or(policy.suppression_limit), distinct),
-        weight: spec.weight,
+    let recorded = persons.table.columns().to_vec();
+    // Columns are worked on as in a table without events: there is one row per person by now.
+    let steps = std::mem::take(&mut persons.steps);
+    let mut work = Work::before(policy, recorded.clone(), persons.events.persons(), steps)?;
+    let (whole, plan, recoding) = loop {
+        persons.table.take(&work);
+        let whole = persons.table.prepare(policy, files)?.whole();
+        let task = Task {
+            persons: &persons,
+            policy,
+            files,
+            tree: &tree,
+            finest: &finest,
+            demands: search::demands(policy, &persons)?,
+            recoding: spec.recoding.unwrap_or(policy.recoding),
+            limit: limit(spec.suppression_limit.unwrap_or(policy.suppression_limit), distinct),
+            weight: spec.weight,
+        };
+        let (plan, recoding) = (task.search()?, task.recoding);
+        let class_of = |row: usize| plan.class_of[row];
+        let kept: Vec<usize> = (0..plan.class_of.len()).filter(|row| class_of(*row).is_some()).collect();
+        if policy.transforms() && work.again(&kept)? {
+            continue;
+        }
+        work.after(policy, &plan.recoded, &kept, |row| class_of(row).unwrap_or(u32::MAX))?;
+        persons.table.take(&work);
+        break (whole, plan, recoding);
     };
-    let plan = task.search()?;
 
     let out_events = events_path(out);
     let (aside_persons, aside_events) = (Aside::new(out), Aside::new(&out_events));
@@ -130,14 +149,14 @@ pub fn deidentify_events(
     let described = Described { persons: &persons, hierarchies: &hierarchies, tree: &tree };
     receipt.events = Some(EventFacts {
         known_codes: known as u64,
-        recoding: task.recoding,
+        recoding,
         pooled: described.pooled(),
         counts: described.counts(&plan, rare, released),
         levels: described.levels(&plan),
         date_levels: described.date_levels(&plan),
         utility: described.utility(&plan),
         recoded_for: plan.class_size,
-        before: described.findable_at(&columns_of(&plan.recoded), None, known, k, false),
+        before: described.findable_at(&columns_of(&plan.recoded, &recorded), None, known, k, false),
         after: described.findable_after(&plan, known, k),
         combinations: of_events.combinations,
         smallest: of_events.smallest,
@@ -147,7 +166,7 @@ pub fn deidentify_events(
         // Events without their persons must not lie about.
         let _ = std::fs::remove_file(&out_events);
     })?;
-    Ok(receipt)
+    Ok(with_transformations(receipt, policy, work.steps, persons.sampling.take()))
 }
 
 /// Measures how easily persons are found by their events in a table as it is, under the models of a policy. `events`: the
@@ -161,7 +180,7 @@ pub fn risk_of_events(
     policy: &Policy,
     files: &BTreeMap<String, Vec<u8>>,
 ) -> Result<EventRisk, DeidentifyError> {
-    let Ready { persons, hierarchies, tree, .. } = Ready::read(table, events, policy, files)?;
+    let Ready { persons, hierarchies, tree, .. } = Ready::read(table, events, policy, files, None)?;
     let prepared = persons.table.prepare(policy, files)?;
     let columns: Vec<&[u32]> = prepared.columns.iter().map(|column| column.coded.codes.as_slice()).collect();
     let described = Described { persons: &persons, hierarchies: &hierarchies, tree: &tree };
@@ -206,8 +225,13 @@ fn limit(share: f64, events: u64) -> u64 {
     (share * events as f64).floor() as u64
 }
 
-fn columns_of(recoded: &crate::engine::Recoded) -> Vec<&[u32]> {
-    recoded.columns.iter().map(|column| column.coded.codes.as_slice()).collect()
+/// Quasi-identifiers as recorded.
+fn columns_of<'r>(recoded: &Recoded, recorded: &'r [Arc<CodedColumn>]) -> Vec<&'r [u32]> {
+    let as_recorded = |column: &QuasiIdentifier| {
+        let found = recorded.iter().find(|recorded| recorded.name == column.coded.name);
+        found.map(|recorded| recorded.codes.as_slice())
+    };
+    recoded.columns.iter().filter_map(as_recorded).collect()
 }
 
 /// Hierarchies of codes and dates.
@@ -240,6 +264,7 @@ impl<'a> Ready<'a> {
         events: Option<&Path>,
         policy: &'a Policy,
         files: &BTreeMap<String, Vec<u8>>,
+        working: Option<&BTreeMap<String, Vec<u8>>>,
     ) -> Result<Self, DeidentifyError> {
         policy.check()?;
         let no_section = || DeidentifyError::Policy { message: "a section [events] is needed".to_owned() };
@@ -260,7 +285,7 @@ impl<'a> Ready<'a> {
         if let Some(date) = &date {
             minimum(date_column, spec.date_minimum_level, date)?;
         }
-        let persons = read::read(table, events, policy, spec)?;
+        let persons = read::read(table, events, policy, spec, working)?;
         persons.table.check(policy)?;
         let levels = Levels {
             code: &code,

@@ -1,6 +1,7 @@
 //! Reads persons and their events. Rows of one person are pooled: the first row says what the person is, all rows say what
 //! happened to the person.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use crate::DeidentifyError;
 use crate::coded::Coder;
 use crate::file::{FileTable, Rows, wrong};
 use crate::policy::{Policy, Role};
+use crate::transform::{RowWork, Sampling, Transformation};
 
 /// Persons, one row each, and their events.
 #[derive(Debug)]
@@ -25,6 +27,10 @@ pub(super) struct Persons {
     /// For each released column, persons whose rows hold different values there, where there are any.
     pub(super) disagreeing: BTreeMap<String, u64>,
     pub(super) events: Events,
+    /// Which persons were drawn, where not all are.
+    pub(super) sampling: Option<Sampling>,
+    /// What was done to values while rows were read.
+    pub(super) steps: Vec<Transformation>,
 }
 
 /// Events of all persons: of each person every item once.
@@ -136,18 +142,26 @@ impl<'a> Collector<'a> {
     }
 }
 
-/// Reads a table of persons or encounters, and a table of events where it is another one.
+/// Reads a table of persons or encounters, and a table of events where it is another one. `files`: with them, the persons
+/// that the policy draws, with their days moved; without, everybody as recorded.
 ///
 /// # Errors
-/// [`DeidentifyError::File`], with the row; [`DeidentifyError::Columns`] when a column is missing or not in the policy.
+/// [`DeidentifyError::File`], with the row; [`DeidentifyError::Columns`] when a column is missing or not in the policy;
+/// [`DeidentifyError::Recovered`] when an attacker finds the shifts of days too often.
 pub(super) fn read(
     table: &Path,
     second: Option<&Path>,
     policy: &Policy,
     spec: &EventSpec,
+    files: Option<&BTreeMap<String, Vec<u8>>>,
 ) -> Result<Persons, DeidentifyError> {
     let person_column = policy.single(Role::PersonId)?;
     let mut rows = Rows::open(table)?;
+    let mut work = match files {
+        Some(files) => RowWork::new(policy, files, &rows.headers, table)?,
+        None => None,
+    };
+    let mut not_drawn: HashSet<Box<str>> = HashSet::new();
     let person_at = place(&rows.headers, person_column)?;
     let mut collector = Collector::new(spec);
     let places = if second.is_none() { Some(collector.places(&rows.headers)?) } else { None };
@@ -166,11 +180,18 @@ pub(super) fn read(
     while rows.next()? {
         row += 1;
         let id = rows.field(person_at).ok_or_else(|| wrong(table, format!("row {} has no person", row + 1)))?;
+        // All rows of a person are drawn, or none.
+        if work.as_mut().is_some_and(|work| !work.draws(&rows)) {
+            if !not_drawn.contains(id) {
+                not_drawn.insert(id.into());
+            }
+            continue;
+        }
         let person = match index.get(id) {
             Some(person) => {
                 several.insert(*person);
                 for (number, (at, released, coder)) in coders.iter().enumerate() {
-                    if *released && !coder.holds(*person as usize, rows.field(*at)) {
+                    if *released && !coder.holds(*person as usize, value(&mut work, &rows, *at)?.as_deref()) {
                         differ.insert((number, *person));
                     }
                 }
@@ -179,7 +200,9 @@ pub(super) fn read(
             None => {
                 let next = u32::try_from(index.len()).expect("fewer than 2^32 persons");
                 index.insert(id.into(), next);
-                coders.iter_mut().for_each(|(at, _, coder)| coder.push(rows.field(*at)));
+                for (at, _, coder) in &mut coders {
+                    coder.push(value(&mut work, &rows, *at)?.as_deref());
+                }
                 next
             }
         };
@@ -207,6 +230,10 @@ pub(super) fn read(
         }
     }
     let persons = index.len();
+    let (_, steps) = work.map_or(Ok((None, Vec::new())), |work| work.finish(policy))?;
+    let drawn = persons as u64;
+    // Persons are drawn, not rows.
+    let sampling = policy.sample.as_ref().map(|sample| sample.stated(drawn + not_drawn.len() as u64, drawn));
     let types = std::mem::take(&mut rows.types);
     let columns = coders.into_iter().map(|(_, _, coder)| Arc::new(coder.finish())).collect();
     Ok(Persons {
@@ -215,5 +242,15 @@ pub(super) fn read(
         pooled: several.len() as u64,
         disagreeing,
         events: collector.finish(persons),
+        sampling: sampling.filter(|_| files.is_some()),
+        steps,
     })
+}
+
+/// A field of a row as it is released, before anything is generalised.
+fn value<'r>(work: &mut Option<RowWork>, rows: &'r Rows, at: usize) -> Result<Option<Cow<'r, str>>, DeidentifyError> {
+    match work {
+        Some(work) => work.field(rows, at),
+        None => Ok(rows.field(at).map(Cow::Borrowed)),
+    }
 }

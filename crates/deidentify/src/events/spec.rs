@@ -149,6 +149,14 @@ impl Policy {
         if events.date.is_some() != events.date_hierarchy.is_some() {
             return Err(wrong("date and date_hierarchy belong together"));
         }
+        let moved =
+            self.columns.values().any(|column| column.transform.as_ref().is_some_and(|transform| transform.shift));
+        if events.date.is_some() && moved {
+            return Err(wrong(
+                "dates of events are generalised where they lie, and moved days of other columns beside them would tell \
+                 the shift: leave one of them out",
+            ));
+        }
         if !(events.weight.is_finite() && events.weight > 0.0) {
             return Err(wrong("weight must be a positive number"));
         }

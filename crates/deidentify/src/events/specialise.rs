@@ -10,6 +10,8 @@
 //!
 //! Persons are told apart by their items alone: those with the same items fare alike, in whatever order rows came.
 
+use hashbrown::HashMap;
+
 use super::tree::NOTHING;
 
 /// The hierarchy that items move down.
@@ -74,6 +76,11 @@ impl Sets {
 
     fn len(&self) -> usize {
         self.persons.len()
+    }
+
+    /// All items of a set.
+    fn of(&self, set: usize) -> &[u32] {
+        &self.items[self.start[set] as usize..self.start[set + 1] as usize]
     }
 
     fn rest(&self, set: u32, from: u32) -> &[u32] {
@@ -248,6 +255,19 @@ struct Class<'a> {
     counter: Counter<'a>,
     movers: Sets,
     left: Sets,
+    /// What would be told of movers.
+    after: Sets,
+    /// Attempts to move a group so far, and the last one at which what is told of each person changed.
+    attempts: u32,
+    changed: Vec<u32>,
+    /// Attempts after which all stood still, by the two nodes: tried again only when something has changed since.
+    in_vain: HashMap<(u32, u32), InVain>,
+}
+
+/// An attempt that moved nobody, and how many events and persons it looked at.
+struct InVain {
+    attempt: u32,
+    looked_at: [usize; 3],
 }
 
 /// Tells events of a class. `rows`: its persons. `start`, `finest`: for each row, where its events begin, and the finest node
@@ -314,6 +334,10 @@ impl<'a> Class<'a> {
             nodes,
             movers: Sets::default(),
             left: Sets::default(),
+            after: Sets::default(),
+            attempts: 0,
+            changed: vec![0; rows.len()],
+            in_vain: HashMap::new(),
         }
     }
 
@@ -364,19 +388,50 @@ impl<'a> Class<'a> {
         moved
     }
 
-    /// What is told of a person, ascending, each once, if the given events were told as `to`.
-    fn told_of(&self, person: u32, lowered: &[Move], to: u32) -> Vec<u32> {
-        let is_lowered = |event: usize| lowered.iter().any(|step| step.event as usize == event);
-        let told = self.events(person).map(|event| if is_lowered(event) { to } else { self.told[event] });
-        let mut all: Vec<u32> = told.filter(|node| *node != NOTHING).collect();
+    /// What is told of a person, ascending, each once, if the given events, which ascend, were told as `to`.
+    fn told_of(&self, person: u32, lowered: &[Move], to: u32, all: &mut Vec<u32>) {
+        all.clear();
+        let mut lowered = lowered.iter().peekable();
+        for event in self.events(person) {
+            let is_lowered = lowered.next_if(|step| step.event as usize == event).is_some();
+            let told = if is_lowered { to } else { self.told[event] };
+            if told != NOTHING {
+                all.push(told);
+            }
+        }
         all.sort_unstable();
         all.dedup();
-        all
+    }
+
+    /// Brings up to date what is held of a person whose events are told differently now.
+    fn hold_anew(&mut self, person: u32) {
+        let mut held = std::mem::take(&mut self.held[person as usize]);
+        self.told_of(person, &[], NOTHING, &mut held);
+        self.held[person as usize] = held;
+        self.changed[person as usize] = self.attempts;
+    }
+
+    /// Whether a group was tried in vain, and nothing that this hangs on has changed since: neither who would move, nor
+    /// whom they would join or leave, nor what is told of any of them.
+    fn still_in_vain(&self, group: &[Move], looked_at: [usize; 3]) -> bool {
+        let (from, to) = (group[0].from, group[0].to);
+        let Some(before) = self.in_vain.get(&(from, to)) else { return false };
+        let same = |person: &u32| self.changed[*person as usize] <= before.attempt;
+        before.looked_at == looked_at
+            && group.iter().all(|step| same(&step.person))
+            && self.holders[to as usize].iter().all(same)
+            && self.holders.get(from as usize).is_none_or(|holders| holders.iter().all(same))
     }
 
     /// Moves as many of a group of events as can go from one node to another; how many did.
     fn lower(&mut self, group: &[Move]) -> usize {
         let (from, to) = (group[0].from, group[0].to);
+        let looked_at =
+            [group.len(), self.holders[to as usize].len(), self.holders.get(from as usize).map_or(0, Vec::len)];
+        if self.still_in_vain(group, looked_at) {
+            return 0;
+        }
+        self.attempts += 1;
         let by_person: Vec<&[Move]> = group.chunk_by(|a, b| a.person == b.person).collect();
         if ((by_person.len() + self.holders[to as usize].len()) as u64) < self.counter.demands.k {
             return 0;
@@ -384,11 +439,13 @@ impl<'a> Class<'a> {
         let mut movers = std::mem::take(&mut self.movers);
         let mut left = std::mem::take(&mut self.left);
         movers.clear();
-        let mut told: Vec<Vec<u32>> = Vec::with_capacity(by_person.len());
+        let mut told = std::mem::take(&mut self.after);
+        told.clear();
+        let mut after = Vec::new();
         for moves in &by_person {
-            let after = self.told_of(moves[0].person, moves, to);
+            self.told_of(moves[0].person, moves, to, &mut after);
             movers.push(moves[0].person, &after, to);
-            told.push(after);
+            told.push(moves[0].person, &after, NOTHING);
         }
         for person in &self.holders[to as usize] {
             if by_person.binary_search_by_key(person, |moves| moves[0].person).is_err() {
@@ -425,18 +482,22 @@ impl<'a> Class<'a> {
         }
         self.movers = movers;
         self.left = left;
+        self.after = told;
         for person in &given_up {
             let events = self.staying(*person, from, (&by_person, &goes));
             events.into_iter().for_each(|event| self.told[event] = NOTHING);
-            self.held[*person as usize] = self.told_of(*person, &[], NOTHING);
+            self.hold_anew(*person);
         }
         let mut moved = 0;
         for (moves, _) in by_person.iter().zip(&goes).filter(|(_, goes)| **goes) {
             let person = moves[0].person;
             moves.iter().for_each(|step| self.told[step.event as usize] = to);
             moved += moves.len();
-            self.held[person as usize] = self.told_of(person, &[], NOTHING);
+            self.hold_anew(person);
             self.holders[to as usize].push(person);
+        }
+        if moved == 0 && given_up.is_empty() {
+            self.in_vain.insert((from, to), InVain { attempt: self.attempts, looked_at });
         }
         if moved > 0 {
             self.holders[to as usize].sort_unstable();
@@ -491,30 +552,24 @@ impl<'a> Class<'a> {
     }
 
     /// Who would be left at a node, with what else is told of them then.
-    fn fill_left(&self, from: u32, (by_person, told): (&[&[Move]], &[Vec<u32>]), goes: &[bool], left: &mut Sets) {
+    fn fill_left(&self, from: u32, (by_person, told): (&[&[Move]], &Sets), goes: &[bool], left: &mut Sets) {
         left.clear();
         for person in &self.holders[from as usize] {
             let mover = by_person.binary_search_by_key(person, |moves| moves[0].person).ok().filter(|at| goes[*at]);
             match mover {
-                Some(at) if told[at].binary_search(&from).is_err() => {}
-                Some(at) => left.push(*person, &told[at], from),
+                Some(at) if told.of(at).binary_search(&from).is_err() => {}
+                Some(at) => left.push(*person, told.of(at), from),
                 None => left.push(*person, &self.held[*person as usize], from),
             }
         }
     }
 
     /// Of those who would go from a node altogether, those without whom too few are left.
-    fn needed(
-        &mut self,
-        from: u32,
-        (by_person, told): (&[&[Move]], &[Vec<u32>]),
-        goes: &[bool],
-        left: &Sets,
-    ) -> Vec<u32> {
+    fn needed(&mut self, from: u32, (by_person, told): (&[&[Move]], &Sets), goes: &[bool], left: &Sets) -> Vec<u32> {
         if left.len() == 0 {
             return Vec::new();
         }
-        let leaves = |at: &u32| goes[*at as usize] && told[*at as usize].binary_search(&from).is_err();
+        let leaves = |at: &u32| goes[*at as usize] && told.of(*at as usize).binary_search(&from).is_err();
         let gone = (0..narrow(goes.len())).filter(leaves);
         if self.counter.breaks(1, left, 0..narrow(left.len())) {
             return gone.collect();

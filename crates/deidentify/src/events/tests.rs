@@ -92,7 +92,7 @@ fn add_up(receipt: &Receipt, persons: &[String], events: &[String]) {
     assert_eq!(counts.distinct, told + counts.suppressed + counts.suppressed_with_persons);
     assert_eq!(counts.released, told - counts.merged);
     assert_eq!((counts.released, receipt.rows.released), (events.len() as u64, persons.len() as u64));
-    assert_eq!(facts.pooled.persons, receipt.rows.input);
+    assert_eq!(facts.pooled.persons, receipt.rows.input - receipt.rows.not_sampled);
 }
 
 type Row = (u8, bool, bool, [Option<u8>; 2]);
@@ -216,6 +216,66 @@ fn dates_go_before_codes_do() {
     assert!(few > many, "{few} months told for 2 persons, {many} for 9");
 }
 
+/// Persons with two codes each, many of them alike, of two rows each.
+fn many_persons() -> String {
+    let mut text = "id,age,sex,died,stay,a,b\n".to_owned();
+    for at in 0..600_u64 {
+        let draw = at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+        let (age, sex, stay, code) = (draw % 40, draw / 40 % 2, draw / 80 % 30, 1 + draw / 2_400 % 6);
+        for _ in 0..2 {
+            text += &format!("p{at},{age},{sex},{},{stay},{code},1\n", at % 2);
+        }
+    }
+    text
+}
+
+#[test]
+fn persons_are_drawn_and_their_columns_transformed() {
+    let with = |stay: &str| {
+        let head = "[sample]\nshare = 0.5\nseed = 3\n[columns]";
+        let stay = format!("died = {{ role = \"sensitive\" }}\n    stay = {{ role = \"insensitive\"{stay} }}");
+        let policy = format!("{POLICY}{KM}").replace("[columns]", head);
+        policy.replace("died = { role = \"sensitive\" }", &stay)
+    };
+    let (receipt, persons, events) = release(&many_persons(), None, &with(", transform = { top = 20 }")).unwrap();
+    add_up(&receipt, &persons, &events);
+    // All rows of a person are drawn, or none.
+    let sample = receipt.sample.as_ref().unwrap();
+    assert_eq!((sample.rows, sample.drawn), (600, receipt.rows.input - receipt.rows.not_sampled));
+    assert!((200..400).contains(&sample.drawn));
+    let facts = receipt.events.as_ref().unwrap();
+    assert_eq!((facts.pooled.rows, facts.pooled.of_several_rows), (1_200, sample.drawn));
+    assert!(combinations(&persons, &events, 2).values().all(|who| who.len() >= 3));
+    let stays = |persons: &[String]| -> Vec<u64> {
+        persons.iter().map(|line| line.rsplit(',').next().unwrap().parse().unwrap()).collect()
+    };
+    assert_eq!(stays(&persons).into_iter().max(), Some(20));
+    assert_eq!(receipt.transformations.iter().map(|step| step.kind.as_str()).collect::<Vec<_>>(), ["limits"]);
+    // The verifier of events looks at values too: what was not coded at the top is found.
+    let (_, exact, events) = release(&many_persons(), None, &with("")).unwrap();
+    assert!(stays(&exact).into_iter().max() > Some(20));
+    let (policy, files) = policy_with(&with(", transform = { top = 20 }"));
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("a.csv"), format!("person,age,sex,died,stay\n{}\n", exact.join("\n"))).unwrap();
+    std::fs::write(at("b.csv"), format!("person,code\n{}\n", events.join("\n"))).unwrap();
+    let error = recount_events(&at("a.csv"), &at("b.csv"), &policy, &files, None).unwrap_err();
+    assert!(matches!(error, DeidentifyError::Untransformed { .. }), "{error}");
+}
+
+#[test]
+fn a_column_that_a_guard_looks_at_is_pooled_before_codes_are_told() {
+    let lkc = "[[models]]\nmodel = \"lkc-privacy\"\ncolumn = \"stay\"\nl = 1\nc = 0.9\n";
+    let stay = "died = { role = \"insensitive\" }\n    stay = { role = \"sensitive\", transform = { rare = { fewer_than = 18 } } }";
+    let policy = format!("{POLICY}{KM}{lkc}").replace("died = { role = \"sensitive\" }", stay);
+    let (receipt, persons, events) = release(&many_persons(), None, &policy).unwrap();
+    add_up(&receipt, &persons, &events);
+    let mut stays: BTreeMap<&str, usize> = BTreeMap::new();
+    persons.iter().for_each(|line| *stays.entry(line.rsplit(',').next().unwrap()).or_default() += 1);
+    assert!(stays.values().all(|rows| *rows >= 18), "{stays:?}");
+    assert!(receipt.transformations.iter().any(|step| step.kind == "rare" && step.columns == ["stay"]));
+}
+
 #[test]
 fn a_forged_release_is_refused() {
     let (policy, files) = policy_with(&format!("{POLICY}{KM}"));
@@ -271,6 +331,10 @@ fn policies_that_contradict_themselves_are_refused() {
     assert!(refused(&format!("{POLICY}{KM}").replace("[\"a\", \"b\"]", "[\"age\"]")).contains("column age"));
     assert!(refused(&format!("{POLICY}{KM}").replace("m = 2", "m = 9")).contains("at most 8"));
     assert!(refused(&format!("{POLICY}date = \"on\"\n{KM}")).contains("belong together"));
+    let dated = format!("{POLICY}date = \"on\"\ndate_hierarchy = {{ dates = [\"year\"] }}\n{KM}");
+    let shifted = "[date_shift]\nkey = \"k\"\ndays_max = 364\n[columns]\n    came = { role = \"insensitive\", transform = { shift = true } }";
+    let policy: Policy = toml::from_str(&dated.replace("[columns]", shifted)).unwrap();
+    assert!(policy.check().unwrap_err().to_string().contains("would tell the shift"));
     let lkc = "[[models]]\nmodel = \"lkc-privacy\"\ncolumn = \"died\"\nl = 1\nc = 1.5\n";
     assert!(refused(&format!("{POLICY}{lkc}")).contains("c of lkc-privacy"));
     let head = POLICY.split("[events]").next().unwrap();

@@ -12,6 +12,7 @@ use crate::DeidentifyError;
 use crate::file::{Rows, wrong};
 use crate::policy::{ModelSpec, Policy, Role};
 use crate::verify::{Beside, Recount, Recounter};
+use crate::verify_values::ValueChecks;
 
 /// What the verifier counted in events, beside the [`Recount`] of their persons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -31,7 +32,8 @@ pub struct EventRecount {
 ///
 /// # Errors
 /// [`DeidentifyError::Recount`], [`DeidentifyError::NotDiverse`] or [`DeidentifyError::Model`] when they do not;
-/// [`DeidentifyError::Columns`] when a column is there that the policy does not release; [`DeidentifyError::File`] when
+/// [`DeidentifyError::Columns`] when a column is there that the policy does not release; [`DeidentifyError::Untransformed`]
+/// when a value is there that a transformation should have changed; [`DeidentifyError::File`] when
 /// events and persons do not belong together.
 pub fn recount_events(
     persons: &Path,
@@ -131,6 +133,7 @@ fn read_persons(
     let guarded: Vec<Option<usize>> = policy.models.iter().map(of_model).collect::<Result<_, _>>()?;
     let names: Vec<&str> = policy.of_role(Role::Sensitive).map(|(name, _)| name).collect();
     let mut recounter = Recounter::new(&names);
+    let mut checks = ValueChecks::new(policy, &rows.headers, Some(files))?;
     let mut read = Read { numbers: BTreeMap::new(), classes: Vec::new(), sensitive: Vec::new() };
     read.sensitive.resize_with(policy.models.len(), Values::default);
     while rows.next()? {
@@ -141,6 +144,9 @@ fn read_persons(
             return Err(wrong(path, format!("row {row}: a person is there twice")));
         }
         recounter.row(quasi_identifiers.iter().map(field), sensitive.iter().map(field));
+        if let Some(checks) = &mut checks {
+            checks.row(|at| rows.field(at));
+        }
         let mut class = Vec::new();
         for at in &quasi_identifiers {
             // A missing value is told from an empty one, and no value runs into the next.
@@ -157,6 +163,9 @@ fn read_persons(
             let code = *values.known.entry(value.to_owned()).or_insert(next);
             values.codes.push(code);
         }
+    }
+    if let Some(checks) = checks {
+        checks.finish()?;
     }
     let recount = recounter.finish(policy, &Beside { whole, hierarchy_files: Some(files), ..Beside::default() })?;
     Ok((recount, read))

@@ -13,7 +13,7 @@
 //! (predictive tagging, as in Kohlmayer et al., "Flash: efficient, stable and optimal k-anonymity", PASSAT 2012).
 //! Equal scores are decided by the levels, so the answer does not depend on the order of the walk.
 
-use super::Lattice;
+use super::{Lattice, relaid};
 use acequia_privacy::Metric;
 
 use super::judge::{Conditions, Goal, Judge, Judged};
@@ -52,17 +52,26 @@ pub(crate) fn search<const W: usize>(
     if lattice.is_large(tuples.len()) {
         return super::anytime::search(lattice, tuples, conditions, goals, effort);
     }
+    let order = order(lattice);
+    // The walk raises later columns much more often, so these change least of a key.
+    let sorted = lattice.in_order(&order, W);
+    let in_order = sorted.as_ref().map(|sorted| tuples.in_order_of(|key| relaid(key, &lattice.fields, &sorted.fields)));
+    let (lattice, tuples) = (sorted.as_ref().unwrap_or(lattice), in_order.as_ref().unwrap_or(tuples));
     let mut walk = Walk {
         lattice,
         judge: Judge::new(lattice, conditions, goals),
         goals,
         best: vec![None; goals.len()],
         counted: 0,
-        order: order(lattice),
+        order,
+        ascends: sorted.is_some(),
         scratch: Scratch::default(),
     };
     let mut levels = lattice.lowest();
-    let raised = levels.iter().any(|level| *level > 0).then(|| lattice.at_levels(tuples, &levels, &mut walk.scratch));
+    let raised = levels.iter().any(|level| *level > 0).then(|| {
+        let raised = lattice.at_levels(tuples, &levels, &mut walk.scratch);
+        if walk.ascends { raised.in_order_of(|key| *key) } else { raised }
+    });
     let lowest = raised.as_ref().unwrap_or(tuples);
     walk.climb(lowest, levels.clone());
     let tags = conditions.grow()
@@ -109,6 +118,8 @@ struct Walk<'a> {
     best: Vec<Option<Found>>,
     counted: u64,
     order: Vec<usize>,
+    /// Whether keys ascend.
+    ascends: bool,
     scratch: Scratch,
 }
 
@@ -144,7 +155,11 @@ impl Walk<'_> {
     }
 
     fn raise<const W: usize>(&mut self, groups: &Groups<W>, levels: &[usize], at: usize) -> Groups<W> {
-        groups.roll_up(self.lattice.fields[at], &self.lattice.columns[at].up[levels[at]], &mut self.scratch)
+        let (field, up) = (self.lattice.fields[at], &self.lattice.columns[at].up[levels[at]]);
+        match self.ascends {
+            true => groups.roll_up_in_order(field, up, &mut self.scratch),
+            false => groups.roll_up(field, up, &mut self.scratch),
+        }
     }
 
     /// From the exact values upwards, always the step that saves most suppressed rows for what it loses, until every goal

@@ -4,7 +4,7 @@ use acequia_privacy::{Class, Classes, Distribution, Metric, Model, TableModel, e
 
 use super::Lattice;
 use crate::encode::QuasiIdentifier;
-use crate::grouping::Groups;
+use crate::grouping::{Field, Groups, Key};
 
 /// A sensitive column that models look at.
 #[derive(Debug)]
@@ -52,8 +52,8 @@ impl Conditions {
     }
 
     /// Which classes may not be kept, by class. Where a condition on the whole table fails, the smallest classes go,
-    /// equally large ones in the order of their keys, until it holds.
-    pub(crate) fn outside<const W: usize>(&self, groups: &Groups<W>) -> Vec<bool> {
+    /// equally large ones in the order of their keys as `usual` gives them, until it holds.
+    pub(crate) fn outside<const W: usize>(&self, groups: &Groups<W>, usual: impl Fn(&Key<W>) -> Key<W>) -> Vec<bool> {
         let none = Self::no_sensitive();
         let mut outside: Vec<bool> = match (self.sizes.as_slice(), self.sensitive.is_empty()) {
             ([Model::KAnonymity { k }], true) => groups.rows.iter().map(|rows| u64::from(*rows) < *k).collect(),
@@ -63,7 +63,7 @@ impl Conditions {
             return outside;
         }
         let mut order: Vec<usize> = (0..groups.len()).filter(|at| !outside[*at]).collect();
-        order.sort_unstable_by_key(|at| (groups.rows[*at], groups.keys[*at]));
+        order.sort_unstable_by_key(|at| (groups.rows[*at], usual(&groups.keys[*at])));
         let holds = |from: usize| {
             let kept = Classes::of(order[from..].iter().map(|at| u64::from(groups.rows[*at])));
             self.table.iter().all(|model| model.holds(&kept))
@@ -96,7 +96,8 @@ pub(crate) struct Judged {
     /// Lower bound on the discernibility of every combination above.
     least_discernibility: u128,
     classes: u64,
-    /// For each column, leaves that suppressed rows stand for beyond those their groups do.
+    /// For each column, leaves that suppressed rows stand for beyond those their groups do. Not counted where more rows are
+    /// suppressed than any goal allows; nor is the entropy.
     beyond: Vec<u128>,
     /// Entropy that suppressed rows lose beyond that of their groups, in bits.
     suppressed_entropy: f64,
@@ -113,6 +114,8 @@ pub(crate) struct Judge<'a> {
     histograms: Vec<Vec<u64>>,
     /// Groups that may not be kept.
     gone: Vec<u32>,
+    /// Rows that may be suppressed under any goal.
+    most: u64,
 }
 
 impl<'a> Judge<'a> {
@@ -125,6 +128,7 @@ impl<'a> Judge<'a> {
             k: k.unwrap_or(1),
             histograms: lattice.columns.iter().map(|column| vec![0; column.coded.values.len()]).collect(),
             gone: Vec::new(),
+            most: goals.iter().map(|goal| goal.limit).max().unwrap_or(0),
         }
     }
 
@@ -135,7 +139,7 @@ impl<'a> Judge<'a> {
 
     /// Counts what is kept and what is lost.
     pub(crate) fn judge<const W: usize>(&mut self, groups: &Groups<W>, levels: &[usize]) -> Judged {
-        let outside = self.conditions.outside(groups);
+        let outside = self.conditions.outside(groups, |key| self.lattice.usual_key(key));
         let columns = self.lattice.columns;
         let mut judged = Judged {
             suppressed: 0,
@@ -160,18 +164,29 @@ impl<'a> Judge<'a> {
                 judged.kept_squares += u128::from(rows) * u128::from(rows);
             }
         }
+        // Nobody asks for the score of what no goal allows.
+        if judged.suppressed > self.most {
+            return judged;
+        }
         // What suppressed rows lose hangs on how often each label occurs among them: count first, weigh once per label.
-        for (at, (column, histogram)) in columns.iter().zip(&mut self.histograms).enumerate() {
-            let field = self.lattice.fields[at];
-            let histogram = &mut histogram[..column.labels[levels[at]].len()];
-            if let [all] = histogram {
-                *all = judged.suppressed;
+        let mut counted: Vec<(Field, &mut Vec<u64>)> = Vec::with_capacity(columns.len());
+        for ((column, histogram), (level, field)) in
+            columns.iter().zip(&mut self.histograms).zip(levels.iter().zip(&self.lattice.fields))
+        {
+            if column.labels[*level].len() == 1 {
+                histogram[0] = judged.suppressed;
             } else {
-                for group in &self.gone {
-                    let group = *group as usize;
-                    histogram[field.get(&groups.keys[group])] += u64::from(groups.rows[group]);
-                }
+                counted.push((*field, histogram));
             }
+        }
+        for group in &self.gone {
+            let (key, rows) = (&groups.keys[*group as usize], u64::from(groups.rows[*group as usize]));
+            for (field, histogram) in &mut counted {
+                histogram[field.get(key)] += rows;
+            }
+        }
+        for (at, (column, histogram)) in columns.iter().zip(&mut self.histograms).enumerate() {
+            let histogram = &mut histogram[..column.labels[levels[at]].len()];
             for (label, count) in histogram.iter_mut().enumerate() {
                 let count = std::mem::take(count);
                 judged.beyond[at] += u128::from(count) * u128::from(column.beyond(levels[at], label));

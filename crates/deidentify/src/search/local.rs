@@ -8,12 +8,13 @@
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
+use std::rc::Rc;
 
 use acequia_privacy::{Distribution, Metric};
 
 use super::Lattice;
 use super::judge::{Conditions, Judge};
-use crate::grouping::{Groups, Scratch};
+use crate::grouping::{Groups, Lift, Scratch, hash32, narrow, raised_bits};
 
 /// A row is nowhere: suppressed.
 pub(crate) const NOWHERE: u32 = u32::MAX;
@@ -78,12 +79,14 @@ pub(crate) fn recode_locally<const W: usize>(
     let none = Distribution::default();
     let mut local = Local::nowhere(tuples.len());
     let mut scratch = Scratch::default();
+    let mut crowds = Crowds::new(lattice, judge.smallest_class());
     let mut left = tuples.clone();
     let mut origin: Vec<u32> = (0..).take(tuples.len()).collect();
     let mut queue = BinaryHeap::new();
+    local.suppressed = left.rows.iter().map(|rows| u64::from(*rows)).sum();
     queue.push(Reverse(Waiting { bound: 0.0, levels: lattice.lowest(), from: 0 }));
     while let Some(Reverse(next)) = queue.pop() {
-        if left.rows.iter().map(|rows| u64::from(*rows)).sum::<u64>() < judge.smallest_class() {
+        if local.suppressed < judge.smallest_class() {
             break;
         }
         for at in next.from..next.levels.len() {
@@ -94,16 +97,24 @@ pub(crate) fn recode_locally<const W: usize>(
             }
         }
         local.counted += 1;
-        let classes = lattice.at_levels(&left, &next.levels, &mut scratch);
+        let near = crowds.of(lattice, &left, &next.levels);
+        if near.is_empty() {
+            continue;
+        }
+        let few = left.select(near);
+        let classes = lattice.at_levels(&few, &next.levels, &mut scratch);
         let holds: Vec<bool> = (0..classes.len()).map(|at| conditions.class_holds(&classes, at, &none)).collect();
         if !holds.contains(&true) {
             continue;
         }
         let number = u32::try_from(local.combinations.len()).expect("fewer than 2^32 combinations");
-        let keep: Vec<bool> = scratch.new_groups().iter().map(|class| !holds[*class as usize]).collect();
-        for (at, keep) in keep.iter().enumerate() {
-            if !keep {
+        let mut keep = vec![true; left.len()];
+        for (at, class) in near.iter().zip(scratch.new_groups()) {
+            if holds[*class as usize] {
+                let at = *at as usize;
+                keep[at] = false;
                 local.of_tuple[origin[at] as usize] = number;
+                local.suppressed -= u64::from(left.rows[at]);
             }
         }
         local.combinations.push(next.levels);
@@ -111,6 +122,63 @@ pub(crate) fn recode_locally<const W: usize>(
         let mut keep = keep.into_iter();
         origin.retain(|_| keep.next().unwrap_or(true));
     }
-    local.suppressed = left.rows.iter().map(|rows| u64::from(*rows)).sum();
     local
+}
+
+/// Finds groups that may be in a class of k, without making classes: most combinations have hardly any. Rows are counted by
+/// a hash of what the group becomes; where fewer than k come together, there is no class of k.
+struct Crowds<const W: usize> {
+    k: u64,
+    /// For each column and level, what becomes of its codes.
+    tables: Vec<Vec<Option<Raised>>>,
+    /// Entries of all tables.
+    held: usize,
+    place: Vec<u32>,
+    rows: Vec<u32>,
+    near: Vec<u32>,
+}
+
+type Raised = Option<Rc<[u64]>>;
+
+/// Entries of tables kept at most.
+const MOST_HELD: usize = 1 << 22;
+
+impl<const W: usize> Crowds<W> {
+    fn new(lattice: &Lattice<'_>, k: u64) -> Self {
+        let tables = lattice.columns.iter().map(|column| vec![None; column.levels()]).collect();
+        Self { k, tables, held: 0, place: Vec::new(), rows: Vec::new(), near: Vec::new() }
+    }
+
+    /// Groups that may be in a class of k at these levels, ascending.
+    fn of(&mut self, lattice: &Lattice<'_>, groups: &Groups<W>, levels: &[usize]) -> &[u32] {
+        if self.held > MOST_HELD {
+            self.tables.iter_mut().flatten().for_each(|table| *table = None);
+            self.held = 0;
+        }
+        let held = &mut self.held;
+        let raised = levels.iter().enumerate().filter(|(_, level)| **level > 0).map(|(at, level)| {
+            let field = lattice.fields[at];
+            let table = self.tables[at][*level].get_or_insert_with(|| {
+                let table = raised_bits(field, &lattice.columns[at].groups[*level]);
+                *held += table.as_ref().map_or(0, |table| table.len());
+                table
+            });
+            (field, table.clone())
+        });
+        let lift = Lift::of(raised, groups.len());
+        let slots = (groups.len() * 4).next_power_of_two().max(64);
+        self.rows.clear();
+        self.rows.resize(slots, 0);
+        self.place.clear();
+        for (key, rows) in groups.keys.iter().zip(&groups.rows) {
+            let place = hash32(&lift.raise(key)) & (narrow(slots) - 1);
+            self.place.push(place);
+            let count = &mut self.rows[place as usize];
+            *count = count.saturating_add(*rows);
+        }
+        self.near.clear();
+        let may = |place: &u32| u64::from(self.rows[*place as usize]) >= self.k;
+        self.near.extend((0..).zip(&self.place).filter(|(_, place)| may(place)).map(|(at, _)| at));
+        &self.near
+    }
 }

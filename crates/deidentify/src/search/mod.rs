@@ -17,7 +17,7 @@ pub(crate) use judge::{Conditions, Goal, Sensitive};
 pub(crate) use local::{Local, NOWHERE, recode_locally};
 
 use crate::encode::QuasiIdentifier;
-use crate::grouping::{Field, Groups, Scratch, layout};
+use crate::grouping::{Field, Groups, Key, Lift, Scratch, layout, layout_in_order, raised_bits};
 
 /// Lattices of more combinations are not searched whole.
 const MOST_LISTED: u64 = 1 << 20;
@@ -36,12 +36,27 @@ pub(crate) struct Lattice<'a> {
     pub(crate) rows: u64,
     /// Rows of the table and of the population table that may follow it.
     all_rows: usize,
+    /// Where the codes lie in keys of [`Lattice::new`], when these fields are others.
+    usual: Option<Vec<Field>>,
 }
 
 impl<'a> Lattice<'a> {
     pub(crate) fn new(columns: &'a [QuasiIdentifier], rows: usize, all_rows: usize) -> Self {
         let (fields, words) = layout(columns.iter().map(|column| column.coded.values.len()));
-        Self { columns, fields, words, rows: rows as u64, all_rows }
+        Self { columns, fields, words, rows: rows as u64, all_rows, usual: None }
+    }
+
+    /// The same with keys that ascend by the columns in an order, where these need no more than `words` words.
+    fn in_order(&self, order: &[usize], words: usize) -> Option<Self> {
+        let domains: Vec<usize> = self.columns.iter().map(|column| column.coded.values.len()).collect();
+        let (fields, needed) = layout_in_order(&domains, order);
+        let usual = Some(self.fields.clone());
+        (needed <= words).then_some(Self { fields, words: needed, usual, ..*self })
+    }
+
+    /// A key as [`Lattice::new`] lays it out, by which groups of the same size are told apart.
+    fn usual_key<const W: usize>(&self, key: &Key<W>) -> Key<W> {
+        self.usual.as_ref().map_or(*key, |usual| relaid(key, &self.fields, usual))
     }
 
     /// Combinations of levels; saturates.
@@ -98,13 +113,9 @@ impl<'a> Lattice<'a> {
         if maps.is_empty() {
             return groups.merge_none(scratch);
         }
-        groups.merge_by(scratch, |key| {
-            let mut raised = *key;
-            for (field, map) in &maps {
-                field.set(&mut raised, map[field.get(key)]);
-            }
-            raised
-        })
+        let raised = maps.into_iter().map(|(field, map)| (field, raised_bits(field, &map)));
+        let lift = Lift::of(raised, groups.len());
+        groups.merge_by(scratch, |key| lift.raise(key))
     }
 
     /// Distinct tuples of codes and the tuple of each row.
@@ -117,6 +128,15 @@ impl<'a> Lattice<'a> {
             key
         })
     }
+}
+
+/// A key with its codes in other places.
+fn relaid<const W: usize>(key: &Key<W>, from: &[Field], to: &[Field]) -> Key<W> {
+    let mut other = [0; W];
+    for (from, to) in from.iter().zip(to) {
+        to.set(&mut other, u32::try_from(from.get(key)).unwrap_or(u32::MAX));
+    }
+    other
 }
 
 /// Calls a function with the number of words as a constant.

@@ -119,3 +119,16 @@ fn a_million_leaves_are_no_trouble() {
     assert_eq!((receipt.rows.released, receipt.classes.count, receipt.quasi_identifiers[0].level), (1 << 20, 1_024, 1));
     assert_eq!(receipt.classes.smallest, 1_024);
 }
+
+#[test]
+fn exact_days_are_kept_by_no_release() {
+    let days = |rows: [&str; 2]| format!("age,place,ill\n1,a,{}\n2,a,{}\n3,a,\n", rows[0], rows[1]);
+    let refused = "column ill: days are kept by no release: make it a quasi-identifier, or a time since another event";
+    for text in [days(["2021-03-04", "2021-03-05"]), days(["2021-03-04T10:00:00", "2021-03-04 11:00"])] {
+        each(&text, |how, done| assert_eq!(done.unwrap_err().to_string(), refused, "{how}"));
+    }
+    // Years, and texts of which only some begin with a day, are something else.
+    for text in [days(["2021", "2022"]), days(["2021-03-04", "unknown"])] {
+        each(&text, |how, done| assert_eq!(done.unwrap().0.len(), 3, "{how}"));
+    }
+}
