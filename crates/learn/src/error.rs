@@ -1,0 +1,150 @@
+//! What can go wrong, with a code and a hint. Places and names of columns, never a value of a record.
+
+use acequia_types::{Coded, Exit};
+
+/// Errors of training and validation.
+#[derive(Debug, thiserror::Error)]
+pub enum LearnError {
+    /// The run plan contradicts itself or cannot be read.
+    #[error("the run plan cannot be used: {message}")]
+    Plan {
+        /// Key or line, and what is wrong.
+        message: String,
+    },
+    /// The run plan is past its last day.
+    #[error("the run plan expired on {last_day}")]
+    Expired {
+        /// Last day of validity.
+        last_day: String,
+    },
+    /// A table cannot be read.
+    #[error("{table}: {problem}")]
+    Table {
+        /// Name of the site or file, without its folder.
+        table: String,
+        /// What is wrong, with the row.
+        problem: String,
+    },
+    /// A column that the plan needs is not there.
+    #[error("{table} has no column {column}")]
+    NoColumn {
+        /// Name of the site.
+        table: String,
+        /// Which column.
+        column: String,
+    },
+    /// A cell is not what the plan needs.
+    #[error("{table}, row {row}, column {column}: {problem}")]
+    Cell {
+        /// Name of the site.
+        table: String,
+        /// One-based row, header not counted.
+        row: u64,
+        /// Which column.
+        column: String,
+        /// What is wrong, without the value.
+        problem: &'static str,
+    },
+    /// A number is too large for sums that are exact.
+    #[error("{what} is too large to be summed exactly")]
+    Range {
+        /// Which sum.
+        what: &'static str,
+    },
+    /// The estimator has no answer for these data.
+    #[error("the estimate does not exist: {reason}")]
+    Estimate {
+        /// Why.
+        reason: &'static str,
+    },
+    /// The site does not let the answer out.
+    #[error("site {site} does not answer: {reason}")]
+    Withheld {
+        /// Which site.
+        site: String,
+        /// The rule that is broken, in words, without counts of few persons.
+        reason: String,
+    },
+    /// A message does not belong where it arrived.
+    #[error("a message of {from} is refused: {reason}")]
+    Protocol {
+        /// Who sent it.
+        from: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// Too few sites are left.
+    #[error("{left} sites answered in round {round}, and the plan needs {needed}")]
+    TooFewSites {
+        /// Sites that answered.
+        left: usize,
+        /// Sites the plan needs.
+        needed: usize,
+        /// Which round.
+        round: u32,
+    },
+    /// A model file cannot be used.
+    #[error("the model cannot be used: {message}")]
+    Model {
+        /// What is wrong.
+        message: String,
+    },
+    /// A log of what left is broken.
+    #[error("the log of what left is broken at entry {entry}")]
+    Log {
+        /// One-based entry.
+        entry: usize,
+    },
+    /// The operating system gave no random bytes.
+    #[error("no random bytes")]
+    Entropy,
+}
+
+impl Coded for LearnError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Plan { .. } => "LE001",
+            Self::Expired { .. } => "LE002",
+            Self::Table { .. } => "LE003",
+            Self::NoColumn { .. } => "LE004",
+            Self::Cell { .. } => "LE005",
+            Self::Range { .. } => "LE006",
+            Self::Estimate { .. } => "LE007",
+            Self::Withheld { .. } => "LE008",
+            Self::Protocol { .. } => "LE009",
+            Self::TooFewSites { .. } => "LE010",
+            Self::Model { .. } => "LE011",
+            Self::Log { .. } => "LE012",
+            Self::Entropy => "LE013",
+        }
+    }
+    fn hint(&self) -> &'static str {
+        match self {
+            Self::Plan { .. } => "correct the plan; docs/learning.md explains every key",
+            Self::Expired { .. } => "ask for a new plan with a later last day",
+            Self::Table { .. } => "give CSV with a header row, UTF-8, plain or .gz, or Parquet",
+            Self::NoColumn { .. } => "correct the plan, or describe the site's columns in NAME.site.toml",
+            Self::Cell { .. } => {
+                "correct the cell, list its text in missing_values, or map the column in NAME.site.toml"
+            }
+            Self::Range { .. } => "divide the variable by a constant in its steps, or standardise it",
+            Self::Estimate { .. } => "leave out a variable that others determine, or set a ridge penalty",
+            Self::Withheld { .. } => "the site's rules protect few persons; ask for a coarser result or more rows",
+            Self::Protocol { .. } => "the parties do not run the same plan in the same round; start the run again",
+            Self::TooFewSites { .. } => "wait until more sites are there, then start the run again",
+            Self::Model { .. } => "train the model again, or fetch the file again",
+            Self::Log { .. } => "somebody changed the log; restore it from a copy and ask who did",
+            Self::Entropy => "try again; if it stays, the operating system is damaged",
+        }
+    }
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Plan { .. } | Self::NoColumn { .. } => Exit::Usage,
+            Self::Expired { .. } => Exit::NotPermitted,
+            Self::Withheld { .. } | Self::TooFewSites { .. } => Exit::PolicyRefused,
+            Self::Protocol { .. } | Self::Log { .. } | Self::Model { .. } => Exit::Integrity,
+            Self::Entropy => Exit::Temporary,
+            Self::Table { .. } | Self::Cell { .. } | Self::Range { .. } | Self::Estimate { .. } => Exit::Failure,
+        }
+    }
+}

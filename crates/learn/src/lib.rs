@@ -1,0 +1,68 @@
+//! Learning over many sites without moving a record.
+//!
+//! Comes in: a run [`Plan`] and, at each site, the rows of a table. Goes out: a model or a statistic that equals the pooled
+//! one, and a record of what the model is worth elsewhere. Sites send sums and nothing else; see [`protocol`](Site).
+//!
+//! Sums are exact integers, so the result does not depend on how rows are spread over sites: training centrally, federated,
+//! or with donated rows as one more site gives the same bits. Masked sums with 32 bits after the binary point agree to 1e-6.
+//!
+//! ```
+//! use acequia_learn::*;
+//! use acequia_types::Timestamp;
+//!
+//! let plan = Plan::from_toml(r#"
+//!     schema = "acequia-plan/1"
+//!     title = "Mean age"
+//!     task = { kind = "moments" }
+//!     variables = [{ name = "age" }]
+//!     privacy = { minimum_rows = 3, minimum_sites = 2 }
+//! "#)?;
+//! let read = |name: &str, csv: &str| Data::from_csv(name, csv.as_bytes(), &plan.needs(), &SiteMap::default());
+//! let sites = vec![read("north", "age\n50\n60\n70\n")?, read("south", "age\n40\n55\n61\n72\n")?];
+//! let mut rules = SiteRules::cautious();
+//! rules.minimum_rows = 3;
+//! let report = run_here(&plan, sites, Architecture::Federated, &rules, Timestamp::from_unix_s(0), &mut SeededEntropy::new(1))?;
+//! let Outcome::Moments(moments) = report.outcome else { panic!("moments were asked for") };
+//! assert_eq!((moments.rows, moments.variables[0].1), (7, 408.0 / 7.0));
+//! # Ok::<(), LearnError>(())
+//! ```
+
+mod algebra;
+mod error;
+mod local;
+mod masking;
+mod model;
+mod plan;
+mod protocol;
+mod sovereignty;
+mod special;
+mod sums;
+mod table;
+mod tasks;
+mod variable;
+
+pub use error::LearnError;
+pub use local::{Architecture, Report, run_here};
+pub use model::{Fit, Form, Model, ModelVariable};
+pub use plan::{
+    Aggregation, Boosting, CensoredAt, Cohort, Component, Condition, Link, Missing, Newton, Outcome as PlanOutcome,
+    Plan, PrivacyRule, Protection, Task, Ties, TimeGrid,
+};
+pub use protocol::{
+    Aggregator, Ask, Entropy, Message, PartTotal, Payload, Progress, Roster, Run, SeededEntropy, Site, SiteUpdate,
+};
+pub use sovereignty::{Coordinator, ExitLog, Leaving, Ledger, Left, LogEntry, SiteRules};
+pub use sums::Sums;
+pub use table::{Data, MappedColumn, Needs, Observed, SiteMap};
+pub use tasks::{
+    Block, CountResult, HistogramResult, LogRankResult, MomentsResult, Next, Node, Outcome, PcaResult, QuantileResult,
+    Question, Scale, State, SurvivalPoint, SurvivalResult, Tree,
+};
+pub use variable::{Step, Variable};
+
+impl Plan {
+    /// What the plan needs of a site's table.
+    pub fn needs(&self) -> Needs<'_> {
+        Needs { cohort: &self.cohort, outcome: self.outcome.as_ref(), variables: &self.variables, groups: &[] }
+    }
+}

@@ -1,0 +1,93 @@
+//! A run in one process: the same sites, questions and sums as over a network.
+
+use acequia_types::Timestamp;
+use serde::Serialize;
+
+use crate::LearnError;
+use crate::plan::{Plan, Protection};
+use crate::protocol::{Aggregator, Entropy, Progress, Roster, Run, Site};
+use crate::sovereignty::{ExitLog, Ledger, SiteRules};
+use crate::table::Data;
+use crate::tasks::Outcome;
+
+/// How a run is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Architecture {
+    /// All tables at one site.
+    Centralised,
+    /// One site for each table.
+    Federated,
+}
+
+/// A finished run.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The result.
+    pub outcome: Outcome,
+    /// Rounds it took.
+    pub rounds: u32,
+    /// Bytes that left all sites together.
+    pub bytes_out: u64,
+    /// What left each site.
+    pub logs: Vec<(String, ExitLog)>,
+}
+
+/// Runs a plan over tables in this process.
+///
+/// # Errors
+/// What a site refuses, or what the estimator finds.
+pub fn run_here(
+    plan: &Plan,
+    tables: Vec<Data>,
+    architecture: Architecture,
+    rules: &SiteRules,
+    now: Timestamp,
+    entropy: &mut dyn Entropy,
+) -> Result<Report, LearnError> {
+    let groups: Vec<(String, Vec<Data>)> = match architecture {
+        Architecture::Centralised => vec![("centre".to_owned(), tables)],
+        Architecture::Federated => tables.into_iter().map(|table| (table.name.clone(), vec![table])).collect(),
+    };
+    let roster = Roster::new(groups.iter().map(|(name, _)| name.clone()))?;
+    let mut sites = groups
+        .into_iter()
+        .map(|(name, tables)| Site::join(&name, plan, &roster, tables, rules.clone(), &mut Ledger::default()))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut run = Run::new(plan, &roster);
+    let mut aggregators = [Aggregator::new(plan, &roster), Aggregator::new(plan, &roster)];
+    let mut bytes_out = 0;
+    loop {
+        let ask = run.ask();
+        let is_masked = plan.aggregation.protection == Protection::TwoAggregators;
+        if is_masked {
+            for aggregator in &mut aggregators {
+                aggregator.open(&ask)?;
+            }
+        }
+        for site in &mut sites {
+            for update in site.answer(&ask, now, entropy)? {
+                let ring = crate::masking::Ring::of(plan, &ask.question);
+                bytes_out += update.message().to_bytes(ring.bits).len() as u64;
+                if is_masked {
+                    let index = usize::from(update.to() == plan.aggregation.aggregators[1]);
+                    aggregators[index].receive(update.message())?;
+                } else {
+                    run.receive(update.message())?;
+                }
+            }
+        }
+        let rounds = run.round();
+        let progress = if is_masked {
+            let present = aggregators[0].present();
+            let (one, other) = (aggregators[0].close(&present)?, aggregators[1].close(&present)?);
+            run.close_masked(&one, &other)?
+        } else {
+            run.close()?
+        };
+        if let Progress::Done(outcome) = progress {
+            let logs = sites.iter().map(|site| (site.name().to_owned(), site.log().clone())).collect();
+            return Ok(Report { outcome: *outcome, rounds, bytes_out, logs });
+        }
+    }
+}

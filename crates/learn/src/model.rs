@@ -1,0 +1,310 @@
+//! A frozen model: everything needed to predict, from a site's columns on, and nothing of any person.
+
+use acequia_types::{Digest, digest_named};
+use serde::{Deserialize, Serialize};
+
+use crate::LearnError;
+use crate::plan::{Cohort, Link, Outcome, Plan, Task, Ties};
+use crate::tasks::{Scale, Tree};
+use crate::variable::{Variable, check_steps};
+
+/// A model and how it came about. Its bytes are [`Model::to_json`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// Layout of this document: `acequia-model/1`.
+    pub schema: String,
+    /// One sentence, from the plan.
+    pub title: String,
+    /// Digest of the run plan.
+    pub plan: Digest,
+    /// Program and version that trained it.
+    pub program: String,
+    /// Whose rows it was trained on.
+    pub cohort: Cohort,
+    /// What it predicts.
+    pub outcome: Option<Outcome>,
+    /// Its variables, with the steps from a column to a number.
+    pub variables: Vec<ModelVariable>,
+    /// The numbers.
+    pub form: Form,
+    /// How well it was fitted.
+    pub fit: Fit,
+    /// Names of the sites whose rows it learned from.
+    pub sites: Vec<String>,
+}
+
+/// A variable with its scale.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelVariable {
+    /// Column and steps.
+    pub variable: Variable,
+    /// What is subtracted and divided by, where the plan standardises.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<Scale>,
+    /// Mean and standard deviation in training, to tell rows that are unlike all others.
+    pub seen: Option<Scale>,
+}
+
+/// The numbers of a model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Form {
+    /// Least squares.
+    Linear {
+        /// Prediction for a row of zeros.
+        intercept: f64,
+        /// Its standard error.
+        intercept_error: f64,
+        /// One for each variable.
+        coefficients: Vec<f64>,
+        /// Their standard errors.
+        standard_errors: Vec<f64>,
+        /// Standard deviation of what is not explained.
+        residual_sd: f64,
+    },
+    /// Logistic regression.
+    Logistic {
+        /// Log odds of a row of zeros.
+        intercept: f64,
+        /// Its standard error.
+        intercept_error: f64,
+        /// Log odds ratios, one for each variable.
+        coefficients: Vec<f64>,
+        /// Their standard errors.
+        standard_errors: Vec<f64>,
+    },
+    /// Proportional hazards.
+    Cox {
+        /// How ties were treated.
+        ties: Ties,
+        /// Log hazard ratios, one for each variable.
+        coefficients: Vec<f64>,
+        /// Their standard errors.
+        standard_errors: Vec<f64>,
+        /// Days and cumulative hazard of a row of zeros. Empty for a model stratified by site: it ranks, and states no risk.
+        baseline: Vec<(f64, f64)>,
+    },
+    /// Discrete-time survival.
+    DiscreteTime {
+        /// Link.
+        link: Link,
+        /// Ends of the intervals in days.
+        ends_days: Vec<f64>,
+        /// One for each interval.
+        intercepts: Vec<f64>,
+        /// Their standard errors.
+        intercept_errors: Vec<f64>,
+        /// One for each variable.
+        coefficients: Vec<f64>,
+        /// Their standard errors.
+        standard_errors: Vec<f64>,
+    },
+    /// Boosted trees.
+    Boosting {
+        /// Log odds before the first tree.
+        base: f64,
+        /// The trees.
+        trees: Vec<Tree>,
+    },
+}
+
+/// How well a model was fitted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fit {
+    /// Rows.
+    pub rows: u64,
+    /// Events.
+    pub events: u64,
+    /// Rounds after the first.
+    pub iterations: u32,
+    /// Log-likelihood without variables.
+    pub log_likelihood_null: Option<f64>,
+    /// Log-likelihood of the model, penalty left out.
+    pub log_likelihood: Option<f64>,
+}
+
+impl Model {
+    pub(crate) fn new(plan: &Plan, scales: &[Scale], form: Form, fit: Fit, sites: &[String]) -> Self {
+        let variables = plan
+            .variables
+            .iter()
+            .enumerate()
+            .map(|(j, variable)| ModelVariable {
+                variable: variable.clone(),
+                scale: scales.get(j).copied().filter(|_| variable.standardise),
+                seen: scales.get(j).copied(),
+            })
+            .collect();
+        Self {
+            schema: "acequia-model/1".to_owned(),
+            title: plan.title.clone(),
+            plan: plan.digest(),
+            program: concat!("acequia ", env!("CARGO_PKG_VERSION")).to_owned(),
+            cohort: plan.cohort.clone(),
+            outcome: plan.outcome.clone(),
+            variables,
+            form,
+            fit,
+            sites: sites.to_vec(),
+        }
+    }
+
+    /// The model as a document: pretty JSON with a final newline. Numbers round-trip.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
+
+    /// Reads a model.
+    ///
+    /// # Errors
+    /// [`LearnError::Model`] with the line, or when lengths do not agree or a number is not finite.
+    pub fn from_json(text: &str) -> Result<Self, LearnError> {
+        let wrong = |message: String| LearnError::Model { message };
+        let model: Self = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        if model.schema != "acequia-model/1" {
+            return Err(wrong("its layout is not acequia-model/1".to_owned()));
+        }
+        let p = model.variables.len();
+        let sound = match &model.form {
+            Form::Linear { coefficients, .. } | Form::Logistic { coefficients, .. } => coefficients.len() == p,
+            Form::Cox { coefficients, baseline, .. } => {
+                coefficients.len() == p
+                    && baseline.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1)
+            }
+            Form::DiscreteTime { ends_days, intercepts, coefficients, .. } => {
+                coefficients.len() == p && ends_days.len() == intercepts.len() && !ends_days.is_empty()
+            }
+            Form::Boosting { trees, .. } => trees.iter().all(|tree| tree.is_sound(p)),
+        };
+        if !sound || model.variables.iter().any(|one| one.scale.is_some_and(|scale| !scale.is_sound())) {
+            return Err(wrong("its numbers do not fit its variables".to_owned()));
+        }
+        for variable in &model.variables {
+            check_steps(&variable.variable.name, &variable.variable.steps)?;
+        }
+        Ok(model)
+    }
+
+    /// Names the frozen model: a digest over its bytes.
+    pub fn digest(&self) -> Digest {
+        digest_named("acequia model 1", [("model", self.to_json().as_bytes())])
+    }
+
+    /// The steps from columns to numbers, for reading a table.
+    pub fn inputs(&self) -> Vec<Variable> {
+        self.variables.iter().map(|one| one.variable.clone()).collect()
+    }
+
+    /// Coefficients, where the model has them.
+    pub fn coefficients(&self) -> &[f64] {
+        match &self.form {
+            Form::Linear { coefficients, .. }
+            | Form::Logistic { coefficients, .. }
+            | Form::Cox { coefficients, .. }
+            | Form::DiscreteTime { coefficients, .. } => coefficients,
+            Form::Boosting { .. } => &[],
+        }
+    }
+
+    /// Standard errors of the coefficients.
+    pub fn standard_errors(&self) -> &[f64] {
+        match &self.form {
+            Form::Linear { standard_errors, .. }
+            | Form::Logistic { standard_errors, .. }
+            | Form::Cox { standard_errors, .. }
+            | Form::DiscreteTime { standard_errors, .. } => standard_errors,
+            Form::Boosting { .. } => &[],
+        }
+    }
+
+    /// Linear predictor of a row of variables: prediction of a linear model, log odds of a logistic one and of trees, log
+    /// relative hazard of a Cox or discrete-time one.
+    pub fn linear_predictor(&self, row: &[f64]) -> f64 {
+        let slope: f64 = self
+            .coefficients()
+            .iter()
+            .zip(row)
+            .zip(&self.variables)
+            .map(|((b, x), variable)| b * variable.scale.map_or(*x, |scale| scale.of(*x)))
+            .sum();
+        match &self.form {
+            Form::Linear { intercept, .. } | Form::Logistic { intercept, .. } => intercept + slope,
+            Form::Cox { .. } | Form::DiscreteTime { .. } => slope,
+            Form::Boosting { base, trees } => trees.iter().fold(*base, |sum, tree| sum + tree.value(row)),
+        }
+    }
+
+    /// Cumulative baseline hazard at `days`; none for a model without one, and none beyond its training.
+    pub fn baseline_at(&self, days: f64) -> Option<f64> {
+        match &self.form {
+            Form::Cox { baseline, .. } if !baseline.is_empty() => {
+                Some(baseline.iter().take_while(|(at, _)| *at <= days).last().map_or(0.0, |(_, hazard)| *hazard))
+            }
+            _ => None,
+        }
+    }
+
+    /// Probability of the outcome for a linear predictor: by `days` for survival.
+    pub fn risk(&self, linear_predictor: f64, days: f64) -> Option<f64> {
+        match &self.form {
+            Form::Linear { .. } => None,
+            Form::Logistic { .. } | Form::Boosting { .. } => Some(crate::tasks::logistic(linear_predictor)),
+            Form::Cox { .. } => {
+                self.baseline_at(days).map(|hazard| -libm::expm1(-hazard * libm::exp(linear_predictor)))
+            }
+            Form::DiscreteTime { link, ends_days, intercepts, .. } => {
+                let without = ends_days.iter().zip(intercepts).take_while(|(end, _)| **end <= days + 1e-9).fold(
+                    1.0,
+                    |without, (_, intercept)| {
+                        let eta = intercept + linear_predictor;
+                        without
+                            * match link {
+                                Link::Logit => 1.0 - crate::tasks::logistic(eta),
+                                Link::Cloglog => libm::exp(-libm::exp(eta)),
+                            }
+                    },
+                );
+                Some(1.0 - without)
+            }
+        }
+    }
+
+    /// Whether it is about time to an event.
+    pub fn is_survival(&self) -> bool {
+        matches!(self.form, Form::Cox { .. } | Form::DiscreteTime { .. })
+    }
+
+    /// Names of tasks as words.
+    pub fn kind(&self) -> &'static str {
+        match self.form {
+            Form::Linear { .. } => "linear regression",
+            Form::Logistic { .. } => "logistic regression",
+            Form::Cox { .. } => "Cox proportional hazards",
+            Form::DiscreteTime { .. } => "discrete-time survival",
+            Form::Boosting { .. } => "gradient boosted trees",
+        }
+    }
+}
+
+impl Task {
+    /// The word of a plan file.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Count => "count",
+            Self::Moments => "moments",
+            Self::Histogram { .. } => "histogram",
+            Self::Quantile { .. } => "quantile",
+            Self::KaplanMeier { .. } => "kaplan-meier",
+            Self::LogRank { .. } => "log-rank",
+            Self::Linear { .. } => "linear",
+            Self::Logistic { .. } => "logistic",
+            Self::Cox { .. } => "cox",
+            Self::DiscreteTime { .. } => "discrete-time",
+            Self::Pca { .. } => "pca",
+            Self::Boosting(_) => "boosting",
+        }
+    }
+}

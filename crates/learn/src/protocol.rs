@@ -1,0 +1,627 @@
+//! Rounds without a network: a question goes out, sums come back. Nothing here waits, sends or reads a clock, so a simulator
+//! or a network drives the same code.
+//!
+//! [`Site`] answers an [`Ask`] with [`SiteUpdate`]s, the only thing that leaves it. [`Aggregator`]s add up shares.
+//! The [`Run`] turns sums into the next question; it sees no site's sums unless the plan says that none are protected.
+
+use std::collections::BTreeMap;
+
+use acequia_types::{Digest, Timestamp, digest_named};
+use serde::{Deserialize, Serialize};
+
+use crate::LearnError;
+use crate::masking::{Ring, add_masked, add_stream, combine, share};
+use crate::plan::{Plan, Protection};
+use crate::sovereignty::{ExitLog, Leaving, Ledger, Left, SiteRules, check, leaving};
+use crate::sums::Sums;
+use crate::table::Data;
+use crate::tasks::{Margins, Next, Outcome, Question, State, advance, answer, fits, shape, start};
+
+pub(crate) fn out_of_turn() -> LearnError {
+    LearnError::Protocol { from: "coordinator".to_owned(), reason: "the question does not belong to the plan" }
+}
+
+/// Source of random bytes. The node hands in the operating system's, a simulator a seeded one.
+pub trait Entropy {
+    /// Fills with random bytes.
+    ///
+    /// # Errors
+    /// [`LearnError::Entropy`] when there are none.
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), LearnError>;
+}
+
+/// Random bytes that a seed decides, for simulations and tests. No secret is safe with it.
+#[derive(Debug, Clone)]
+pub struct SeededEntropy {
+    seed: u64,
+    drawn: u64,
+}
+
+impl SeededEntropy {
+    /// Starts at a seed.
+    pub fn new(seed: u64) -> Self {
+        Self { seed, drawn: 0 }
+    }
+}
+
+impl Entropy for SeededEntropy {
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), LearnError> {
+        let mut hash = blake3::Hasher::new_derive_key("acequia simulated entropy 1");
+        hash.update(&self.seed.to_le_bytes());
+        hash.update(&self.drawn.to_le_bytes());
+        hash.finalize_xof().fill(bytes);
+        self.drawn += 1;
+        Ok(())
+    }
+}
+
+/// Who takes part, in the order of names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Roster {
+    sites: Vec<String>,
+}
+
+impl Roster {
+    /// A roster of these sites.
+    ///
+    /// # Errors
+    /// [`LearnError::Plan`] when two have the same name or there is none.
+    pub fn new(sites: impl IntoIterator<Item = String>) -> Result<Self, LearnError> {
+        let mut sites: Vec<String> = sites.into_iter().collect();
+        sites.sort_unstable();
+        if sites.is_empty() || sites.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(LearnError::Plan { message: "sites need different names, and one at least".to_owned() });
+        }
+        Ok(Self { sites })
+    }
+
+    /// Names, sorted.
+    pub fn sites(&self) -> &[String] {
+        &self.sites
+    }
+
+    /// Names the roster.
+    pub fn digest(&self) -> Digest {
+        digest_named("acequia roster 1", self.sites.iter().map(|site| ("site", site.as_bytes())))
+    }
+}
+
+/// What goes out in a round, the same to every site.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ask {
+    /// Digest of the run plan.
+    pub plan: Digest,
+    /// Digest of the roster.
+    pub roster: Digest,
+    /// From 1.
+    pub round: u32,
+    /// What is asked.
+    pub question: Question,
+}
+
+impl Ask {
+    /// Digest that everything said in the round is bound to. Sites compare it with one another.
+    pub fn context(&self) -> Digest {
+        let question = serde_json::to_vec(&self.question).unwrap_or_default();
+        digest_named(
+            "acequia round 1",
+            [
+                ("plan", self.plan.as_bytes().as_slice()),
+                ("roster", self.roster.as_bytes().as_slice()),
+                ("round", self.round.to_le_bytes().as_slice()),
+                ("question", question.as_slice()),
+            ],
+        )
+    }
+}
+
+/// What a message carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Payload {
+    /// Sums as they are.
+    Plain(Vec<i128>),
+    /// A share: the vector less the stream.
+    Masked(Vec<u128>),
+    /// The other share: what the stream is expanded from.
+    Seed([u8; 32]),
+}
+
+/// A site's answer on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Who says it.
+    pub site: String,
+    /// In which round.
+    pub round: u32,
+    /// Digest of plan, roster, round and question.
+    pub context: Digest,
+    /// The numbers.
+    pub payload: Payload,
+}
+
+impl Message {
+    /// The message as bytes: a line of JSON, then little-endian numbers.
+    pub fn to_bytes(&self, ring_bits: u32) -> Vec<u8> {
+        let kind = match &self.payload {
+            Payload::Plain(_) => "plain",
+            Payload::Masked(_) => "masked",
+            Payload::Seed(_) => "seed",
+        };
+        let head = serde_json::json!({ "site": self.site, "round": self.round, "context": self.context, "kind": kind });
+        let mut bytes = head.to_string().into_bytes();
+        bytes.push(b'\n');
+        match &self.payload {
+            Payload::Plain(values) => values.iter().for_each(|value| bytes.extend(value.to_le_bytes())),
+            Payload::Masked(values) => {
+                let width = (ring_bits / 8) as usize;
+                values.iter().for_each(|value| bytes.extend(&value.to_le_bytes()[..width]));
+            }
+            Payload::Seed(seed) => bytes.extend(seed),
+        }
+        bytes
+    }
+
+    /// Digest of the bytes.
+    pub fn digest(&self, ring_bits: u32) -> Digest {
+        Digest::of(&self.to_bytes(ring_bits))
+    }
+}
+
+/// Proof that the site's rules were checked: only [`Site::answer`] makes one. The gate lets nothing else of a run out.
+///
+/// ```compile_fail,E0423
+/// fn forge(message: acequia_learn::Message) -> acequia_learn::SiteUpdate {
+///     acequia_learn::SiteUpdate(message)
+/// }
+/// ```
+/// ```
+/// fn read(update: &acequia_learn::SiteUpdate) -> &acequia_learn::Message {
+///     update.message()
+/// }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteUpdate {
+    message: Message,
+    to: String,
+    digest: Digest,
+}
+
+impl SiteUpdate {
+    /// What leaves.
+    pub fn message(&self) -> &Message {
+        &self.message
+    }
+
+    /// Who gets it.
+    pub fn to(&self) -> &str {
+        &self.to
+    }
+
+    /// Digest of what leaves.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
+/// A site in a run.
+pub struct Site {
+    name: String,
+    plan: Plan,
+    digest: Digest,
+    roster: Roster,
+    rules: SiteRules,
+    tables: Vec<Data>,
+    margins: Margins,
+    log: ExitLog,
+    answered: BTreeMap<u32, (Digest, Vec<SiteUpdate>)>,
+    stopped: bool,
+}
+
+impl Site {
+    /// Joins a run with the rows of one table, or of several that stay strata of their own.
+    ///
+    /// # Errors
+    /// [`LearnError::Withheld`] when the cohort differs too little from an earlier one of the ledger.
+    pub fn join(
+        name: &str,
+        plan: &Plan,
+        roster: &Roster,
+        tables: Vec<Data>,
+        rules: SiteRules,
+        ledger: &mut Ledger,
+    ) -> Result<Self, LearnError> {
+        ledger.enter(name, &tables, rules.minimum_difference)?;
+        Ok(Self {
+            name: name.to_owned(),
+            digest: plan.digest(),
+            plan: plan.clone(),
+            roster: roster.clone(),
+            rules,
+            tables,
+            margins: Margins::default(),
+            log: ExitLog::default(),
+            answered: BTreeMap::new(),
+            stopped: false,
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Everything that left.
+    pub fn log(&self) -> &ExitLog {
+        &self.log
+    }
+
+    /// Answers nothing any more, at once.
+    pub fn stop(&mut self) {
+        self.stopped = true;
+    }
+
+    fn rows(&self) -> u64 {
+        self.tables.iter().map(|table| table.rows as u64).sum()
+    }
+
+    /// What would leave, for a person to decide.
+    ///
+    /// # Errors
+    /// [`LearnError::Protocol`] when the question is not of this run.
+    pub fn look(&self, ask: &Ask) -> Result<Leaving, LearnError> {
+        self.belongs(ask)?;
+        Ok(leaving(&self.plan, &ask.question, ask.round, self.rows(), self.roster.sites.len()))
+    }
+
+    fn belongs(&self, ask: &Ask) -> Result<(), LearnError> {
+        let refuse = |reason| Err(LearnError::Protocol { from: "the coordinator".to_owned(), reason });
+        if ask.plan != self.digest {
+            return refuse("it is about another plan");
+        }
+        if ask.roster != self.roster.digest() {
+            return refuse("it is about another roster");
+        }
+        if !fits(&self.plan, &ask.question) {
+            return refuse("the question does not follow from the plan");
+        }
+        Ok(())
+    }
+
+    /// Answers a question. The same question again gets the same answer; another one in the same round gets none, for the
+    /// difference of two answers could be somebody's data.
+    ///
+    /// # Errors
+    /// [`LearnError::Protocol`], [`LearnError::Expired`] or [`LearnError::Withheld`] when it does not answer;
+    /// [`LearnError::Range`] when a sum does not fit.
+    pub fn answer(
+        &mut self,
+        ask: &Ask,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Vec<SiteUpdate>, LearnError> {
+        if self.stopped {
+            return Err(LearnError::Withheld { site: self.name.clone(), reason: "it was stopped".to_owned() });
+        }
+        self.belongs(ask)?;
+        let context = ask.context();
+        if let Some((answered, updates)) = self.answered.get(&ask.round) {
+            if *answered == context {
+                return Ok(updates.clone());
+            }
+            return Err(LearnError::Protocol {
+                from: "the coordinator".to_owned(),
+                reason: "another question was answered in this round",
+            });
+        }
+        if let Some(last_day) = self.plan.last_day
+            && now.day() > last_day
+        {
+            return Err(LearnError::Expired { last_day: last_day.to_string() });
+        }
+        let sites = self.roster.sites.len();
+        check(&self.name, &self.plan, &self.rules, &self.tables, sites, &ask.question)?;
+        let sums = answer(&self.plan, &self.tables, &ask.question, &mut self.margins)?;
+        let ring = Ring::of(&self.plan, &ask.question);
+        let payloads = match self.plan.aggregation.protection {
+            Protection::None => vec![("coordinator".to_owned(), Payload::Plain(sums.values().to_vec()))],
+            Protection::TwoAggregators => {
+                let mut seed = [0; 32];
+                entropy.fill(&mut seed)?;
+                let shares = share(ring, &sums, &context, sites, seed)?;
+                let to = &self.plan.aggregation.aggregators;
+                vec![(to[0].clone(), Payload::Masked(shares.masked)), (to[1].clone(), Payload::Seed(shares.seed))]
+            }
+        };
+        let updates: Vec<SiteUpdate> = payloads
+            .into_iter()
+            .map(|(to, payload)| {
+                let message = Message { site: self.name.clone(), round: ask.round, context, payload };
+                let digest = message.digest(ring.bits);
+                SiteUpdate { message, to, digest }
+            })
+            .collect();
+        let words = leaving(&self.plan, &ask.question, ask.round, self.rows(), sites).words;
+        self.log.append(Left {
+            at: now,
+            plan: self.digest,
+            context,
+            round: ask.round,
+            to: updates.iter().map(|update| update.to.clone()).collect(),
+            words,
+            sent: updates.iter().map(|update| update.digest).collect(),
+        });
+        self.answered.insert(ask.round, (context, updates.clone()));
+        Ok(updates)
+    }
+}
+
+/// A total of one aggregator over named sites. Half of the sum: noise by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartTotal {
+    /// In which round.
+    pub round: u32,
+    /// Digest of plan, roster, round and question.
+    pub context: Digest,
+    /// Whose shares are in it, sorted.
+    pub sites: Vec<String>,
+    values: Vec<u128>,
+}
+
+/// One of the two organisations that add up shares. It enforces the plan's smallest number of sites by itself.
+pub struct Aggregator {
+    plan: Plan,
+    roster: Roster,
+    asked: Option<Ask>,
+    shares: BTreeMap<String, Payload>,
+    closed: BTreeMap<u32, PartTotal>,
+}
+
+impl Aggregator {
+    /// An aggregator of a run.
+    pub fn new(plan: &Plan, roster: &Roster) -> Self {
+        Self {
+            plan: plan.clone(),
+            roster: roster.clone(),
+            asked: None,
+            shares: BTreeMap::new(),
+            closed: BTreeMap::new(),
+        }
+    }
+
+    /// Takes the question of a round, as the sites got it.
+    ///
+    /// # Errors
+    /// [`LearnError::Protocol`] when it is of another run or changes the question of a round.
+    pub fn open(&mut self, ask: &Ask) -> Result<(), LearnError> {
+        let refuse = |reason| Err(LearnError::Protocol { from: "the coordinator".to_owned(), reason });
+        if ask.plan != self.plan.digest() || ask.roster != self.roster.digest() || !fits(&self.plan, &ask.question) {
+            return refuse("it is about another run");
+        }
+        if let Some(asked) = &self.asked {
+            if asked == ask {
+                return Ok(());
+            }
+            if ask.round <= asked.round {
+                return refuse("a round is asked twice with different questions");
+            }
+        }
+        self.asked = Some(ask.clone());
+        self.shares.clear();
+        Ok(())
+    }
+
+    /// Takes a share.
+    ///
+    /// # Errors
+    /// [`LearnError::Protocol`] when it is not of this round, or is sent twice with different content.
+    pub fn receive(&mut self, message: &Message) -> Result<(), LearnError> {
+        let refuse = |reason| Err(LearnError::Protocol { from: message.site.clone(), reason });
+        let Some(ask) = &self.asked else { return refuse("no round is open") };
+        if !self.roster.sites.contains(&message.site) {
+            return refuse("the site is not in the roster");
+        }
+        if message.round != ask.round || message.context != ask.context() {
+            return refuse("it answers another question");
+        }
+        let expected: usize = shape(&self.plan, &ask.question).iter().map(|block| block.numbers).sum();
+        match &message.payload {
+            Payload::Plain(_) => return refuse("it is not masked"),
+            Payload::Masked(values) if values.len() != expected => return refuse("it has another length"),
+            _ => {}
+        }
+        match self.shares.get(&message.site) {
+            Some(before) if *before != message.payload => refuse("a second, different share"),
+            _ => {
+                self.shares.insert(message.site.clone(), message.payload.clone());
+                Ok(())
+            }
+        }
+    }
+
+    /// Whose shares are here.
+    pub fn present(&self) -> Vec<String> {
+        self.shares.keys().cloned().collect()
+    }
+
+    /// Adds up the shares of these sites, once per round. A second set of sites in the same round is refused: the
+    /// difference of the two totals would be somebody's data.
+    ///
+    /// # Errors
+    /// [`LearnError::TooFewSites`] or [`LearnError::Protocol`].
+    pub fn close(&mut self, sites: &[String]) -> Result<PartTotal, LearnError> {
+        let refuse = |reason| Err(LearnError::Protocol { from: "the coordinator".to_owned(), reason });
+        let Some(ask) = &self.asked else { return refuse("no round is open") };
+        let mut sites = sites.to_vec();
+        sites.sort_unstable();
+        sites.dedup();
+        if let Some(total) = self.closed.get(&ask.round) {
+            return if total.sites == sites {
+                Ok(total.clone())
+            } else {
+                refuse("the round was closed with other sites")
+            };
+        }
+        let needed = self.plan.privacy.minimum_sites;
+        if sites.len() < needed {
+            return Err(LearnError::TooFewSites { left: sites.len(), needed, round: ask.round });
+        }
+        if sites.iter().any(|site| !self.shares.contains_key(site)) {
+            return refuse("a site is named whose share is not here");
+        }
+        let context = ask.context();
+        let ring = Ring::of(&self.plan, &ask.question);
+        let length: usize = shape(&self.plan, &ask.question).iter().map(|block| block.numbers).sum();
+        let mut values = vec![0; length];
+        for site in &sites {
+            match &self.shares[site] {
+                Payload::Masked(masked) => add_masked(ring, masked, &mut values),
+                Payload::Seed(seed) => add_stream(ring, seed, &context, &mut values),
+                Payload::Plain(_) => return refuse("a share is not masked"),
+            }
+        }
+        let total = PartTotal { round: ask.round, context, sites, values };
+        self.closed.insert(ask.round, total.clone());
+        Ok(total)
+    }
+}
+
+/// A run seen from the coordinator: which question is asked, and what the sums lead to. All of it can be handed to another
+/// coordinator with [`Run::state`] and [`Run::resume`].
+#[derive(Debug, Clone)]
+pub struct Run {
+    plan: Plan,
+    roster: Roster,
+    round: u32,
+    state: State,
+    received: BTreeMap<String, Vec<i128>>,
+}
+
+/// Where a run stands after a round.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Progress {
+    /// Another round.
+    Round(u32),
+    /// The result.
+    Done(Box<Outcome>),
+}
+
+impl Run {
+    /// Begins.
+    pub fn new(plan: &Plan, roster: &Roster) -> Self {
+        Self { plan: plan.clone(), roster: roster.clone(), round: 1, state: start(plan), received: BTreeMap::new() }
+    }
+
+    /// Goes on where another coordinator stopped.
+    pub fn resume(plan: &Plan, roster: &Roster, round: u32, state: State) -> Self {
+        Self { plan: plan.clone(), roster: roster.clone(), round, state, received: BTreeMap::new() }
+    }
+
+    /// Which round.
+    pub fn round(&self) -> u32 {
+        self.round
+    }
+
+    /// All that a successor needs.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The question of this round.
+    pub fn ask(&self) -> Ask {
+        Ask {
+            plan: self.plan.digest(),
+            roster: self.roster.digest(),
+            round: self.round,
+            question: self.state.question.clone(),
+        }
+    }
+
+    fn length(&self) -> usize {
+        shape(&self.plan, &self.state.question).iter().map(|block| block.numbers).sum()
+    }
+
+    /// Takes the unprotected sums of a site.
+    ///
+    /// # Errors
+    /// [`LearnError::Protocol`] when they are not of this round, or the plan wants them masked.
+    pub fn receive(&mut self, message: &Message) -> Result<(), LearnError> {
+        let refuse = |reason| Err(LearnError::Protocol { from: message.site.clone(), reason });
+        if !self.roster.sites.contains(&message.site) {
+            return refuse("the site is not in the roster");
+        }
+        if message.round != self.round || message.context != self.ask().context() {
+            return refuse("it answers another question");
+        }
+        match &message.payload {
+            Payload::Plain(values) if self.plan.aggregation.protection == Protection::None => {
+                if values.len() != self.length() {
+                    return refuse("it has another length");
+                }
+                match self.received.get(&message.site) {
+                    Some(before) if before != values => refuse("a second, different answer"),
+                    _ => {
+                        self.received.insert(message.site.clone(), values.clone());
+                        Ok(())
+                    }
+                }
+            }
+            _ => refuse("it is not protected as the plan says"),
+        }
+    }
+
+    /// Sites that have not answered yet.
+    pub fn missing(&self) -> Vec<String> {
+        self.roster.sites.iter().filter(|site| !self.received.contains_key(*site)).cloned().collect()
+    }
+
+    /// Ends the round with the sites that answered.
+    ///
+    /// # Errors
+    /// [`LearnError::TooFewSites`], or what the estimator finds.
+    pub fn close(&mut self) -> Result<Progress, LearnError> {
+        let mut total = Sums::zeros(self.length());
+        let received = std::mem::take(&mut self.received);
+        self.enough(received.len())?;
+        let sites: Vec<String> = received.keys().cloned().collect();
+        for values in received.into_values() {
+            total.merge(&Sums::from_values(values));
+        }
+        self.go_on(total.checked()?, &sites)
+    }
+
+    /// Ends the round with the totals of both aggregators.
+    ///
+    /// # Errors
+    /// [`LearnError::Protocol`] when the totals are not of the same sites and question, and as [`Run::close`].
+    pub fn close_masked(&mut self, one: &PartTotal, other: &PartTotal) -> Result<Progress, LearnError> {
+        let context = self.ask().context();
+        let same = one.context == context && other.context == context && one.sites == other.sites;
+        if !same || one.values.len() != self.length() || other.values.len() != self.length() {
+            return Err(LearnError::Protocol {
+                from: "an aggregator".to_owned(),
+                reason: "the two totals are not of one round",
+            });
+        }
+        self.enough(one.sites.len())?;
+        let ring = Ring::of(&self.plan, &self.state.question);
+        self.go_on(combine(ring, &one.values, &other.values), &one.sites)
+    }
+
+    fn enough(&self, left: usize) -> Result<(), LearnError> {
+        let needed = self.plan.privacy.minimum_sites;
+        if left < needed { Err(LearnError::TooFewSites { left, needed, round: self.round }) } else { Ok(()) }
+    }
+
+    fn go_on(&mut self, sums: Sums, sites: &[String]) -> Result<Progress, LearnError> {
+        match advance(&self.plan, &self.state, sums, sites)? {
+            Next::Ask(state) => {
+                self.round += 1;
+                self.state = *state;
+                Ok(Progress::Round(self.round))
+            }
+            Next::Done(outcome) => Ok(Progress::Done(outcome)),
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! What a site decides for itself: its own rules, what would leave in plain words, a ledger against differencing, and a log of
+//! everything that left.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use acequia_types::{Digest, Timestamp, digest_named};
+use serde::{Deserialize, Serialize};
+
+use crate::LearnError;
+use crate::plan::{Plan, Protection};
+use crate::table::Data;
+use crate::tasks::{Block, Question, shape};
+
+/// Who sums, seen from the site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Coordinator {
+    /// The site's own organisation: it may see the site's sums.
+    Own,
+    /// Somebody else.
+    Other,
+}
+
+/// A site's standing rules. Where the plan is stricter, the plan counts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SiteRules {
+    /// Who sums.
+    pub coordinator: Coordinator,
+    /// Kinds of task that are answered without asking a person; empty for all.
+    #[serde(default)]
+    pub tasks: BTreeSet<String>,
+    /// Rows that must be behind every answer.
+    pub minimum_rows: u64,
+    /// Sites that must take part.
+    pub minimum_sites: usize,
+    /// Smallest count that leaves without a mask.
+    pub minimum_count: u64,
+    /// Largest share of one row in a sum.
+    pub dominance: f64,
+    /// Rows per coefficient that an answer without a mask needs.
+    pub rows_per_coefficient: u64,
+    /// Rows by which two cohorts that were answered must differ, if they differ.
+    pub minimum_difference: u64,
+}
+
+impl SiteRules {
+    /// Rules for a site that answers somebody else: ten rows behind everything.
+    pub fn cautious() -> Self {
+        Self {
+            coordinator: Coordinator::Other,
+            tasks: BTreeSet::new(),
+            minimum_rows: 10,
+            minimum_sites: 2,
+            minimum_count: 10,
+            dominance: 0.5,
+            rows_per_coefficient: 5,
+            minimum_difference: 10,
+        }
+    }
+
+    /// Rules within one organisation, which sees its own data anyway.
+    pub fn own() -> Self {
+        Self {
+            coordinator: Coordinator::Own,
+            tasks: BTreeSet::new(),
+            minimum_rows: 1,
+            minimum_sites: 1,
+            minimum_count: 1,
+            dominance: 1.0,
+            rows_per_coefficient: 0,
+            minimum_difference: 0,
+        }
+    }
+}
+
+/// What would leave if the site said yes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Leaving {
+    /// The plan's own sentence.
+    pub title: String,
+    /// Kind of task.
+    pub task: String,
+    /// Which round.
+    pub round: u32,
+    /// Rows behind it.
+    pub rows: u64,
+    /// What is summed, block by block.
+    pub blocks: Vec<Block>,
+    /// How it is protected on its way.
+    pub protection: String,
+    /// Everything in sentences.
+    pub words: String,
+}
+
+/// Says what would leave.
+pub(crate) fn leaving(plan: &Plan, question: &Question, round: u32, rows: u64, sites: usize) -> Leaving {
+    let blocks: Vec<Block> = shape(plan, question).into_iter().filter(|block| block.numbers > 0).collect();
+    let protection = match plan.aggregation.protection {
+        Protection::TwoAggregators => format!(
+            "split in two: {} and {} each get random numbers, and only the sum over all sites can be read",
+            plan.aggregation.aggregators[0], plan.aggregation.aggregators[1]
+        ),
+        Protection::None => "not protected: the coordinator sees this site's sums".to_owned(),
+    };
+    let numbers: usize = blocks.iter().map(|block| block.numbers).sum();
+    let listed: Vec<String> = blocks.iter().map(|block| format!("{} ({})", block.what, block.numbers)).collect();
+    let words = format!(
+        "{}. Round {round}: {numbers} numbers, each a sum over this site's {rows} rows. They are: {}. {sites} sites are asked. Sent {protection}. No row, name or date of a person leaves.",
+        plan.title,
+        listed.join("; ")
+    );
+    Leaving { title: plan.title.clone(), task: plan.task.kind().to_owned(), round, rows, blocks, protection, words }
+}
+
+fn withheld(site: &str, reason: impl Into<String>) -> LearnError {
+    LearnError::Withheld { site: site.to_owned(), reason: reason.into() }
+}
+
+/// The rules about rows, sites, tasks and shapes.
+///
+/// # Errors
+/// [`LearnError::Withheld`] with the rule.
+pub(crate) fn check(
+    site: &str,
+    plan: &Plan,
+    rules: &SiteRules,
+    tables: &[Data],
+    sites: usize,
+    question: &Question,
+) -> Result<(), LearnError> {
+    if !rules.tasks.is_empty() && !rules.tasks.contains(plan.task.kind()) {
+        return Err(withheld(site, format!("its standing rules do not allow {}", plan.task.kind())));
+    }
+    let rows: u64 = tables.iter().map(|table| table.rows as u64).sum();
+    let needed = plan.privacy.minimum_rows.max(rules.minimum_rows);
+    if rows < needed {
+        return Err(withheld(site, format!("fewer than {needed} of its rows are in the cohort")));
+    }
+    let needed = plan.privacy.minimum_sites.max(rules.minimum_sites);
+    if sites < needed {
+        return Err(withheld(site, format!("fewer than {needed} sites take part")));
+    }
+    if rules.coordinator == Coordinator::Other && plan.aggregation.protection == Protection::None {
+        if let Some(block) = shape(plan, question).iter().find(|block| block.fine) {
+            return Err(withheld(site, format!("{} could show single persons without a mask", block.what)));
+        }
+        let coefficients = plan.variables.len() as u64;
+        if rows < coefficients * rules.rows_per_coefficient {
+            return Err(withheld(site, "it has too few rows for so many coefficients without a mask"));
+        }
+    }
+    if rules.coordinator == Coordinator::Other && matches!(question, Question::Prepare) {
+        let dominance = plan.privacy.dominance.min(rules.dominance);
+        let count = plan.privacy.minimum_count.max(rules.minimum_count);
+        let unmasked_count = (plan.aggregation.protection == Protection::None).then_some(count);
+        dominated(site, plan, tables, dominance, unmasked_count)?;
+    }
+    Ok(())
+}
+
+/// No row may make up more than this share of a variable's sum of absolute values. The sum of an indicator is a count
+/// instead: without a mask, few rows with it, or few without, are not told.
+fn dominated(
+    site: &str,
+    plan: &Plan,
+    tables: &[Data],
+    dominance: f64,
+    unmasked_count: Option<u64>,
+) -> Result<(), LearnError> {
+    for (j, variable) in plan.variables.iter().enumerate() {
+        let (mut sum, mut largest, mut rows, mut ones, mut is_indicator) = (0.0, 0.0f64, 0u64, 0u64, true);
+        for table in tables {
+            for row in 0..table.rows {
+                let x = table.row(row)[j];
+                sum += x.abs();
+                largest = largest.max(x.abs());
+                rows += 1;
+                ones += u64::from(x == 1.0);
+                is_indicator &= x == 0.0 || x == 1.0;
+            }
+        }
+        if is_indicator {
+            let few = |count: u64| unmasked_count.is_some_and(|least| count > 0 && count < least);
+            if few(ones) || few(rows - ones) {
+                return Err(withheld(site, format!("{} splits off few rows", variable.name)));
+            }
+        } else if largest > dominance * sum {
+            return Err(withheld(site, format!("one row makes up too much of the sum of {}", variable.name)));
+        }
+    }
+    Ok(())
+}
+
+/// Which rows earlier answers were about. Stays inside the site.
+///
+/// Two answers about cohorts that differ by one person tell about that person (DataSHIELD's issues on leave-one-out means
+/// show it). So a cohort that differs a little from one that was answered is refused; the same cohort is not.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ledger {
+    /// Marks of the rows of each cohort that was answered. A mark is a digest of a row, cut to 64 bits.
+    cohorts: BTreeMap<Digest, BTreeSet<u64>>,
+}
+
+impl Ledger {
+    /// Enters a cohort.
+    ///
+    /// # Errors
+    /// [`LearnError::Withheld`] when it differs from an earlier one by fewer than `minimum` rows.
+    pub(crate) fn enter(&mut self, site: &str, tables: &[Data], minimum: u64) -> Result<(), LearnError> {
+        let marks: BTreeSet<u64> = tables.iter().flat_map(|table| table.marks.iter().copied()).collect();
+        for earlier in self.cohorts.values() {
+            let different =
+                marks.symmetric_difference(earlier).take(usize::try_from(minimum).unwrap_or(usize::MAX)).count() as u64;
+            if different > 0 && different < minimum {
+                return Err(withheld(
+                    site,
+                    format!("the cohort differs from an earlier one by fewer than {minimum} rows"),
+                ));
+            }
+        }
+        let bytes: Vec<u8> = marks.iter().flat_map(|mark| mark.to_le_bytes()).collect();
+        self.cohorts.insert(digest_named("acequia cohort 1", [("marks", bytes.as_slice())]), marks);
+        Ok(())
+    }
+
+    /// Cohorts that were answered.
+    pub fn len(&self) -> usize {
+        self.cohorts.len()
+    }
+
+    /// Whether nothing was answered yet.
+    pub fn is_empty(&self) -> bool {
+        self.cohorts.is_empty()
+    }
+}
+
+/// One thing that left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Left {
+    /// When.
+    pub at: Timestamp,
+    /// Digest of the run plan.
+    pub plan: Digest,
+    /// Digest of plan, roster, round and question.
+    pub context: Digest,
+    /// Which round.
+    pub round: u32,
+    /// To whom.
+    pub to: Vec<String>,
+    /// In sentences.
+    pub words: String,
+    /// Digest of the bytes that left, one for each recipient.
+    pub sent: Vec<Digest>,
+}
+
+/// An entry of the log: what left, chained to everything before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogEntry {
+    /// What left.
+    pub left: Left,
+    /// Digest of this entry and, through the one before, of all earlier ones.
+    pub chain: Digest,
+}
+
+/// Everything that left a site, as a hash chain: no entry can be changed, left out or moved without a trace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExitLog(Vec<LogEntry>);
+
+impl ExitLog {
+    fn link(before: Digest, left: &Left) -> Digest {
+        let bytes = serde_json::to_vec(left).unwrap_or_default();
+        digest_named("acequia exit log 1", [("before", before.as_bytes().as_slice()), ("left", bytes.as_slice())])
+    }
+
+    /// Digest of the whole log, to be witnessed by others.
+    pub fn head(&self) -> Digest {
+        self.0.last().map_or_else(|| Digest::of(b"acequia exit log 1"), |entry| entry.chain)
+    }
+
+    pub(crate) fn append(&mut self, left: Left) {
+        let chain = Self::link(self.head(), &left);
+        self.0.push(LogEntry { left, chain });
+    }
+
+    /// The entries, oldest first.
+    pub fn entries(&self) -> &[LogEntry] {
+        &self.0
+    }
+
+    /// One JSON document per line.
+    pub fn to_lines(&self) -> String {
+        self.0.iter().map(|entry| serde_json::to_string(entry).unwrap_or_default() + "\n").collect()
+    }
+
+    /// Reads a log and checks its chain.
+    ///
+    /// # Errors
+    /// [`LearnError::Log`] with the first entry that does not fit.
+    pub fn from_lines(text: &str) -> Result<Self, LearnError> {
+        let mut log = Self::default();
+        for (at, line) in text.lines().enumerate() {
+            let broken = || LearnError::Log { entry: at + 1 };
+            let entry: LogEntry = serde_json::from_str(line).map_err(|_| broken())?;
+            if Self::link(log.head(), &entry.left) != entry.chain {
+                return Err(broken());
+            }
+            log.0.push(entry);
+        }
+        Ok(log)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_was_changed_does_not_verify() {
+        let mut log = ExitLog::default();
+        for round in 1..=3 {
+            log.append(Left {
+                at: Timestamp::from_unix_s(0),
+                plan: Digest::of(b"plan"),
+                context: Digest::of(b"context"),
+                round,
+                to: vec!["a".to_owned()],
+                words: format!("round {round}"),
+                sent: vec![Digest::of(b"x")],
+            });
+        }
+        let text = log.to_lines();
+        assert_eq!(ExitLog::from_lines(&text).unwrap(), log);
+        assert!(ExitLog::from_lines(&text.replace("\"round\":2", "\"round\":5")).is_err());
+        let without: String =
+            text.lines().enumerate().filter(|(at, _)| *at != 1).map(|(_, line)| format!("{line}\n")).collect();
+        assert!(matches!(ExitLog::from_lines(&without), Err(LearnError::Log { entry: 2 })));
+    }
+}

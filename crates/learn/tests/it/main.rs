@@ -1,0 +1,6 @@
+//! Training and validation against numbers of other programs. `tests/data/survival-reference.json` says where each comes from.
+
+mod equal;
+mod flamby;
+mod reference;
+mod support;
