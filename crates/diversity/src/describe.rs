@@ -93,8 +93,10 @@ pub(crate) fn describe_with(
     let told: Vec<usize> = (0..compared.cells.len()).filter(|at| compared.cells[*at].0 != "*").collect();
     let told_people: u64 = told.iter().map(|at| compared.cells[*at].1).sum();
     let emptied = told.is_empty() && !compared.cells.is_empty();
-    let comparable =
-        compared.has_reference && !emptied && told_people > 0 && told.iter().all(|at| compared.reference[*at].is_some());
+    let comparable = compared.has_reference
+        && !emptied
+        && told_people > 0
+        && told.iter().all(|at| compared.reference[*at].is_some());
     let pairs: Vec<Pair> = compared
         .cells
         .iter()
@@ -104,8 +106,8 @@ pub(crate) fn describe_with(
             reference: reference.unwrap_or(0.0),
         })
         .collect();
-    let found = (people > 0).then(|| safe_figures(&pairs, comparable, &hidden, moves)).flatten();
-    let (figures, coarse) = found.unwrap_or_default();
+    let (figures, lost) =
+        if people > 0 { safe_figures(&pairs, comparable, &hidden, moves) } else { Default::default() };
     let mut gaps: Vec<Gap> = match (comparable, rows) {
         (true, Some(_)) => cells.iter().filter_map(|cell| gap(cell, told_people)).collect(),
         _ => Vec::new(),
@@ -123,10 +125,8 @@ pub(crate) fn describe_with(
             "people are published in bands of different width; here they are spread evenly over the reference's bands",
         );
     }
-    if people > 0 && found.is_none() {
-        notes.push("the figures of the whole distribution would give hidden counts away");
-    } else if coarse > 0 {
-        notes.push("the figures of the whole distribution have fewer digits, which would give hidden counts away");
+    if lost {
+        notes.push("figures of the whole distribution have fewer digits, or are left out, where they would give hidden counts away");
     }
     Described {
         name: compared.name.clone(),

@@ -91,7 +91,9 @@ impl Coded for DiversityError {
             Self::Frame(error) => error.exit(),
             Self::Io { kind: std::io::ErrorKind::NotFound, .. } => Exit::NotFound,
             Self::Io { .. } | Self::Table { .. } => Exit::Failure,
-            Self::Reference { .. } | Self::Area { .. } | Self::NoColumn { .. } | Self::NoDay | Self::Previous => Exit::Usage,
+            Self::Reference { .. } | Self::Area { .. } | Self::NoColumn { .. } | Self::NoDay | Self::Previous => {
+                Exit::Usage
+            }
             Self::TooFew { .. } => Exit::PolicyRefused,
         }
     }

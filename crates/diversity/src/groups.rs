@@ -161,8 +161,7 @@ impl Grouped {
         predictions: &[Prediction],
     ) -> Vec<Groups> {
         // Columns that everybody has are not repeated for each group.
-        let lacked: Vec<usize> =
-            (0..people.missing.len()).filter(|at| people.missing[*at].1.contains(&true)).collect();
+        let lacked: Vec<usize> = (0..people.missing.len()).filter(|at| people.missing[*at].1.contains(&true)).collect();
         let binary = predictions.iter().all(|prediction| {
             (prediction.truth == 0.0 || prediction.truth == 1.0) && (0.0..=1.0).contains(&prediction.predicted)
         });
@@ -270,12 +269,7 @@ pub(crate) struct PlacedConsent<'a> {
 
 impl<'a> PlacedConsent<'a> {
     /// Who was included is who is in the data, so those counts stand in one place and are hidden together.
-    pub(crate) fn new(
-        system: &mut System,
-        everybody: usize,
-        asked: &'a [AskedPerson],
-        placed: &[Placed<'_>],
-    ) -> Self {
+    pub(crate) fn new(system: &mut System, everybody: usize, asked: &'a [AskedPerson], placed: &[Placed<'_>]) -> Self {
         let mut totals: BTreeMap<&str, u64> = BTreeMap::new();
         let mut by_column: BTreeMap<&str, HashMap<(&str, &str), u64>> = BTreeMap::new();
         for person in asked {
@@ -336,9 +330,8 @@ impl<'a> PlacedConsent<'a> {
                 ..Consent::default()
             };
         }
-        let title = |name: &str| {
-            OUTCOMES.iter().find(|(known, _)| *known == name).map_or(name, |(_, title)| title).to_owned()
-        };
+        let title =
+            |name: &str| OUTCOMES.iter().find(|(known, _)| *known == name).map_or(name, |(_, title)| title).to_owned();
         let line = |cells: &[usize]| -> Vec<Outcome> {
             let one = |(name, at): (&&str, &usize)| Outcome {
                 name: (*name).to_owned(),

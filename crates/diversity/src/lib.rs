@@ -41,8 +41,8 @@ pub use page::page;
 pub use people::{Column, People, TableSettings};
 pub use reference::{Reference, ReferenceBy, ReferenceCell, ReferencePopulation};
 pub use report::{
-    AskedPerson, Cell, Change, ChangedCell, ChangedDimension, Consent, Coverage, CoverageLine, Described, Events, FollowUp,
-    Gap, Group, GroupConsent, GroupOutcomes, Groups, Intersection, Missing, ModelError, NotRecorded, Outcome, Prediction, Question, Report,
-    SCHEMA, Weighting, change, report,
+    AskedPerson, Cell, Change, ChangedCell, ChangedDimension, Consent, Coverage, CoverageLine, Described, Events,
+    FollowUp, Gap, Group, GroupConsent, GroupOutcomes, Groups, Intersection, Missing, ModelError, NotRecorded, Outcome,
+    Prediction, Question, Report, SCHEMA, Weighting, change, report,
 };
 pub use suppress::{Sum, suppress, suppress_line, suppress_sums};

@@ -92,10 +92,7 @@ impl People {
     ///
     /// # Errors
     /// What `read` says; [`DiversityError::Table`] when `person` has nobody.
-    pub fn from_omop<E: From<DiversityError>>(
-        read: OmopReader<'_, E>,
-        settings: &TableSettings,
-    ) -> Result<Self, E> {
+    pub fn from_omop<E: From<DiversityError>>(read: OmopReader<'_, E>, settings: &TableSettings) -> Result<Self, E> {
         let mut place: HashMap<i64, usize> = HashMap::new();
         let mut persons: Vec<Person> = Vec::new();
         read(CdmTable::Person, &mut |batch| {
@@ -258,9 +255,12 @@ impl People {
         let on = settings.on.or(last).or(latest_event);
         let age = |(person, died): (&Person, &Option<Day>)| {
             let day = on.map(|on| died.filter(|died| *died < on).unwrap_or(on));
-            Some(settings.band(age_on(person.born?, day?)))
+            Some(age_on(person.born?, day?))
         };
-        let ages: Vec<Option<String>> = persons.iter().zip(&died).map(age).collect();
+        let ages: Vec<Option<u32>> = persons.iter().zip(&died).map(age).collect();
+        let wide: Vec<Option<String>> = ages.iter().map(|age| age.map(|age| settings.wide_band(age))).collect();
+        let combined = vec![Column::new(&settings.wide_name(), "Age", wide.iter().map(Option::as_deref))];
+        let ages: Vec<Option<String>> = ages.into_iter().map(|age| age.map(|age| settings.band(age))).collect();
         let place_name = |id: Option<i64>, names: &HashMap<i64, String>, kind: &str| {
             let id = id.filter(|id| *id != 0)?;
             Some(names.get(&id).cloned().unwrap_or_else(|| format!("{kind} {id}")))
@@ -270,22 +270,10 @@ impl People {
             ("sex", "Sex", persons.iter().map(|person| person.sex.map(name)).collect()),
             ("race", "Race", persons.iter().map(|person| person.race.map(name)).collect()),
             ("ethnicity", "Ethnicity", persons.iter().map(|person| person.ethnicity.map(name)).collect()),
-            (
-                "region",
-                "Region",
-                persons.iter().map(|person| regions.get(&person.location?).cloned()).collect(),
-            ),
-            (
-                "country",
-                "Country",
-                persons.iter().map(|person| countries.get(&person.location?).cloned()).collect(),
-            ),
+            ("region", "Region", persons.iter().map(|person| regions.get(&person.location?).cloned()).collect()),
+            ("country", "Country", persons.iter().map(|person| countries.get(&person.location?).cloned()).collect()),
             ("language", "Language", language),
-            (
-                "site",
-                "Site",
-                persons.iter().map(|person| place_name(person.site, &sites, "care site")).collect(),
-            ),
+            ("site", "Site", persons.iter().map(|person| place_name(person.site, &sites, "care site")).collect()),
         ];
         let mut columns = Vec::new();
         let mut missing = Vec::new();
@@ -324,6 +312,7 @@ impl People {
         Ok(Self {
             rows,
             columns,
+            combined,
             missing,
             ids: place.into_iter().map(|(id, at)| (id.to_string(), at)).collect(),
             events,

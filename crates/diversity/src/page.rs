@@ -117,11 +117,8 @@ fn statement(report: &Report) -> Markup {
 }
 
 fn gaps(report: &Report) -> Markup {
-    let mut all: Vec<_> = report
-        .dimensions
-        .iter()
-        .flat_map(|dimension| dimension.gaps.iter().map(move |gap| (dimension, gap)))
-        .collect();
+    let mut all: Vec<_> =
+        report.dimensions.iter().flat_map(|dimension| dimension.gaps.iter().map(move |gap| (dimension, gap))).collect();
     all.sort_by(|a, b| b.1.people_needed.cmp(&a.1.people_needed).then_with(|| a.1.label.cmp(&b.1.label)));
     html! {
         section aria-labelledby="gaps" {

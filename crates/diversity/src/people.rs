@@ -14,7 +14,7 @@ use chrono::Datelike;
 use crate::DiversityError;
 use crate::interval::natural;
 use crate::reference::sex_word;
-use crate::report::NotRecorded;
+use crate::report::{AskedPerson, NotRecorded, Prediction};
 
 /// One fact about each person.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -90,6 +90,8 @@ pub struct People {
     pub(crate) rows: usize,
     /// Facts that groups are formed by.
     pub(crate) columns: Vec<Column>,
+    /// Facts that only combinations are formed by.
+    pub(crate) combined: Vec<Column>,
     /// Which people lack a value, by column.
     pub(crate) missing: Vec<(String, Vec<bool>)>,
     /// Identifier to row, for predictions.
@@ -145,10 +147,23 @@ impl Default for TableSettings {
 impl TableSettings {
     /// The band of an age.
     pub(crate) fn band(&self, age: u32) -> String {
-        let years = self.age_years.max(1);
-        let first = age / years * years;
-        match first >= self.open_from {
-            true => format!("{}+", self.open_from),
+        self.band_of(age, self.age_years.max(1))
+    }
+
+    /// A band twice as wide, for combinations: in narrow ones nearly every combination would be small.
+    pub(crate) fn wide_band(&self, age: u32) -> String {
+        self.band_of(age, self.age_years.max(1) * 2)
+    }
+
+    /// Name of the column with wide bands.
+    pub(crate) fn wide_name(&self) -> String {
+        format!("age_{}_years", self.age_years.max(1) * 2)
+    }
+
+    fn band_of(&self, age: u32, years: u32) -> String {
+        let (first, open_from) = (age / years * years, self.open_from / years * years);
+        match first >= open_from {
+            true => format!("{open_from}+"),
             false if years == 1 => first.to_string(),
             false => format!("{first}-{}", first + years - 1),
         }
@@ -172,7 +187,8 @@ pub(crate) const ATTRIBUTES: [(&str, &str); 13] = [
     ("disability", "Disability"),
 ];
 /// Columns of coverage by name.
-const COVERAGE: [&str; 9] = ["site", "hospital", "care_site", "region", "country", "language", "device", "scanner", "year"];
+const COVERAGE: [&str; 9] =
+    ["site", "hospital", "care_site", "region", "country", "language", "device", "scanner", "year"];
 const AGE: [&str; 3] = ["age", "age_years", "age_at_baseline"];
 const BIRTH: [&str; 6] = ["birth_date", "date_of_birth", "birthdate", "birthday", "dob", "year_of_birth"];
 const DEATH: [&str; 3] = ["death_date", "date_of_death", "deathdate"];
@@ -199,26 +215,62 @@ impl People {
         self.rows as u64
     }
 
-    /// People of columns that are known already, such as those of a version about to be published; each column counts
-    /// for missing values too.
+    /// Refuses data of which every count would be hidden.
+    ///
+    /// # Errors
+    /// [`DiversityError::TooFew`].
+    pub fn enough(&self, minimum: u64) -> Result<(), DiversityError> {
+        let minimum = minimum.max(1);
+        if self.rows() < minimum { Err(DiversityError::TooFew { minimum }) } else { Ok(()) }
+    }
+
+    /// Names of the columns that groups are formed by.
+    pub fn columns(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(|column| column.name.as_str())
+    }
+
+    /// The columns that are combined unless others are asked for: age in wide bands, sex, race and ethnicity, as far as
+    /// they are known.
+    pub fn usual_combination(&self) -> Vec<String> {
+        let person = ["age", "sex", "race", "ethnicity"];
+        let known = self.columns().filter(|name| person.contains(name));
+        known.map(|name| self.combining(name)).collect()
+    }
+
+    /// The column that stands for another in combinations.
+    pub fn combining(&self, name: &str) -> String {
+        let wide = self.combined.first().filter(|_| name == "age");
+        wide.map_or_else(|| name.to_owned(), |column| column.name.clone())
+    }
+
+    /// People of columns that are known already, such as those of a version about to be published.
     pub fn of_columns(rows: usize, columns: Vec<Column>) -> Self {
-        let missing = columns.iter().map(|c| (c.name.clone(), c.codes.iter().map(|code| *code == 0).collect())).collect();
-        Self { rows, columns, missing, ..Self::default() }
+        Self { rows, columns, ..Self::default() }
+    }
+
+    /// Names the columns whose values are places, devices, languages or years.
+    #[must_use]
+    pub fn covering(mut self, columns: &[String]) -> Self {
+        self.coverage = columns.to_vec();
+        self
     }
 
     /// Adds a column that only counts for missing values.
+    #[must_use]
     pub fn with_missing(mut self, name: &str, missing: Vec<bool>) -> Self {
         self.missing.push((name.to_owned(), missing));
         self
     }
 
     /// Adds events: how many each person had.
+    #[must_use]
     pub fn with_events(mut self, name: &str, counts: Vec<u32>) -> Self {
         self.events.push((name.to_owned(), counts));
         self
     }
 
     /// Adds the years each person was followed; not a number where it is not known.
+    #[must_use]
     pub fn with_follow_up(mut self, years: Vec<f64>) -> Self {
         self.follow_up_years = Some(years);
         self
@@ -331,6 +383,11 @@ enum AgeFrom {
     Nowhere,
 }
 
+enum Age {
+    Years(u32),
+    Band(String),
+}
+
 struct Builder<'a> {
     settings: &'a TableSettings,
     headers: Vec<String>,
@@ -341,6 +398,7 @@ struct Builder<'a> {
     events: Vec<(usize, Vec<u32>)>,
     follow_up: Option<(usize, Vec<f64>)>,
     ages: Vec<Option<String>>,
+    wide_ages: Vec<Option<String>>,
     texts: Vec<Vec<Option<String>>>,
     missing: Vec<Vec<bool>>,
     ids: HashMap<String, usize>,
@@ -375,7 +433,8 @@ impl<'a> Builder<'a> {
                 dimensions.push((name, at));
             }
         }
-        let events = settings.events.iter().map(|name| Ok((asked(name)?, Vec::new()))).collect::<Result<_, DiversityError>>()?;
+        let events =
+            settings.events.iter().map(|name| Ok((asked(name)?, Vec::new()))).collect::<Result<_, DiversityError>>()?;
         let follow_up = settings.follow_up.as_ref().map(asked).transpose()?.map(|at| (at, Vec::new()));
         Ok(Self {
             settings,
@@ -386,6 +445,7 @@ impl<'a> Builder<'a> {
             events,
             follow_up,
             ages: Vec::new(),
+            wide_ages: Vec::new(),
             missing: vec![Vec::new(); headers.len()],
             headers: headers.to_vec(),
             ids: HashMap::new(),
@@ -415,21 +475,27 @@ impl<'a> Builder<'a> {
             AgeFrom::Years(at) => match known(at) {
                 None => None,
                 Some(text) => match text.parse::<f64>() {
-                    Ok(years) if (0.0..150.0).contains(&years) => Some(self.settings.band(years as u32)),
+                    Ok(years) if (0.0..150.0).contains(&years) => Some(Age::Years(years as u32)),
                     Ok(_) => return Err(wrong(&self.headers[at], "it is no age from 0 to 149")),
                     // Ages that were made coarser stay in their bands.
-                    Err(_) => Some(text.to_owned()),
+                    Err(_) => Some(Age::Band(text.to_owned())),
                 },
             },
             AgeFrom::Birth { born, died } => match (day(born)?, self.settings.on) {
                 (Some(born), Some(on)) => {
                     let died = died.map(day).transpose()?.flatten().filter(|died| *died < on);
-                    Some(self.settings.band(age_on(born, died.unwrap_or(on))))
+                    Some(Age::Years(age_on(born, died.unwrap_or(on))))
                 }
                 _ => None,
             },
         };
+        let (age, wide) = match age {
+            Some(Age::Years(years)) => (Some(self.settings.band(years)), Some(self.settings.wide_band(years))),
+            Some(Age::Band(band)) => (Some(band.clone()), Some(band)),
+            None => (None, None),
+        };
         self.ages.push(age);
+        self.wide_ages.push(wide);
         for ((name, at), texts) in self.dimensions.iter().zip(&mut self.texts) {
             let text = known(*at).map(|text| if name == "sex" { sex_word(text) } else { text });
             texts.push(text.map(str::to_owned));
@@ -438,9 +504,12 @@ impl<'a> Builder<'a> {
             let count = match known(*at) {
                 None | Some("false") => 0,
                 Some("true") => 1,
-                Some(text) => text.parse::<f64>().ok().filter(|n| (0.0..4e9).contains(n)).map(|n| n as u32).ok_or_else(
-                    || wrong(&self.headers[*at], "it is no number of events"),
-                )?,
+                Some(text) => text
+                    .parse::<f64>()
+                    .ok()
+                    .filter(|n| (0.0..4e9).contains(n))
+                    .map(|n| n as u32)
+                    .ok_or_else(|| wrong(&self.headers[*at], "it is no number of events"))?,
             };
             counts.push(count);
         }
@@ -457,8 +526,10 @@ impl<'a> Builder<'a> {
     }
 
     fn finish(self) -> People {
-        let mut columns = Vec::new();
+        let (mut columns, mut combined) = (Vec::new(), Vec::new());
         if !matches!(self.age, AgeFrom::Nowhere) {
+            let wide = self.wide_ages.iter().map(Option::as_deref);
+            combined.push(Column::new(&self.settings.wide_name(), "Age", wide));
             columns.push(Column::new("age", "Age", self.ages.iter().map(Option::as_deref)));
         }
         for ((name, _), texts) in self.dimensions.iter().zip(&self.texts) {
@@ -493,6 +564,100 @@ impl<'a> Builder<'a> {
             coverage,
             on: self.settings.on,
             columns,
+            combined,
         }
+    }
+}
+
+/// A column by one of its names.
+fn one_of(headers: &[String], names: &[&str], table: &str) -> Result<usize, DiversityError> {
+    let found = names.iter().find_map(|name| headers.iter().position(|header| header == name));
+    found.ok_or_else(|| DiversityError::Table {
+        table: table.to_owned(),
+        problem: format!("it needs a column named {}", names.join(" or ")),
+    })
+}
+
+impl AskedPerson {
+    /// Reads who was asked for consent: a column `outcome` (`included`, `refused`, `withdrawn`, …), perhaps `count`, and
+    /// any columns that groups are formed by. Ages stand in bands.
+    ///
+    /// ```
+    /// # use acequia_diversity::AskedPerson;
+    /// let asked = AskedPerson::read("outcome,sex,count\nincluded,F,80\nrefused,F,20\n".as_bytes())?;
+    /// assert_eq!((asked[1].outcome.as_str(), asked[1].groups["sex"].as_str(), asked[1].count), ("refused", "female", 20));
+    /// # Ok::<(), acequia_diversity::DiversityError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`DiversityError::Table`] with the line.
+    pub fn read(text: impl Read) -> Result<Vec<Self>, DiversityError> {
+        const TABLE: &str = "the table of consents";
+        let mut reader = csv_reader(text, TABLE)?;
+        let headers = header(&mut reader, TABLE)?;
+        let outcome = one_of(&headers, &["outcome"], TABLE)?;
+        let count = headers.iter().position(|name| name == "count");
+        let mut all = Vec::new();
+        for (record, line) in reader.records().zip(2..) {
+            let record = record.map_err(|error| bad_row(TABLE, &error))?;
+            let wrong =
+                |what: &str| DiversityError::Table { table: TABLE.to_owned(), problem: format!("line {line}: {what}") };
+            let word = record[outcome].trim();
+            if word.is_empty() || word.len() > 40 || !word.chars().all(|c| c.is_ascii_lowercase() || c == '-') {
+                return Err(wrong("the outcome is no word such as included, refused or withdrawn"));
+            }
+            let mut groups = BTreeMap::new();
+            for (at, name) in headers.iter().enumerate().filter(|(at, _)| *at != outcome && Some(*at) != count) {
+                let value = record[at].trim();
+                if !UNKNOWN.contains(&value) {
+                    groups.insert(name.clone(), if name == "sex" { sex_word(value) } else { value }.to_owned());
+                }
+            }
+            let count = count.map_or(Ok(1), |at| record[at].trim().parse());
+            all.push(Self {
+                outcome: word.to_owned(),
+                groups,
+                count: count.map_err(|_| wrong("the count is no whole number"))?,
+            });
+        }
+        Ok(all)
+    }
+}
+
+impl Prediction {
+    /// Reads what a model said: columns `person_id`, `truth` and `predicted`, each a number but the first.
+    ///
+    /// # Errors
+    /// [`DiversityError::Table`] with the line.
+    pub fn read(text: impl Read) -> Result<Vec<Self>, DiversityError> {
+        const TABLE: &str = "the table of predictions";
+        let mut reader = csv_reader(text, TABLE)?;
+        let headers = header(&mut reader, TABLE)?;
+        let person = one_of(&headers, &["person_id", "id", "person"], TABLE)?;
+        let truth = one_of(&headers, &["truth", "observed", "label"], TABLE)?;
+        let predicted = one_of(&headers, &["predicted", "prediction", "score"], TABLE)?;
+        let mut all = Vec::new();
+        for (record, line) in reader.records().zip(2..) {
+            let record = record.map_err(|error| bad_row(TABLE, &error))?;
+            let number = |at: usize| {
+                let number: Option<f64> = record[at].trim().parse().ok().filter(|number: &f64| number.is_finite());
+                number.ok_or_else(|| DiversityError::Table {
+                    table: TABLE.to_owned(),
+                    problem: format!("line {line}, column {}: it is no number", headers[at]),
+                })
+            };
+            all.push(Self {
+                person: record[person].trim().to_owned(),
+                truth: number(truth)?,
+                predicted: number(predicted)?,
+            });
+        }
+        let mut seen: Vec<&str> = all.iter().map(|prediction| prediction.person.as_str()).collect();
+        seen.sort_unstable();
+        if seen.windows(2).any(|pair| pair[0] == pair[1]) {
+            let problem = "a person has two predictions".to_owned();
+            return Err(DiversityError::Table { table: TABLE.to_owned(), problem });
+        }
+        Ok(all)
     }
 }

@@ -134,8 +134,7 @@ pub struct Reference {
 const BUNDLED: &str = include_str!("../data/population-2020.csv");
 
 /// Names of the column with the people.
-const PEOPLE: [&str; 8] =
-    ["people", "population", "population_thousand", "count", "n", "share", "obs_value", "value"];
+const PEOPLE: [&str; 8] = ["people", "population", "population_thousand", "count", "n", "share", "obs_value", "value"];
 /// Names of the column with the area.
 const AREA: [&str; 5] = ["area", "region", "geo", "country", "geo\\time_period"];
 /// Columns that say how a figure came to be, not what it counts.
@@ -205,8 +204,9 @@ impl Reference {
         let Some((header, rows)) = rows.split_first() else { return Err(unfit("the table is empty".to_owned())) };
         let names: Vec<String> = header.1.iter().map(|name| name.trim().to_lowercase()).collect();
         let find = |wanted: &[&str]| wanted.iter().find_map(|wanted| names.iter().position(|name| name == wanted));
-        let people = find(&PEOPLE)
-            .ok_or_else(|| unfit("no column is named people, population, count, n, share, value or OBS_VALUE".to_owned()))?;
+        let people = find(&PEOPLE).ok_or_else(|| {
+            unfit("no column is named people, population, count, n, share, value or OBS_VALUE".to_owned())
+        })?;
         let place = find(&AREA);
         let time = names.iter().position(|name| name == "time_period");
         let kept: Vec<usize> = (0..names.len())
@@ -232,7 +232,8 @@ impl Reference {
                 return Err(wrong("the number of people is no number from 0 on"));
             }
             let values: Vec<&str> = kept.iter().map(|at| row[*at].trim()).collect();
-            let sum = |(at, value): (&usize, &&str)| matches!(names[*at].as_str(), "age" | "sex") && SUMS.contains(value);
+            let sum =
+                |(at, value): (&usize, &&str)| matches!(names[*at].as_str(), "age" | "sex") && SUMS.contains(value);
             if kept.iter().zip(&values).any(sum) {
                 continue;
             }
@@ -462,13 +463,24 @@ mod tests {
         assert_eq!(words(&germany.in_bands(10, 90)), ["0-9 male 5", "80-89 female 7", "90+ female 3"]);
         assert_eq!(germany.population, "DE, 2020");
         let own = Reference::parse("education,share\nnone,0.2\ndegree,0.8\n", None, None).unwrap();
-        assert_eq!((own.dimensions.join(","), words(&own)), ("education".to_owned(), vec!["degree 0.8".to_owned(), "none 0.2".to_owned()]));
+        assert_eq!(
+            (own.dimensions.join(","), words(&own)),
+            ("education".to_owned(), vec!["degree 0.8".to_owned(), "none 0.2".to_owned()])
+        );
         let two = "area,sex,people\nA,F,1\nB,F,2\n";
         assert!(matches!(Reference::parse(two, None, None), Err(DiversityError::Area { .. })));
         assert_eq!(words(&Reference::parse(two, Some("b"), None).unwrap()), ["female 2"]);
         assert!(matches!(Reference::bundled("Atlantis"), Err(DiversityError::Area { .. })));
         assert_eq!(Reference::bundled("World").unwrap().cells.len(), 42);
-        for table in ["", "a,b\n", "people\n3\n", "sex,people\nF,x\n", "sex,people\nF\n", "age,people\nold,1\n", "sex,people\nF,0\n"] {
+        for table in [
+            "",
+            "a,b\n",
+            "people\n3\n",
+            "sex,people\nF,x\n",
+            "sex,people\nF\n",
+            "age,people\nold,1\n",
+            "sex,people\nF,0\n",
+        ] {
             assert!(Reference::parse(table, None, None).is_err(), "{table}");
         }
     }

@@ -518,12 +518,9 @@ pub(crate) struct Placed<'a> {
 /// Answers the question.
 ///
 /// # Errors
-/// [`DiversityError::TooFew`] when there are fewer people than the minimum; [`DiversityError::NoColumn`].
+/// [`DiversityError::NoColumn`].
 pub fn report(people: &People, question: &Question) -> Result<Report, DiversityError> {
     let minimum = question.minimum;
-    if people.rows() < minimum.max(1) {
-        return Err(DiversityError::TooFew { minimum: minimum.max(1) });
-    }
     let mut system = System::default();
     let everybody = system.add(people.rows());
     let chosen: Vec<&Column> = match &question.dimensions {
@@ -582,7 +579,7 @@ pub fn report(people: &People, question: &Question) -> Result<Report, DiversityE
 }
 
 fn column<'a>(people: &'a People, name: &str) -> Result<&'a Column, DiversityError> {
-    let found = people.columns.iter().find(|column| column.name == name.trim());
+    let found = people.columns.iter().chain(&people.combined).find(|column| column.name == name.trim());
     found.ok_or_else(|| DiversityError::NoColumn { column: name.to_owned() })
 }
 
@@ -773,11 +770,25 @@ fn coverage(people: &People, placed: &[Placed<'_>], shown: &[Option<u64>], minim
         }
     };
     let mut all = Vec::new();
-    for dimension in placed.iter().filter(|dimension| people.coverage.contains(&dimension.column.name)) {
+    for column in people.columns.iter().filter(|column| people.coverage.contains(&column.name)) {
+        let Some(dimension) = placed.iter().find(|dimension| dimension.column.name == column.name) else {
+            let counts = column.counts();
+            let total = [counts.values().sum::<u64>(), people.rows()];
+            // Who has no value is part of the same sum.
+            let mut line: Vec<u64> = counts.values().copied().collect();
+            line.push(total[1] - total[0]);
+            let open = suppress_line(&line, minimum);
+            let lines = counts.into_iter().zip(open);
+            let lines = lines.map(|((value, people), open)| (column.label(&value).to_owned(), people, open.is_some()));
+            all.push(list(&column.name, &column.title, lines.collect()));
+            continue;
+        };
         let counts = dimension.column.values.iter().zip(&dimension.values).map(|(value, at)| {
-            let count = dimension.column.codes.iter().filter(|code| {
-                **code > 0 && dimension.column.values[**code as usize - 1] == *value
-            });
+            let count = dimension
+                .column
+                .codes
+                .iter()
+                .filter(|code| **code > 0 && dimension.column.values[**code as usize - 1] == *value);
             (dimension.column.label(value).to_owned(), count.count() as u64, shown[*at].is_some())
         });
         all.push(list(&dimension.column.name, &dimension.column.title, counts.collect()));

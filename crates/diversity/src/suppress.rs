@@ -169,7 +169,8 @@ fn pinned(counts: &[u64], sums: &[Sum], hidden: &[bool]) -> Vec<usize> {
     for _ in 0..64 {
         let before = bounds.clone();
         for sum in sums {
-            let (low, high) = sum.parts.iter().fold((0, 0), |(low, high), part| (low + bounds[*part].0, high + bounds[*part].1));
+            let (low, high) =
+                sum.parts.iter().fold((0, 0), |(low, high), part| (low + bounds[*part].0, high + bounds[*part].1));
             let total = bounds[sum.total];
             bounds[sum.total] = (total.0.max(low), total.1.min(high));
             for &part in &sum.parts {
@@ -199,7 +200,9 @@ pub fn suppress(counts: &[Vec<u64>], minimum: u64) -> Vec<Vec<Option<u64>>> {
     for column in 0..width {
         total((0..counts.len()).map(|row| row * width + column).collect());
     }
-    for (row, own) in counts.iter().enumerate().filter(|(_, own)| own.iter().sum::<u64>() >= minimum) {
+    // The total of a row of one cell would be the cell.
+    let totalled = |own: &Vec<u64>| own.len() > 1 && own.iter().sum::<u64>() >= minimum;
+    for (row, own) in counts.iter().enumerate().filter(|(_, own)| totalled(own)) {
         total((0..own.len()).map(|column| row * width + column).collect());
     }
     let hidden = suppress_sums(&all, &sums, &open, Vec::new(), minimum);
@@ -273,13 +276,24 @@ mod tests {
             rows[r] += counts[r][c];
             columns[c] += counts[r][c];
         }
-        fn go(at: usize, hidden: &[(usize, usize)], rows: &mut [u64], columns: &mut [u64], own: &mut Vec<u64>, all: &mut Vec<Vec<u64>>) {
+        fn go(
+            at: usize,
+            hidden: &[(usize, usize)],
+            rows: &mut [u64],
+            columns: &mut [u64],
+            own: &mut Vec<u64>,
+            all: &mut Vec<Vec<u64>>,
+        ) {
             let Some(&(r, c)) = hidden.get(at) else {
                 if rows.iter().chain(columns.iter()).all(|left| *left == 0) {
                     all.push(own.clone());
                 }
                 return;
             };
+            // Cells come row by row: what an earlier row has left over can go nowhere any more.
+            if rows[..r].iter().any(|left| *left > 0) {
+                return;
+            }
             for n in 0..=rows[r].min(columns[c]) {
                 rows[r] -= n;
                 columns[c] -= n;
@@ -299,8 +313,7 @@ mod tests {
     fn a_cell_between_two_blocks_does_not_follow() {
         // Two hidden cells in every line are not enough: the 4 alone joins two blocks of hidden cells, so it would be
         // the sum of the rows of one block minus the sum of its columns.
-        let counts =
-            vec![vec![5, 6, 4, 50], vec![6, 5, 60, 60], vec![70, 70, 5, 6], vec![80, 80, 6, 7]];
+        let counts = vec![vec![5, 6, 4, 50], vec![6, 5, 60, 60], vec![70, 70, 5, 6], vec![80, 80, 6, 7]];
         let shown = suppress(&counts, 10);
         let all = possible(&shown, &counts);
         let hidden = shown.iter().flatten().filter(|cell| cell.is_none()).count();
@@ -308,10 +321,10 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(400))]
+        #![proptest_config(ProptestConfig::with_cases(200))]
         #[test]
         fn no_hidden_count_can_be_solved_for(
-            counts in proptest::collection::vec(proptest::collection::vec(prop_oneof![3 => 0_u64..4, 2 => 4_u64..9], 3), 3..4),
+            counts in proptest::collection::vec(proptest::collection::vec(0_u64..6, 3), 3..4),
             minimum in 2_u64..4,
         ) {
             let shown = suppress(&counts, minimum);
