@@ -131,6 +131,11 @@ pub(crate) enum Command {
     /// Runs the 2,535 checks of OHDSI's DataQualityDashboard for CDM 5.4 and those of the site in one pass over each table.
     /// Nothing is changed in place: repaired tables are written anew, with a log.
     Cleanse(crate::cleanse::CleanseArgs),
+    /// Tell who is in the data compared with a reference population, and who is not, without a node
+    ///
+    /// Small counts are hidden together with all from which they would follow. Columns of a table are known by name: age
+    /// (or birth_date and death_date), sex, race, ethnicity, region, language, education, site, device and others.
+    Diversity(Box<crate::diversity::DiversityArgs>),
     /// De-identify a table (CSV or Parquet) without a node
     ///
     /// The policy names every column with its role, the hierarchies, k and further models. What is written is recounted

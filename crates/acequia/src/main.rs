@@ -3,6 +3,7 @@
 mod args;
 mod bars;
 mod cleanse;
+mod diversity;
 mod events;
 mod files;
 mod hierarchy;
@@ -127,6 +128,7 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
             }
         }
         Command::Cleanse(words) => cleanse::run(words, out)?,
+        Command::Diversity(words) => diversity::run(words, out)?,
         Command::Deidentify { table, policy, out: to, population, events, report, memory_mb } => {
             let (mut policy, hierarchies) = read_policy(policy)?;
             if report.is_some() {

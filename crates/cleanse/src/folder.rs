@@ -147,6 +147,26 @@ impl Folder {
         Ok(source)
     }
 
+    /// Hands the rows of a table on in batches, in the types of the model where they can be read so; values that cannot
+    /// are missing. A table that is not there has none.
+    ///
+    /// # Errors
+    /// [`CleanseError`] when the table cannot be read; what `take` says first.
+    pub fn rows<E: From<CleanseError>>(
+        &self,
+        table: CdmTable,
+        take: &mut dyn FnMut(&arrow::array::RecordBatch) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut failed = None;
+        self.batches(table, &mut |batch, _| {
+            if failed.is_none() {
+                failed = take(&batch).err();
+            }
+            Ok(())
+        })?;
+        failed.map_or(Ok(()), Err)
+    }
+
     /// The files of a table, and where they lie in the folder.
     pub(crate) fn files(&self, table: CdmTable) -> impl Iterator<Item = (&Path, PathBuf)> + '_ {
         let source = self.tables.get(&table);

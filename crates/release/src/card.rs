@@ -11,8 +11,8 @@ use crate::dictionary::Dictionary;
 use crate::diversity::Diversity;
 use crate::receipt::Receipt;
 use crate::split::SPLITS;
-use crate::suppress::suppress;
 use crate::{Agent, Plan};
+use acequia_diversity::suppress;
 
 /// What the card tells, gathered from the other files of the version.
 pub(crate) struct Facts<'a> {

@@ -76,29 +76,25 @@ mod croissant;
 mod dictionary;
 mod diversity;
 mod error;
-mod label;
 mod make;
 mod plan;
 mod receipt;
-mod reference;
-mod representation;
 mod rows;
 #[cfg(test)]
 mod sample;
 mod split;
 mod statistics;
-mod suppress;
 mod verify;
 
 use acequia_deidentify::Deidentified;
 use acequia_gate::{Outbound, Parcel};
 
+pub use acequia_diversity::{NotRecorded, ReferenceCell, Report};
 pub use error::ReleaseError;
 pub use plan::{
-    Agent, AgentKind, CollectionPlan, ColumnPlan, ConsentOutcome, ConsentPlan, Dimension, DiversityPlan, NotRecorded,
-    Plan, ReferenceCell, SplitPlan, UseTerm, VersionNote,
+    Agent, AgentKind, CollectionPlan, ColumnPlan, ConsentGroup, ConsentOutcome, ConsentPlan, Dimension, DiversityPlan,
+    Plan, SplitPlan, UseTerm, VersionNote,
 };
-pub use reference::{ReferenceBy, ReferencePopulation};
 pub use verify::{Check, Verification, verify, verify_listed};
 
 /// Makes one version: splits, card, Croissant, dictionary, statistics, reports and manifest, then rechecks them all.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use acequia_diversity::{NotRecorded, ReferenceCell, Report};
 use acequia_gate::{InputDigest, Public};
 use acequia_types::{DatasetName, Day, Digest};
 use serde::{Deserialize, Serialize};
@@ -63,6 +64,9 @@ pub struct Plan {
     /// Who agreed and who did not, as counts.
     #[serde(default)]
     pub consent: ConsentPlan,
+    /// The diversity report of the version before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_diversity: Option<Report>,
     /// Facts about people that a reader would look for and that the sources do not hold.
     #[serde(default)]
     pub not_recorded: Vec<NotRecorded>,
@@ -78,7 +82,7 @@ pub struct Plan {
 }
 
 // Safe to pass the gate: every field is a text that the recipe's author wrote for publication, a setting, a digest of
-// whole files, or a count. No field has room for a row, and the node fills none of them from a person's record.
+// whole files, a count, or the report of a published version. No field has room for a row, and the node fills none of them from a person's record.
 impl Public for Plan {}
 
 /// A person or organisation.
@@ -165,6 +169,18 @@ pub struct DiversityPlan {
     /// Groups of columns whose combinations are counted.
     #[serde(default)]
     pub intersections: Vec<Vec<String>>,
+    /// What the data are to serve for; groups that matter depend on it.
+    #[serde(default)]
+    pub purpose: String,
+    /// Columns with the number of events of a person, or whether it happened; counted for each group.
+    #[serde(default)]
+    pub events: Vec<String>,
+    /// Column with the time a person was followed, in the unit of its description: `d`, `wk`, `mo` or `a`.
+    #[serde(default)]
+    pub follow_up: Option<String>,
+    /// Columns whose values are places, devices, languages or years.
+    #[serde(default)]
+    pub coverage: Vec<String>,
 }
 
 /// One column of the diversity report.
@@ -181,16 +197,6 @@ pub struct Dimension {
     pub reference: Vec<ReferenceCell>,
 }
 
-/// One cell of the reference population.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ReferenceCell {
-    /// Name: a value of the column, or an interval such as `50-54`, `<20`, `>=90`, `100+`.
-    pub label: String,
-    /// Share of the population, or any number proportional to it.
-    pub share: f64,
-}
-
 /// Donations by what their consent said, counted at the moment the release was prepared.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -200,6 +206,22 @@ pub struct ConsentPlan {
     pub counted: String,
     /// Outcomes in the order they are shown.
     #[serde(default)]
+    pub outcomes: Vec<ConsentOutcome>,
+    /// What the groups are, such as `source`.
+    #[serde(default)]
+    pub grouped_by: String,
+    /// The same outcomes by group, where they are known. They add up to `outcomes`.
+    #[serde(default)]
+    pub by_group: Vec<ConsentGroup>,
+}
+
+/// Outcomes of one group.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConsentGroup {
+    /// Words for people.
+    pub label: String,
+    /// Outcomes.
     pub outcomes: Vec<ConsentOutcome>,
 }
 
@@ -213,16 +235,6 @@ pub struct ConsentOutcome {
     pub title: String,
     /// How many.
     pub count: u64,
-}
-
-/// A fact about people that the data set does not hold.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NotRecorded {
-    /// Name, such as `ethnicity`.
-    pub name: String,
-    /// Why it is absent and what follows from that.
-    pub reason: String,
 }
 
 /// How the records came to be: the texts of the Croissant RAI vocabulary 1.0 and of the seven sections of Gebru et al.,
@@ -408,6 +420,14 @@ impl Plan {
             if !dimension.reference.is_empty() && self.diversity.population.trim().is_empty() {
                 return Err(unfit("diversity.population", "is empty although reference shares are given"));
             }
+        }
+        let read = self.diversity.events.iter().chain(&self.diversity.follow_up).chain(&self.diversity.coverage);
+        if read.into_iter().any(|name| !known(name)) {
+            return Err(unfit("diversity", "names a column for events, follow_up or coverage that is not described"));
+        }
+        let unit = self.diversity.follow_up.as_ref().and_then(|name| self.column(name)?.unit.as_deref());
+        if unit.is_some_and(|unit| !crate::diversity::YEARS.iter().any(|(known, _)| *known == unit)) {
+            return Err(unfit("diversity.follow_up", "names a column whose unit is none of d, wk, mo and a"));
         }
         if self.diversity.intersections.iter().any(|columns| columns.len() < 2 || !columns.iter().all(known)) {
             return Err(unfit("diversity.intersections", "must list two or more described columns each"));

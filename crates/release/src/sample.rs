@@ -157,13 +157,17 @@ pub(crate) fn plan() -> Plan {
                 },
             ],
             intersections: vec![vec!["age".to_owned(), "menopausal_status".to_owned(), "grade".to_owned()]],
+            purpose: NASTY.to_owned(),
+            ..DiversityPlan::default()
         },
+        previous_diversity: None,
         minimum_cell: 12,
         consent: ConsentPlan {
             counted: "donations of individual donors".to_owned(),
             outcomes: [("included", 240), ("refused", 24), ("withdrawn", 12), ("expired", 4), ("unknown", 3)]
                 .map(|(name, count)| ConsentOutcome { name: name.to_owned(), title: name.to_owned(), count })
                 .into(),
+            ..ConsentPlan::default()
         },
         not_recorded: vec![NotRecorded { name: "ethnicity".to_owned(), reason: NASTY.to_owned() }],
         collection: CollectionPlan {

@@ -8,9 +8,8 @@ use serde_json::{Map, Value};
 
 use crate::ReleaseError;
 use crate::dictionary::{Dictionary, Entry};
-use crate::label::{interval, natural};
 use crate::rows::{Known, Values, values};
-use crate::suppress::suppress;
+use acequia_diversity::{interval, natural, suppress};
 
 /// Layout `acequia-statistics/1`.
 #[derive(Debug, Clone, PartialEq, Serialize)]

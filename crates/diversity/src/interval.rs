@@ -4,23 +4,26 @@ use std::cmp::Ordering;
 
 /// A half-open interval `[low, high)`; `None` is an open end.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Interval {
-    pub(crate) low: Option<f64>,
-    pub(crate) high: Option<f64>,
+pub struct Interval {
+    /// Lower end.
+    pub low: Option<f64>,
+    /// Upper end.
+    pub high: Option<f64>,
 }
 
 impl Interval {
     /// Lower end, minus infinity when open.
-    pub(crate) fn from(&self) -> f64 {
+    pub fn from(&self) -> f64 {
         self.low.unwrap_or(f64::NEG_INFINITY)
     }
 
     /// Upper end, plus infinity when open.
-    pub(crate) fn to(&self) -> f64 {
+    pub fn to(&self) -> f64 {
         self.high.unwrap_or(f64::INFINITY)
     }
 
-    pub(crate) fn contains(&self, value: f64) -> bool {
+    /// Whether a value lies inside.
+    pub fn contains(&self, value: f64) -> bool {
         self.from() <= value && value < self.to()
     }
 }
@@ -30,7 +33,7 @@ impl Interval {
 /// Bounds without a decimal point are whole numbers, so `50-54` is `[50, 55)`, `<=20` is below 21 and `3` is `[3, 4)`;
 /// bounds with one are real, so `0.5-1.5` is `[0.5, 1.5)` and `2.5` is the point `[2.5, 2.5)`. Words may stand for the
 /// signs (`up to 20`, `over 50`), and a unit may follow (`21-50 mm`).
-pub(crate) fn interval(label: &str) -> Option<Interval> {
+pub fn interval(label: &str) -> Option<Interval> {
     let text = label.trim();
     if let Some((words, unit)) = text.rsplit_once(' ')
         && !unit.contains(|c: char| c.is_ascii_digit())
@@ -101,7 +104,7 @@ fn number(text: &str) -> Option<(f64, f64)> {
 }
 
 /// Intervals by lower bound (`<20` first, `>=90` last), then words alphabetically, then `*`.
-pub(crate) fn natural(a: &str, b: &str) -> Ordering {
+pub fn natural(a: &str, b: &str) -> Ordering {
     let key = |label: &str| interval(label).map(|i| (i.from(), i.to()));
     match (key(a), key(b)) {
         (Some(x), Some(y)) => x.0.total_cmp(&y.0).then(x.1.total_cmp(&y.1)).then_with(|| a.cmp(b)),
