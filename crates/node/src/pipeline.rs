@@ -311,7 +311,10 @@ impl Node {
                     granted.push(donation);
                     *outcomes.entry("included").or_default() += 1;
                 }
-                Decision::Deny(reason) => *outcomes.entry(reason.as_str()).or_default() += 1,
+                // What a person must judge first stays closed until then.
+                Decision::Refer(reasons) | Decision::Deny(reasons) => {
+                    *outcomes.entry(reasons.first().as_str()).or_default() += 1;
+                }
             }
         }
         Ok(Selection { granted, grant: Grant::join(recipe.purpose, grants), outcomes })
