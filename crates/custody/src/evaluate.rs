@@ -96,6 +96,8 @@ reasons! {
     Assessment = "assessment";
     /// What is known about consent is too old.
     Stale = "stale";
+    /// Something on file is from the future: a clock is wrong.
+    Clock = "clock";
     /// Refer: a research-specific restriction in words.
     AskResearchSpecific = "ask-research-specific";
     /// Refer: ethics approval is not shown.
@@ -247,14 +249,15 @@ pub struct Query<'a> {
     pub institutional: bool,
     /// The instant asked about.
     pub valid_at: Timestamp,
-    /// What was known then.
-    pub known_at: Timestamp,
+    /// What was known then; `None` is everything on file. What is on file then from after `valid_at` means that a clock
+    /// is wrong, and denies.
+    pub known_at: Option<Timestamp>,
     /// As of when this node's copy of the history is complete.
     pub state_as_of: Timestamp,
 }
 
 impl<'a> Query<'a> {
-    /// Whether structured data may be used now, with all that is known now, without agreement or permit.
+    /// Whether structured data may be used now, by everything on file, without agreement or permit.
     pub fn now(purpose: Purpose, facts: &'a Facts, now: Timestamp) -> Self {
         Self {
             purpose,
@@ -265,7 +268,7 @@ impl<'a> Query<'a> {
             permit_approved_at: None,
             institutional: false,
             valid_at: now,
-            known_at: now,
+            known_at: None,
             state_as_of: now,
         }
     }
@@ -362,6 +365,7 @@ fn passed(last: Option<Day>, day: Day) -> bool {
 #[derive(Default)]
 struct State<'a> {
     known: bool,
+    from_the_future: bool,
     given: Option<Given<'a>>,
     stopped: Option<(Timestamp, Reason)>,
     represented: Option<Representation>,
@@ -377,15 +381,15 @@ impl<'a> State<'a> {
     fn of(history: &'a History, query: &Query<'_>) -> Self {
         let mut state = Self::default();
         for recorded in history.records() {
-            if recorded.known_at > query.known_at {
-                continue;
+            match query.known_at {
+                Some(known_at) if recorded.known_at > known_at => continue,
+                Some(_) => {}
+                None => state.from_the_future |= recorded.known_at > query.valid_at,
             }
             state.known = true;
-            let event = &recorded.event;
-            if event.at > query.valid_at {
-                break;
+            if recorded.event.at <= query.valid_at {
+                state.apply(&recorded.event, query);
             }
-            state.apply(event, query);
         }
         state
     }
@@ -501,7 +505,7 @@ impl<'a> State<'a> {
         let Some(given) = given.filter(|given| given.purposes.contains(query.purpose)) else {
             // Only the reason depends on what is to come.
             let comes = history.records().iter().any(|recorded| {
-                recorded.known_at <= query.known_at
+                query.known_at.is_none_or(|known_at| recorded.known_at <= known_at)
                     && recorded.event.at > query.valid_at
                     && matches!(&recorded.event.kind, ConsentKind::Give { purposes, .. } if purposes.contains(query.purpose))
             });
@@ -555,6 +559,9 @@ pub fn decide(history: Option<&History>, query: &Query<'_>, policy: &Policy) -> 
                 reasons.merge(conditions.judge(query.facts, query.data_class, given.last_day));
             }
         }
+    }
+    if state.from_the_future {
+        reasons.add(Reason::Clock);
     }
     if state.erased {
         reasons.add(Reason::Erased);

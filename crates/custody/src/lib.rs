@@ -36,6 +36,7 @@ mod evaluate;
 mod event;
 mod identified;
 mod purpose;
+pub mod rights;
 mod terms;
 mod vocabulary;
 

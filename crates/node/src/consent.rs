@@ -102,7 +102,7 @@ impl Node {
         {
             events.push(ConsentEvent::new(last, events[0].kind.clone()));
         }
-        self.store.append_consent(donor, &events).await?;
+        self.store.append_consent(donor, &events, self.clock.now()).await?;
         self.consent(donor).await
     }
 }

@@ -204,12 +204,23 @@ fn valid_then_as_known_then() {
     ]);
     let facts = Facts::default();
     let ask = |valid_at: &str, known_at: &str| {
-        let query = Query { known_at: known(known_at), ..Query::now(Purpose::Research, &facts, known(valid_at)) };
+        let query = Query { known_at: Some(known(known_at)), ..Query::now(Purpose::Research, &facts, known(valid_at)) };
         matches!(decide(Some(&history), &query, &Policy::SILENT), Verdict::Permit { .. })
     };
     assert!(ask("2026-02-10", "2026-02-10"), "what was done in good faith stays explained");
     assert!(!ask("2026-02-10", "2026-02-22"));
     assert!(ask("2026-01-15", "2026-02-22"));
+}
+
+#[test]
+fn a_clock_that_went_back_opens_nothing() {
+    let at = |day: &str| parse_timestamp(day).unwrap();
+    let give = ConsentEvent::give("2026-01-01", &[Purpose::Research]);
+    let history = History::recorded(vec![Recorded { known_at: at("2026-03-01"), event: give }]);
+    let facts = Facts::default();
+    let ask = |now| decide(Some(&history), &Query::now(Purpose::Research, &facts, at(now)), &Policy::SILENT);
+    assert_eq!(ask("2026-02-28"), Verdict::Deny(Reasons::one(Reason::Clock)));
+    assert_eq!(ask("2026-03-01"), Verdict::Permit { until: None });
 }
 
 #[test]

@@ -216,7 +216,7 @@ pub(crate) struct Question {
     pub(crate) permit_approved_at: Option<Timestamp>,
     pub(crate) institutional: bool,
     pub(crate) valid_at: Timestamp,
-    pub(crate) known_at: Timestamp,
+    pub(crate) known_at: Option<Timestamp>,
     pub(crate) state_as_of: Timestamp,
 }
 
@@ -244,7 +244,9 @@ impl Question {
 pub(crate) fn question() -> impl Strategy<Value = Question> {
     let operation = select(vec![Operation::Contact, Operation::Collect, Operation::Use, Operation::Republish]);
     let what = (facts(), purpose(), operation, data_class(), paper());
-    let when = (proptest::option::weighted(0.3, time()), time(), proptest::option::weighted(0.4, time()), time());
+    // Everything on file, or what was known at some time, or all of it without doubting the clock.
+    let known_at = prop_oneof![2 => Just(None), 2 => time().prop_map(Some), 4 => Just(Some(instant(STEPS)))];
+    let when = (proptest::option::weighted(0.3, time()), time(), known_at, time());
     (what, when, proptest::bool::weighted(0.1)).prop_map(
         |(
             (facts, purpose, operation, data_class, agreement),
@@ -260,7 +262,7 @@ pub(crate) fn question() -> impl Strategy<Value = Question> {
                 permit_approved_at,
                 institutional,
                 valid_at,
-                known_at: known_at.unwrap_or(instant(STEPS)),
+                known_at,
                 state_as_of,
             }
         },

@@ -57,7 +57,7 @@ proptest! {
                 matches!(&recorded.event.kind, ConsentKind::Give { purposes, .. } if purposes.contains(question.purpose))
                     && matches!(recorded.event.by, Party::Donor | Party::Representative)
                     && recorded.event.at <= question.valid_at
-                    && recorded.known_at <= question.known_at
+                    && question.known_at.is_none_or(|known_at| recorded.known_at <= known_at)
             });
             prop_assert!(given);
         }
@@ -162,7 +162,7 @@ proptest! {
     /// What was answered once stays answerable: later records do not change what was known then.
     #[test]
     fn the_past_as_known_then_does_not_change(records in records(), later in records(), question in question(), policy in policy()) {
-        let question = Question { known_at: instant(4), ..question };
+        let question = Question { known_at: Some(instant(4)), ..question };
         let before = question.ask(&records, &policy);
         let mut after = records;
         after.extend(later.into_iter().map(|recorded| Recorded { known_at: recorded.known_at.max(instant(5)), ..recorded }));

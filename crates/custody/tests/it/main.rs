@@ -5,3 +5,4 @@ mod duo;
 mod histories;
 mod invariants;
 mod oracle;
+mod rights;

@@ -9,7 +9,6 @@ import datetime
 import json
 import sys
 
-FINAL = {"died", "order-erasure"}
 NEEDED_LEVEL = {"contact": 0, "collect": 1, "use": 2, "republish": 3}
 LEVELS = ["no-contact", "no-new-collection", "no-further-use", "leave-next-versions"]
 
@@ -43,9 +42,14 @@ class Case:
         self.purpose = self.query["purpose"]
         self.t = instant(self.query["valid_at"])
         self.day = day_of(self.t)
-        known_at = instant(self.query["known_at"])
         everything = [dict(event, t=instant(event["at"])) for event in case["history"]]
-        self.known = [event for event in everything if instant(event["known_at"]) <= known_at]
+        learnt = [instant(event["known_at"]) for event in everything]
+        if self.query["known_at"] is None:
+            self.known, self.wrong_clock = everything, any(when > self.t for when in learnt)
+        else:
+            known_at = instant(self.query["known_at"])
+            self.known = [event for event, when in zip(everything, learnt) if when <= known_at]
+            self.wrong_clock = False
         self.past = [event for event in self.known if event["t"] <= self.t]
 
     def kinds(self, *kinds, before=None):
@@ -195,6 +199,8 @@ class Case:
             for event in group:
                 if event.get("conditions") is not None:
                     reasons |= self.duo(event["conditions"], last_day)
+        if self.wrong_clock:
+            reasons.add("clock")
         if self.kinds("order-erasure"):
             reasons.add("erased")
         # Institution: the newest instant at which it permitted or ended; an end wins.
