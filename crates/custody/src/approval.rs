@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use acequia_types::{Coded, Digest, DonorId, Exit, Timestamp};
 
-use crate::{Decision, DenyReason, History, Purpose, evaluate};
+use crate::{History, Purpose, Reason, evaluate};
 
 /// Permission for the thing with digest [`Approval::subject`] to leave. Made only by [`approve`].
 ///
@@ -57,8 +57,8 @@ pub struct ApprovalRefused {
     pub purpose: Purpose,
     /// Donors behind the thing.
     pub donors: usize,
-    /// How many donors deny, by reason.
-    pub denied: BTreeMap<DenyReason, usize>,
+    /// How many donors do not permit, by reason.
+    pub denied: BTreeMap<Reason, usize>,
 }
 
 impl Coded for ApprovalRefused {
@@ -84,9 +84,9 @@ pub fn approve(
     history_of: impl Fn(&DonorId) -> Option<History>,
     now: Timestamp,
 ) -> Result<Approval, ApprovalRefused> {
-    let mut denied: BTreeMap<DenyReason, usize> = BTreeMap::new();
+    let mut denied: BTreeMap<Reason, usize> = BTreeMap::new();
     for donor in donors {
-        if let Decision::Deny(reason) = evaluate(donor, history_of(donor).as_ref(), purpose, now) {
+        if let Some(reason) = evaluate(donor, history_of(donor).as_ref(), purpose, now).reason() {
             *denied.entry(reason).or_default() += 1;
         }
     }
@@ -99,7 +99,7 @@ pub fn approve(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ConsentEvent, ConsentKind};
+    use crate::{ConsentEvent, ConsentKind, Level};
 
     #[test]
     fn one_withdrawal_stops_the_whole_thing() {
@@ -111,11 +111,11 @@ mod tests {
         let one_left = |donor: &DonorId| {
             let mut events = given();
             if donor.as_str() == "b" {
-                events.push(ConsentEvent { at: now, kind: ConsentKind::Withdraw });
+                events.push(ConsentEvent::new(now, ConsentKind::Withdraw { level: Level::default() }));
             }
             Some(History::new(events))
         };
         let refused = approve(Digest::of(b"x"), Purpose::OpenPublication, &donors, one_left, now).unwrap_err();
-        assert_eq!(refused.denied, BTreeMap::from([(DenyReason::Withdrawn, 1)]));
+        assert_eq!(refused.denied, BTreeMap::from([(Reason::Withdrawn, 1)]));
     }
 }

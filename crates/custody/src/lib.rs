@@ -31,9 +31,23 @@
 //! ```
 
 mod approval;
-mod consent;
+mod chain;
+mod evaluate;
+mod event;
 mod identified;
+mod purpose;
+pub mod rights;
+mod terms;
+mod vocabulary;
 
 pub use approval::{Approval, ApprovalRefused, approve};
-pub use consent::{ConsentEvent, ConsentKind, Decision, DenyReason, Grant, History, Purpose, evaluate};
+pub use chain::{ChainBroken, Link, SALT_BYTES, beginning, commit, verify_chain};
+pub use evaluate::{
+    Decision, Grant, Operation, Paper, Policy, Query, Reason, Reasons, Verdict, decide, evaluate, evaluate_all,
+    evaluate_query, held,
+};
+pub use event::{Authority, ConsentEvent, ConsentKind, History, Level, Notice, Party, Recorded};
 pub use identified::{Identified, NotGranted};
+pub use purpose::{Purpose, Purposes};
+pub use terms::{Conditions, Country, DataClass, DuoTerm, Facts, Reach, joint_terms};
+pub use vocabulary::{Term, Vocabulary, plain_words, purpose_of, term_of, terms};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use acequia_custody::{ConsentEvent, ConsentKind, Decision, Purpose, evaluate};
+use acequia_custody::{ConsentEvent, ConsentKind, Level, Purpose, evaluate};
 use acequia_types::{Day, DonorId};
 use serde::Serialize;
 
@@ -42,12 +42,11 @@ pub struct ConsentLine {
 impl Node {
     fn line(&self, donor: DonorId, history: &acequia_custody::History) -> ConsentLine {
         let now = self.clock.now();
-        let state = |purpose: Purpose| match evaluate(&donor, Some(history), purpose, now) {
-            Decision::Permit(_) => "permitted",
-            Decision::Deny(reason) => reason.as_str(),
+        let state = |purpose: Purpose| {
+            evaluate(&donor, Some(history), purpose, now).reason().map_or("permitted", |reason| reason.as_str())
         };
         let purposes = Purpose::ALL.into_iter().map(|purpose| (purpose.as_str(), state(purpose))).collect();
-        ConsentLine { purposes, events: history.events().to_vec(), donor }
+        ConsentLine { purposes, events: history.events().cloned().collect(), donor }
     }
 
     /// How one donor stands.
@@ -81,7 +80,7 @@ impl Node {
         }
         // Acts are told apart by the second, and a withdrawal wins within one: an act after another waits for the next
         // second, so that the later one counts. A clock that stands still does not hold it up for ever.
-        let last = history.and_then(|history| history.events().last().map(|event| event.at));
+        let last = history.and_then(|history| history.events().next_back().map(|event| event.at));
         for _ in 0..25 {
             if last != Some(self.clock.now()) {
                 break;
@@ -90,20 +89,20 @@ impl Node {
         }
         let kind = match change {
             ConsentChange::Give { purposes, expires_on } => {
-                ConsentKind::Give { purposes: purposes.into_iter().collect(), expires_on }
+                ConsentKind::Give { purposes: purposes.into_iter().collect(), expires_on, conditions: None }
             }
             ConsentChange::Refuse { purposes } => ConsentKind::Refuse { purposes: purposes.into_iter().collect() },
-            ConsentChange::Withdraw => ConsentKind::Withdraw,
+            ConsentChange::Withdraw => ConsentKind::Withdraw { level: Level::default() },
         };
         let now = self.clock.now();
-        let mut events = vec![ConsentEvent { at: now, kind }];
+        let mut events = vec![ConsentEvent::new(now, kind)];
         // A refusal or withdrawal also undoes what was to begin later.
         if let (Some(last), false) =
             (last.filter(|last| *last > now), matches!(events[0].kind, ConsentKind::Give { .. }))
         {
-            events.push(ConsentEvent { at: last, kind: events[0].kind.clone() });
+            events.push(ConsentEvent::new(last, events[0].kind.clone()));
         }
-        self.store.append_consent(donor, &events).await?;
+        self.store.append_consent(donor, &events, self.clock.now()).await?;
         self.consent(donor).await
     }
 }

@@ -156,7 +156,7 @@ impl Node {
 
         match consent {
             Some(Ok(consent)) => {
-                self.store.append_consent(&donor, &consent.events).await?;
+                self.store.append_consent(&donor, &consent.events, self.clock.now()).await?;
             }
             Some(Err(error)) => {
                 let message = format!("row {}, character {}", error.line(), error.column());

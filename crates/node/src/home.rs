@@ -3,7 +3,8 @@
 //! ```text
 //! <home>/node.json          layout version
 //! <home>/keys/root.key      256 bits, readable by the owner only: every other key hangs from it
-//! <home>/records.sqlite     donations, consent, steps, published versions
+//! <home>/keys/keys.sqlite   donors' keys, wrapped; never in a backup of the rest, and its own backups live for days only
+//! <home>/records.sqlite     donations, consent, steps, published versions; elsewhere if `settings.toml` says so
 //! <home>/blobs/             sealed originals, sealed work tables, published files
 //! <home>/lock               held while a command changes the node
 //! ```
@@ -15,12 +16,13 @@ use std::sync::Arc;
 use acequia_blobs::{BlobStore, Key};
 use acequia_engine::DataFusionEngine;
 use acequia_gate::GateKey;
-use acequia_store::Store;
+use acequia_store::{KeyStore, Store};
 use acequia_types::{Clock, SystemClock};
 use acequia_unify::IdKey;
 use acequia_vault::Vault;
 
 use crate::failure::{Failure, NodeError, io};
+use crate::settings::Settings;
 
 const LAYOUT: &str = "{\"layout\":\"acequia-node/1\"}\n";
 
@@ -80,7 +82,7 @@ impl Node {
             acequia_blobs::write_file_atomically(&key_path, hex::encode(key.as_bytes()).as_bytes())?;
         }
         BlobStore::open(&home.join("blobs"))?;
-        Store::open(&home.join("records.sqlite")).await?;
+        Settings::read(home)?.store(home).await?;
         acequia_blobs::write_file_atomically(&home.join("node.json"), LAYOUT.as_bytes())?;
         Self::open(home, threads).await
     }
@@ -101,8 +103,10 @@ impl Node {
             kind: std::io::ErrorKind::InvalidData,
         })?;
         let blobs = BlobStore::open(&home.join("blobs"))?;
-        let store = Store::open(&home.join("records.sqlite")).await?;
-        let vault = Vault::new(store.clone(), blobs.clone(), Key::from_bytes(root));
+        let store = Settings::read(home)?.store(home).await?;
+        let keys = KeyStore::open(&home.join("keys").join("keys.sqlite")).await?;
+        let now = SystemClock.now();
+        let vault = Vault::start(store.clone(), keys, blobs.clone(), &Key::from_bytes(root), now).await?;
         let engine = DataFusionEngine::new(threads);
         Ok(Self { home: home.to_owned(), store, blobs, vault, engine, clock: Arc::new(SystemClock), root })
     }

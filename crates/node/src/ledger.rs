@@ -67,8 +67,8 @@ impl Node {
     /// Seals who is in a version and what its rows hold. Gives what the record of the version says about it.
     pub(crate) fn keep_ledger(&self, persons: &BTreeSet<i64>, safe: &Deidentified) -> Result<Value, Failure> {
         let bytes: Vec<u8> = persons.iter().flat_map(|person| person.to_le_bytes()).collect();
-        let list = self.vault.seal_work(CONTEXT, &bytes)?;
-        let rows = self.vault.seal_work(ROWS_CONTEXT, &with_persons(safe)?.to_parquet()?)?;
+        let list = self.vault.seal_lasting(CONTEXT, &bytes)?;
+        let rows = self.vault.seal_lasting(ROWS_CONTEXT, &with_persons(safe)?.to_parquet()?)?;
         let quasi_identifiers: Vec<&str> =
             safe.receipt().quasi_identifiers.iter().map(|column| column.column.as_str()).collect();
         Ok(json!({
@@ -96,14 +96,14 @@ impl Node {
     }
 
     fn open_list(&self, list: &Digest) -> Result<BTreeSet<i64>, Failure> {
-        let bytes = self.vault.open_work(CONTEXT, list)?;
+        let bytes = self.vault.open_lasting(CONTEXT, list)?;
         let (numbers, _) = bytes.as_chunks::<8>();
         Ok(numbers.iter().map(|number| i64::from_le_bytes(*number)).collect())
     }
 
     fn open_rows(&self, release: &Release, rows: &Digest) -> Result<EarlierVersion, Failure> {
         let damaged = || NodeError::Work { step: "ledger".to_owned() };
-        let bytes = self.vault.open_work(ROWS_CONTEXT, rows)?;
+        let bytes = self.vault.open_lasting(ROWS_CONTEXT, rows)?;
         let table = Table::from_parquet("ledger", bytes::Bytes::copy_from_slice(&bytes)).map_err(|_| damaged())?;
         let persons = table.column(PERSON)?;
         let persons = persons.as_primitive_opt::<UInt64Type>().ok_or_else(damaged)?;
@@ -149,7 +149,7 @@ mod tests {
         let node = Node::init(home.path(), 1).await.unwrap();
         let persons: BTreeSet<i64> = (5..30).collect();
         let bytes: Vec<u8> = persons.iter().flat_map(|person| person.to_le_bytes()).collect();
-        let list = node.vault.seal_work(CONTEXT, &bytes).unwrap();
+        let list = node.vault.seal_lasting(CONTEXT, &bytes).unwrap();
         let release = |detail: Value| Release {
             dataset: acequia_types::DatasetName::parse("a/b").unwrap(),
             version: "1.0.0".to_owned(),

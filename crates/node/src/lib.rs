@@ -27,6 +27,7 @@ mod publish;
 mod read;
 mod recipe;
 mod serve;
+mod settings;
 mod steps;
 
 pub use consent::{ConsentChange, ConsentLine};
@@ -41,6 +42,7 @@ pub use progress::{Progress, Silent};
 pub use publish::{ReleaseLine, Shelves, verify_folder};
 pub use read::{FileReading, ReadOptions, ReadReport, TableReading, read_files};
 pub use recipe::Recipe;
+pub use settings::SettingsError;
 
 pub use acequia_custody::Purpose;
 pub use acequia_release::Verification;

@@ -17,6 +17,7 @@ use acequia_release::{ConsentOutcome, ConsentPlan};
 use acequia_store::{Donation, Published, Release, State};
 use acequia_types::{Digest, DonorId, digest_named};
 use acequia_unify::{Donated, PERSON_SOURCE, Unifier};
+use acequia_vault::Use;
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
 use serde::Serialize;
@@ -34,6 +35,8 @@ use crate::steps::{Made, step_key};
 const PERSON_ID: &str = "person_id";
 /// Table of values before and after repairs; it stays between the steps.
 const REPAIR_VALUES: &str = "repair_values";
+/// Originals that are opened with one entry on record.
+const OPENED_AT_ONCE: usize = 64;
 /// Smaller counts of rows are not told in the report of a run.
 const FEWEST_COUNTED: u64 = 12;
 /// Column with the split assignment; the policy takes it out of the table.
@@ -109,8 +112,10 @@ impl Node {
         let (unified, ran) = match self.finished(unify_key).await? {
             Some(made) => (made, false),
             None => {
+                let plan = recipe.plan(Vec::new(), ConsentPlan::default())?;
+                let reason = format!("{} {}", plan.dataset, plan.version);
                 let mut unifier = Unifier::new(id_key);
-                for file in self.open_granted(&selection, progress).await? {
+                for file in self.open_granted(&selection, &reason, progress).await? {
                     unifier.add(file, &selection.grant)?;
                 }
                 let unified = unifier.finish()?.into_open(&selection.grant)?;
@@ -311,7 +316,10 @@ impl Node {
                     granted.push(donation);
                     *outcomes.entry("included").or_default() += 1;
                 }
-                Decision::Deny(reason) => *outcomes.entry(reason.as_str()).or_default() += 1,
+                // What a person must judge first stays closed until then.
+                Decision::Refer(reasons) | Decision::Deny(reasons) => {
+                    *outcomes.entry(reasons.first().as_str()).or_default() += 1;
+                }
             }
         }
         Ok(Selection { granted, grant: Grant::join(recipe.purpose, grants), outcomes })
@@ -320,11 +328,19 @@ impl Node {
     async fn open_granted(
         &self,
         selection: &Selection,
+        reason: &str,
         progress: &dyn Progress,
     ) -> Result<Vec<Identified<Donated>>, Failure> {
         let mut files = Vec::with_capacity(selection.granted.len());
         let mut mappings = BTreeMap::new();
-        for donation in &selection.granted {
+        let mut opened = Vec::new().into_iter();
+        for (at, donation) in selection.granted.iter().enumerate() {
+            // Consent is asked again, and the access put on record, before each batch.
+            if at % OPENED_AT_ONCE == 0 {
+                let batch: Vec<&Donation> = selection.granted[at..].iter().take(OPENED_AT_ONCE).collect();
+                let used = Use { actor: "run", reason };
+                opened = self.vault.open_all(&batch, &selection.grant, used, self.clock.now()).await?.into_iter();
+            }
             let mapping = match donation.mapping {
                 None => None,
                 Some(digest) => {
@@ -338,7 +354,7 @@ impl Node {
                     Some(&*known)
                 }
             };
-            let sealed = self.vault.open(donation, &selection.grant).await?;
+            let sealed = opened.next().ok_or(NodeError::Work { step: "vault".to_owned() })?;
             let own = donation.source.as_str() == crate::INDIVIDUAL_DONORS;
             let read = sealed.map(|bytes| {
                 let read = acequia_intake::read(&bytes, mapping, &Limits::default())?;

@@ -26,6 +26,12 @@ pub enum StoreError {
     /// The database itself is damaged.
     #[error("the integrity check of the node's records failed")]
     Damaged,
+    /// A chain of records was tampered with.
+    #[error("records were changed outside the program: {broken}")]
+    Chain {
+        /// Where; names no donor.
+        broken: acequia_custody::ChainBroken,
+    },
     /// Made by a newer program.
     #[error("the node's records are of layout {found}, this program knows up to {known}")]
     Layout {
@@ -54,14 +60,17 @@ impl Coded for StoreError {
             Self::Damaged => "ST005",
             Self::Layout { .. } => "ST006",
             Self::Immutable { .. } => "ST007",
+            Self::Chain { .. } => "ST008",
         }
     }
     fn hint(&self) -> &'static str {
         match self {
-            Self::Open => "check the permissions of the node's folder and the free space",
+            Self::Open => {
+                "check the permissions of the node's folder and the free space, or that the database server runs"
+            }
             Self::Busy => "wait until the other command is done, then try again",
             Self::Sql { .. } => "check the free space; run `acequia doctor`",
-            Self::Record { .. } | Self::Damaged => "restore the node's folder from a backup",
+            Self::Record { .. } | Self::Damaged | Self::Chain { .. } => "restore the node's folder from a backup",
             Self::Layout { .. } => "use the newer program",
             Self::Immutable { .. } => "raise the version in the recipe: published versions are immutable",
         }
@@ -69,7 +78,7 @@ impl Coded for StoreError {
     fn exit(&self) -> Exit {
         match self {
             Self::Busy => Exit::Temporary,
-            Self::Record { .. } | Self::Damaged => Exit::Integrity,
+            Self::Record { .. } | Self::Damaged | Self::Chain { .. } => Exit::Integrity,
             Self::Immutable { .. } => Exit::PolicyRefused,
             _ => Exit::Failure,
         }
@@ -78,12 +87,17 @@ impl Coded for StoreError {
 
 pub(crate) fn sql(doing: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
     move |error| match &error {
-        // SQLITE_BUSY (5) and its extended codes.
         sqlx::Error::Database(database) if database.code().is_some_and(|code| is_busy(&code)) => StoreError::Busy,
+        sqlx::Error::PoolTimedOut => StoreError::Busy,
         _ => StoreError::Sql { doing },
     }
 }
 
+/// SQLITE_BUSY (5) and its extended codes; in PostgreSQL, whose codes have five characters, a lock that was not available, a
+/// failed serialisation, a deadlock.
 fn is_busy(code: &str) -> bool {
-    code.parse::<i64>().is_ok_and(|code| code & 0xff == 5)
+    match code.len() {
+        5 => matches!(code, "55P03" | "40001" | "40P01"),
+        _ => code.parse::<i64>().is_ok_and(|code| code & 0xff == 5),
+    }
 }

@@ -93,3 +93,27 @@ pub enum Published {
     /// The same manifest was out before.
     Already,
 }
+
+/// The words of a notice in one language and version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoticeText {
+    /// Which notice.
+    pub id: String,
+    /// Its version, rising.
+    pub version: u32,
+    /// Language by BCP 47.
+    pub language: String,
+    /// Whether the change is material: consents given to older versions must be asked again. Editorial otherwise.
+    pub material: bool,
+    /// The words.
+    pub text: String,
+    /// When it was published.
+    pub published_at: Timestamp,
+}
+
+impl NoticeText {
+    /// Digest of the words: what a consent refers to.
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.text.as_bytes())
+    }
+}

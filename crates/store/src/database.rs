@@ -1,53 +1,36 @@
-//! The records in SQLite.
+//! The records in SQLite or PostgreSQL. Both understand the statements here; where they differ, `dialect` decides.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use acequia_custody::{ConsentEvent, History};
+use acequia_custody::History;
 use acequia_types::{DatasetName, Digest, DonorId, IntakeId, SourceId, Timestamp};
 use serde_json::Value;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-};
-use sqlx::{Row, Sqlite, Transaction};
+use sqlx::any::{AnyPoolOptions, AnyRow};
+use sqlx::{Any, AnyPool, Connection, Executor, Row, Transaction};
 
 use crate::error::sql;
+use crate::layouts::{self, Dialect};
 use crate::{Added, Donation, Published, Release, State, Step, StoreError};
 
 /// How long a command waits for another's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Layouts, oldest first. One is never changed once released; a new one is added.
-const LAYOUTS: [&[&str]; 1] = [&[
-    "CREATE TABLE donor_key (donor TEXT PRIMARY KEY NOT NULL, wrapped BLOB NOT NULL)",
-    "CREATE TABLE donation (
-        intake TEXT PRIMARY KEY NOT NULL, donor TEXT NOT NULL, source TEXT NOT NULL, format TEXT NOT NULL,
-        plaintext TEXT NOT NULL, sealed TEXT NOT NULL, bytes BIGINT NOT NULL, mapping TEXT,
-        received_at BIGINT NOT NULL, quarantine_code TEXT, detail TEXT NOT NULL)",
-    "CREATE TABLE consent_event (
-        donor TEXT NOT NULL, at BIGINT NOT NULL, event TEXT NOT NULL, PRIMARY KEY (donor, at, event))",
-    "CREATE TABLE step (
-        key TEXT PRIMARY KEY NOT NULL, name TEXT NOT NULL, blobs TEXT NOT NULL, detail TEXT NOT NULL,
-        finished_at BIGINT NOT NULL)",
-    "CREATE TABLE published_version (
-        dataset TEXT NOT NULL, version TEXT NOT NULL, manifest TEXT NOT NULL, seal TEXT NOT NULL, files TEXT NOT NULL,
-        published_at BIGINT NOT NULL, detail TEXT NOT NULL, PRIMARY KEY (dataset, version))",
-]];
-
 /// The node's records. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pool: SqlitePool,
+    pub(crate) pool: AnyPool,
+    pub(crate) dialect: Dialect,
 }
 
-fn record(kind: &'static str) -> StoreError {
+pub(crate) fn record(kind: &'static str) -> StoreError {
     StoreError::Record { kind }
 }
 
-fn text<T>(
-    row: &SqliteRow,
+pub(crate) fn text<T>(
+    row: &AnyRow,
     column: &str,
     kind: &'static str,
     parse: impl FnOnce(&str) -> Option<T>,
@@ -56,100 +39,130 @@ fn text<T>(
     parse(&text).ok_or(record(kind))
 }
 
-fn digest(row: &SqliteRow, column: &str, kind: &'static str) -> Result<Digest, StoreError> {
+pub(crate) fn digest(row: &AnyRow, column: &str, kind: &'static str) -> Result<Digest, StoreError> {
     text(row, column, kind, |text| Digest::parse(text).ok())
 }
 
-fn time(row: &SqliteRow, column: &str, kind: &'static str) -> Result<Timestamp, StoreError> {
+pub(crate) fn time(row: &AnyRow, column: &str, kind: &'static str) -> Result<Timestamp, StoreError> {
     Ok(Timestamp::from_unix_s(row.try_get(column).map_err(|_| record(kind))?))
 }
 
-fn json<T: serde::de::DeserializeOwned>(row: &SqliteRow, column: &str, kind: &'static str) -> Result<T, StoreError> {
+pub(crate) fn json<T: serde::de::DeserializeOwned>(
+    row: &AnyRow,
+    column: &str,
+    kind: &'static str,
+) -> Result<T, StoreError> {
     text(row, column, kind, |text| serde_json::from_str(text).ok())
 }
 
 impl Store {
-    /// Opens the records, making or upgrading them where needed.
+    /// Opens the records in an SQLite file, making or upgrading them where needed.
     ///
     /// # Errors
     /// [`StoreError::Open`], [`StoreError::Layout`], [`StoreError::Busy`].
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT);
-        let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await;
-        let store = Self { pool: pool.map_err(|_| StoreError::Open)? };
+        Self::connect(&sqlite_url(path)).await
+    }
+
+    /// Opens the records by URL: `sqlite://file?mode=rwc` or `postgres://user@host/database`. They are made or upgraded where
+    /// needed.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn connect(url: &str) -> Result<Self, StoreError> {
+        let dialect = Dialect::of(url).ok_or(StoreError::Open)?;
+        let settings: &[&str] = match dialect {
+            Dialect::Sqlite => &[
+                "PRAGMA busy_timeout = 10000",
+                "PRAGMA journal_mode = WAL",
+                "PRAGMA synchronous = FULL",
+                "PRAGMA foreign_keys = ON",
+                // What is deleted is overwritten.
+                "PRAGMA secure_delete = ON",
+            ],
+            Dialect::Postgres => &["SET lock_timeout = 10000", "SET client_min_messages = warning"],
+        };
+        let pool = pool(url, 4, settings).await?;
+        let store = Self { pool, dialect };
         store.upgrade().await?;
         Ok(store)
     }
 
-    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        // IMMEDIATE takes the write lock at once, so that what is read is still true when it is written.
-        self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(sql("written"))
+    /// Begins a transaction that is the only one to write, so that what is read is still true when it is written.
+    pub(crate) async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
+        match self.dialect {
+            Dialect::Sqlite => self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(sql("written")),
+            Dialect::Postgres => {
+                let mut transaction = self.pool.begin().await.map_err(sql("written"))?;
+                transaction.execute("LOCK TABLE layout IN EXCLUSIVE MODE").await.map_err(sql("written"))?;
+                Ok(transaction)
+            }
+        }
     }
 
     async fn upgrade(&self) -> Result<(), StoreError> {
-        let known = i64::try_from(LAYOUTS.len()).unwrap_or(i64::MAX);
-        let on_disk = |row: SqliteRow| row.try_get::<i64, _>(0).map_err(sql("read: layout"));
-        let found =
-            on_disk(sqlx::query("PRAGMA user_version").fetch_one(&self.pool).await.map_err(sql("read: layout"))?)?;
+        let mut connection = self.pool.acquire().await.map_err(sql("read: layout"))?;
+        let known = layouts::KNOWN;
+        let found = layouts::found(&mut connection, self.dialect).await?;
         if found > known {
             return Err(StoreError::Layout { found, known });
         }
         if found == known {
             return Ok(());
         }
-        let mut transaction = self.begin().await?;
-        let row = sqlx::query("PRAGMA user_version").fetch_one(&mut *transaction).await.map_err(sql("read: layout"))?;
-        let found = usize::try_from(on_disk(row)?).unwrap_or(0);
-        for statement in LAYOUTS.iter().skip(found).copied().flatten() {
-            sqlx::query(*statement).execute(&mut *transaction).await.map_err(sql("written: layout"))?;
-        }
-        // PRAGMA takes no parameters; the number of layouts is fixed.
-        const SET_LAYOUT: &str = "PRAGMA user_version = 1";
-        sqlx::query(SET_LAYOUT).execute(&mut *transaction).await.map_err(sql("written: layout"))?;
+        let mut transaction = match self.dialect {
+            Dialect::Sqlite => connection.begin_with("BEGIN IMMEDIATE").await.map_err(sql("written: layout"))?,
+            Dialect::Postgres => {
+                let mut transaction = connection.begin().await.map_err(sql("written: layout"))?;
+                let make = "CREATE TABLE IF NOT EXISTS layout (version BIGINT NOT NULL)";
+                transaction.execute(make).await.map_err(sql("written: layout"))?;
+                let lock = "LOCK TABLE layout IN EXCLUSIVE MODE";
+                transaction.execute(lock).await.map_err(sql("written: layout"))?;
+                transaction
+            }
+        };
+        // Another command may have been first.
+        let found = layouts::found(&mut transaction, self.dialect).await?;
+        layouts::upgrade(&mut transaction, self.dialect, found).await?;
         transaction.commit().await.map_err(sql("written: layout"))
     }
 
-    /// A donor's key as it is wrapped under the node's root key.
+    /// Donors' keys that lie among the records, as they did before there was a key store of their own.
     ///
     /// # Errors
-    /// [`StoreError::Sql`].
-    pub async fn donor_key(&self, donor: &DonorId) -> Result<Option<Vec<u8>>, StoreError> {
-        let query = sqlx::query("SELECT wrapped FROM donor_key WHERE donor = ?").bind(donor.as_str());
-        let row = query.fetch_optional(&self.pool).await.map_err(sql("read: keys"))?;
-        row.map(|row| row.try_get("wrapped").map_err(|_| record("key"))).transpose()
+    /// [`StoreError::Sql`], [`StoreError::Record`].
+    pub async fn old_donor_keys(&self) -> Result<Vec<(DonorId, Vec<u8>)>, StoreError> {
+        if self.dialect == Dialect::Postgres {
+            return Ok(Vec::new());
+        }
+        let rows = sqlx::query("SELECT donor, wrapped FROM donor_key ORDER BY donor").fetch_all(&self.pool).await;
+        let key = |row: &AnyRow| {
+            let donor = text(row, "donor", "key", |text| DonorId::parse(text).ok())?;
+            Ok((donor, row.try_get("wrapped").map_err(|_| record("key"))?))
+        };
+        rows.map_err(sql("read: keys"))?.iter().map(key).collect()
     }
 
-    /// Records a donor's wrapped key unless there is one; returns the one that counts.
-    ///
-    /// # Errors
-    /// [`StoreError::Sql`].
-    pub async fn put_donor_key_if_absent(&self, donor: &DonorId, wrapped: &[u8]) -> Result<Vec<u8>, StoreError> {
-        let query = sqlx::query("INSERT INTO donor_key (donor, wrapped) VALUES (?, ?) ON CONFLICT (donor) DO NOTHING");
-        query.bind(donor.as_str()).bind(wrapped).execute(&self.pool).await.map_err(sql("written: keys"))?;
-        self.donor_key(donor).await?.ok_or(record("key"))
-    }
-
-    /// Destroys a donor's key, and overwrites its place on disk.
+    /// Destroys a donor's key among the records, and overwrites its place on disk.
     ///
     /// # Errors
     /// [`StoreError::Sql`].
     pub async fn destroy_donor_key(&self, donor: &DonorId) -> Result<(), StoreError> {
-        let mut connection = self.pool.acquire().await.map_err(sql("written: keys"))?;
-        for statement in ["PRAGMA secure_delete = ON"] {
-            sqlx::query(statement).execute(&mut *connection).await.map_err(sql("written: keys"))?;
+        let query = sqlx::query("DELETE FROM donor_key WHERE donor = $1").bind(donor.as_str());
+        query.execute(&self.pool).await.map_err(sql("written: keys"))?;
+        self.fold().await
+    }
+
+    /// Folds the write-ahead log into the file, so that overwritten pages are gone from both.
+    pub(crate) async fn fold(&self) -> Result<(), StoreError> {
+        match self.dialect {
+            Dialect::Sqlite => {
+                // The row it answers with is read, or the checkpoint would not be finished.
+                let fold = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_all(&self.pool).await;
+                fold.map(drop).map_err(sql("written: log"))
+            }
+            Dialect::Postgres => Ok(()),
         }
-        let query = sqlx::query("DELETE FROM donor_key WHERE donor = ?").bind(donor.as_str());
-        query.execute(&mut *connection).await.map_err(sql("written: keys"))?;
-        // The log still holds the old page until it is folded into the file.
-        let fold = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)");
-        fold.execute(&mut *connection).await.map_err(sql("written: keys"))?;
-        Ok(())
     }
 
     /// Records a donation; the same intake twice is one donation.
@@ -158,7 +171,7 @@ impl Store {
     /// [`StoreError::Sql`].
     pub async fn add_donation(&self, donation: &Donation) -> Result<Added, StoreError> {
         let mut transaction = self.begin().await?;
-        let query = sqlx::query("SELECT * FROM donation WHERE intake = ?").bind(donation.intake.as_str());
+        let query = sqlx::query("SELECT * FROM donation WHERE intake = $1").bind(donation.intake.as_str());
         let found = query.fetch_optional(&mut *transaction).await.map_err(sql("read: donations"))?;
         if let Some(row) = found {
             return Ok(Added::Same(Box::new(donation_of(&row)?)));
@@ -169,7 +182,7 @@ impl Store {
         };
         let insert =
             "INSERT INTO donation (intake, donor, source, format, plaintext, sealed, bytes, mapping, received_at,
-            quarantine_code, detail) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+            quarantine_code, detail) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
         sqlx::query(insert)
             .bind(donation.intake.as_str())
             .bind(donation.donor.as_str())
@@ -194,7 +207,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Sql`], [`StoreError::Record`].
     pub async fn donation(&self, intake: &IntakeId) -> Result<Option<Donation>, StoreError> {
-        let query = sqlx::query("SELECT * FROM donation WHERE intake = ?").bind(intake.as_str());
+        let query = sqlx::query("SELECT * FROM donation WHERE intake = $1").bind(intake.as_str());
         let row = query.fetch_optional(&self.pool).await.map_err(sql("read: donations"))?;
         row.as_ref().map(donation_of).transpose()
     }
@@ -208,48 +221,12 @@ impl Store {
         rows.map_err(sql("read: donations"))?.iter().map(donation_of).collect()
     }
 
-    /// Adds consent events; one that is on file already counts once. Returns how many were new.
-    ///
-    /// # Errors
-    /// [`StoreError::Sql`].
-    pub async fn append_consent(&self, donor: &DonorId, events: &[ConsentEvent]) -> Result<u64, StoreError> {
-        let mut transaction = self.begin().await?;
-        let mut added = 0;
-        for event in events {
-            let event_text = serde_json::to_string(event).map_err(|_| record("consent"))?;
-            let insert = "INSERT INTO consent_event (donor, at, event) VALUES (?, ?, ?) ON CONFLICT DO NOTHING";
-            let query = sqlx::query(insert).bind(donor.as_str()).bind(event.at.unix_s()).bind(event_text);
-            added += query.execute(&mut *transaction).await.map_err(sql("written: consent"))?.rows_affected();
-        }
-        transaction.commit().await.map_err(sql("written: consent"))?;
-        Ok(added)
-    }
-
-    /// One donor's consent; `None` when nothing is on file or an event cannot be understood, which denies.
-    ///
-    /// # Errors
-    /// [`StoreError::Sql`].
-    pub async fn consent(&self, donor: &DonorId) -> Result<Option<History>, StoreError> {
-        let query = sqlx::query("SELECT donor, event FROM consent_event WHERE donor = ? ORDER BY at, event");
-        let rows = query.bind(donor.as_str()).fetch_all(&self.pool).await.map_err(sql("read: consent"))?;
-        Ok(histories(&rows).remove(donor))
-    }
-
-    /// Everybody's consent. A donor with an event that cannot be understood is left out, which denies.
-    ///
-    /// # Errors
-    /// [`StoreError::Sql`].
-    pub async fn consents(&self) -> Result<BTreeMap<DonorId, History>, StoreError> {
-        let query = sqlx::query("SELECT donor, event FROM consent_event ORDER BY donor, at, event");
-        Ok(histories(&query.fetch_all(&self.pool).await.map_err(sql("read: consent"))?))
-    }
-
     /// A finished step.
     ///
     /// # Errors
     /// [`StoreError::Sql`]. A step that cannot be understood is `None`: it is made again.
     pub async fn step(&self, key: &Digest) -> Result<Option<Step>, StoreError> {
-        let query = sqlx::query("SELECT * FROM step WHERE key = ?").bind(key.to_string());
+        let query = sqlx::query("SELECT * FROM step WHERE key = $1").bind(key.to_string());
         let row = query.fetch_optional(&self.pool).await.map_err(sql("read: steps"))?;
         Ok(row.as_ref().and_then(|row| step_of(row).ok()))
     }
@@ -259,8 +236,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Sql`].
     pub async fn put_step(&self, step: &Step) -> Result<(), StoreError> {
-        let insert =
-            "INSERT INTO step (key, name, blobs, detail, finished_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
+        let insert = "INSERT INTO step (key, name, blobs, detail, finished_at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
         let query = sqlx::query(insert)
             .bind(step.key.to_string())
             .bind(&step.name)
@@ -286,7 +262,7 @@ impl Store {
     /// [`StoreError::Sql`].
     pub async fn forget_steps(&self, keys: &[Digest]) -> Result<(), StoreError> {
         for key in keys {
-            let query = sqlx::query("DELETE FROM step WHERE key = ?").bind(key.to_string());
+            let query = sqlx::query("DELETE FROM step WHERE key = $1").bind(key.to_string());
             query.execute(&self.pool).await.map_err(sql("written: steps"))?;
         }
         Ok(())
@@ -302,11 +278,9 @@ impl Store {
         decide: impl FnOnce(&BTreeMap<DonorId, History>) -> Result<Release, E>,
     ) -> Result<Published, E> {
         let mut transaction = self.begin().await?;
-        let query = sqlx::query("SELECT donor, event FROM consent_event ORDER BY donor, at, event");
-        let rows = query.fetch_all(&mut *transaction).await.map_err(sql("read: consent"))?;
-        let release = decide(&histories(&rows))?;
+        let release = decide(&crate::consent::histories(&mut transaction).await?)?;
         let (dataset, version) = (release.dataset.to_string(), release.version.clone());
-        let query = sqlx::query("SELECT manifest FROM published_version WHERE dataset = ? AND version = ?");
+        let query = sqlx::query("SELECT manifest FROM published_version WHERE dataset = $1 AND version = $2");
         let found = query
             .bind(&dataset)
             .bind(&version)
@@ -321,7 +295,7 @@ impl Store {
             };
         }
         let insert = "INSERT INTO published_version (dataset, version, manifest, seal, files, published_at, detail)
-            VALUES (?, ?, ?, ?, ?, ?, ?)";
+            VALUES ($1, $2, $3, $4, $5, $6, $7)";
         sqlx::query(insert)
             .bind(dataset)
             .bind(version)
@@ -351,37 +325,58 @@ impl Store {
     /// # Errors
     /// [`StoreError::Sql`], [`StoreError::Record`].
     pub async fn release(&self, dataset: &DatasetName, version: &str) -> Result<Option<Release>, StoreError> {
-        let query = sqlx::query("SELECT * FROM published_version WHERE dataset = ? AND version = ?");
+        let query = sqlx::query("SELECT * FROM published_version WHERE dataset = $1 AND version = $2");
         let row = query.bind(dataset.to_string()).bind(version).fetch_optional(&self.pool).await;
         row.map_err(sql("read: versions"))?.as_ref().map(release_of).transpose()
     }
 
-    /// SQLite's own integrity check.
+    /// The database's own integrity check, and every chain.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`].
+    /// [`StoreError::Damaged`], [`StoreError::Chain`].
     pub async fn check(&self) -> Result<(), StoreError> {
-        let row = sqlx::query("PRAGMA integrity_check").fetch_one(&self.pool).await.map_err(|_| StoreError::Damaged)?;
-        let words: String = row.try_get(0).map_err(|_| StoreError::Damaged)?;
-        if words == "ok" { Ok(()) } else { Err(StoreError::Damaged) }
+        if self.dialect == Dialect::Sqlite {
+            let check = sqlx::query("PRAGMA integrity_check").fetch_one(&self.pool).await;
+            let words: String = check.and_then(|row| row.try_get(0)).map_err(|_| StoreError::Damaged)?;
+            if words != "ok" {
+                return Err(StoreError::Damaged);
+            }
+        }
+        self.verify_consents().await?;
+        self.verify_journals().await.map(drop)
     }
 }
 
-fn histories(rows: &[SqliteRow]) -> BTreeMap<DonorId, History> {
-    let mut by_donor: BTreeMap<DonorId, Option<Vec<ConsentEvent>>> = BTreeMap::new();
-    for row in rows {
-        let Ok(donor) = text(row, "donor", "consent", |text| DonorId::parse(text).ok()) else { continue };
-        let events = by_donor.entry(donor).or_insert_with(|| Some(Vec::new()));
-        match (json::<ConsentEvent>(row, "event", "consent"), events.as_mut()) {
-            (Ok(event), Some(events)) => events.push(event),
-            // One unreadable event makes the whole history unknown: it may have been a withdrawal.
-            _ => *events = None,
+/// URL of an SQLite file.
+pub(crate) fn sqlite_url(path: &Path) -> String {
+    let mut url = String::from("sqlite://");
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' => url.push(char::from(*byte)),
+            byte => url.push_str(&format!("%{byte:02x}")),
         }
     }
-    by_donor.into_iter().filter_map(|(donor, events)| Some((donor, History::new(events?)))).collect()
+    url + "?mode=rwc"
 }
 
-fn donation_of(row: &SqliteRow) -> Result<Donation, StoreError> {
+/// Connections to a database, each with these settings.
+pub(crate) async fn pool(url: &str, most: u32, settings: &'static [&'static str]) -> Result<AnyPool, StoreError> {
+    // Installing the drivers again is refused and changes nothing.
+    let _ = sqlx::any::install_drivers(&[sqlx::sqlite::any::DRIVER, sqlx::postgres::any::DRIVER]);
+    let options = AnyPoolOptions::new().max_connections(most).acquire_timeout(BUSY_TIMEOUT);
+    let options = options.after_connect(move |connection, _| {
+        Box::pin(async move {
+            for setting in settings {
+                // A PRAGMA may answer with a row; it is read, or the statement would not be finished.
+                sqlx::query(*setting).fetch_all(&mut *connection).await?;
+            }
+            Ok(())
+        })
+    });
+    options.connect(url).await.map_err(|_| StoreError::Open)
+}
+
+fn donation_of(row: &AnyRow) -> Result<Donation, StoreError> {
     const KIND: &str = "donation";
     let mapping: Option<String> = row.try_get("mapping").map_err(|_| record(KIND))?;
     let code: Option<String> = row.try_get("quarantine_code").map_err(|_| record(KIND))?;
@@ -401,7 +396,7 @@ fn donation_of(row: &SqliteRow) -> Result<Donation, StoreError> {
     })
 }
 
-fn step_of(row: &SqliteRow) -> Result<Step, StoreError> {
+fn step_of(row: &AnyRow) -> Result<Step, StoreError> {
     const KIND: &str = "step";
     Ok(Step {
         key: digest(row, "key", KIND)?,
@@ -412,7 +407,7 @@ fn step_of(row: &SqliteRow) -> Result<Step, StoreError> {
     })
 }
 
-fn release_of(row: &SqliteRow) -> Result<Release, StoreError> {
+fn release_of(row: &AnyRow) -> Result<Release, StoreError> {
     const KIND: &str = "version";
     Ok(Release {
         dataset: text(row, "dataset", KIND, |text| DatasetName::parse(text).ok())?,

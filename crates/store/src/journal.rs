@@ -1,0 +1,234 @@
+//! Journals: streams of entries that are only ever added, each chained to the one before.
+//!
+//! An entry names a donor by the subject's random name, so that after erasure it still says what was done and when, but no
+//! longer about whom. What an entry says is up to whoever writes the stream; no value of a record goes in.
+
+use std::collections::BTreeSet;
+
+use acequia_custody::{ChainBroken, History, Purpose, Reason};
+use acequia_types::{Digest, DonorId, Timestamp, digest_named};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row};
+
+use crate::database::{digest, json, record, time};
+use crate::error::sql;
+use crate::{Store, StoreError};
+
+const KIND: &str = "journal";
+/// Stream of accesses to donors' records.
+const ACCESS: &str = "access";
+
+/// One entry of a stream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// Place in the stream, from 1.
+    pub number: u64,
+    /// When.
+    pub at: Timestamp,
+    /// About whom, by random name.
+    pub subject: Option<String>,
+    /// What.
+    pub entry: Value,
+    /// Digest of the entry, over everything before it too.
+    pub digest: Digest,
+}
+
+/// An access to a donor's record, opened or refused (reference design §3.11).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Access {
+    /// Which part of the program, or who.
+    pub actor: String,
+    /// For what.
+    pub purpose: Purpose,
+    /// Why: the data set or request it was for.
+    pub reason: String,
+    /// How many objects.
+    pub objects: u64,
+    /// Why it was refused, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Reason>,
+}
+
+fn link(stream: &str, number: u64, at: Timestamp, subject: Option<&str>, entry: &str, previous: &Digest) -> Digest {
+    let parts: [(&str, &[u8]); 7] = [
+        ("stream", stream.as_bytes()),
+        ("number", &number.to_le_bytes()),
+        ("at", &at.unix_s().to_le_bytes()),
+        ("has subject", &[u8::from(subject.is_some())]),
+        ("subject", subject.unwrap_or_default().as_bytes()),
+        ("entry", entry.as_bytes()),
+        ("previous", previous.as_bytes()),
+    ];
+    digest_named("acequia journal v1", parts)
+}
+
+fn beginning(stream: &str) -> Digest {
+    digest_named("acequia journal beginning v1", [("stream", stream.as_bytes())])
+}
+
+fn number(row: &AnyRow) -> Result<u64, StoreError> {
+    let number: i64 = row.try_get("number").map_err(|_| record(KIND))?;
+    u64::try_from(number).map_err(|_| record(KIND))
+}
+
+fn entry_of(row: &AnyRow) -> Result<Entry, StoreError> {
+    Ok(Entry {
+        number: number(row)?,
+        at: time(row, "at", KIND)?,
+        subject: row.try_get("subject").map_err(|_| record(KIND))?,
+        entry: json(row, "entry", KIND)?,
+        digest: digest(row, "digest", KIND)?,
+    })
+}
+
+/// Adds an entry inside a transaction.
+pub(crate) async fn append(
+    connection: &mut AnyConnection,
+    stream: &str,
+    at: Timestamp,
+    subject: Option<&str>,
+    entry: &Value,
+) -> Result<u64, StoreError> {
+    let last = "SELECT number, digest FROM journal WHERE stream = $1 ORDER BY number DESC LIMIT 1";
+    let last = sqlx::query(last).bind(stream.to_owned()).fetch_optional(&mut *connection).await;
+    let (place, previous) = match last.map_err(sql("read: journal"))? {
+        Some(row) => (number(&row)? + 1, digest(&row, "digest", KIND)?),
+        None => (1, beginning(stream)),
+    };
+    let text = entry.to_string();
+    let chained = link(stream, place, at, subject, &text, &previous);
+    let insert = "INSERT INTO journal (stream, number, at, subject, entry, previous, digest)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    let query = sqlx::query(insert).bind(stream.to_owned()).bind(i64::try_from(place).map_err(|_| record(KIND))?);
+    let query = query.bind(at.unix_s()).bind(subject.map(str::to_owned)).bind(text).bind(previous.to_string());
+    query.bind(chained.to_string()).execute(connection).await.map_err(sql("written: journal"))?;
+    Ok(place)
+}
+
+async fn read(connection: &mut AnyConnection, stream: &str) -> Result<Vec<Entry>, StoreError> {
+    let query = "SELECT number, at, subject, entry, digest FROM journal WHERE stream = $1 ORDER BY number";
+    let rows = sqlx::query(query).bind(stream.to_owned()).fetch_all(connection).await;
+    rows.map_err(sql("read: journal"))?.iter().map(entry_of).collect()
+}
+
+impl Store {
+    /// Adds an entry to a stream. `decide` sees the stream as it is in the very transaction that adds to it, and returns the
+    /// entry or the reason why not.
+    ///
+    /// # Errors
+    /// What `decide` returns; [`StoreError::Sql`].
+    pub async fn append_entry<E: From<StoreError>>(
+        &self,
+        stream: &str,
+        at: Timestamp,
+        subject: Option<&str>,
+        decide: impl FnOnce(&[Entry]) -> Result<Value, E>,
+    ) -> Result<u64, E> {
+        let mut transaction = self.begin().await?;
+        let entry = decide(&read(&mut transaction, stream).await?)?;
+        let number = append(&mut transaction, stream, at, subject, &entry).await?;
+        transaction.commit().await.map_err(sql("written: journal"))?;
+        Ok(number)
+    }
+
+    /// A stream, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Sql`], [`StoreError::Record`].
+    pub async fn entries(&self, stream: &str) -> Result<Vec<Entry>, StoreError> {
+        let mut connection = self.pool.acquire().await.map_err(sql("read: journal"))?;
+        read(&mut connection, stream).await
+    }
+
+    /// Names of the streams that begin with `prefix`, in order.
+    ///
+    /// # Errors
+    /// [`StoreError::Sql`].
+    pub async fn streams(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let rows = sqlx::query("SELECT DISTINCT stream FROM journal ORDER BY stream").fetch_all(&self.pool).await;
+        let mut names = Vec::new();
+        for row in rows.map_err(sql("read: journal"))? {
+            let name: String = row.try_get("stream").map_err(|_| record(KIND))?;
+            if name.starts_with(prefix) {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Asks some donors' consent in the transaction that puts the access on record, so that a withdrawal is either seen here or
+    /// comes after. `decide` says of each donor whether the access is refused, and why. Returns the donors that may be opened.
+    ///
+    /// # Errors
+    /// [`StoreError::Sql`]; then nothing may be opened.
+    pub async fn record_access<'d>(
+        &self,
+        donors: &[(&'d DonorId, u64)],
+        access: &Access,
+        at: Timestamp,
+        decide: impl Fn(&DonorId, Option<&History>) -> Option<Reason>,
+    ) -> Result<BTreeSet<&'d DonorId>, StoreError> {
+        let mut transaction = self.begin().await?;
+        let names: BTreeSet<&DonorId> = donors.iter().map(|(donor, _)| *donor).collect();
+        let histories = crate::consent::histories_of_some(&mut transaction, &names).await?;
+        let mut open = BTreeSet::new();
+        for (donor, objects) in donors {
+            let refused = decide(donor, histories.get(*donor));
+            if refused.is_none() {
+                open.insert(*donor);
+            }
+            let entry = Access { objects: *objects, refused, ..access.clone() };
+            let entry = serde_json::to_value(entry).map_err(|_| record(KIND))?;
+            let subject = crate::consent::subject_of(&mut transaction, donor).await?;
+            append(&mut transaction, ACCESS, at, Some(&subject), &entry).await?;
+        }
+        transaction.commit().await.map_err(sql("written: journal"))?;
+        Ok(open)
+    }
+
+    /// Every access, or those to one subject's records: the donor's own part.
+    ///
+    /// # Errors
+    /// [`StoreError::Sql`], [`StoreError::Record`].
+    pub async fn accesses(&self, subject: Option<&str>) -> Result<Vec<(Entry, Access)>, StoreError> {
+        let mine = |entry: &Entry| subject.is_none_or(|subject| entry.subject.as_deref() == Some(subject));
+        let read = |entry: Entry| {
+            let access = Access::deserialize(&entry.entry).map_err(|_| record(KIND))?;
+            Ok((entry, access))
+        };
+        self.entries(ACCESS).await?.into_iter().filter(mine).map(read).collect()
+    }
+
+    /// Verifies every journal. Returns how many entries there are.
+    ///
+    /// # Errors
+    /// [`StoreError::Chain`] with the first place that is wrong.
+    pub async fn verify_journals(&self) -> Result<u64, StoreError> {
+        let query = "SELECT stream, number, at, subject, entry, previous, digest FROM journal ORDER BY stream, number";
+        let rows = sqlx::query(query).fetch_all(&self.pool).await.map_err(sql("read: journal"))?;
+        let (mut stream, mut place, mut previous) = (None::<String>, 0, Digest::of(b""));
+        for row in &rows {
+            let name: String = row.try_get("stream").map_err(|_| record(KIND))?;
+            if stream.as_ref() != Some(&name) {
+                (place, previous) = (0, beginning(&name));
+            }
+            place += 1;
+            let broken = |broken| StoreError::Chain { broken };
+            if number(row)? != place || digest(row, "previous", KIND)? != previous {
+                return Err(broken(ChainBroken::Order { place }));
+            }
+            let subject: Option<String> = row.try_get("subject").map_err(|_| record(KIND))?;
+            let text: String = row.try_get("entry").map_err(|_| record(KIND))?;
+            let found = digest(row, "digest", KIND)?;
+            if link(&name, place, time(row, "at", KIND)?, subject.as_deref(), &text, &previous) != found {
+                return Err(broken(ChainBroken::Changed { place }));
+            }
+            (stream, previous) = (Some(name), found);
+        }
+        Ok(rows.len() as u64)
+    }
+}
