@@ -192,10 +192,7 @@ impl Short {
     fn hash(self) -> usize {
         let mixed =
             (self.first ^ self.last.rotate_left(32) ^ u64::from(self.bytes)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        #[expect(clippy::cast_possible_truncation, reason = "the upper half is the better mixed one")]
-        {
-            (mixed >> 32) as usize
-        }
+        (mixed >> 32) as usize
     }
 }
 

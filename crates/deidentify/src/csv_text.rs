@@ -225,8 +225,7 @@ impl CsvReader {
             Mark,
         }
         let (mut state, mut begin) = (In::Start, 0);
-        loop {
-            let Some(byte) = self.byte(self.from)? else { break };
+        while let Some(byte) = self.byte(self.from)? {
             self.from += 1;
             self.line += u64::from(byte == b'\n');
             state = match state {
@@ -307,9 +306,9 @@ mod tests {
     }
 
     /// Rows, and whether reading stopped at a bad one: (line, is it a count of fields).
-    type Read_ = (Vec<Vec<String>>, Option<(u64, bool)>);
+    type Outcome = (Vec<Vec<String>>, Option<(u64, bool)>);
 
-    fn own(text: &[u8], drops: usize) -> Read_ {
+    fn own(text: &[u8], drops: usize) -> Outcome {
         let mut reader = CsvReader::new(Box::new(Drops(text.to_vec(), drops)), b',');
         let mut rows = Vec::new();
         loop {
@@ -323,7 +322,7 @@ mod tests {
         }
     }
 
-    fn reference(text: &[u8]) -> Read_ {
+    fn reference(text: &[u8]) -> Outcome {
         let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(text);
         let mut rows = Vec::new();
         for record in reader.records() {

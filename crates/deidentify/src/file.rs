@@ -563,15 +563,15 @@ impl FileTable {
             }
             for (at, class) in classes.iter().enumerate() {
                 let class = *class as usize;
-                let fields = kept.iter().zip(&codes).enumerate();
+                let fields = kept.iter().zip(&codes);
                 match (&texts, &label_texts) {
                     (Some(texts), Some(label_texts)) => {
-                        writer.row_of_texts(fields.map(|(nth, ((_, quasi), codes))| match quasi {
+                        writer.row_of_texts(fields.zip(texts).map(|(((_, quasi), codes), texts)| match quasi {
                             Some(quasi) => &*label_texts[class][*quasi],
-                            None => &*texts[nth][codes[at] as usize],
+                            None => &*texts[codes[at] as usize],
                         }))?;
                     }
-                    _ => writer.row(fields.map(|(_, ((column, quasi), codes))| match quasi {
+                    _ => writer.row(fields.map(|((column, quasi), codes)| match quasi {
                         Some(quasi) => labels[class][*quasi],
                         None => column.values[codes[at] as usize].as_deref(),
                     }))?,

@@ -283,10 +283,7 @@ fn hash<const W: usize>(key: &Key<W>) -> u64 {
 /// The upper half of the hash of a key.
 #[inline]
 pub(crate) fn hash32<const W: usize>(key: &Key<W>) -> u32 {
-    #[expect(clippy::cast_possible_truncation, reason = "half of the hash")]
-    {
-        (hash(key) >> 32) as u32
-    }
+    (hash(key) >> 32) as u32
 }
 
 impl Scratch {
