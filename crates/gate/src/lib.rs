@@ -1,6 +1,6 @@
 //! The gate: the one way out of a node.
 //!
-//! Comes in: a proof type ([`acequia_deidentify::Deidentified`]) and an [`acequia_custody::Approval`] about exactly that
+//! Comes in: a proof type ([`acequia_deidentify::Deidentified`], [`acequia_learn::SiteUpdate`]) and an [`acequia_custody::Approval`] about exactly that
 //! value. Goes out: [`Outbound<T>`]. `release`, `hub` and the network accept nothing else, so a leak is a compile error.
 //!
 //! A published version comes back in through [`readmit`], which checks the node's exit seal before it is served.
@@ -60,6 +60,30 @@
 //! struct Wrapped(acequia_deidentify::Deidentified);
 //! fn pass(wrapped: Wrapped, approval: &acequia_custody::Approval) {
 //!     let _ = acequia_gate::let_out(wrapped.0, approval);
+//! }
+//! ```
+
+//!
+//! Sums of a site leave when the site's rules were checked, not before:
+//!
+//! ```compile_fail,E0277
+//! fn leak(sums: acequia_learn::Sums, approval: &acequia_custody::Approval) {
+//!     let _ = acequia_gate::let_out(sums, approval);
+//! }
+//! ```
+//! ```
+//! fn pass(update: acequia_learn::SiteUpdate, approval: &acequia_custody::Approval) {
+//!     let _ = acequia_gate::let_out(update, approval);
+//! }
+//! ```
+//! ```compile_fail,E0277
+//! fn leak(message: acequia_learn::Message, approval: &acequia_custody::Approval) {
+//!     let _ = acequia_gate::let_out(message, approval);
+//! }
+//! ```
+//! ```
+//! fn pass(update: acequia_learn::SiteUpdate, approval: &acequia_custody::Approval) {
+//!     let _ = acequia_gate::let_out(update, approval).map(|outbound| outbound.get().message().round);
 //! }
 //! ```
 

@@ -39,6 +39,7 @@ mod special;
 mod sums;
 mod table;
 mod tasks;
+mod validate;
 mod variable;
 
 pub use error::LearnError;
@@ -50,6 +51,7 @@ pub use plan::{
 };
 pub use protocol::{
     Aggregator, Ask, Entropy, Message, PartTotal, Payload, Progress, Roster, Run, SeededEntropy, Site, SiteUpdate,
+    SystemEntropy,
 };
 pub use sovereignty::{Coordinator, ExitLog, Leaving, Ledger, Left, LogEntry, SiteRules};
 pub use sums::Sums;
@@ -57,6 +59,10 @@ pub use table::{Data, MappedColumn, Needs, Observed, SiteMap};
 pub use tasks::{
     Block, CountResult, HistogramResult, LogRankResult, MomentsResult, Next, Node, Outcome, PcaResult, QuantileResult,
     Question, Scale, State, SurvivalPoint, SurvivalResult, Tree,
+};
+pub use validate::{
+    Deviation, Estimate, Evidence, Heading, NetBenefit, Pooled, Record, SiteEvaluation, Subgroup, Validation, evaluate,
+    page as validation_page,
 };
 pub use variable::{Step, Variable};
 

@@ -45,6 +45,8 @@ pub fn run_here(
     now: Timestamp,
     entropy: &mut dyn Entropy,
 ) -> Result<Report, LearnError> {
+    let mut names: Vec<String> = tables.iter().map(|table| table.name.clone()).collect();
+    names.sort_unstable();
     let groups: Vec<(String, Vec<Data>)> = match architecture {
         Architecture::Centralised => vec![("centre".to_owned(), tables)],
         Architecture::Federated => tables.into_iter().map(|table| (table.name.clone(), vec![table])).collect(),
@@ -86,8 +88,13 @@ pub fn run_here(
             run.close()?
         };
         if let Progress::Done(outcome) = progress {
+            let mut outcome = *outcome;
+            if let (Outcome::Model(model), Architecture::Centralised) = (&mut outcome, architecture) {
+                // One site holds all tables; the model says which.
+                model.sites = names;
+            }
             let logs = sites.iter().map(|site| (site.name().to_owned(), site.log().clone())).collect();
-            return Ok(Report { outcome: *outcome, rounds, bytes_out, logs });
+            return Ok(Report { outcome, rounds, bytes_out, logs });
         }
     }
 }

@@ -30,6 +30,16 @@ pub trait Entropy {
     fn fill(&mut self, bytes: &mut [u8]) -> Result<(), LearnError>;
 }
 
+/// Random bytes of the operating system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), LearnError> {
+        getrandom::fill(bytes).map_err(|_| LearnError::Entropy)
+    }
+}
+
 /// Random bytes that a seed decides, for simulations and tests. No secret is safe with it.
 #[derive(Debug, Clone)]
 pub struct SeededEntropy {

@@ -28,7 +28,7 @@ pub use scale::Scale;
 pub use survival::{SurvivalPoint, SurvivalResult};
 
 pub(crate) use boosting::Margins;
-pub(crate) use regression::logistic;
+pub(crate) use regression::{contribution, logistic};
 
 /// What the coordinator asks in one round. Numbers only; which sums they call for follows from the plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

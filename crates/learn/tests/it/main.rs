@@ -4,3 +4,4 @@ mod equal;
 mod flamby;
 mod reference;
 mod support;
+mod validation;

@@ -1,0 +1,318 @@
+//! External validation: a frozen model at sites it may never have seen.
+//!
+//! Each site computes what the model is worth on its own rows and hands out numbers about all of them; nothing is refitted.
+//! Sites are pooled by random effects, with an interval for the next site.
+
+mod binary;
+mod page;
+mod pool;
+mod record;
+mod sample;
+mod survival;
+
+use serde::{Deserialize, Serialize};
+
+use crate::LearnError;
+use crate::model::Model;
+use crate::plan::Outcome;
+use crate::table::{Data, Observed};
+use crate::validate::sample::quantile_7;
+
+pub use page::page;
+pub use pool::Pooled;
+pub use record::{Evidence, Heading, Record};
+pub use survival::Deviation;
+
+/// How a model is validated.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Validation {
+    /// Days at which risks are compared; for survival.
+    pub horizon_days: f64,
+    /// Days at which Brier scores are integrated; for survival.
+    pub grid_days: Vec<f64>,
+    /// Risks from which on somebody would act.
+    pub thresholds: Vec<f64>,
+    /// Bootstrap samples for intervals.
+    pub bootstraps: u32,
+    /// Seed of the bootstrap.
+    pub seed: u64,
+    /// Rows, and events, below which a subgroup is not shown.
+    pub minimum_count: u64,
+}
+
+impl Validation {
+    /// The usual settings: the model's own horizon, ten steps up to it, thresholds of 10 to 60 %, a thousand samples.
+    pub fn usual(model: &Model) -> Self {
+        let last = match (&model.outcome, &model.form) {
+            (Some(Outcome::Survival { cut_days: Some(cut), .. }), _) => *cut,
+            (_, crate::Form::Cox { baseline, .. }) => baseline.last().map_or(365.25, |(days, _)| *days),
+            (_, crate::Form::DiscreteTime { ends_days, .. }) => ends_days.last().copied().unwrap_or(365.25),
+            _ => 0.0,
+        };
+        Self {
+            horizon_days: last,
+            grid_days: (1..10).map(|step| last * f64::from(step) / 10.0).collect(),
+            thresholds: (1..7).map(|tenth| f64::from(tenth) / 10.0).collect(),
+            bootstraps: 1000,
+            seed: 1,
+            minimum_count: 10,
+        }
+    }
+}
+
+/// A number with what is known of its precision.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// Which measure.
+    pub name: String,
+    /// Its value.
+    pub value: f64,
+    /// Standard error by its own formula, where it has one.
+    pub standard_error: Option<f64>,
+    /// 95 % interval of the bootstrap (percentiles).
+    pub interval: Option<(f64, f64)>,
+}
+
+impl Estimate {
+    pub(crate) fn new(name: &str, value: f64, standard_error: Option<f64>) -> Self {
+        Self { name: name.to_owned(), value, standard_error, interval: None }
+    }
+}
+
+/// Benefit of acting on a risk above a threshold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NetBenefit {
+    /// The threshold.
+    pub threshold: f64,
+    /// Share of rows above it.
+    pub flagged: f64,
+    /// Net benefit of the model.
+    pub model: f64,
+    /// Net benefit of acting on everybody.
+    pub everybody: f64,
+    /// 95 % interval of the model's, by the bootstrap.
+    pub interval: Option<(f64, f64)>,
+}
+
+/// What the model is worth among some rows of a site.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Subgroup {
+    /// Column.
+    pub column: String,
+    /// Its text.
+    pub value: String,
+    /// Rows; not shown when few.
+    pub rows: Option<u64>,
+    /// Events; not shown when few.
+    pub events: Option<u64>,
+    /// Discrimination, calibration slope, observed over expected; empty when few.
+    pub estimates: Vec<Estimate>,
+}
+
+/// What the model is worth at one site.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SiteEvaluation {
+    /// Name of the site.
+    pub site: String,
+    /// Rows.
+    pub rows: u64,
+    /// Rows with the event.
+    pub events: u64,
+    /// Rows left out because they lack a value.
+    pub dropped: u64,
+    /// Measures.
+    pub estimates: Vec<Estimate>,
+    /// Mean predicted and observed risk in fifths by predicted risk.
+    pub fifths: Vec<(f64, f64)>,
+    /// Predicted and smoothed observed risk.
+    pub calibration_curve: Vec<(f64, f64)>,
+    /// Decision curve.
+    pub net_benefit: Vec<NetBenefit>,
+    /// Subgroups.
+    pub subgroups: Vec<Subgroup>,
+    /// Share of rows more than four standard deviations from the training mean, for each variable.
+    pub unlike_training: Vec<(String, f64)>,
+    /// Bootstrap samples that gave no estimate.
+    pub bootstraps_failed: u32,
+}
+
+enum Prepared {
+    Survival(survival::Prepared),
+    Binary(binary::Prepared),
+}
+
+impl Prepared {
+    fn new(model: &Model, data: &Data, settings: &Validation) -> Result<Self, LearnError> {
+        let (lp, values, event) = data.predicted(model);
+        match (&data.observed, model.is_survival()) {
+            (Observed::Survival { .. }, true) => Ok(Self::Survival(survival::Prepared::new(
+                &lp,
+                &values,
+                &event,
+                settings.horizon_days,
+                &settings.grid_days,
+                &|lp, days| model.risk(lp, days),
+            )?)),
+            (Observed::Number(_), false) if model.risk(0.0, 0.0).is_some() => {
+                Ok(Self::Binary(binary::Prepared::new(&lp, &event)))
+            }
+            _ => Err(LearnError::Model { message: "its kind of outcome cannot be validated yet".to_owned() }),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Survival(prepared) => prepared.sample.len(),
+            Self::Binary(prepared) => prepared.len(),
+        }
+    }
+
+    fn estimates(&self, weights: &[f64]) -> Result<Vec<Estimate>, LearnError> {
+        match self {
+            Self::Survival(prepared) => Ok(survival::estimates(&prepared.values(weights)?)),
+            Self::Binary(prepared) => prepared.estimates(weights),
+        }
+    }
+
+    fn net_benefit(&self, weights: &[f64], thresholds: &[f64]) -> Vec<NetBenefit> {
+        match self {
+            Self::Survival(prepared) => prepared.net_benefit(weights, thresholds),
+            Self::Binary(prepared) => prepared.net_benefit(weights, thresholds),
+        }
+    }
+
+    /// Where each row of the sample came from.
+    fn rows(&self) -> &[usize] {
+        match self {
+            Self::Survival(prepared) => &prepared.sample.row,
+            Self::Binary(prepared) => &prepared.row,
+        }
+    }
+}
+
+/// How often each row is drawn in a bootstrap sample: a stream keyed with seed and number, so samples can be drawn in any
+/// order and on any machine.
+fn bootstrap_weights(seed: u64, number: u32, rows: &[usize]) -> Vec<f64> {
+    let n = rows.len();
+    let mut stream = blake3::Hasher::new_derive_key("acequia bootstrap 1")
+        .update(&seed.to_le_bytes())
+        .update(&number.to_le_bytes())
+        .finalize_xof();
+    let mut bytes = vec![0u8; n * 4];
+    stream.fill(&mut bytes);
+    let mut drawn = vec![0.0; n];
+    for four in bytes.chunks_exact(4) {
+        let random = u32::from_le_bytes([four[0], four[1], four[2], four[3]]);
+        drawn[((u64::from(random) * n as u64) >> 32) as usize] += 1.0;
+    }
+    // Draws are of rows as they are in the file, whatever the order the sample is kept in.
+    rows.iter().map(|row| drawn[*row]).collect()
+}
+
+fn interval(mut values: Vec<f64>) -> Option<(f64, f64)> {
+    values.retain(|value| value.is_finite());
+    if values.len() < 20 {
+        return None;
+    }
+    values.sort_by(f64::total_cmp);
+    let weighted: Vec<(f64, f64)> = values.into_iter().map(|value| (value, 1.0)).collect();
+    Some((quantile_7(&weighted, 0.025), quantile_7(&weighted, 0.975)))
+}
+
+/// Evaluates a frozen model on one site's rows. `groups` names the columns that the table was read with for subgroups.
+///
+/// # Errors
+/// [`LearnError::Withheld`] with few rows or events, [`LearnError::Estimate`] when a measure does not exist,
+/// [`LearnError::Model`] for a model that states no risk.
+pub fn evaluate(
+    model: &Model,
+    data: &Data,
+    groups: &[String],
+    settings: &Validation,
+) -> Result<SiteEvaluation, LearnError> {
+    let events = data.events();
+    let few = |rows: u64, events: u64| rows < settings.minimum_count || events < settings.minimum_count;
+    if few(data.rows as u64, events) {
+        let reason = format!("fewer than {} rows or events", settings.minimum_count);
+        return Err(LearnError::Withheld { site: data.name.clone(), reason });
+    }
+    let prepared = Prepared::new(model, data, settings)?;
+    let ones = vec![1.0; prepared.len()];
+    let mut estimates = prepared.estimates(&ones)?;
+    let mut net_benefit = prepared.net_benefit(&ones, &settings.thresholds);
+    let mut drawn: Vec<Vec<f64>> = vec![Vec::new(); estimates.len()];
+    let mut drawn_benefit: Vec<Vec<f64>> = vec![Vec::new(); net_benefit.len()];
+    let mut bootstraps_failed = 0;
+    for number in 0..settings.bootstraps {
+        let weights = bootstrap_weights(settings.seed, number, prepared.rows());
+        match prepared.estimates(&weights) {
+            Ok(sample) if sample.len() == estimates.len() => {
+                drawn.iter_mut().zip(&sample).for_each(|(drawn, one)| drawn.push(one.value));
+            }
+            _ => bootstraps_failed += 1,
+        }
+        let sample = prepared.net_benefit(&weights, &settings.thresholds);
+        drawn_benefit.iter_mut().zip(&sample).for_each(|(drawn, one)| drawn.push(one.model));
+    }
+    estimates.iter_mut().zip(drawn).for_each(|(estimate, drawn)| estimate.interval = interval(drawn));
+    net_benefit.iter_mut().zip(drawn_benefit).for_each(|(one, drawn)| one.interval = interval(drawn));
+    let (fifths, calibration_curve) = match &prepared {
+        Prepared::Survival(prepared) => (prepared.groups(5), prepared.calibration_curve()?),
+        Prepared::Binary(prepared) => (prepared.groups(5), prepared.calibration_curve()?),
+    };
+    Ok(SiteEvaluation {
+        site: data.name.clone(),
+        rows: data.rows as u64,
+        events,
+        dropped: data.dropped,
+        estimates,
+        fifths,
+        calibration_curve,
+        net_benefit,
+        subgroups: subgroups(model, data, groups, settings),
+        unlike_training: unlike_training(model, data),
+        bootstraps_failed,
+    })
+}
+
+fn subgroups(model: &Model, data: &Data, groups: &[String], settings: &Validation) -> Vec<Subgroup> {
+    const SHOWN: [&str; 4] = ["harrell_c", "auc", "calibration_slope", "observed_over_expected"];
+    let mut all = Vec::new();
+    for (at, column) in groups.iter().enumerate() {
+        for (value, part) in data.split_by_group(at) {
+            let (rows, events) = (part.rows as u64, part.events());
+            let few = rows < settings.minimum_count || events < settings.minimum_count;
+            let estimates = if few {
+                Vec::new()
+            } else {
+                Prepared::new(model, &part, settings)
+                    .and_then(|prepared| prepared.estimates(&vec![1.0; prepared.len()]))
+                    .map(|all| all.into_iter().filter(|one| SHOWN.contains(&one.name.as_str())).collect())
+                    .unwrap_or_default()
+            };
+            all.push(Subgroup {
+                column: column.clone(),
+                value,
+                rows: (!few).then_some(rows),
+                events: (!few).then_some(events),
+                estimates,
+            });
+        }
+    }
+    all
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^53")]
+fn unlike_training(model: &Model, data: &Data) -> Vec<(String, f64)> {
+    model
+        .variables
+        .iter()
+        .enumerate()
+        .filter_map(|(j, variable)| {
+            let seen = variable.seen?;
+            let far = (0..data.rows).filter(|row| seen.of(data.row(*row)[j]).abs() > 4.0).count();
+            Some((variable.variable.name.clone(), far as f64 / data.rows as f64))
+        })
+        .collect()
+}
