@@ -13,7 +13,7 @@ use acequia_deidentify::deidentify_beside;
 use acequia_frame::{Engine, FrameError, SqlStep, Table};
 use acequia_gate::{InputDigest, let_out, seal};
 use acequia_intake::{Limits, Mapping};
-use acequia_release::{ConsentOutcome, ConsentPlan};
+use acequia_release::{ConsentGroup, ConsentOutcome, ConsentPlan, Plan, Report};
 use acequia_store::{Donation, Published, Release, State};
 use acequia_types::{Digest, DonorId, digest_named};
 use acequia_unify::{Donated, PERSON_SOURCE, Unifier};
@@ -76,6 +76,8 @@ struct Selection {
     granted: Vec<Donation>,
     grant: Grant,
     outcomes: BTreeMap<&'static str, u64>,
+    /// The same for each source of the recipe.
+    by_source: BTreeMap<String, BTreeMap<&'static str, u64>>,
 }
 
 impl Node {
@@ -176,7 +178,8 @@ impl Node {
 
         // Is it out already?
         let inputs = input_digests(&selection.granted);
-        let plan = recipe.plan(inputs, consent_plan(&selection.outcomes))?;
+        let mut plan = recipe.plan(inputs, consent_plan(&selection))?;
+        plan.previous_diversity = self.diversity_before(&plan).await?;
         let policy = serde_json::to_vec(&recipe.policy).unwrap_or_default();
         let hierarchies: Vec<u8> =
             recipe.hierarchies.values().flat_map(|bytes| Digest::of(bytes).as_bytes().to_vec()).collect();
@@ -296,13 +299,16 @@ impl Node {
         let consents = self.store.consents().await?;
         let now = self.clock.now();
         let (mut granted, mut grants, mut outcomes) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let mut by_source: BTreeMap<String, BTreeMap<&'static str, u64>> = BTreeMap::new();
         for donation in self.store.donations().await? {
             if !recipe.sources.contains(&donation.source) {
                 *outcomes.entry("other-source").or_default() += 1;
                 continue;
             }
+            let own = by_source.entry(donation.source.as_str().to_owned()).or_default();
             if matches!(donation.state, State::Quarantined { .. }) {
                 *outcomes.entry("quarantined").or_default() += 1;
+                *own.entry("quarantined").or_default() += 1;
                 continue;
             }
             match evaluate(&donation.donor, consents.get(&donation.donor), recipe.purpose, now) {
@@ -310,11 +316,28 @@ impl Node {
                     grants.push(grant);
                     granted.push(donation);
                     *outcomes.entry("included").or_default() += 1;
+                    *own.entry("included").or_default() += 1;
                 }
-                Decision::Deny(reason) => *outcomes.entry(reason.as_str()).or_default() += 1,
+                Decision::Deny(reason) => {
+                    *outcomes.entry(reason.as_str()).or_default() += 1;
+                    *own.entry(reason.as_str()).or_default() += 1;
+                }
             }
         }
-        Ok(Selection { granted, grant: Grant::join(recipe.purpose, grants), outcomes })
+        Ok(Selection { granted, grant: Grant::join(recipe.purpose, grants), outcomes, by_source })
+    }
+
+    /// The diversity report of the greatest earlier version, to tell what changed.
+    async fn diversity_before(&self, plan: &Plan) -> Result<Option<Report>, Failure> {
+        let number =
+            |version: &str| version.split('.').map(|part| part.parse().unwrap_or(0)).collect::<Vec<u64>>();
+        let this = number(&plan.version);
+        let earlier = self.store.releases().await?.into_iter();
+        let earlier = earlier.filter(|release| release.dataset == plan.dataset && number(&release.version) < this);
+        let Some(earlier) = earlier.max_by_key(|release| number(&release.version)) else { return Ok(None) };
+        let bytes = self.blobs.get(&file_digest(&earlier, "diversity.json")?)?;
+        // A version of another program may have another layout; then nothing is compared.
+        Ok(Report::parse(&bytes).ok().map(|report| Report { change: None, ..report }))
     }
 
     async fn open_granted(
@@ -456,12 +479,26 @@ const OUTCOMES: [(&str, &str); 8] = [
     ("quarantined", "file could not be read"),
 ];
 
-fn consent_plan(outcomes: &BTreeMap<&'static str, u64>) -> ConsentPlan {
-    let outcome = |(name, title): &(&str, &str)| {
-        let count = outcomes.get(name).copied()?;
-        Some(ConsentOutcome { name: (*name).to_owned(), title: (*title).to_owned(), count })
+fn consent_plan(selection: &Selection) -> ConsentPlan {
+    let listed = |outcomes: &BTreeMap<&'static str, u64>| -> Vec<ConsentOutcome> {
+        let outcome = |(name, title): &(&str, &str)| {
+            let count = outcomes.get(name).copied()?;
+            Some(ConsentOutcome { name: (*name).to_owned(), title: (*title).to_owned(), count })
+        };
+        OUTCOMES.iter().filter_map(outcome).collect()
     };
-    ConsentPlan { counted: "donated files".to_owned(), outcomes: OUTCOMES.iter().filter_map(outcome).collect() }
+    // An institution gives few files for many people; rates are told only where they are about donors.
+    let many = |outcomes: &BTreeMap<&'static str, u64>| outcomes.values().sum::<u64>() >= FEWEST_COUNTED;
+    let told = selection.by_source.len() > 1 && selection.by_source.values().all(many);
+    let by_source = selection.by_source.iter().filter(|_| told);
+    ConsentPlan {
+        counted: "donated files".to_owned(),
+        outcomes: listed(&selection.outcomes),
+        grouped_by: "source".to_owned(),
+        by_group: by_source
+            .map(|(source, outcomes)| ConsentGroup { label: source.clone(), outcomes: listed(outcomes) })
+            .collect(),
+    }
 }
 
 pub(crate) fn file_digest(release: &Release, path: &str) -> Result<Digest, Failure> {
