@@ -335,8 +335,7 @@ impl Node {
 
     /// The diversity report of the greatest earlier version, to tell what changed.
     async fn diversity_before(&self, plan: &Plan) -> Result<Option<Report>, Failure> {
-        let number =
-            |version: &str| version.split('.').map(|part| part.parse().unwrap_or(0)).collect::<Vec<u64>>();
+        let number = |version: &str| version.split('.').map(|part| part.parse().unwrap_or(0)).collect::<Vec<u64>>();
         let this = number(&plan.version);
         let earlier = self.store.releases().await?.into_iter();
         let earlier = earlier.filter(|release| release.dataset == plan.dataset && number(&release.version) < this);
