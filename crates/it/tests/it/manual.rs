@@ -57,7 +57,7 @@ fn every_error_code_is_in_the_manual_and_no_other() {
 #[test]
 fn every_command_has_help_with_an_example() {
     let home = Home::new();
-    let commands: [&[&str]; 38] = [
+    let commands: [&[&str]; 39] = [
         &[],
         &["init"],
         &["donate"],
@@ -79,6 +79,7 @@ fn every_command_has_help_with_an_example() {
         &["hierarchy"],
         &["shift-dates"],
         &["deidentify"],
+        &["diversity"],
         &["risk"],
         &["check-anonymity"],
         &["link"],
