@@ -36,6 +36,7 @@ async fn sqlite_keeps_the_contract() {
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_keeps_the_contract() {
     let Some(server) = postgres::Server::start() else { return };
+    sqlx::any::install_default_drivers();
     let main = AnyPool::connect(&server.url("postgres")).await.unwrap();
     for (name, part) in contract::parts() {
         eprintln!("postgres: {name}");
