@@ -407,7 +407,7 @@ impl SourceFile {
             }
             record.events.iter_mut().for_each(|event| moved(&mut event.item));
         }
-        self.problems.sort_by(|a, b| a.place.row.cmp(&b.place.row));
+        self.problems.sort_by_key(|problem| problem.place.row);
     }
 
     /// Keeps the first person and holds the items of all others: a donor gives her own record, and nobody's beside it.

@@ -1,5 +1,7 @@
 //! What a model of a 0/1 outcome is worth.
 
+#![expect(clippy::needless_range_loop, reason = "the row is the place in several columns at once")]
+
 use crate::LearnError;
 use crate::algebra::{Symmetric, packed_len};
 use crate::plan::Link;

@@ -1,6 +1,8 @@
 //! A validation sample sorted by time, with a whole-number weight per row. A bootstrap sample is the same rows with other
 //! weights, so nothing is sorted twice.
 
+#![expect(clippy::needless_range_loop, reason = "the row is the place in several columns at once")]
+
 use crate::LearnError;
 use crate::algebra::{Symmetric, packed_len};
 
