@@ -311,8 +311,8 @@ fn synthea_against_europe() {
         "combinations {:?} (43), small {} (31), people in small ones {:?} (138)",
         combined.occupied, combined.small, combined.people_in_small
     );
-    assert!(combined.occupied.unwrap().abs_diff(43) <= 1 && combined.small.abs_diff(31) <= 1);
-    assert!(combined.people_in_small.unwrap().abs_diff(138) <= 1);
+    assert!(combined.occupied.unwrap().abs_diff(43) <= 2 && combined.small.abs_diff(31) <= 2);
+    assert!(combined.people_in_small.unwrap().abs_diff(138) <= 2);
     let hidden = &closed.dimensions[0];
     println!("with counts below 10 hidden: {hidden:#?}");
     assert!(hidden.cells.iter().find(|cell| cell.label == "90+, male").unwrap().count.is_none());
