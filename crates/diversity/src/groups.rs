@@ -255,6 +255,9 @@ fn model_error(people: u64, errors: Vec<f64>, binary: bool) -> Option<ModelError
 const OUTCOMES: [(&str, &str); 4] =
     [("included", "included"), ("refused", "refused"), ("withdrawn", "withdrew"), ("unknown", "did not answer")];
 
+/// A group, how many of it were asked, and each outcome.
+type PlacedGroup<'a> = (&'a str, usize, Vec<usize>);
+
 /// Places in the system of who agreed, in all and by each column that is known of those who were asked.
 pub(crate) struct PlacedConsent<'a> {
     /// Stable words of the outcomes.
@@ -263,7 +266,7 @@ pub(crate) struct PlacedConsent<'a> {
     pub(crate) total: usize,
     outcomes: Vec<usize>,
     /// Column; its groups with how many were asked and each outcome.
-    tables: Vec<(&'a str, Vec<(&'a str, usize, Vec<usize>)>)>,
+    tables: Vec<(&'a str, Vec<PlacedGroup<'a>>)>,
     asked: u64,
 }
 

@@ -214,7 +214,7 @@ fn omop_tables_give_people_events_and_places() {
         ),
     ]);
     let people = People::from_omop::<DiversityError>(
-        &mut |table, take| tables.get(&table).map_or(Ok(()), |batch| take(batch)),
+        &mut |table, take| tables.get(&table).map_or(Ok(()), take),
         &TableSettings::default(),
     )
     .unwrap();
@@ -266,7 +266,7 @@ fn synthea_against_europe() {
     };
     let settings = TableSettings { on: parse_day("2019-12-31"), ..TableSettings::default() };
     let people = People::from_csv(csv.as_bytes(), &settings).unwrap();
-    let intersections = vec![["age_20_years", "sex", "race", "ethnicity"].map(str::to_owned).into()];
+    let intersections = [["age_20_years", "sex", "race", "ethnicity"].map(str::to_owned).into()];
     let question = |minimum| Question {
         references: vec![europe()],
         intersections: vec![Vec::clone(&intersections[0])],

@@ -95,10 +95,10 @@ impl Lineage {
         when: Option<When>,
         note: Note,
     ) {
-        self.table.push(i16::try_from(table as u8).unwrap_or(0));
+        self.table.push(i16::from(table as u8));
         self.row_id.push(row_id);
         self.person_id.push(person_id);
-        self.kind.push(i16::try_from(origin.kind).unwrap_or(i16::MAX));
+        self.kind.push(i16::from(origin.kind));
         self.item.push(origin.item);
         self.content.push(origin.content);
         self.precision.push(when.map_or(2, |when| when.precision as i16));
@@ -108,7 +108,7 @@ impl Lineage {
 
     /// Ids of rows, for the check that no two are the same; a death has the id of its person.
     pub(super) fn ids(&self) -> Vec<i64> {
-        let death = i16::try_from(CdmTable::Death as u8).unwrap_or(0);
+        let death = i16::from(CdmTable::Death as u8);
         self.row_id.iter().zip(&self.table).filter(|(_, table)| **table != death).map(|(id, _)| *id).collect()
     }
 

@@ -433,8 +433,8 @@ impl<'l, 'v> Mapper<'l, 'v> {
             }
             CdmTable::DeviceExposure => {
                 let quantity_unit = self.memo.unit(more.quantity_unit);
-                #[expect(clippy::cast_possible_truncation, reason = "a number of devices")]
                 let quantity = more.quantity.filter(|number| number.fract() == 0.0 && number.abs() < 1e9);
+                #[allow(clippy::cast_possible_truncation, reason = "a number of devices")]
                 let quantity = quantity.map(|number| number as i64);
                 let rows = self.tables.entry(table).or_insert_with(|| Rows::new(table));
                 let meaning = self.memo.meaning(number);
@@ -860,6 +860,7 @@ impl Sink for Mapper<'_, '_> {
         }
     }
 
+    #[allow(clippy::unnecessary_lazy_evaluations, reason = "the fate is worked out only where the reader gave none")]
     fn end(&mut self, fate: Option<Fate>) {
         let item = &self.item;
         let fate = fate.unwrap_or_else(|| {
