@@ -3,6 +3,8 @@
 mod args;
 mod bars;
 mod cleanse;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod events;
 mod files;
 mod hierarchy;
@@ -127,6 +129,8 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
             }
         }
         Command::Cleanse(words) => cleanse::run(words, out)?,
+        #[cfg(feature = "cluster")]
+        Command::Cluster { command } => cluster::run(command, threads).await?,
         Command::Deidentify { table, policy, out: to, population, events, report, memory_mb } => {
             let (mut policy, hierarchies) = read_policy(policy)?;
             if report.is_some() {

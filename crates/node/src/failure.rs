@@ -128,6 +128,12 @@ pub enum NodeError {
         /// How many must join or leave together.
         k: u64,
     },
+    /// The node's settings are wrong.
+    #[error("node.toml cannot be used: {message}")]
+    Settings {
+        /// Key and what is wrong.
+        message: String,
+    },
     /// A work table is gone.
     #[error("a work table of step {step} is damaged")]
     Work {
@@ -152,6 +158,7 @@ impl Coded for NodeError {
             Self::Work { .. } => "NO011",
             Self::Address { .. } => "NO012",
             Self::TooFewChanges { .. } => "NO013",
+            Self::Settings { .. } => "NO014",
         }
     }
     fn hint(&self) -> &'static str {
@@ -171,6 +178,7 @@ impl Coded for NodeError {
             Self::NotFound { .. } => "see `acequia release list` and `acequia consent list`",
             Self::Verification { .. } => "do not use the version; restore it from a copy whose digest is right",
             Self::Work { .. } => "run the recipe again; the step is made anew",
+            Self::Settings { .. } => "see docs/cluster.md; without the file everything runs in this process",
             Self::TooFewChanges { .. } => {
                 "wait until more donors joined or left; who withdrew is not used for anything new meanwhile"
             }
@@ -182,7 +190,7 @@ impl Coded for NodeError {
             Self::NoNode { .. } | Self::NotFound { .. } | Self::Io { kind: std::io::ErrorKind::NotFound, .. } => {
                 Exit::NotFound
             }
-            Self::NodeExists { .. } | Self::Recipe { .. } => Exit::Usage,
+            Self::NodeExists { .. } | Self::Recipe { .. } | Self::Settings { .. } => Exit::Usage,
             Self::Busy => Exit::Temporary,
             Self::Published { .. } | Self::TooFewChanges { .. } => Exit::PolicyRefused,
             Self::NothingGranted { .. } => Exit::NotPermitted,

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <home>/node.json          layout version
+//! <home>/node.toml          what runs elsewhere, such as a cluster; usually absent
 //! <home>/keys/root.key      256 bits, readable by the owner only: every other key hangs from it
 //! <home>/records.sqlite     donations, consent, steps, published versions
 //! <home>/blobs/             sealed originals, sealed work tables, published files
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use acequia_blobs::{BlobStore, Key};
-use acequia_engine::DataFusionEngine;
+use acequia_frame::Engine;
 use acequia_gate::GateKey;
 use acequia_store::Store;
 use acequia_types::{Clock, SystemClock};
@@ -30,7 +31,7 @@ pub struct Node {
     pub(crate) store: Store,
     pub(crate) blobs: BlobStore,
     pub(crate) vault: Vault,
-    pub(crate) engine: DataFusionEngine,
+    pub(crate) engine: Arc<dyn Engine>,
     pub(crate) clock: Arc<dyn Clock>,
     root: [u8; 32],
 }
@@ -103,7 +104,7 @@ impl Node {
         let blobs = BlobStore::open(&home.join("blobs"))?;
         let store = Store::open(&home.join("records.sqlite")).await?;
         let vault = Vault::new(store.clone(), blobs.clone(), Key::from_bytes(root));
-        let engine = DataFusionEngine::new(threads);
+        let engine = crate::settings::engine(home, threads)?;
         Ok(Self { home: home.to_owned(), store, blobs, vault, engine, clock: Arc::new(SystemClock), root })
     }
 

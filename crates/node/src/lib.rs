@@ -27,6 +27,7 @@ mod publish;
 mod read;
 mod recipe;
 mod serve;
+mod settings;
 mod steps;
 
 pub use consent::{ConsentChange, ConsentLine};
@@ -43,6 +44,8 @@ pub use read::{FileReading, ReadOptions, ReadReport, TableReading, read_files};
 pub use recipe::Recipe;
 
 pub use acequia_custody::Purpose;
+#[cfg(feature = "cluster")]
+pub use acequia_engine::{ClusterSettings, Exchange, serve_executor, serve_scheduler};
 pub use acequia_release::Verification;
 pub use acequia_types::{
     Clock, DatasetName, Day, DonorId, Exit, FixedClock, IdError, SystemClock, parse_day, parse_timestamp,
