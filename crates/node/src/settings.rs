@@ -3,10 +3,18 @@
 //! ```toml
 //! [store]
 //! url = "postgres://acequia@records.example.org/acequia"   # default: records.sqlite in the node's folder
+//!
+//! [trustee]                                                # as papers name it
+//! name = "Trustee"
+//! address = "Street 1, 10115 Berlin"
+//! contact = "data@trustee.example"
+//! country = "DE"
+//! authority = "the supervisory authority of the country"
 //! ```
 
 use std::path::Path;
 
+use acequia_custody::receipt::Controller;
 use acequia_store::Store;
 use acequia_types::{Coded, Exit};
 use serde::Deserialize;
@@ -17,6 +25,7 @@ use crate::failure::Failure;
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Settings {
     store: StoreSettings,
+    trustee: Option<Controller>,
 }
 
 /// Not `Debug`: the URL may hold a password.
@@ -39,7 +48,7 @@ impl Coded for SettingsError {
         "SE001"
     }
     fn hint(&self) -> &'static str {
-        "the only key is `url` under `[store]`; see docs/trustee.md"
+        "keys are `url` under `[store]`, and name, address, contact, country and authority under `[trustee]`"
     }
     fn exit(&self) -> Exit {
         Exit::Usage
@@ -59,6 +68,18 @@ impl Settings {
             SettingsError { row: text.as_bytes()[..before].iter().filter(|byte| **byte == b'\n').count() + 1 }
         });
         Ok(parsed?)
+    }
+
+    /// The trustee, as papers name it; where nothing is stated, they say so.
+    pub(crate) fn trustee(&self) -> Controller {
+        let unstated = || "not stated in settings.toml".to_owned();
+        self.trustee.clone().unwrap_or_else(|| Controller {
+            name: unstated(),
+            address: unstated(),
+            contact: unstated(),
+            country: unstated(),
+            authority: unstated(),
+        })
     }
 
     /// Opens the records they name.
