@@ -10,6 +10,8 @@ mod link;
 mod risk;
 mod shift_dates;
 mod show;
+mod train;
+mod validate;
 
 use std::io::IsTerminal;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -153,6 +155,8 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
         Command::Hierarchy(args) => hierarchy::run(args, out)?,
         Command::ShiftDates(args) => shift_dates::run(args, out)?,
         Command::Link(args) => link::run(args, threads, out)?,
+        Command::Train(args) => train::run(args, out)?,
+        Command::Validate(args) => validate::run(args, out)?,
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Args::command(), "acequia", &mut std::io::stdout());
         }

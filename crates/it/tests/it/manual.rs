@@ -57,7 +57,7 @@ fn every_error_code_is_in_the_manual_and_no_other() {
 #[test]
 fn every_command_has_help_with_an_example() {
     let home = Home::new();
-    let commands: [&[&str]; 29] = [
+    let commands: [&[&str]; 31] = [
         &[],
         &["init"],
         &["donate"],
@@ -86,6 +86,8 @@ fn every_command_has_help_with_an_example() {
         &["link", "private"],
         &["link", "forget"],
         &["cleanse"],
+        &["train"],
+        &["validate"],
         &["completions"],
     ];
     for command in commands {
@@ -240,9 +242,15 @@ fn the_readme_begins_as_promised() {
     assert!(readme.contains("## Your own data in five minutes"));
     // Links inside the project lead somewhere.
     let mut links = 0;
-    for guide in
-        ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "docs/hospital.md", "docs/trustee.md", "docs/errors.md"]
-    {
+    for guide in [
+        "README.md",
+        "CONTRIBUTING.md",
+        "ARCHITECTURE.md",
+        "docs/hospital.md",
+        "docs/trustee.md",
+        "docs/learning.md",
+        "docs/errors.md",
+    ] {
         let text = std::fs::read_to_string(root().join(guide)).unwrap();
         let folder = root().join(guide).parent().unwrap().to_owned();
         for target in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
