@@ -214,6 +214,16 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: crate::vocabulary::VocabularyCommand,
     },
+    /// Run a part of a cluster: a scheduler or an executor (docs/cluster.md)
+    #[cfg(feature = "cluster")]
+    #[command(
+        after_help = "Examples:\n  acequia cluster scheduler --exchange /mnt/exchange\n  acequia cluster executor --scheduler 10.0.0.5:50050 --exchange /mnt/exchange"
+    )]
+    Cluster {
+        /// What to run
+        #[command(subcommand)]
+        command: crate::cluster::ClusterCommand,
+    },
     Unify(crate::unify::Args),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  acequia completions bash > acequia.bash")]

@@ -3,6 +3,8 @@
 mod args;
 mod bars;
 mod cleanse;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod diversity;
 mod events;
 mod files;
@@ -128,6 +130,8 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
             }
         }
         Command::Cleanse(words) => cleanse::run(words, out)?,
+        #[cfg(feature = "cluster")]
+        Command::Cluster { command } => cluster::run(command, threads).await?,
         Command::Diversity(words) => diversity::run(words, out)?,
         Command::Deidentify { table, policy, out: to, population, events, report, memory_mb } => {
             let (mut policy, hierarchies) = read_policy(policy)?;

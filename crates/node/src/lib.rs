@@ -45,6 +45,8 @@ pub use recipe::Recipe;
 pub use settings::SettingsError;
 
 pub use acequia_custody::Purpose;
+#[cfg(feature = "cluster")]
+pub use acequia_engine::{ClusterSettings, Exchange, serve_executor, serve_scheduler};
 pub use acequia_release::Verification;
 pub use acequia_types::{
     Clock, DatasetName, Day, DonorId, Exit, FixedClock, IdError, SystemClock, parse_day, parse_timestamp,

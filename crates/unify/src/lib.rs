@@ -32,6 +32,7 @@
 mod ids;
 pub mod load;
 mod rows;
+pub mod steps;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

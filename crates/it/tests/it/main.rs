@@ -3,6 +3,8 @@
 //! Cargo builds the program because crate `acequia` has an integration test; see `program`.
 
 mod clients;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod course;
 mod crash;
 mod hostile;
