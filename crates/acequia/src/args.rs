@@ -73,6 +73,20 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ConsentCommand,
     },
+    /// Requests of persons about their data: access, erasure and the others, from receipt to answer
+    #[command(
+        after_help = "Examples:\n  acequia rights open donor-0007 access\n  acequia rights list\n  acequia rights execute 1 --to handed-over"
+    )]
+    Rights {
+        #[command(subcommand)]
+        command: crate::rights::RightsCommand,
+    },
+    /// Papers from what is on record: consent receipts, FHIR consents, the record of processing
+    #[command(after_help = "Examples:\n  acequia papers receipt donor-0007\n  acequia papers processing --json")]
+    Papers {
+        #[command(subcommand)]
+        command: crate::papers::PapersCommand,
+    },
     /// Walk the course for one recipe, from consent to a published version
     ///
     /// What is finished and unchanged is taken over; a run that was interrupted goes on where it stopped.
@@ -318,7 +332,7 @@ impl FromStr for Versioned {
     }
 }
 
-fn purpose(text: &str) -> Result<Purpose, String> {
+pub(crate) fn purpose(text: &str) -> Result<Purpose, String> {
     Purpose::parse(text).ok_or_else(|| "one of open-publication, research, model-training".to_owned())
 }
 

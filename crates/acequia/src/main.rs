@@ -10,7 +10,9 @@ mod events;
 mod files;
 mod hierarchy;
 mod link;
+mod papers;
 mod read;
+mod rights;
 mod risk;
 mod shift_dates;
 mod show;
@@ -84,6 +86,8 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
                 }
             }
         }
+        Command::Rights { command } => rights::run(&Node::open(home, threads).await?, command, out).await?,
+        Command::Papers { command } => papers::run(&Node::open(home, threads).await?, command, out).await?,
         Command::Run { recipe } => {
             let recipe = Recipe::read(recipe)?;
             let report = Node::open(home, threads).await?.run(&recipe, progress).await?;

@@ -7,11 +7,19 @@
 //! [engine]                                                 # default: SQL runs in this process
 //! cluster = "10.0.0.5:50050"                               # a scheduler
 //! exchange = "s3://exchange/acequia"                       # folder or bucket that node, scheduler and executors share
+//!
+//! [trustee]                                                # as papers name it
+//! name = "Trustee"
+//! address = "Street 1, 10115 Berlin"
+//! contact = "data@trustee.example"
+//! country = "DE"
+//! authority = "the supervisory authority of the country"
 //! ```
 
 use std::path::Path;
 use std::sync::Arc;
 
+use acequia_custody::receipt::Controller;
 use acequia_engine::DataFusionEngine;
 use acequia_frame::Engine;
 use acequia_store::Store;
@@ -25,6 +33,7 @@ use crate::failure::Failure;
 pub(crate) struct Settings {
     store: StoreSettings,
     engine: EngineSettings,
+    trustee: Option<Controller>,
 }
 
 /// Not `Debug`: the URL may hold a password.
@@ -71,7 +80,7 @@ impl Coded for SettingsError {
     }
     fn hint(&self) -> &'static str {
         match self {
-            Self::Row { .. } => "keys are `url` under `[store]`, and `cluster` and `exchange` under `[engine]`",
+            Self::Row { .. } => "known are [store] url, [engine] cluster and exchange, [trustee] name, address, contact, country and authority",
             Self::HalfACluster { .. } => "state both keys, or neither; see docs/cluster.md",
             Self::NoCluster => "build with --features cluster, or take [engine] out; see docs/cluster.md",
         }
@@ -94,6 +103,18 @@ impl Settings {
             SettingsError::Row { row: text.as_bytes()[..before].iter().filter(|byte| **byte == b'\n').count() + 1 }
         });
         Ok(parsed?)
+    }
+
+    /// The trustee, as papers name it; where nothing is stated, they say so.
+    pub(crate) fn trustee(&self) -> Controller {
+        let unstated = || "not stated in settings.toml".to_owned();
+        self.trustee.clone().unwrap_or_else(|| Controller {
+            name: unstated(),
+            address: unstated(),
+            contact: unstated(),
+            country: unstated(),
+            authority: unstated(),
+        })
     }
 
     /// Opens the records they name.
