@@ -239,6 +239,16 @@ pub(crate) enum Command {
         command: crate::cluster::ClusterCommand,
     },
     Unify(crate::unify::Args),
+    /// Train a model, or compute a statistic, over tables of sites by a run plan
+    ///
+    /// Sites say sums and nothing else. The result is the one that all rows in one table would give. docs/learning.md
+    /// explains the plan.
+    Train(Box<crate::train::TrainArgs>),
+    /// Measure what a frozen model is worth at other sites
+    ///
+    /// Discrimination, calibration, overall error and net benefit at each site and pooled, with intervals; as JSON and as a
+    /// page under the headings of TRIPOD+AI and PROBAST+AI. Not an approval as a medical device.
+    Validate(Box<crate::validate::ValidateArgs>),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  acequia completions bash > acequia.bash")]
     Completions {

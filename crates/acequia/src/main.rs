@@ -16,7 +16,9 @@ mod rights;
 mod risk;
 mod shift_dates;
 mod show;
+mod train;
 mod unify;
+mod validate;
 mod vocabulary;
 
 use std::io::IsTerminal;
@@ -169,6 +171,8 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
         Command::Link(args) => link::run(args, threads, out)?,
         Command::Vocabulary { command } => return vocabulary::run(command, home, args.quiet, out),
         Command::Unify(words) => return unify::run(words, threads, out),
+        Command::Train(args) => train::run(args, out)?,
+        Command::Validate(args) => validate::run(args, out)?,
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Args::command(), "acequia", &mut std::io::stdout());
         }

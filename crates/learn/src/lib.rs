@@ -32,6 +32,7 @@ mod error;
 mod local;
 mod masking;
 mod model;
+mod peer;
 mod plan;
 mod protocol;
 mod sovereignty;
@@ -45,6 +46,7 @@ mod variable;
 pub use error::LearnError;
 pub use local::{Architecture, Report, run_here};
 pub use model::{Fit, Form, Model, ModelVariable};
+pub use peer::{Envelope, Peer, PeerMessage, RoundTotal};
 pub use plan::{
     Aggregation, Boosting, CensoredAt, Cohort, Component, Condition, Link, Missing, Newton, Outcome as PlanOutcome,
     Plan, PrivacyRule, Protection, Task, Ties, TimeGrid,

@@ -80,7 +80,9 @@ impl Coded for SettingsError {
     }
     fn hint(&self) -> &'static str {
         match self {
-            Self::Row { .. } => "known are [store] url, [engine] cluster and exchange, [trustee] name, address, contact, country and authority",
+            Self::Row { .. } => {
+                "known are [store] url, [engine] cluster and exchange, [trustee] name, address, contact, country and authority"
+            }
             Self::HalfACluster { .. } => "state both keys, or neither; see docs/cluster.md",
             Self::NoCluster => "build with --features cluster, or take [engine] out; see docs/cluster.md",
         }

@@ -121,6 +121,8 @@ fn every_command_has_help_with_an_example() {
         &["papers", "consent"],
         &["papers", "import"],
         &["papers", "processing"],
+        &["train"],
+        &["validate"],
         &["completions"],
     ];
     for command in commands {
@@ -277,9 +279,15 @@ fn the_readme_begins_as_promised() {
     assert!(readme.contains("## Your own data in five minutes"));
     // Links inside the project lead somewhere.
     let mut links = 0;
-    for guide in
-        ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "docs/hospital.md", "docs/trustee.md", "docs/errors.md"]
-    {
+    for guide in [
+        "README.md",
+        "CONTRIBUTING.md",
+        "ARCHITECTURE.md",
+        "docs/hospital.md",
+        "docs/trustee.md",
+        "docs/learning.md",
+        "docs/errors.md",
+    ] {
         let text = std::fs::read_to_string(root().join(guide)).unwrap();
         let folder = root().join(guide).parent().unwrap().to_owned();
         for target in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
