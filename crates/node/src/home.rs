@@ -6,6 +6,7 @@
 //! <home>/keys/root.key      256 bits, readable by the owner only: every other key hangs from it
 //! <home>/keys/keys.sqlite   donors' keys, wrapped; never in a backup of the rest, and its own backups live for days only
 //! <home>/records.sqlite     donations, consent, steps, published versions; elsewhere if `settings.toml` says so
+//! <home>/vocabulary.index   what codes mean, from an Athena download; without it the pack that comes with the program
 //! <home>/blobs/             sealed originals, sealed work tables, published files
 //! <home>/lock               held while a command changes the node
 //! ```
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use acequia_blobs::{BlobStore, Key};
 use acequia_frame::Engine;
 use acequia_gate::GateKey;
+use acequia_omop::Vocabulary;
 use acequia_store::{KeyStore, Store};
 use acequia_types::{Clock, SystemClock};
 use acequia_unify::IdKey;
@@ -118,6 +120,15 @@ impl Node {
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
+    }
+
+    /// What codes mean at this node: the index of its Athena download if it has one, or else the pack of the program.
+    ///
+    /// # Errors
+    /// The coded error of an index that cannot be used.
+    pub(crate) fn vocabulary(&self) -> Result<Vocabulary, Failure> {
+        let index = self.home.join(acequia_vocabulary::INDEX_NAME);
+        Ok(if index.is_file() { acequia_vocabulary::open(&index)? } else { Vocabulary::bundled().clone() })
     }
 
     /// Takes the lock that commands hold while they change the node.

@@ -15,12 +15,10 @@
 //! A load into a folder that has one already takes only what changed. [`fold`] puts changes into the tables;
 //! [`remove_persons`] takes persons out of everything.
 
-mod codes;
 mod columns;
 mod derive;
 mod feed;
 mod fold;
-mod hash;
 mod index;
 mod lineage;
 mod map;
@@ -37,17 +35,17 @@ use acequia_omop::{CdmTable, Fate, ItemCounts, ItemHead, LocalCodes, Pass, Passe
 use acequia_types::{Coded, Exit, Place, Problem};
 use serde::{Deserialize, Serialize};
 
-pub use codes::{CodeUse, NoConcept};
+pub use crate::codes::{CodeUse, NoConcept};
 pub use feed::PART_BYTES;
 pub use fold::{Folded, fold, remove_persons};
 pub use lineage::MAP_VERSION;
 
 use crate::IdKey;
-use codes::Memo;
+use crate::codes::Memo;
+use crate::hash::Seed;
 use columns::{Cell, Rows, file_schema};
 use derive::Spell;
 use feed::{Feed, Part};
-use hash::Seed;
 use index::{DetailRow, Index, PartyKind, PartyRow, PersonRow, VisitRef};
 use lineage::{Lineage, Note};
 use map::{Kinds, Mapper, Shared, Tally};

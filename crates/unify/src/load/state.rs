@@ -10,8 +10,8 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Place;
 
 use super::LoadError;
-use super::hash::{DigestMap, low};
 use super::index::{Index, PersonRef, VisitRef};
+use crate::hash::{DigestMap, low};
 
 /// One item as it was loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
