@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use acequia_cleanse::{Scorecard, Status, Thresholds};
 use acequia_custody::{Approval, Decision, Grant, History, Identified, Purpose, approve, evaluate};
 use acequia_deidentify::deidentify_beside;
-use acequia_frame::{Engine, FrameError, SqlStep, Table};
+use acequia_frame::{FrameError, SqlStep, Table};
 use acequia_gate::{InputDigest, let_out, seal};
 use acequia_intake::{Limits, Mapping};
 use acequia_omop::Vocabulary;
