@@ -370,6 +370,22 @@ struct Outputs {
     spells: Vec<Spell>,
 }
 
+impl Outputs {
+    /// Writes what references resolve to and the spells of this load, for the next.
+    fn write_state(&self, index: &Index, spells: &[Spell]) -> Result<(), LoadError> {
+        let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
+        let mut file = BufWriter::with_capacity(1 << 20, File::create(self.dir.join("spells")).map_err(io)?);
+        let mut bytes = Vec::with_capacity(Spell::BYTES);
+        for spell in spells {
+            bytes.clear();
+            spell.write(&mut bytes);
+            file.write_all(&bytes).map_err(io)?;
+        }
+        file.into_inner().map_err(|error| io(error.into_error()))?.sync_all().map_err(io)?;
+        state::write_index(index, File::create(self.dir.join("index")).map_err(io)?).map_err(io)
+    }
+}
+
 /// What one part of the input became, encoded.
 struct Made {
     tables: Vec<(CdmTable, Encoded)>,
@@ -609,13 +625,16 @@ fn load_expecting(
         rest.write(&mut growing.outputs)?;
     }
 
-    let duplicates = check_ids(&growing.ids);
+    let duplicates = check_ids(&std::mem::take(&mut growing.ids));
+    let nothing_new = !first && growing.new_entries.is_empty();
+    let mut spells = std::mem::take(&mut growing.outputs.spells);
+    if !nothing_new {
+        // What the next load needs lies on disk, and out of memory, before eras are derived.
+        growing.outputs.write_state(if first { &index } else { &new_index }, &spells)?;
+    }
+    drop((index, new_index));
 
     // What follows from the events.
-    let mut spells = std::mem::take(&mut growing.outputs.spells);
-    let mut new_spells = Vec::with_capacity(spells.len() * Spell::BYTES);
-    spells.iter().for_each(|spell| spell.write(&mut new_spells));
-    let nothing_new = !first && growing.new_entries.is_empty();
     let mut without_ingredient = 0;
     if !nothing_new {
         if !first {
@@ -654,8 +673,7 @@ fn load_expecting(
     }
     if !nothing_new {
         let removed = std::mem::take(&mut growing.removed);
-        let index = if first { &index } else { &new_index };
-        finish(growing.outputs, out, generation, first, &new_spells, index, &removed)?;
+        finish(growing.outputs, out, generation, first, &removed)?;
         let record = Record {
             source: settings.source.clone(),
             key_check,
@@ -1169,8 +1187,6 @@ fn finish(
     out: &Path,
     generation: u32,
     first: bool,
-    spells: &[u8],
-    index: &Index,
     removed: &[i64],
 ) -> Result<(), LoadError> {
     let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
@@ -1198,16 +1214,9 @@ fn finish(
     moves.push((path, target.join("lineage.parquet")));
     entries.into_inner().map_err(|error| io(error.into_error()))?.sync_all().map_err(io)?;
     moves.push((dir.join("items"), state_file(out, "items", generation)));
-    let write = |name: &str, bytes: &[u8]| -> Result<PathBuf, LoadError> {
-        let path = dir.join(name);
-        let mut file = File::create(&path).map_err(io)?;
-        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io)?;
-        Ok(path)
-    };
-    moves.push((write("spells", spells)?, state_file(out, "spells", generation)));
-    let index_path = dir.join("index");
-    state::write_index(index, File::create(&index_path).map_err(io)?).map_err(io)?;
-    moves.push((index_path, state_file(out, "index", generation)));
+    for name in ["spells", "index"] {
+        moves.push((dir.join(name), state_file(out, name, generation)));
+    }
     if !first {
         let path = dir.join("removed.parquet");
         fold::write_removed(&path, removed)?;
