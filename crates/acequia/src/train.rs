@@ -136,10 +136,8 @@ pub(crate) fn run(args: &TrainArgs, out: &Out) -> Result<(), Failure> {
         write_aside(path, &document(&report.outcome))?;
     }
     if let Some(folder) = &args.log {
-        std::fs::create_dir_all(folder).map_err(|error| LearnError::File {
-            what: "the folder for logs".to_owned(),
-            problem: error.kind(),
-        })?;
+        std::fs::create_dir_all(folder)
+            .map_err(|error| LearnError::File { what: "the folder for logs".to_owned(), problem: error.kind() })?;
         for (site, log) in &report.logs {
             write_aside(&folder.join(format!("{site}.left.jsonl")), &log.to_lines())?;
         }

@@ -100,11 +100,8 @@ fn words(record: &Record) -> String {
             text += &format!("  {:<30} {:>8.4}{range}\n", one.name.replace('_', " "), one.value);
         }
         for group in site.subgroups.iter().filter(|group| !group.estimates.is_empty()) {
-            let measures: Vec<String> = group
-                .estimates
-                .iter()
-                .map(|one| format!("{} {:.4}", one.name.replace('_', " "), one.value))
-                .collect();
+            let measures: Vec<String> =
+                group.estimates.iter().map(|one| format!("{} {:.4}", one.name.replace('_', " "), one.value)).collect();
             let value = group.value.as_deref().unwrap_or_default();
             text += &format!("  {} = {value}: {}\n", group.column, measures.join(", "));
         }

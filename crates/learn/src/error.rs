@@ -171,11 +171,9 @@ impl Coded for LearnError {
             Self::Withheld { .. } | Self::TooFewSites { .. } | Self::Tells { .. } => Exit::PolicyRefused,
             Self::Protocol { .. } | Self::Log { .. } | Self::Model { .. } => Exit::Integrity,
             Self::Entropy => Exit::Temporary,
-            Self::File { .. }
-            | Self::Table { .. }
-            | Self::Cell { .. }
-            | Self::Range { .. }
-            | Self::Estimate { .. } => Exit::Failure,
+            Self::File { .. } | Self::Table { .. } | Self::Cell { .. } | Self::Range { .. } | Self::Estimate { .. } => {
+                Exit::Failure
+            }
         }
     }
 }

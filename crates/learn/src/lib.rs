@@ -66,8 +66,7 @@ pub use tasks::{
 };
 pub use validate::{
     Deviation, Estimate, Evidence, Field, Heading, NetBenefit, Pooled, Predictor, Record, SiteEvaluation, Subgroup,
-    Validation, evaluate,
-    page as validation_page,
+    Validation, evaluate, page as validation_page,
 };
 pub use variable::{Step, Variable};
 

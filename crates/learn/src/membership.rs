@@ -121,9 +121,7 @@ fn losses(plan: &Plan, model: &Model, data: &Data) -> Vec<f64> {
             let (lp, value, event) = (predictor[row], values[row], event[row]);
             match &model.form {
                 Form::Linear { .. } => (value - lp) * (value - lp),
-                Form::Logistic { .. } | Form::Boosting { .. } => {
-                    -contribution(Link::Logit, lp, event).log_likelihood
-                }
+                Form::Logistic { .. } | Form::Boosting { .. } => -contribution(Link::Logit, lp, event).log_likelihood,
                 Form::Cox { baseline, .. } if baseline.is_empty() => {
                     // Only the ranking is given away.
                     if event { -lp } else { lp }
@@ -198,7 +196,8 @@ mod tests {
     #[test]
     fn members_that_stand_out_are_found_and_others_are_not() {
         let strangers: Vec<f64> = (0..200).map(f64::from).collect();
-        let (advantage, found) = thresholds((0..200).map(|score| f64::from(score) + 500.0).collect(), strangers.clone());
+        let (advantage, found) =
+            thresholds((0..200).map(|score| f64::from(score) + 500.0).collect(), strangers.clone());
         assert_eq!((advantage, found), (1.0, 1.0));
         let (advantage, found) = thresholds(strangers.clone(), strangers);
         assert_eq!(advantage, 0.0);

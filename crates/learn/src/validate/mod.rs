@@ -285,10 +285,8 @@ fn subgroups(model: &Model, data: &Data, groups: &[String], settings: &Validatio
     let few = |rows: u64, events: u64| rows < settings.minimum_count || events < settings.minimum_count;
     let mut all = Vec::new();
     for (at, column) in groups.iter().enumerate() {
-        let (mut hidden, mut shown): (Vec<_>, Vec<_>) = data
-            .split_by_group(at)
-            .into_iter()
-            .partition(|(_, part)| few(part.rows as u64, part.events()));
+        let (mut hidden, mut shown): (Vec<_>, Vec<_>) =
+            data.split_by_group(at).into_iter().partition(|(_, part)| few(part.rows as u64, part.events()));
         let total = |hidden: &[(String, Data)]| {
             hidden.iter().fold((0, 0), |(rows, events), (_, part)| (rows + part.rows as u64, events + part.events()))
         };

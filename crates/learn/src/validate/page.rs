@@ -134,7 +134,12 @@ fn forest(record: &Record, name: &str) -> Markup {
 
 fn diamond(pooled: &Pooled, x: &dyn Fn(f64) -> f64, y: f64) -> Markup {
     let (from, to) = pooled.interval.unwrap_or((pooled.value, pooled.value));
-    let points = [(x(from).min(x(pooled.value) - 5.0), y), (x(pooled.value), y - 7.0), (x(to).max(x(pooled.value) + 5.0), y), (x(pooled.value), y + 7.0)];
+    let points = [
+        (x(from).min(x(pooled.value) - 5.0), y),
+        (x(pooled.value), y - 7.0),
+        (x(to).max(x(pooled.value) + 5.0), y),
+        (x(pooled.value), y + 7.0),
+    ];
     html! { polygon.pooled points=(points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect::<Vec<_>>().join(" ")) {} }
 }
 
@@ -230,7 +235,8 @@ fn model(record: &Record) -> Markup {
 }
 
 fn reporting(record: &Record) -> Markup {
-    let of = |guideline: &str| record.headings.iter().filter(move |one| one.item.starts_with(guideline)).collect::<Vec<_>>();
+    let of =
+        |guideline: &str| record.headings.iter().filter(move |one| one.item.starts_with(guideline)).collect::<Vec<_>>();
     html! {
         section {
             h2 { "TRIPOD+AI" }
@@ -289,14 +295,17 @@ fn calibration(site: &SiteEvaluation, at: usize) -> Markup {
             li { (swatch(&html! { line.reference x1="0" x2="26" y1="6" y2="6" {} })) "perfect" }
         }
     };
-    plot.draw(&legend, &html! {
-        polyline.reference points=(plot.line(&[(0.0, 0.0), (top, top)])) {}
-        polyline.model points=(plot.line(&site.calibration_curve)) {}
-        @for (x, y) in &site.fifths {
-            @let (x, y) = plot.at(*x, *y);
-            rect.fifth x=(px(x - 4.5)) y=(px(y - 4.5)) width="9" height="9" {}
-        }
-    })
+    plot.draw(
+        &legend,
+        &html! {
+            polyline.reference points=(plot.line(&[(0.0, 0.0), (top, top)])) {}
+            polyline.model points=(plot.line(&site.calibration_curve)) {}
+            @for (x, y) in &site.fifths {
+                @let (x, y) = plot.at(*x, *y);
+                rect.fifth x=(px(x - 4.5)) y=(px(y - 4.5)) width="9" height="9" {}
+            }
+        },
+    )
 }
 
 fn benefit(site: &SiteEvaluation, at: usize) -> Markup {
@@ -336,12 +345,15 @@ fn benefit(site: &SiteEvaluation, at: usize) -> Markup {
             li { (swatch(&html! { line.reference x1="0" x2="26" y1="6" y2="6" {} })) "on nobody" }
         }
     };
-    plot.draw(&legend, &html! {
-        polygon.band points=(plot.line(&band)) {}
-        polyline.reference points=(plot.line(&[(from, 0.0), (to, 0.0)])) {}
-        polyline.other points=(plot.line(&points(|one| one.everybody))) {}
-        polyline.model points=(plot.line(&points(|one| one.model))) {}
-    })
+    plot.draw(
+        &legend,
+        &html! {
+            polygon.band points=(plot.line(&band)) {}
+            polyline.reference points=(plot.line(&[(from, 0.0), (to, 0.0)])) {}
+            polyline.other points=(plot.line(&points(|one| one.everybody))) {}
+            polyline.model points=(plot.line(&points(|one| one.model))) {}
+        },
+    )
 }
 
 /// A plot with two axes: each from, to, and between two ticks.
@@ -413,7 +425,8 @@ fn axis(low: f64, high: f64) -> (f64, f64, f64) {
     let span = (high - low).max(1e-3);
     let rough = span / 5.0;
     let unit = libm::pow(10.0, libm::floor(libm::log10(rough)));
-    let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|times| times * unit).find(|step| *step >= rough - 1e-12).unwrap_or(unit);
+    let step =
+        [1.0, 2.0, 5.0, 10.0].into_iter().map(|times| times * unit).find(|step| *step >= rough - 1e-12).unwrap_or(unit);
     let (from, to) = ((low / step + 1e-9).floor() * step, (high / step - 1e-9).ceil() * step);
     (from, if to > from { to } else { from + step }, step)
 }
@@ -430,7 +443,11 @@ fn label(value: f64, step: f64) -> String {
     let digits = (-libm::floor(libm::log10(step) + 1e-9)).clamp(0.0, 6.0) as usize;
     let text = format!("{value:.digits$}");
     // Minus zero is zero.
-    if text.trim_start_matches('-').chars().all(|c| matches!(c, '0' | '.')) { text.trim_start_matches('-').to_owned() } else { text }
+    if text.trim_start_matches('-').chars().all(|c| matches!(c, '0' | '.')) {
+        text.trim_start_matches('-').to_owned()
+    } else {
+        text
+    }
 }
 
 fn shortened(name: &str) -> String {
@@ -512,7 +529,10 @@ mod tests {
         assert_eq!(axis(0.0, 0.76), (0.0, 0.8, 0.2));
         let (from, to, step) = axis(-0.07, 0.45);
         assert!(from <= -0.07 && to >= 0.45 && step > 0.0);
-        assert_eq!(ticks(0.0, 0.8, 0.2).iter().map(|tick| label(*tick, 0.2)).collect::<Vec<_>>(), ["0.0", "0.2", "0.4", "0.6", "0.8"]);
+        assert_eq!(
+            ticks(0.0, 0.8, 0.2).iter().map(|tick| label(*tick, 0.2)).collect::<Vec<_>>(),
+            ["0.0", "0.2", "0.4", "0.6", "0.8"]
+        );
         assert_eq!(label(-0.000_000_1, 0.1), "0.0");
     }
 }

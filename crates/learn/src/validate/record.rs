@@ -286,15 +286,32 @@ fn headings(model: &Model, sites: &[SiteEvaluation], settings: &Validation) -> V
         tripod("2", "Abstract", None, "abstract"),
         tripod("3", "Background", None, "healthcare context, intended use and users, known inequalities"),
         tripod("4", "Objectives", known("Evaluation of a frozen model."), "aims"),
-        tripod("5", "Data", Some(format!("Tables of {at_sites}.")), "sources, why they represent the people meant, dates"),
+        tripod(
+            "5",
+            "Data",
+            Some(format!("Tables of {at_sites}.")),
+            "sources, why they represent the people meant, dates",
+        ),
         tripod("6", "Participants", Some(eligible), "setting, how people were recruited, treatments"),
-        tripod("7", "Data preparation", known("Steps of each predictor are part of the model and were applied unchanged."), ""),
-        tripod("8", "Outcome", Some(outcome), "what the event is, who assessed it and how, and whether blind to predictors"),
+        tripod(
+            "7",
+            "Data preparation",
+            known("Steps of each predictor are part of the model and were applied unchanged."),
+            "",
+        ),
+        tripod(
+            "8",
+            "Outcome",
+            Some(outcome),
+            "what the event is, who assessed it and how, and whether blind to predictors",
+        ),
         tripod("9", "Predictors", Some(predictors), "how and when each was measured"),
         tripod(
             "10",
             "Sample size",
-            Some(format!("All rows of the cohort were used; {events} events. 100 events or more are advised (Collins et al. 2016).")),
+            Some(format!(
+                "All rows of the cohort were used; {events} events. 100 events or more are advised (Collins et al. 2016)."
+            )),
             "whether it is enough",
         ),
         tripod("11", "Missing data", known(missing), ""),
@@ -302,7 +319,12 @@ fn headings(model: &Model, sites: &[SiteEvaluation], settings: &Validation) -> V
         tripod("13", "Class imbalance", known("No rebalancing was done."), ""),
         tripod("14", "Fairness", subgroups, "what was done for fairness, and why"),
         tripod("15", "Model output", known(output), "how thresholds were chosen"),
-        tripod("16", "Training versus evaluation", Some(trained), "how setting, eligibility, outcome and predictors differ"),
+        tripod(
+            "16",
+            "Training versus evaluation",
+            Some(trained),
+            "how setting, eligibility, outcome and predictors differ",
+        ),
         tripod("17", "Ethical approval", None, "committee and reference, or why none was needed"),
         tripod(
             "18",
@@ -352,6 +374,11 @@ fn headings(model: &Model, sites: &[SiteEvaluation], settings: &Validation) -> V
         };
         all.push(heading(format!("PROBAST+AI {number}"), domain, facts, asks));
     }
-    all.push(heading("PROBAST+AI overall".to_owned(), "Judgement", None, "risk of bias and applicability of the evaluation"));
+    all.push(heading(
+        "PROBAST+AI overall".to_owned(),
+        "Judgement",
+        None,
+        "risk of bias and applicability of the evaluation",
+    ));
     all
 }

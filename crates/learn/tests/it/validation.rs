@@ -217,13 +217,19 @@ fn the_record_claims_nothing_for_people_and_its_page_stands_alone() {
     let mut record = Record::new(&model, vec![north, south], &settings, now().day());
     assert_eq!(record.headings.len(), 27 + 4 + 1, "items of TRIPOD+AI, domains of PROBAST+AI and their sum");
     assert!(record.headings.iter().filter_map(|one| one.person.as_ref()).all(|field| field.answer.is_none()));
-    for (item, known, person) in [("TRIPOD+AI 17", false, true), ("TRIPOD+AI 24", true, false), ("PROBAST+AI 4", true, true)] {
+    for (item, known, person) in
+        [("TRIPOD+AI 17", false, true), ("TRIPOD+AI 24", true, false), ("PROBAST+AI 4", true, true)]
+    {
         let heading = record.headings.iter().find(|heading| heading.item == item).unwrap();
         assert_eq!((heading.known.is_some(), heading.person.is_some()), (known, person), "{item}");
     }
     let page = validation_page(&record);
     assert!(page.contains("Not a medical device") && page.matches("For a person to write:").count() > 15);
-    assert!(page.contains("prefers-color-scheme: dark") && page.contains("@media print") && page.matches("<svg").count() > 6);
+    assert!(
+        page.contains("prefers-color-scheme: dark")
+            && page.contains("@media print")
+            && page.matches("<svg").count() > 6
+    );
     for foreign in ["<script", "http://", "https://", "src=", "@import", "<link", "NaN", "inf "] {
         assert!(!page.contains(foreign), "{foreign}");
     }
