@@ -72,7 +72,8 @@ fn attack(plan: &Plan, tables: &[Data]) -> Result<Membership, LearnError> {
     half.last_day = None;
     let digest = plan.digest();
     let is_in = |mark: u64| {
-        let parts = [("plan", digest.as_bytes().as_slice()), ("row", &mark.to_le_bytes())];
+        let row = mark.to_le_bytes();
+        let parts = [("plan", digest.as_bytes().as_slice()), ("row", row.as_slice())];
         digest_named("acequia membership 1", parts).as_bytes()[0] % 2 == 0
     };
     let split = |table: &Data, wanted: bool| {
@@ -102,7 +103,7 @@ fn attack(plan: &Plan, tables: &[Data]) -> Result<Membership, LearnError> {
     }
     let (auc, error) = area_under_curve(&members, &strangers);
     let (advantage, found_at_one_percent) = thresholds(members, strangers);
-    let count = |tables: &[Data]| tables.iter().map(|table| table.rows as u64).sum();
+    let count = |tables: &[Data]| -> u64 { tables.iter().map(|table| table.rows as u64).sum() };
     Ok(Membership::LossThreshold {
         rows_in: count(&learned),
         rows_out: count(&others),

@@ -73,10 +73,10 @@ fn one_model_in_every_architecture_masked_or_not_and_it_is_the_published_one() {
         hospitals(folder).iter().map(|(name, path)| format!("{name}={}", path.display())).collect();
     let whole = format!("rotterdam={}", example("rotterdam.csv").display());
     let pool = sites[3].split_once('=').unwrap().1.to_owned();
-    let all: Vec<&str> = sites.iter().flat_map(|site| ["--site", site]).collect();
-    let hybrid = [&all[..6], &["--donated", &pool]].concat();
+    let all: Vec<&str> = sites.iter().flat_map(|site| ["--site", site.as_str()]).collect();
+    let hybrid = [&all[..6], &["--donated", pool.as_str()]].concat();
     let layouts: Vec<(&str, Vec<&str>)> = vec![
-        ("one table", vec!["--site", &whole, "--mode", "centralised"]),
+        ("one table", vec!["--site", whole.as_str(), "--mode", "centralised"]),
         ("centralised", [&all[..], &["--mode", "centralised"]].concat()),
         ("federated", all.clone()),
         ("hybrid", hybrid.clone()),
@@ -87,7 +87,7 @@ fn one_model_in_every_architecture_masked_or_not_and_it_is_the_published_one() {
     for masked in [false, true] {
         for (name, words) in &layouts {
             let protection: &[&str] = if masked { &[] } else { &["--unmasked"] };
-            let report = home.json(&[&["train", plan.to_str().unwrap()], &words[..], protection].concat());
+            let report = home.json(&[&["train", plan.to_str().unwrap()][..], words.as_slice(), protection].concat());
             let outcome = &report["outcome"];
             assert_eq!((outcome["fit"]["rows"].as_u64(), outcome["fit"]["events"].as_u64()), (Some(2982), Some(1275)));
             assert_eq!(report["plan"], outcome["plan"], "{name}");
@@ -144,8 +144,8 @@ fn a_frozen_model_at_another_hospital_is_worth_what_other_programs_say() {
     let auc = attack["auc"].as_f64().unwrap();
     println!("membership inference: {attack}");
     assert!(attack["test"] == "loss-threshold" && (0.4..0.6).contains(&auc), "{attack}");
-    let validate = ["validate", &model, "--at", &gbsg, "--by", "meno", "--by", "hormon"];
-    let said = home.json(&[&validate[..], &["--bootstraps", "100", "-o", &record, "--page", &page]].concat());
+    let validate = ["validate", model.as_str(), "--at", gbsg.as_str(), "--by", "meno", "--by", "hormon"];
+    let said = home.json(&[&validate[..], &["--bootstraps", "100", "-o", record.as_str(), "--page", page.as_str()]].concat());
     let written: Value = serde_json::from_str(&std::fs::read_to_string(&record).unwrap()).unwrap();
     assert_eq!(said, written, "what is printed is what is written");
     assert_eq!(written["model"], trained["model"], "the record names the frozen model");
@@ -210,7 +210,7 @@ fn what_cannot_be_done_says_why_and_never_a_value() {
     home.refused(&["train", &plan, "--site", &whole, "--site", &whole], 2, "LE001");
     home.refused(&["train", &file("plan.toml", "task = 1\n"), "--site", &whole], 2, "LE001");
     for words in [&["--site", "../up=table.csv"][..], &["--site", "table.csv"]] {
-        assert_eq!(home.run(&[&["train", &plan], words].concat()).status.code(), Some(2), "{words:?}");
+        assert_eq!(home.run(&[&["train", plan.as_str()][..], words].concat()).status.code(), Some(2), "{words:?}");
     }
     let header = "age,size,nodes,grade,rtime,recur,dtime,death\n";
     let table = file("north.csv", &format!("{header}50,<=20,Jane Doe,3,10,1,20,1\n"));
