@@ -29,6 +29,7 @@
 
 mod algebra;
 mod error;
+mod exact;
 mod local;
 mod masking;
 mod membership;

@@ -447,7 +447,8 @@ impl Plan {
     /// # Errors
     /// [`LearnError::Plan`] with the line, or with the key that contradicts another.
     pub fn from_json(text: &str) -> Result<Self, LearnError> {
-        let plan: Self = serde_json::from_str(text).map_err(|error| LearnError::Plan { message: error.to_string() })?;
+        let plan: Self =
+            crate::exact::from_json(text).map_err(|error| LearnError::Plan { message: error.to_string() })?;
         plan.check()?;
         Ok(plan)
     }

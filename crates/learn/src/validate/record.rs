@@ -3,6 +3,7 @@
 use acequia_types::{Day, Digest, digest_named};
 use serde::{Deserialize, Serialize};
 
+use crate::LearnError;
 use crate::membership::Membership;
 use crate::model::{Form, Model};
 use crate::plan::Condition;
@@ -185,6 +186,16 @@ impl Record {
     /// The record as a document: pretty JSON with a final newline.
     pub fn to_json(&self) -> String {
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
+
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// [`LearnError::Model`] with line and column.
+    pub fn from_json(text: &str) -> Result<Self, LearnError> {
+        crate::exact::from_json(text).map_err(|error| LearnError::Model {
+            message: format!("line {}, column {} is not what a record has there", error.line(), error.column()),
+        })
     }
 
     /// Names the record.

@@ -200,8 +200,9 @@ fn a_thousand_bootstraps_of_a_whole_record_take_seconds() {
     assert_eq!(again, once_more);
     let record = Record::new(&model, vec![site], &settings, now().day());
     assert_eq!(record.evidence, Evidence::L2);
-    let read: Record = serde_json::from_str(&record.to_json()).unwrap();
+    let read = Record::from_json(&record.to_json()).unwrap();
     assert_eq!((&read, read.digest()), (&record, record.digest()), "numbers round-trip");
+    assert_eq!(Model::from_json(&model.to_json()).unwrap().digest(), model.digest());
 }
 
 /// What people must say is left to them, and the page needs nothing but itself.
