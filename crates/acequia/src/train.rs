@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use acequia_learn::{
-    Architecture, Data, Form, LearnError, Ledger, Model, Needs, Outcome, Plan, Protection, Report, Roster, Run, Site,
-    SiteMap, SiteRules, SystemEntropy, run_here,
+    Architecture, Data, Form, LearnError, Ledger, Membership, Model, Needs, Outcome, Plan, Protection, Report, Roster,
+    Run, Site, SiteMap, SiteRules, SystemEntropy, membership_test, run_here,
 };
 use acequia_node::Failure;
 use acequia_types::{Clock, SystemClock};
@@ -41,7 +41,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "FOLDER")]
     log: Option<PathBuf>,
     /// Only say what would leave each site in the first round
-    #[arg(long, conflicts_with_all = ["out", "log"])]
+    #[arg(long, conflicts_with_all = ["out", "log", "mode"])]
     look: bool,
 }
 
@@ -65,27 +65,33 @@ pub(crate) struct NamedTable {
 impl FromStr for NamedTable {
     type Err = &'static str;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.split_once('=') {
-            Some((name, path)) if !name.is_empty() && !path.is_empty() => {
-                Ok(Self { name: name.to_owned(), path: PathBuf::from(path) })
-            }
-            _ => Err("NAME=TABLE, for instance north=north.csv"),
+        let (name, path) = text.split_once('=').ok_or("NAME=TABLE, for instance north=north.csv")?;
+        // A log's file is named after its site.
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        if name.is_empty() || name.len() > 64 || !name.chars().all(is_plain) {
+            return Err("the name of a site is of letters, digits, - and _");
         }
+        if path.is_empty() {
+            return Err("NAME=TABLE, for instance north=north.csv");
+        }
+        Ok(Self { name: name.to_owned(), path: PathBuf::from(path) })
     }
 }
 
+/// Refuses two sites of one name: a result could not tell them apart.
+pub(crate) fn distinct(sites: &[NamedTable]) -> Result<(), LearnError> {
+    Roster::new(sites.iter().map(|site| site.name.clone())).map(drop)
+}
+
 pub(crate) fn text_of(path: &Path, what: &str) -> Result<String, LearnError> {
-    std::fs::read_to_string(path).map_err(|error| LearnError::Table {
-        table: what.to_owned(),
-        problem: format!("cannot be read: {}", error.kind()),
-    })
+    std::fs::read_to_string(path).map_err(|error| LearnError::File { what: what.to_owned(), problem: error.kind() })
 }
 
 /// Reads a site's table with the map that lies beside it, if there is one.
 pub(crate) fn read_site(site: &NamedTable, needs: &Needs<'_>) -> Result<Data, LearnError> {
     let beside = site.path.with_extension("site.toml");
     let map = match beside.is_file() {
-        true => SiteMap::from_toml(&text_of(&beside, &site.name)?)?,
+        true => SiteMap::from_toml(&text_of(&beside, &format!("the map of {}", site.name))?)?,
         false => SiteMap::default(),
     };
     Data::read(&site.name, &site.path, needs, &map)
@@ -100,43 +106,54 @@ pub(crate) fn run(args: &TrainArgs, out: &Out) -> Result<(), Failure> {
     }
     let mut sites = args.sites.clone();
     sites.extend(args.donated.iter().map(|path| NamedTable { name: "donated".to_owned(), path: path.clone() }));
+    distinct(&sites)?;
     let tables = sites.iter().map(|site| read_site(site, &plan.needs())).collect::<Result<Vec<_>, _>>()?;
-    let counts: Vec<Value> = tables
-        .iter()
-        .map(|table| {
-            json!({ "site": table.name(), "rows": table.rows(), "events": table.events(), "dropped": table.dropped(), "outside_cohort": table.outside() })
-        })
-        .collect();
     if args.look {
         return Ok(look(&plan, tables, out)?);
     }
+    let counts: Vec<Value> = tables
+        .iter()
+        .map(|table| {
+            json!({
+                "site": table.name(), "rows": table.rows(), "events": table.events(), "dropped": table.dropped(),
+                "outside_cohort": table.outside(),
+            })
+        })
+        .collect();
     let architecture = match args.mode {
         Mode::Centralised => Architecture::Centralised,
         Mode::Federated => Architecture::Federated,
         Mode::Decentralised => Architecture::Decentralised,
     };
     let now = SystemClock.now();
-    let report = run_here(&plan, tables, architecture, &SiteRules::own(), now, &mut SystemEntropy)?;
+    let mut report = run_here(&plan, tables.clone(), architecture, &SiteRules::own(), now, &mut SystemEntropy)?;
+    if let Outcome::Model(model) = report.outcome {
+        // Before anything is written: a model that gives its rows away stays here.
+        let tested = model.tested(membership_test(&plan, &tables), &plan.privacy)?;
+        report.outcome = Outcome::Model(Box::new(tested));
+    }
     if let Some(path) = &args.out {
         write_aside(path, &document(&report.outcome))?;
     }
     if let Some(folder) = &args.log {
-        std::fs::create_dir_all(folder).map_err(|error| LearnError::Table {
-            table: "the folder for logs".to_owned(),
-            problem: format!("cannot be made: {}", error.kind()),
-        })?;
+        std::fs::create_dir_all(folder)
+            .map_err(|error| LearnError::File { what: "the folder for logs".to_owned(), problem: error.kind() })?;
         for (site, log) in &report.logs {
             write_aside(&folder.join(format!("{site}.left.jsonl")), &log.to_lines())?;
         }
     }
     out.print(
         || {
+            let digest = match &report.outcome {
+                Outcome::Model(model) => Some(model.digest()),
+                _ => None,
+            };
             json!({
-                "plan": plan.digest(), "rounds": report.rounds, "bytes_out": report.bytes_out, "sites": counts,
-                "outcome": report.outcome,
+                "plan": plan.digest(), "architecture": architecture, "rounds": report.rounds,
+                "bytes_out": report.bytes_out, "sites": counts, "outcome": report.outcome, "model": digest,
             })
         },
-        || words(&plan, &report),
+        || words(&plan, architecture, &report),
     );
     Ok(())
 }
@@ -164,12 +181,17 @@ fn look(plan: &Plan, tables: Vec<Data>, out: &Out) -> Result<(), LearnError> {
     Ok(())
 }
 
-fn words(plan: &Plan, report: &Report) -> String {
+fn words(plan: &Plan, architecture: Architecture, report: &Report) -> String {
     let protection = match plan.aggregation.protection {
         Protection::TwoAggregators => "masked between two aggregators",
         Protection::None => "not masked",
     };
-    let how = format!("{} rounds, {} bytes left the sites, {protection}.\n", report.rounds, report.bytes_out);
+    let where_from = match architecture {
+        Architecture::Centralised => "were summed at one site",
+        Architecture::Federated => "left the sites",
+        Architecture::Decentralised => "left the sites, who added up in turns",
+    };
+    let how = format!("{} rounds, {} bytes {where_from}, {protection}.\n", report.rounds, report.bytes_out);
     match &report.outcome {
         Outcome::Model(model) => how + &model_words(model),
         other => how + &format!("{:#}\n", json!(other)),
@@ -186,11 +208,13 @@ fn model_words(model: &Model) -> String {
         model.sites.join(", ")
     );
     if let Form::Boosting { trees, .. } = &model.form {
-        return text + &format!("{} trees\n", trees.len());
+        text += &format!("{} trees\n", trees.len());
+    } else {
+        text += &format!("{:<24} {:>12} {:>12}\n", "variable", "coefficient", "std. error");
+        for ((variable, b), se) in model.variables.iter().zip(model.coefficients()).zip(model.standard_errors()) {
+            text += &format!("{:<24} {b:>12.5} {se:>12.5}\n", variable.variable.name);
+        }
     }
-    text += &format!("{:<24} {:>12} {:>12}\n", "variable", "coefficient", "std. error");
-    for ((variable, b), se) in model.variables.iter().zip(model.coefficients()).zip(model.standard_errors()) {
-        text += &format!("{:<24} {b:>12.5} {se:>12.5}\n", variable.variable.name);
-    }
-    text
+    let membership = model.membership.as_ref().map_or(String::new(), Membership::words);
+    text + &format!("Membership inference: {membership}\nmodel {}\n", model.digest())
 }

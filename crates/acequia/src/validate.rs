@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use acequia_learn::{Cohort, Missing, Model, Needs, Record, SiteEvaluation, Validation, evaluate, validation_page};
 use acequia_node::Failure;
+use acequia_types::{Clock, SystemClock};
 use clap::Args;
 use serde_json::json;
 
 use crate::files::write_aside;
 use crate::show::Out;
-use crate::train::{NamedTable, read_site, text_of};
+use crate::train::{NamedTable, distinct, read_site, text_of};
 
 #[derive(Args)]
 #[command(
@@ -25,13 +26,13 @@ pub(crate) struct ValidateArgs {
     #[arg(long = "by", value_name = "COLUMN")]
     by: Vec<String>,
     /// Days at which risks are compared [default: the model's own horizon]
-    #[arg(long, value_name = "DAYS")]
+    #[arg(long, value_name = "DAYS", value_parser = days)]
     horizon_days: Option<f64>,
-    /// Risks from which on somebody would act
-    #[arg(long, value_delimiter = ',', value_name = "RISK,…")]
+    /// Risks from which on somebody would act [default: 0.1,0.2,0.3,0.4,0.5,0.6]
+    #[arg(long, value_delimiter = ',', value_name = "RISK,…", value_parser = risk)]
     thresholds: Vec<f64>,
     /// Bootstrap samples for intervals
-    #[arg(long, default_value_t = 1000, value_name = "N")]
+    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u32).range(..=100_000))]
     bootstraps: u32,
     /// Seed of the bootstrap
     #[arg(long, default_value_t = 1, value_name = "N")]
@@ -50,7 +51,16 @@ pub(crate) struct ValidateArgs {
     page: Option<PathBuf>,
 }
 
+fn days(text: &str) -> Result<f64, &'static str> {
+    text.parse().ok().filter(|days: &f64| days.is_finite() && *days > 0.0).ok_or("a number of days above 0")
+}
+
+fn risk(text: &str) -> Result<f64, &'static str> {
+    text.parse().ok().filter(|risk: &f64| *risk > 0.0 && *risk < 1.0).ok_or("a risk between 0 and 1")
+}
+
 pub(crate) fn run(args: &ValidateArgs, out: &Out) -> Result<(), Failure> {
+    distinct(&args.sites)?;
     let model = Model::from_json(&text_of(&args.model, "the model")?)?;
     let mut settings = Validation::usual(&model);
     if let Some(days) = args.horizon_days {
@@ -59,6 +69,7 @@ pub(crate) fn run(args: &ValidateArgs, out: &Out) -> Result<(), Failure> {
     }
     if !args.thresholds.is_empty() {
         settings.thresholds.clone_from(&args.thresholds);
+        settings.thresholds.sort_by(f64::total_cmp);
     }
     (settings.bootstraps, settings.seed, settings.minimum_count) = (args.bootstraps, args.seed, args.minimum);
     let variables = model.inputs();
@@ -69,7 +80,7 @@ pub(crate) fn run(args: &ValidateArgs, out: &Out) -> Result<(), Failure> {
     for site in &args.sites {
         sites.push(evaluate(&model, &read_site(site, &needs)?, &args.by, &settings)?);
     }
-    let record = Record::new(&model, sites, &settings);
+    let record = Record::new(&model, sites, &settings, SystemClock.now().day());
     if let Some(path) = &args.out {
         write_aside(path, &record.to_json())?;
     }
@@ -87,6 +98,12 @@ fn words(record: &Record) -> String {
         for one in &site.estimates {
             let range = one.interval.map_or(String::new(), |(low, high)| format!("  ({low:.4} to {high:.4})"));
             text += &format!("  {:<30} {:>8.4}{range}\n", one.name.replace('_', " "), one.value);
+        }
+        for group in site.subgroups.iter().filter(|group| !group.estimates.is_empty()) {
+            let measures: Vec<String> =
+                group.estimates.iter().map(|one| format!("{} {:.4}", one.name.replace('_', " "), one.value)).collect();
+            let value = group.value.as_deref().unwrap_or_default();
+            text += &format!("  {} = {value}: {}\n", group.column, measures.join(", "));
         }
     }
     if record.sites.len() > 1 {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::LearnError;
 use crate::peer::{Envelope, Peer, PeerMessage};
-use crate::plan::{Plan, Protection};
+use crate::plan::{Plan, PrivacyRule, Protection};
 use crate::protocol::{Aggregator, Entropy, Progress, Roster, Run, Site};
 use crate::sovereignty::{ExitLog, Ledger, SiteRules};
 use crate::table::Data;
@@ -52,6 +52,11 @@ pub fn run_here(
 ) -> Result<Report, LearnError> {
     let mut names: Vec<String> = tables.iter().map(|table| table.name.clone()).collect();
     names.sort_unstable();
+    let digest = plan.digest();
+    // Whoever holds all rows has no other site to hide a sum from.
+    let alone = (architecture == Architecture::Centralised && plan.privacy.minimum_sites > 1)
+        .then(|| Plan { privacy: PrivacyRule { minimum_sites: 1, ..plan.privacy.clone() }, ..plan.clone() });
+    let plan = alone.as_ref().unwrap_or(plan);
     let groups: Vec<(String, Vec<Data>)> = match architecture {
         Architecture::Centralised => vec![("centre".to_owned(), tables)],
         Architecture::Federated | Architecture::Decentralised => {
@@ -100,8 +105,9 @@ pub fn run_here(
         if let Progress::Done(outcome) = progress {
             let mut outcome = *outcome;
             if let (Outcome::Model(model), Architecture::Centralised) = (&mut outcome, architecture) {
-                // One site holds all tables; the model says which.
+                // One site holds all tables; the model says which, and names the plan as it was read.
                 model.sites = names;
+                model.plan = digest;
             }
             let logs = sites.iter().map(|site| (site.name().to_owned(), site.log().clone())).collect();
             return Ok(Report { outcome, rounds, bytes_out, logs });

@@ -24,8 +24,11 @@ use crate::tasks::Outcome;
 
 /// Ticks after which a sum goes on without sites that are silent.
 const PATIENCE: u32 = 4;
-/// Ticks after which the next in line takes over.
+/// Ticks after which the next in line takes over for the first time. Each further takeover of a round waits twice as long: on
+/// a network slower than this, leaders would otherwise replace one another for ever.
 const TAKEOVER: u32 = 12;
+/// Doublings of the wait, at most.
+const DOUBLINGS: u32 = 6;
 
 /// The sum of a round over an agreed set of sites.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +101,19 @@ enum Occasion {
     Tick,
 }
 
+/// Who adds up in a round, first in line first.
+fn line(plan: &Plan, roster: &Roster, round: u32) -> Vec<String> {
+    let (plan, round) = (plan.digest(), round.to_le_bytes());
+    let mut sites = roster.sites().to_vec();
+    sites.sort_by_cached_key(|site| {
+        digest_named(
+            "acequia line 1",
+            [("plan", plan.as_bytes().as_slice()), ("round", round.as_slice()), ("site", site.as_bytes())],
+        )
+    });
+    sites
+}
+
 /// A site of a run without a fixed coordinator.
 pub struct Peer {
     site: Site,
@@ -107,6 +123,8 @@ pub struct Peer {
     /// differences would tell about who came and went.
     members: Vec<String>,
     run: Run,
+    /// Who adds up in this round, first in line first.
+    line: Vec<String>,
     attempt: u32,
     waited: u32,
     accepted: Option<(u32, Vec<String>)>,
@@ -118,12 +136,14 @@ pub struct Peer {
 impl Peer {
     /// Takes part with a site.
     pub fn new(site: Site, plan: &Plan, roster: &Roster) -> Self {
+        let run = Run::new(plan, roster);
         Self {
             site,
             plan: plan.clone(),
             roster: roster.clone(),
             members: roster.sites().to_vec(),
-            run: Run::new(plan, roster),
+            line: line(plan, roster, run.round()),
+            run,
             attempt: 0,
             waited: 0,
             accepted: None,
@@ -153,23 +173,8 @@ impl Peer {
         self.site.log()
     }
 
-    /// Who adds up in a round, first in line first.
-    fn line(&self) -> Vec<String> {
-        let round = self.run.round().to_le_bytes();
-        let plan = self.plan.digest();
-        let mut sites = self.roster.sites().to_vec();
-        sites.sort_by_key(|site| {
-            digest_named(
-                "acequia line 1",
-                [("plan", plan.as_bytes().as_slice()), ("round", round.as_slice()), ("site", site.as_bytes())],
-            )
-        });
-        sites
-    }
-
     fn in_line(&self, attempt: u32, place: usize) -> String {
-        let line = self.line();
-        line[(attempt as usize + place) % line.len()].clone()
+        self.line[(attempt as usize + place) % self.line.len()].clone()
     }
 
     fn ask(&self, attempt: u32) -> Ask {
@@ -218,7 +223,7 @@ impl Peer {
             return Ok(Vec::new());
         }
         self.waited += 1;
-        if self.waited > TAKEOVER {
+        if self.waited > TAKEOVER << self.attempt.min(DOUBLINGS) {
             self.attempt += 1;
             self.waited = 0;
         }
@@ -446,6 +451,7 @@ impl Peer {
         let progress = self.run.adopt(&total.values, &total.sites)?;
         self.members.clone_from(&total.sites);
         self.totals.insert(total.round, total);
+        self.line = line(&self.plan, &self.roster, self.run.round());
         (self.attempt, self.waited, self.accepted) = (0, 0, None);
         self.desks.clear();
         match progress {

@@ -9,6 +9,7 @@ mod course;
 mod crash;
 mod hostile;
 mod leak;
+mod learning;
 mod manual;
 
 use std::path::{Path, PathBuf};
