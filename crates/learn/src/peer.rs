@@ -24,11 +24,12 @@ use crate::tasks::Outcome;
 
 /// Ticks after which a sum goes on without sites that are silent.
 const PATIENCE: u32 = 4;
-/// Ticks after which the next in line takes over for the first time. Each further takeover of a round waits twice as long: on
-/// a network slower than this, leaders would otherwise replace one another for ever.
-const TAKEOVER: u32 = 12;
+/// Ticks after which the next in line takes over for the first time: more than a round takes when six messages in a row are
+/// each late by several ticks. A takeover that was not needed is safe, but a site that dies after one can stop the run. Each
+/// further takeover of a round waits twice as long, or leaders on a slower network would replace one another for ever.
+const TAKEOVER: u32 = 40;
 /// Doublings of the wait, at most.
-const DOUBLINGS: u32 = 6;
+const DOUBLINGS: u32 = 4;
 
 /// The sum of a round over an agreed set of sites.
 #[derive(Debug, Clone, PartialEq, Eq)]
