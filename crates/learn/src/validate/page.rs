@@ -187,7 +187,7 @@ fn subgroups(groups: &[Subgroup]) -> Markup {
     html! {
         h3 { "Subgroups" }
         div.wide { table.folds {
-            caption { "Values ± standard error. Groups with few rows or events are not shown, and not one alone." }
+            caption { "Values ± standard error. Groups with few rows or events are not shown." }
             thead { tr {
                 th scope="col" { "Group" } th.number scope="col" { "Rows" } th.number scope="col" { "Events" }
                 @for name in &measures { th.number scope="col" { (words(name)) } }
