@@ -189,7 +189,7 @@ fn a_frozen_model_at_another_hospital_is_worth_what_other_programs_say() {
 const OVERFIT: &str = r#"
 schema = "acequia-plan/1"
 title = "Death, from laboratory values"
-task = { kind = "boosting", trees = 200, depth = 8, rate = 1.0, lambda = 0, least_weight = 0, bins = 256 }
+task = { kind = "boosting", trees = 15, depth = 8, rate = 0.5, lambda = 0.5, least_weight = 0.1, bins = 256 }
 outcome = { kind = "binary", value = { name = "death" } }
 variables = [{ name = "age" }, { name = "pgr" }, { name = "er" }, { name = "nodes" }]
 privacy = { minimum_rows = 50 }
