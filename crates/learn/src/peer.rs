@@ -22,8 +22,9 @@ use crate::protocol::{Aggregator, Ask, Entropy, PartTotal, Payload, Progress, Ro
 use crate::sovereignty::ExitLog;
 use crate::tasks::Outcome;
 
-/// Ticks after which a sum goes on without sites that are silent.
-const PATIENCE: u32 = 4;
+/// Ticks after which a sum goes on without sites that are silent. A site that is only slow must not be left out: it stays out,
+/// and with it and a dead one too few may be left.
+const PATIENCE: u32 = 12;
 /// Ticks after which the next in line takes over for the first time: more than a round takes when six messages in a row are
 /// each late by several ticks. A takeover that was not needed is safe, but a site that dies after one can stop the run. Each
 /// further takeover of a round waits twice as long, or leaders on a slower network would replace one another for ever.

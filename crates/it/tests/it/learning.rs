@@ -145,7 +145,8 @@ fn a_frozen_model_at_another_hospital_is_worth_what_other_programs_say() {
     println!("membership inference: {attack}");
     assert!(attack["test"] == "loss-threshold" && (0.4..0.6).contains(&auc), "{attack}");
     let validate = ["validate", model.as_str(), "--at", gbsg.as_str(), "--by", "meno", "--by", "hormon"];
-    let said = home.json(&[&validate[..], &["--bootstraps", "100", "-o", record.as_str(), "--page", page.as_str()]].concat());
+    let said =
+        home.json(&[&validate[..], &["--bootstraps", "100", "-o", record.as_str(), "--page", page.as_str()]].concat());
     let written: Value = serde_json::from_str(&std::fs::read_to_string(&record).unwrap()).unwrap();
     assert_eq!(said, written, "what is printed is what is written");
     assert_eq!(written["model"], trained["model"], "the record names the frozen model");
