@@ -16,7 +16,9 @@ fn example(name: &str) -> PathBuf {
 fn exact_plan(folder: &Path) -> PathBuf {
     let text = std::fs::read_to_string(example("survival.plan.toml")).unwrap();
     let exact = text.replace("{ kind = \"cox\" }", "{ kind = \"cox\", time_grid = { days = 1 } }");
-    assert_ne!(exact, text);
+    // Steps of the baseline on single days tell on which days nobody of the training had the event.
+    let exact = exact.replace("minimum_rows = 50", "minimum_rows = 50\nmembership_auc = 1.0");
+    assert!(exact.contains("days = 1 }") && exact.contains("membership_auc"));
     let path = folder.join("exact.plan.toml");
     std::fs::write(&path, exact).unwrap();
     path
@@ -224,7 +226,9 @@ fn what_cannot_be_done_says_why_and_never_a_value() {
     // Too few rows at a site, whatever the others have.
     let few = file("few.csv", &format!("{header}50,<=20,1,3,10,1,20,1\n"));
     home.refused(&["train", &plan, "--site", &whole, "--site", &format!("few={few}")], 5, "LE008");
-    // A model that knows its rows by heart stays here.
+    // So does a model that knows its rows by heart, and one whose baseline has a step for every day of an event.
+    let exact = std::fs::read_to_string(exact_plan(folder)).unwrap().replace("membership_auc = 1.0", "");
+    home.refused(&["train", &file("days.plan.toml", &exact), "--site", &whole], 5, "LE015");
     let out = folder.join("overfit.json").display().to_string();
     let overfit = file("overfit.plan.toml", OVERFIT);
     home.refused(&["train", &overfit, "--site", &whole, "--mode", "centralised", "--unmasked", "-o", &out], 5, "LE015");
