@@ -7,8 +7,9 @@
 //! may have been accepted again. So there are never two sums over different sites in one round, whoever fails, and the
 //! difference of two sums is never somebody's data.
 //!
-//! One case stops a run instead: whoever adds up dies for good after a majority accepted a set with it in, and before the sum is
-//! out. Its rows cannot be left out safely any more; the run is started again without it.
+//! Two cases stop a run instead, and it is started again without the site that died for good: whoever adds up dies after a majority
+//! accepted a set with it in, and before the sum is out, for its rows cannot be left out safely any more; or so many sites were
+//! left out before that no majority of the roster is left. Under losses and delays of several ticks a third of deaths ends so.
 //!
 //! With masks, the first in line gets one share and the second the other; who takes over gets new shares with new masks.
 
