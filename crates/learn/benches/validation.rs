@@ -1,6 +1,6 @@
 //! How long a validation record takes: model B of the reference at GBSG, 686 rows, two subgroup columns, one thread.
 //!
-//! `cargo bench -p acequia-learn --bench validation -- 1000` (bootstrap samples)
+//! `cargo bench -p acequia-learn --bench validation -- 1000 record.html` (bootstrap samples, and where to write the page)
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -37,6 +37,7 @@ fn main() -> Result<(), LearnError> {
     let started = Instant::now();
     let membership = membership_test(&plan, &[rotterdam]);
     println!("membership inference: {:.3} s. {}", started.elapsed().as_secs_f64(), membership.words());
+    let model = model.tested(membership, &plan.privacy)?;
 
     let groups = ["meno".to_owned(), "hormon".to_owned()];
     let (cohort, variables) = (Cohort::default(), model.inputs());
@@ -52,7 +53,10 @@ fn main() -> Result<(), LearnError> {
     );
     let started = Instant::now();
     let record = Record::new(&model, vec![site], &settings, now.day());
-    let bytes = validation_page(&record).len();
-    println!("record and page ({bytes} bytes): {:.3} s", started.elapsed().as_secs_f64());
+    let page = validation_page(&record);
+    println!("record and page ({} bytes): {:.3} s", page.len(), started.elapsed().as_secs_f64());
+    if let Some(path) = std::env::args().skip(1).find(|word| word.ends_with(".html")) {
+        std::fs::write(path, page).expect("a place to write to");
+    }
     Ok(())
 }

@@ -7,8 +7,9 @@
 //! may have been accepted again. So there are never two sums over different sites in one round, whoever fails, and the
 //! difference of two sums is never somebody's data.
 //!
-//! One case stops a run instead: whoever adds up dies for good after a majority accepted a set with it in, and before the sum is
-//! out. Its rows cannot be left out safely any more; the run is started again without it.
+//! Two cases stop a run instead, and it is started again without the site that died for good: whoever adds up dies after a majority
+//! accepted a set with it in, and before the sum is out, for its rows cannot be left out safely any more; or so many sites were
+//! left out before that no majority of the roster is left. Under losses and delays of several ticks a third of deaths ends so.
 //!
 //! With masks, the first in line gets one share and the second the other; who takes over gets new shares with new masks.
 
@@ -22,13 +23,15 @@ use crate::protocol::{Aggregator, Ask, Entropy, PartTotal, Payload, Progress, Ro
 use crate::sovereignty::ExitLog;
 use crate::tasks::Outcome;
 
-/// Ticks after which a sum goes on without sites that are silent.
-const PATIENCE: u32 = 4;
-/// Ticks after which the next in line takes over for the first time. Each further takeover of a round waits twice as long: on
-/// a network slower than this, leaders would otherwise replace one another for ever.
-const TAKEOVER: u32 = 12;
+/// Ticks after which a sum goes on without sites that are silent. A site that is only slow must not be left out: it stays out,
+/// and with it and a dead one too few may be left.
+const PATIENCE: u32 = 12;
+/// Ticks after which the next in line takes over for the first time: more than a round takes when six messages in a row are
+/// each late by several ticks. A takeover that was not needed is safe, but a site that dies after one can stop the run. Each
+/// further takeover of a round waits twice as long, or leaders on a slower network would replace one another for ever.
+const TAKEOVER: u32 = 40;
 /// Doublings of the wait, at most.
-const DOUBLINGS: u32 = 6;
+const DOUBLINGS: u32 = 4;
 
 /// The sum of a round over an agreed set of sites.
 #[derive(Debug, Clone, PartialEq, Eq)]

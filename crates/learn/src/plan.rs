@@ -572,11 +572,13 @@ impl Plan {
                 if !matches!(self.outcome, Some(Outcome::Binary { .. }))
                     || !rates
                     || settings.trees == 0
+                    // Without either, a leaf of certain rows has no weight.
+                    || settings.lambda + settings.least_weight.max(0.0) <= 0.0
                     || !(1..=8).contains(&settings.depth)
                     || !(2..=256).contains(&settings.bins)
                 {
                     return wrong(
-                        "boosting needs a binary outcome, one tree or more, a depth from 1 to 8, 2 to 256 bins, a rate above 0, lambda and gamma of 0 or more",
+                        "boosting needs a binary outcome, one tree or more, a depth from 1 to 8, 2 to 256 bins, a rate above 0, lambda and gamma of 0 or more, and lambda or least_weight above 0",
                     );
                 }
                 if self.variables.iter().any(|variable| variable.standardise) {

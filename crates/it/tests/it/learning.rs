@@ -16,7 +16,9 @@ fn example(name: &str) -> PathBuf {
 fn exact_plan(folder: &Path) -> PathBuf {
     let text = std::fs::read_to_string(example("survival.plan.toml")).unwrap();
     let exact = text.replace("{ kind = \"cox\" }", "{ kind = \"cox\", time_grid = { days = 1 } }");
-    assert_ne!(exact, text);
+    // Steps of the baseline on single days tell on which days nobody of the training had the event.
+    let exact = exact.replace("minimum_rows = 50", "minimum_rows = 50\nmembership_auc = 1.0");
+    assert!(exact.contains("days = 1 }") && exact.contains("membership_auc"));
     let path = folder.join("exact.plan.toml");
     std::fs::write(&path, exact).unwrap();
     path
@@ -145,7 +147,8 @@ fn a_frozen_model_at_another_hospital_is_worth_what_other_programs_say() {
     println!("membership inference: {attack}");
     assert!(attack["test"] == "loss-threshold" && (0.4..0.6).contains(&auc), "{attack}");
     let validate = ["validate", model.as_str(), "--at", gbsg.as_str(), "--by", "meno", "--by", "hormon"];
-    let said = home.json(&[&validate[..], &["--bootstraps", "100", "-o", record.as_str(), "--page", page.as_str()]].concat());
+    let said =
+        home.json(&[&validate[..], &["--bootstraps", "100", "-o", record.as_str(), "--page", page.as_str()]].concat());
     let written: Value = serde_json::from_str(&std::fs::read_to_string(&record).unwrap()).unwrap();
     assert_eq!(said, written, "what is printed is what is written");
     assert_eq!(written["model"], trained["model"], "the record names the frozen model");
@@ -189,7 +192,7 @@ fn a_frozen_model_at_another_hospital_is_worth_what_other_programs_say() {
 const OVERFIT: &str = r#"
 schema = "acequia-plan/1"
 title = "Death, from laboratory values"
-task = { kind = "boosting", trees = 200, depth = 8, rate = 1.0, lambda = 0, least_weight = 0, bins = 256 }
+task = { kind = "boosting", trees = 15, depth = 8, rate = 0.5, lambda = 0.5, least_weight = 0.1, bins = 256 }
 outcome = { kind = "binary", value = { name = "death" } }
 variables = [{ name = "age" }, { name = "pgr" }, { name = "er" }, { name = "nodes" }]
 privacy = { minimum_rows = 50 }
@@ -223,7 +226,9 @@ fn what_cannot_be_done_says_why_and_never_a_value() {
     // Too few rows at a site, whatever the others have.
     let few = file("few.csv", &format!("{header}50,<=20,1,3,10,1,20,1\n"));
     home.refused(&["train", &plan, "--site", &whole, "--site", &format!("few={few}")], 5, "LE008");
-    // A model that knows its rows by heart stays here.
+    // So does a model that knows its rows by heart, and one whose baseline has a step for every day of an event.
+    let exact = std::fs::read_to_string(exact_plan(folder)).unwrap().replace("membership_auc = 1.0", "");
+    home.refused(&["train", &file("days.plan.toml", &exact), "--site", &whole], 5, "LE015");
     let out = folder.join("overfit.json").display().to_string();
     let overfit = file("overfit.plan.toml", OVERFIT);
     home.refused(&["train", &overfit, "--site", &whole, "--mode", "centralised", "--unmasked", "-o", &out], 5, "LE015");

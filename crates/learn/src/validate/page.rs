@@ -187,7 +187,7 @@ fn subgroups(groups: &[Subgroup]) -> Markup {
     html! {
         h3 { "Subgroups" }
         div.wide { table.folds {
-            caption { "Values ± standard error. Groups with few rows or events are not shown, and not one alone." }
+            caption { "Values ± standard error. Groups with few rows or events are not shown." }
             thead { tr {
                 th scope="col" { "Group" } th.number scope="col" { "Rows" } th.number scope="col" { "Events" }
                 @for name in &measures { th.number scope="col" { (words(name)) } }
@@ -340,9 +340,9 @@ fn benefit(site: &SiteEvaluation, at: usize) -> Markup {
     band.extend(sides(|(_, high)| high).into_iter().rev());
     let legend = html! {
         ul.legend {
-            li { (swatch(&html! { rect.band x="0" y="0" width="26" height="12" {} line.model x1="0" x2="26" y1="6" y2="6" {} })) "the model, 95 %" }
-            li { (swatch(&html! { line.other x1="0" x2="26" y1="6" y2="6" {} })) "act on everybody" }
-            li { (swatch(&html! { line.reference x1="0" x2="26" y1="6" y2="6" {} })) "on nobody" }
+            li { (swatch(&html! { rect.band x="0" y="0" width="26" height="12" {} line.model x1="0" x2="26" y1="6" y2="6" {} })) "model, 95 %" }
+            li { (swatch(&html! { line.other x1="0" x2="26" y1="6" y2="6" {} })) "everybody" }
+            li { (swatch(&html! { line.reference x1="0" x2="26" y1="6" y2="6" {} })) "nobody" }
         }
     };
     plot.draw(
@@ -491,6 +491,8 @@ fn words(name: &str) -> String {
         "royston_d" => "Royston's D".to_owned(),
         "royston_r2d" => "Royston's R²D".to_owned(),
         "observed_over_expected" => "Observed / expected".to_owned(),
+        "brier" => "Brier score".to_owned(),
+        "integrated_brier" => "Integrated Brier score".to_owned(),
         "e50" => "E50".to_owned(),
         "e90" => "E90".to_owned(),
         _ => {
