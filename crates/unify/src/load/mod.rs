@@ -1182,13 +1182,7 @@ fn report(growing: &Growing, memos: Vec<Memo<'_>>) -> LoadReport {
 }
 
 /// Ends the files and moves them to their places; the caller's record comes last.
-fn finish(
-    outputs: Outputs,
-    out: &Path,
-    generation: u32,
-    first: bool,
-    removed: &[i64],
-) -> Result<(), LoadError> {
+fn finish(outputs: Outputs, out: &Path, generation: u32, first: bool, removed: &[i64]) -> Result<(), LoadError> {
     let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
     let Outputs { dir, tables, lineage, entries, .. } = outputs;
     let target = if first { out.to_owned() } else { changes(out, generation) };
