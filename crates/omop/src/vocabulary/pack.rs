@@ -98,22 +98,6 @@ fn built() -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// After a change of the tables: `ACEQUIA_WRITE_PACK=1 cargo nextest run -p acequia-omop the_index_is_that`.
-    #[test]
-    fn the_index_is_that_of_the_tables() {
-        let built = built();
-        if std::env::var_os("ACEQUIA_WRITE_PACK").is_some() {
-            std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/data/pack/pack.index"), &built).unwrap();
-        }
-        assert!(built == INDEX || std::env::var_os("ACEQUIA_WRITE_PACK").is_some(), "write it anew: see above");
-        assert!(Vocabulary::from_bytes(Arc::new(INDEX)).is_ok());
-    }
-}
-
-#[cfg(test)]
 fn id(text: &str) -> u32 {
     text.parse().expect("the tables of the pack have numeric ids")
 }
@@ -127,5 +111,21 @@ fn day(text: &str) -> acequia_types::Day {
 pub(crate) fn rows(table: &'static str, mut each: impl FnMut(&csv::StringRecord)) {
     for record in csv::Reader::from_reader(table.as_bytes()).records() {
         each(&record.expect("the tables of the pack are part of this crate"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// After a change of the tables: `ACEQUIA_WRITE_PACK=1 cargo nextest run -p acequia-omop the_index_is_that`.
+    #[test]
+    fn the_index_is_that_of_the_tables() {
+        let built = built();
+        if std::env::var_os("ACEQUIA_WRITE_PACK").is_some() {
+            std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/data/pack/pack.index"), &built).unwrap();
+        }
+        assert!(built == INDEX || std::env::var_os("ACEQUIA_WRITE_PACK").is_some(), "write it anew: see above");
+        assert!(Vocabulary::from_bytes(Arc::new(INDEX)).is_ok());
     }
 }
