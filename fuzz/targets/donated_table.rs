@@ -5,10 +5,12 @@
 use std::sync::LazyLock;
 
 use acequia_intake::{Limits, Mapping, read};
+use acequia_omop::Vocabulary;
 use libfuzzer_sys::fuzz_target;
 
 static MAPPING: LazyLock<Mapping> = LazyLock::new(|| {
-    Mapping::parse(include_str!("../../examples/breast-cancer/gbsg.mapping.toml")).expect("the bundled mapping")
+    Mapping::parse(include_str!("../../examples/breast-cancer/gbsg.mapping.toml"), Vocabulary::bundled())
+        .expect("the bundled mapping")
 });
 const HEADER: &str = include_str!("../../examples/breast-cancer/gbsg.csv");
 

@@ -73,6 +73,20 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ConsentCommand,
     },
+    /// Requests of persons about their data: access, erasure and the others, from receipt to answer
+    #[command(
+        after_help = "Examples:\n  acequia rights open donor-0007 access\n  acequia rights list\n  acequia rights execute 1 --to handed-over"
+    )]
+    Rights {
+        #[command(subcommand)]
+        command: crate::rights::RightsCommand,
+    },
+    /// Papers from what is on record: consent receipts, FHIR consents, the record of processing
+    #[command(after_help = "Examples:\n  acequia papers receipt donor-0007\n  acequia papers processing --json")]
+    Papers {
+        #[command(subcommand)]
+        command: crate::papers::PapersCommand,
+    },
     /// Walk the course for one recipe, from consent to a published version
     ///
     /// What is finished and unchanged is taken over; a run that was interrupted goes on where it stopped.
@@ -214,7 +228,27 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: crate::vocabulary::VocabularyCommand,
     },
+    /// Run a part of a cluster: a scheduler or an executor (docs/cluster.md)
+    #[cfg(feature = "cluster")]
+    #[command(
+        after_help = "Examples:\n  acequia cluster scheduler --exchange /mnt/exchange\n  acequia cluster executor --scheduler 10.0.0.5:50050 --exchange /mnt/exchange"
+    )]
+    Cluster {
+        /// What to run
+        #[command(subcommand)]
+        command: crate::cluster::ClusterCommand,
+    },
     Unify(crate::unify::Args),
+    /// Train a model, or compute a statistic, over tables of sites by a run plan
+    ///
+    /// Sites say sums and nothing else. The result is the one that all rows in one table would give. docs/learning.md
+    /// explains the plan.
+    Train(Box<crate::train::TrainArgs>),
+    /// Measure what a frozen model is worth at other sites
+    ///
+    /// Discrimination, calibration, overall error and net benefit at each site and pooled, with intervals; as JSON and as a
+    /// page under the headings of TRIPOD+AI and PROBAST+AI. Not an approval as a medical device.
+    Validate(Box<crate::validate::ValidateArgs>),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  acequia completions bash > acequia.bash")]
     Completions {
@@ -308,7 +342,7 @@ impl FromStr for Versioned {
     }
 }
 
-fn purpose(text: &str) -> Result<Purpose, String> {
+pub(crate) fn purpose(text: &str) -> Result<Purpose, String> {
     Purpose::parse(text).ok_or_else(|| "one of open-publication, research, model-training".to_owned())
 }
 

@@ -3,16 +3,22 @@
 mod args;
 mod bars;
 mod cleanse;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod diversity;
 mod events;
 mod files;
 mod hierarchy;
 mod link;
+mod papers;
 mod read;
+mod rights;
 mod risk;
 mod shift_dates;
 mod show;
+mod train;
 mod unify;
+mod validate;
 mod vocabulary;
 
 use std::io::IsTerminal;
@@ -82,6 +88,8 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
                 }
             }
         }
+        Command::Rights { command } => rights::run(&Node::open(home, threads).await?, command, out).await?,
+        Command::Papers { command } => papers::run(&Node::open(home, threads).await?, command, out).await?,
         Command::Run { recipe } => {
             let recipe = Recipe::read(recipe)?;
             let report = Node::open(home, threads).await?.run(&recipe, progress).await?;
@@ -128,6 +136,8 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
             }
         }
         Command::Cleanse(words) => cleanse::run(words, out)?,
+        #[cfg(feature = "cluster")]
+        Command::Cluster { command } => cluster::run(command, threads).await?,
         Command::Diversity(words) => diversity::run(words, out)?,
         Command::Deidentify { table, policy, out: to, population, events, report, memory_mb } => {
             let (mut policy, hierarchies) = read_policy(policy)?;
@@ -161,6 +171,8 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
         Command::Link(args) => link::run(args, threads, out)?,
         Command::Vocabulary { command } => return vocabulary::run(command, home, args.quiet, out),
         Command::Unify(words) => return unify::run(words, threads, out),
+        Command::Train(args) => train::run(args, out)?,
+        Command::Validate(args) => validate::run(args, out)?,
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Args::command(), "acequia", &mut std::io::stdout());
         }

@@ -24,6 +24,9 @@ pub(crate) struct Args {
     /// Mapping for all tables
     #[arg(long, value_name = "FILE")]
     mapping: Option<PathBuf>,
+    /// Index of a vocabulary (`acequia vocabulary load`) that the mapping's concepts may be of
+    #[arg(long, value_name = "FILE")]
+    vocabulary: Option<PathBuf>,
     /// Copy what was rejected here, in its own format, to be mended and given again
     #[arg(long, value_name = "FOLDER")]
     bad_records: Option<PathBuf>,
@@ -35,8 +38,12 @@ pub(crate) struct Args {
 impl Args {
     /// Reads and prints.
     pub(crate) fn run(&self, out: &Out) -> Result<ExitCode, Failure> {
-        let options =
-            ReadOptions { mapping: self.mapping.clone(), bad_records: self.bad_records.clone(), to: self.to.clone() };
+        let options = ReadOptions {
+            mapping: self.mapping.clone(),
+            vocabulary: self.vocabulary.clone(),
+            bad_records: self.bad_records.clone(),
+            to: self.to.clone(),
+        };
         let report = read_files(&self.paths, &options)?;
         let readable = report.files.iter().all(|file| file.failure.is_none());
         out.print(|| json!(report), || words(&report));

@@ -32,6 +32,7 @@ mod page;
 mod pass;
 mod repair;
 mod rule;
+mod steps;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,6 +54,7 @@ pub use page::page;
 pub use pass::Settings;
 pub use repair::Repair;
 pub use rule::{parse_checks, read_checks};
+pub use steps::row_checks;
 
 use repair::Repairer;
 use tables::Memory;

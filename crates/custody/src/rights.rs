@@ -17,7 +17,7 @@
 
 use std::collections::BTreeSet;
 
-use acequia_types::{Coded, Day, Exit, Timestamp};
+use acequia_types::{Coded, Day, DonorId, Exit, Timestamp};
 use chrono::Months;
 use serde::{Deserialize, Serialize};
 
@@ -400,8 +400,31 @@ impl Coded for RightsError {
     }
 }
 
-/// A request as it stands.
+/// Permission to hand a donor's own data back to the donor. Made only by [`Request::hand_over`].
+///
+/// ```compile_fail,E0451
+/// use acequia_custody::rights::Pass;
+/// let forged = Pass { donor: acequia_types::DonorId::parse("d").unwrap() };
+/// ```
+/// ```
+/// use acequia_custody::rights::Pass;
+/// fn whose(pass: &Pass) -> &acequia_types::DonorId { pass.donor() }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pass {
+    donor: DonorId,
+}
+
+impl Pass {
+    /// Whose data.
+    pub fn donor(&self) -> &DonorId {
+        &self.donor
+    }
+}
+
+/// A request as it stands. Made by [`Request::of`] from its events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Request {
     /// What is asked for.
     pub right: Right,
@@ -564,6 +587,18 @@ impl Request {
             }
         }
         Ok(())
+    }
+
+    /// Permission to hand the donor's data over: for access and portability, once it is clear who asks.
+    ///
+    /// # Errors
+    /// [`RightsError`] that says what is missing; [`RightsError::Order`] for another right.
+    pub fn hand_over(&self, donor: &DonorId, at: Timestamp, rules: &Rules) -> Result<Pass, RightsError> {
+        self.may_execute(at, rules)?;
+        match self.right {
+            Right::Access | Right::Portability => Ok(Pass { donor: donor.clone() }),
+            _ => Err(RightsError::Order),
+        }
     }
 
     /// How it stands against its clock.

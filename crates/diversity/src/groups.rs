@@ -380,7 +380,7 @@ pub fn consent_groups(asked: &[AskedPerson], minimum: u64) -> Consent {
     // Nobody's data are compared here.
     let nobody = system.add(u64::MAX);
     let placed = PlacedConsent::new(&mut system, nobody, asked, &[]);
-    let shown = system.all_shown(&[nobody, placed.total], minimum);
+    let shown = system.all_shown(&[nobody, placed.total], &[], minimum);
     placed.told(&shown)
 }
 

@@ -494,10 +494,10 @@ impl System {
         self.sum(total, parts);
     }
 
-    pub(crate) fn all_shown(&self, open: &[usize], minimum: u64) -> Vec<Option<u64>> {
+    pub(crate) fn all_shown(&self, open: &[usize], wanted: &[usize], minimum: u64) -> Vec<Option<u64>> {
         let mut hidden = vec![false; self.counts.len()];
         self.unprinted.iter().for_each(|at| hidden[*at] = true);
-        let hidden = suppress_sums(&self.counts, &self.sums, open, hidden, minimum);
+        let hidden = suppress_sums(&self.counts, &self.sums, open, wanted, hidden, minimum);
         self.counts.iter().zip(hidden).map(|(count, hidden)| (!hidden).then_some(*count)).collect()
     }
 }
@@ -533,7 +533,10 @@ pub fn report(people: &People, question: &Question) -> Result<Report, DiversityE
         question.references.iter().filter_map(|reference| joint(&mut system, people, &placed, reference)).collect();
     let grouped = group_columns(&mut system, everybody, people, &placed, &question.predictions);
     let consent = PlacedConsent::new(&mut system, everybody, &question.asked, &placed);
-    let shown = system.all_shown(&[everybody, consent.total], minimum);
+    // Readers look at one column first; cells of two columns together give way to it.
+    let of_one: Vec<usize> =
+        placed.iter().flat_map(|one| [one.known, one.missing].into_iter().chain(one.cells.iter().copied())).collect();
+    let shown = system.all_shown(&[everybody, consent.total], &of_one, minimum);
 
     let mut dimensions = Vec::new();
     for joint in &joints {

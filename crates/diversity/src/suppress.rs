@@ -17,15 +17,27 @@ pub struct Sum {
 /// Which counts to hide: those from 1 to `minimum - 1`, those already `hidden`, and as many others as are needed so that
 /// none follows from the sums. Zero is shown where it can be: it is about nobody.
 ///
-/// `open` counts are known to the reader whatever is done here, such as the number of people.
+/// `open` counts are known to the reader whatever is done here, such as the number of people. `wanted` counts, such as
+/// those of a single column, are worth more to readers than others and hidden after them.
 ///
 /// # Panics
 /// When a sum names a place that is not there.
-pub fn suppress_sums(counts: &[u64], sums: &[Sum], open: &[usize], hidden: Vec<bool>, minimum: u64) -> Vec<bool> {
+pub fn suppress_sums(
+    counts: &[u64],
+    sums: &[Sum],
+    open: &[usize],
+    wanted: &[usize],
+    hidden: Vec<bool>,
+    minimum: u64,
+) -> Vec<bool> {
     let mut hidden = hidden;
     hidden.resize(counts.len(), false);
     let mut free = vec![false; counts.len()];
     open.iter().for_each(|at| free[*at] = true);
+    let mut late = vec![false; counts.len()];
+    wanted.iter().for_each(|at| late[*at] = true);
+    // Smallest count first, zeros last: hiding a zero tells a reader something that is not so.
+    let order = |at: usize| (counts[at] == 0, late[at], counts[at], at);
     for (at, &count) in counts.iter().enumerate() {
         hidden[at] = !free[at] && (hidden[at] || (count > 0 && count < minimum));
     }
@@ -43,8 +55,7 @@ pub fn suppress_sums(counts: &[u64], sums: &[Sum], open: &[usize], hidden: Vec<b
             }
             while !is_safe(sum, counts, &hidden, minimum) {
                 let shown = sum.parts.iter().filter(|part| !hidden[**part] && !free[**part]);
-                // Smallest count first, zeros last: hiding a zero tells a reader something that is not so.
-                let Some(&next) = shown.min_by_key(|part| (counts[**part] == 0, counts[**part], **part)) else {
+                let Some(&next) = shown.min_by_key(|part| order(**part)) else {
                     // Nothing is left to hide it behind but the total itself.
                     let whole = !free[sum.total] && sum.parts.iter().any(|part| hidden[*part]);
                     changed |= whole && !hidden[sum.total];
@@ -62,7 +73,7 @@ pub fn suppress_sums(counts: &[u64], sums: &[Sum], open: &[usize], hidden: Vec<b
             let near = sums.iter().filter(|sum| sum.total == at || sum.parts.contains(&at));
             let members = near.flat_map(|sum| sum.parts.iter().chain([&sum.total]));
             let shown = members.filter(|place| !hidden[**place] && !free[**place]);
-            if let Some(&next) = shown.min_by_key(|place| (counts[**place] == 0, counts[**place], **place)) {
+            if let Some(&next) = shown.min_by_key(|place| order(**place)) {
                 hidden[next] = true;
                 changed = true;
             }
@@ -205,7 +216,7 @@ pub fn suppress(counts: &[Vec<u64>], minimum: u64) -> Vec<Vec<Option<u64>>> {
     for (row, own) in counts.iter().enumerate().filter(|(_, own)| totalled(own)) {
         total((0..own.len()).map(|column| row * width + column).collect());
     }
-    let hidden = suppress_sums(&all, &sums, &open, Vec::new(), minimum);
+    let hidden = suppress_sums(&all, &sums, &open, &[], Vec::new(), minimum);
     let cell = |at: usize| (!hidden[at]).then_some(all[at]);
     (0..counts.len()).map(|row| (0..width).map(|column| cell(row * width + column)).collect()).collect()
 }

@@ -16,6 +16,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(feature = "cluster")]
+mod cluster;
+
+#[cfg(feature = "cluster")]
+pub use cluster::{ClusterEngine, ClusterError, ClusterSettings, Exchange, serve_executor, serve_scheduler};
+
 use std::sync::Arc;
 
 use acequia_frame::{Engine, EngineError, SqlStep, Table};
@@ -23,7 +29,7 @@ use arrow::datatypes::Schema;
 use datafusion::catalog::MemTable;
 use datafusion::common::DataFusionError;
 use datafusion::execution::context::SQLOptions;
-use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 
 /// Runs SQL on a number of threads. One session per step, so that nothing carries over.
 #[derive(Debug, Clone)]
@@ -46,15 +52,7 @@ impl DataFusionEngine {
             let memory = MemTable::try_new(Arc::clone(table.schema()), vec![table.batches().to_vec()]).map_err(plan)?;
             context.register_table(table.name(), Arc::new(memory)).map_err(plan)?;
         }
-        let only_queries = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-        let frame = context.sql_with_options(&step.sql, only_queries).await.map_err(plan)?;
-        if !matches!(frame.logical_plan(), plan if !is_explain(plan)) {
-            return Err(EngineError::Plan { step: step.name.clone(), message: "only a SELECT is allowed".to_owned() });
-        }
-        if let Some(function) = unsteady(frame.logical_plan()).map_err(plan)? {
-            let message = format!("{function}() gives another answer each time, so the step could not be repeated");
-            return Err(EngineError::Plan { step: step.name.clone(), message });
-        }
+        let frame = checked(&context, step).await?;
         let schema = Arc::new(frame.schema().as_arrow().clone());
         if let Some(expected) = &step.expects {
             check_columns(step, expected, &schema)?;
@@ -65,6 +63,21 @@ impl DataFusionEngine {
         let run = |_| EngineError::Run { step: step.name.clone(), kind: "result" };
         Table::with_schema(&step.name, schema, batches).map_err(run)
     }
+}
+
+/// The step as a plan over the tables of a session: one steady `SELECT`, or why not.
+async fn checked(context: &SessionContext, step: &SqlStep) -> Result<DataFrame, EngineError> {
+    let plan = |error: DataFusionError| plan_error(step, &error);
+    let only_queries = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    let frame = context.sql_with_options(&step.sql, only_queries).await.map_err(plan)?;
+    if is_explain(frame.logical_plan()) {
+        return Err(EngineError::Plan { step: step.name.clone(), message: "only a SELECT is allowed".to_owned() });
+    }
+    if let Some(function) = unsteady(frame.logical_plan()).map_err(plan)? {
+        let message = format!("{function}() gives another answer each time, so the step could not be repeated");
+        return Err(EngineError::Plan { step: step.name.clone(), message });
+    }
+    Ok(frame)
 }
 
 /// The first function in a plan whose answer depends on anything but its arguments: `now`, `random`.
@@ -119,16 +132,25 @@ fn check_columns(step: &SqlStep, expected: &Schema, found: &Schema) -> Result<()
 
 impl Engine for DataFusionEngine {
     fn run(&self, step: &SqlStep, inputs: &[&Table]) -> Result<Table, EngineError> {
-        let failed = |kind| EngineError::Run { step: step.name.clone(), kind };
-        // Callers may be inside an async runtime, where blocking on another one is not allowed: hence a thread.
-        std::thread::scope(|scope| {
-            let worker = scope.spawn(|| {
-                let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(self.threads).build();
-                runtime.map_err(|_| failed("threads"))?.block_on(self.execute(step, inputs))
-            });
-            worker.join().map_err(|_| failed("panic"))?
-        })
+        apart(step, self.threads, || self.execute(step, inputs))
     }
+}
+
+/// Runs a future to its end on threads of its own: callers may be inside an async runtime, where blocking on another one
+/// is not allowed.
+fn apart<F: Future<Output = Result<Table, EngineError>>>(
+    step: &SqlStep,
+    threads: usize,
+    work: impl FnOnce() -> F + Send,
+) -> Result<Table, EngineError> {
+    let failed = |kind| EngineError::Run { step: step.name.clone(), kind };
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+            runtime.map_err(|_| failed("threads"))?.block_on(work())
+        });
+        worker.join().map_err(|_| failed("panic"))?
+    })
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 //!
 //! ```
 //! use acequia_intake::{Limits, Mapping, read};
+//! use acequia_omop::Vocabulary;
 //! let mapping = Mapping::parse(r#"
 //!     [source]
 //!     id = "clinic"
@@ -25,7 +26,7 @@
 //!     [[event]]
 //!     table = "condition_occurrence"
 //!     concept_id = 4112853
-//! "#)?;
+//! "#, Vocabulary::bundled())?;
 //! let file = read(b"id,age\n1,50\n2,-3\n", Some(&mapping), &Limits::default())?;
 //! assert_eq!(file.records.len(), 1);
 //! assert_eq!(file.problems[0].to_string(), "row 3, column age: the number is below the smallest allowed, 0 (IN102)");

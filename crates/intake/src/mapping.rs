@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use acequia_omop::{CdmTable, Concepts, Sex};
+use acequia_omop::{CdmTable, Concepts, Sex, Vocabulary};
 use acequia_types::{Day, SourceId};
 use serde::Deserialize;
 
@@ -181,11 +181,11 @@ pub struct NumberRange {
 }
 
 impl Mapping {
-    /// Reads a mapping and checks that it makes sense.
+    /// Reads a mapping and checks that it makes sense and names concepts of the vocabulary, or of the course's own.
     ///
     /// # Errors
     /// [`IntakeError::Mapping`] with the line or key that is wrong.
-    pub fn parse(text: &str) -> Result<Self, IntakeError> {
+    pub fn parse(text: &str, vocabulary: &Vocabulary) -> Result<Self, IntakeError> {
         let wrong = |message: String| IntakeError::Mapping { message };
         let mapping: Self = toml::from_str(text).map_err(|error| {
             let row = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
@@ -208,7 +208,8 @@ impl Mapping {
         for (at, event) in mapping.events.iter().enumerate() {
             let number = at + 1;
             for concept_id in std::iter::once(&event.concept_id).chain(event.values.values()) {
-                if Concepts::bundled().by_id(*concept_id).is_none() {
+                let known = vocabulary.by_id(*concept_id).is_some() || Concepts::bundled().by_id(*concept_id).is_some();
+                if !known {
                     return Err(IntakeError::UnknownConcept { event: number, concept_id: *concept_id });
                 }
             }

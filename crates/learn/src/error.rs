@@ -17,6 +17,14 @@ pub enum LearnError {
         /// Last day of validity.
         last_day: String,
     },
+    /// A file cannot be opened, read or made.
+    #[error("{what}: {problem}")]
+    File {
+        /// Which file, in words or by the name of its site; no path, for folders can name persons.
+        what: String,
+        /// What the operating system says.
+        problem: std::io::ErrorKind,
+    },
     /// A table cannot be read.
     #[error("{table}: {problem}")]
     Table {
@@ -98,6 +106,18 @@ pub enum LearnError {
     /// The operating system gave no random bytes.
     #[error("no random bytes")]
     Entropy,
+    /// The model tells whose rows it learned from.
+    #[error(
+        "the model tells training rows from others: an attack has an area under the curve of {auc:.3} (95 % interval from {low:.3}), and the plan allows {allowed:.3}"
+    )]
+    Tells {
+        /// Area under the curve of the best attack.
+        auc: f64,
+        /// Lower end of its 95 % interval.
+        low: f64,
+        /// The plan's limit.
+        allowed: f64,
+    },
 }
 
 impl Coded for LearnError {
@@ -116,6 +136,8 @@ impl Coded for LearnError {
             Self::Model { .. } => "LE011",
             Self::Log { .. } => "LE012",
             Self::Entropy => "LE013",
+            Self::File { .. } => "LE014",
+            Self::Tells { .. } => "LE015",
         }
     }
     fn hint(&self) -> &'static str {
@@ -135,16 +157,23 @@ impl Coded for LearnError {
             Self::Model { .. } => "train the model again, or fetch the file again",
             Self::Log { .. } => "somebody changed the log; restore it from a copy and ask who did",
             Self::Entropy => "try again; if it stays, the operating system is damaged",
+            Self::File { .. } => "check that the file is there and may be read, or the folder may be written to",
+            Self::Tells { .. } => {
+                "use a larger ridge penalty, a coarser time grid, fewer or shallower trees, fewer variables, or more rows"
+            }
         }
     }
     fn exit(&self) -> Exit {
         match self {
             Self::Plan { .. } | Self::NoColumn { .. } => Exit::Usage,
+            Self::File { problem: std::io::ErrorKind::NotFound, .. } => Exit::NotFound,
             Self::Expired { .. } => Exit::NotPermitted,
-            Self::Withheld { .. } | Self::TooFewSites { .. } => Exit::PolicyRefused,
+            Self::Withheld { .. } | Self::TooFewSites { .. } | Self::Tells { .. } => Exit::PolicyRefused,
             Self::Protocol { .. } | Self::Log { .. } | Self::Model { .. } => Exit::Integrity,
             Self::Entropy => Exit::Temporary,
-            Self::Table { .. } | Self::Cell { .. } | Self::Range { .. } | Self::Estimate { .. } => Exit::Failure,
+            Self::File { .. } | Self::Table { .. } | Self::Cell { .. } | Self::Range { .. } | Self::Estimate { .. } => {
+                Exit::Failure
+            }
         }
     }
 }

@@ -29,9 +29,12 @@
 
 mod algebra;
 mod error;
+mod exact;
 mod local;
 mod masking;
+mod membership;
 mod model;
+mod peer;
 mod plan;
 mod protocol;
 mod sovereignty;
@@ -44,7 +47,9 @@ mod variable;
 
 pub use error::LearnError;
 pub use local::{Architecture, Report, run_here};
+pub use membership::{Membership, membership_test};
 pub use model::{Fit, Form, Model, ModelVariable};
+pub use peer::{Envelope, Peer, PeerMessage, RoundTotal};
 pub use plan::{
     Aggregation, Boosting, CensoredAt, Cohort, Component, Condition, Link, Missing, Newton, Outcome as PlanOutcome,
     Plan, PrivacyRule, Protection, Task, Ties, TimeGrid,
@@ -61,8 +66,8 @@ pub use tasks::{
     Question, Scale, State, SurvivalPoint, SurvivalResult, Tree,
 };
 pub use validate::{
-    Deviation, Estimate, Evidence, Heading, NetBenefit, Pooled, Record, SiteEvaluation, Subgroup, Validation, evaluate,
-    page as validation_page,
+    Deviation, Estimate, Evidence, Field, Heading, NetBenefit, Pooled, Predictor, Record, SiteEvaluation, Subgroup,
+    Validation, evaluate, page as validation_page,
 };
 pub use variable::{Step, Variable};
 

@@ -1,10 +1,13 @@
 //! A run in one process: the same sites, questions and sums as over a network.
 
+use std::collections::VecDeque;
+
 use acequia_types::Timestamp;
 use serde::Serialize;
 
 use crate::LearnError;
-use crate::plan::{Plan, Protection};
+use crate::peer::{Envelope, Peer, PeerMessage};
+use crate::plan::{Plan, PrivacyRule, Protection};
 use crate::protocol::{Aggregator, Entropy, Progress, Roster, Run, Site};
 use crate::sovereignty::{ExitLog, Ledger, SiteRules};
 use crate::table::Data;
@@ -18,6 +21,8 @@ pub enum Architecture {
     Centralised,
     /// One site for each table.
     Federated,
+    /// One site for each table, and no fixed coordinator.
+    Decentralised,
 }
 
 /// A finished run.
@@ -47,15 +52,25 @@ pub fn run_here(
 ) -> Result<Report, LearnError> {
     let mut names: Vec<String> = tables.iter().map(|table| table.name.clone()).collect();
     names.sort_unstable();
+    let digest = plan.digest();
+    // Whoever holds all rows has no other site to hide a sum from.
+    let alone = (architecture == Architecture::Centralised && plan.privacy.minimum_sites > 1)
+        .then(|| Plan { privacy: PrivacyRule { minimum_sites: 1, ..plan.privacy.clone() }, ..plan.clone() });
+    let plan = alone.as_ref().unwrap_or(plan);
     let groups: Vec<(String, Vec<Data>)> = match architecture {
         Architecture::Centralised => vec![("centre".to_owned(), tables)],
-        Architecture::Federated => tables.into_iter().map(|table| (table.name.clone(), vec![table])).collect(),
+        Architecture::Federated | Architecture::Decentralised => {
+            tables.into_iter().map(|table| (table.name.clone(), vec![table])).collect()
+        }
     };
     let roster = Roster::new(groups.iter().map(|(name, _)| name.clone()))?;
     let mut sites = groups
         .into_iter()
         .map(|(name, tables)| Site::join(&name, plan, &roster, tables, rules.clone(), &mut Ledger::default()))
         .collect::<Result<Vec<_>, _>>()?;
+    if architecture == Architecture::Decentralised && roster.sites().len() > 1 {
+        return peers(plan, &roster, sites, now, entropy);
+    }
     let mut run = Run::new(plan, &roster);
     let mut aggregators = [Aggregator::new(plan, &roster), Aggregator::new(plan, &roster)];
     let mut bytes_out = 0;
@@ -90,11 +105,46 @@ pub fn run_here(
         if let Progress::Done(outcome) = progress {
             let mut outcome = *outcome;
             if let (Outcome::Model(model), Architecture::Centralised) = (&mut outcome, architecture) {
-                // One site holds all tables; the model says which.
+                // One site holds all tables; the model says which, and names the plan as it was read.
                 model.sites = names;
+                model.plan = digest;
             }
             let logs = sites.iter().map(|site| (site.name().to_owned(), site.log().clone())).collect();
             return Ok(Report { outcome, rounds, bytes_out, logs });
+        }
+    }
+}
+
+/// Sites that add up in turns. Messages arrive in the order they were sent; time passes when none is on its way.
+fn peers(
+    plan: &Plan,
+    roster: &Roster,
+    sites: Vec<Site>,
+    now: Timestamp,
+    entropy: &mut dyn Entropy,
+) -> Result<Report, LearnError> {
+    let mut peers: Vec<Peer> = sites.into_iter().map(|site| Peer::new(site, plan, roster)).collect();
+    let mut waiting: VecDeque<Envelope> = VecDeque::new();
+    for peer in &mut peers {
+        waiting.extend(peer.shares(now, entropy)?);
+    }
+    let mut bytes_out = 0;
+    loop {
+        while let Some(envelope) = waiting.pop_front() {
+            if let PeerMessage::Share { update, .. } = &envelope.body {
+                bytes_out += update.message().to_bytes(64).len() as u64;
+            }
+            let Some(peer) = peers.iter_mut().find(|peer| peer.name() == envelope.to) else { continue };
+            waiting.extend(peer.receive(envelope, now, entropy)?);
+        }
+        if let Some(outcome) = peers[0].outcome().cloned()
+            && peers.iter().all(|peer| peer.outcome().is_some())
+        {
+            let logs = peers.iter().map(|peer| (peer.name().to_owned(), peer.log().clone())).collect();
+            return Ok(Report { outcome, rounds: peers[0].round(), bytes_out, logs });
+        }
+        for peer in &mut peers {
+            waiting.extend(peer.tick(now, entropy)?);
         }
     }
 }

@@ -4,6 +4,7 @@ use acequia_types::{Digest, digest_named};
 use serde::{Deserialize, Serialize};
 
 use crate::LearnError;
+use crate::membership::Membership;
 use crate::plan::{Cohort, Link, Outcome, Plan, Task, Ties};
 use crate::tasks::{Scale, Tree};
 use crate::variable::{Variable, check_steps};
@@ -32,6 +33,9 @@ pub struct Model {
     pub fit: Fit,
     /// Names of the sites whose rows it learned from.
     pub sites: Vec<String>,
+    /// Whether it tells whose rows it learned from; see [`Model::tested`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub membership: Option<Membership>,
 }
 
 /// A variable with its scale.
@@ -149,6 +153,7 @@ impl Model {
             form,
             fit,
             sites: sites.to_vec(),
+            membership: None,
         }
     }
 
@@ -163,7 +168,11 @@ impl Model {
     /// [`LearnError::Model`] with the line, or when lengths do not agree or a number is not finite.
     pub fn from_json(text: &str) -> Result<Self, LearnError> {
         let wrong = |message: String| LearnError::Model { message };
-        let model: Self = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        // The place only: what was given instead of a model may hold a person's values.
+        let place = |error: serde_json::Error| {
+            wrong(format!("line {}, column {} is not what a model has there", error.line(), error.column()))
+        };
+        let model: Self = crate::exact::from_json(text).map_err(place)?;
         if model.schema != "acequia-model/1" {
             return Err(wrong("its layout is not acequia-model/1".to_owned()));
         }
@@ -237,8 +246,11 @@ impl Model {
         }
     }
 
-    /// Cumulative baseline hazard at `days`; none for a model without one, and none beyond its training.
+    /// Cumulative baseline hazard at `days`; none for a model without one, and none beyond the cut of its training.
     pub fn baseline_at(&self, days: f64) -> Option<f64> {
+        if self.outcome.as_ref().and_then(Outcome::cut_days).is_some_and(|cut| days > cut) {
+            return None;
+        }
         match &self.form {
             Form::Cox { baseline, .. } if !baseline.is_empty() => {
                 Some(baseline.iter().take_while(|(at, _)| *at <= days).last().map_or(0.0, |(_, hazard)| *hazard))

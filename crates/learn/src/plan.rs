@@ -325,6 +325,16 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// Days after which follow-up does not count; none without a cut, and for other outcomes than survival.
+    pub fn cut_days(&self) -> Option<f64> {
+        match self {
+            Self::Survival { cut_days, .. } => *cut_days,
+            _ => None,
+        }
+    }
+}
+
 /// Follow-up for one event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -361,6 +371,9 @@ pub struct PrivacyRule {
     /// Largest share that one row may have in a sum of one variable.
     #[serde(default = "dominance")]
     pub dominance: f64,
+    /// Largest area under the curve of an attack that guesses from the model who was in the training. One half is guessing.
+    #[serde(default = "membership_auc")]
+    pub membership_auc: f64,
 }
 
 fn one_site() -> usize {
@@ -371,6 +384,9 @@ fn minimum_count() -> u64 {
 }
 fn dominance() -> f64 {
     0.5
+}
+fn membership_auc() -> f64 {
+    0.6
 }
 
 /// Who sums, and how.
@@ -431,7 +447,8 @@ impl Plan {
     /// # Errors
     /// [`LearnError::Plan`] with the line, or with the key that contradicts another.
     pub fn from_json(text: &str) -> Result<Self, LearnError> {
-        let plan: Self = serde_json::from_str(text).map_err(|error| LearnError::Plan { message: error.to_string() })?;
+        let plan: Self =
+            crate::exact::from_json(text).map_err(|error| LearnError::Plan { message: error.to_string() })?;
         plan.check()?;
         Ok(plan)
     }
@@ -459,6 +476,9 @@ impl Plan {
         let not_negative = |x: f64| x.is_finite() && x >= 0.0;
         if !(self.privacy.dominance > 0.0 && self.privacy.dominance <= 1.0) {
             return wrong("privacy.dominance must be above 0 and at most 1");
+        }
+        if !(0.5..=1.0).contains(&self.privacy.membership_auc) {
+            return wrong("privacy.membership_auc must be from 0.5, which is guessing, to 1");
         }
         if self.privacy.minimum_sites == 0 || self.privacy.minimum_rows == 0 {
             return wrong("privacy.minimum_sites and privacy.minimum_rows must be at least 1");
@@ -552,11 +572,13 @@ impl Plan {
                 if !matches!(self.outcome, Some(Outcome::Binary { .. }))
                     || !rates
                     || settings.trees == 0
+                    // Without either, a leaf of certain rows has no weight.
+                    || settings.lambda + settings.least_weight.max(0.0) <= 0.0
                     || !(1..=8).contains(&settings.depth)
                     || !(2..=256).contains(&settings.bins)
                 {
                     return wrong(
-                        "boosting needs a binary outcome, one tree or more, a depth from 1 to 8, 2 to 256 bins, a rate above 0, lambda and gamma of 0 or more",
+                        "boosting needs a binary outcome, one tree or more, a depth from 1 to 8, 2 to 256 bins, a rate above 0, lambda and gamma of 0 or more, and lambda or least_weight above 0",
                     );
                 }
                 if self.variables.iter().any(|variable| variable.standardise) {

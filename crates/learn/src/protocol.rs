@@ -107,6 +107,9 @@ pub struct Ask {
     pub roster: Digest,
     /// From 1.
     pub round: u32,
+    /// How often somebody took over in this round; 0 with a fixed coordinator.
+    #[serde(default)]
+    pub attempt: u32,
     /// What is asked.
     pub question: Question,
 }
@@ -121,6 +124,7 @@ impl Ask {
                 ("plan", self.plan.as_bytes().as_slice()),
                 ("roster", self.roster.as_bytes().as_slice()),
                 ("round", self.round.to_le_bytes().as_slice()),
+                ("attempt", self.attempt.to_le_bytes().as_slice()),
                 ("question", question.as_slice()),
             ],
         )
@@ -225,7 +229,8 @@ pub struct Site {
     tables: Vec<Data>,
     margins: Margins,
     log: ExitLog,
-    answered: BTreeMap<u32, (Digest, Vec<SiteUpdate>)>,
+    /// For each round the question that was answered, and the answer of each attempt.
+    answered: BTreeMap<u32, (Digest, BTreeMap<u32, Vec<SiteUpdate>>)>,
     stopped: bool,
 }
 
@@ -316,14 +321,17 @@ impl Site {
         }
         self.belongs(ask)?;
         let context = ask.context();
-        if let Some((answered, updates)) = self.answered.get(&ask.round) {
-            if *answered == context {
+        let asked = Ask { attempt: 0, ..ask.clone() }.context();
+        if let Some((answered, attempts)) = self.answered.get(&ask.round) {
+            if *answered != asked {
+                return Err(LearnError::Protocol {
+                    from: "the coordinator".to_owned(),
+                    reason: "another question was answered in this round",
+                });
+            }
+            if let Some(updates) = attempts.get(&ask.attempt) {
                 return Ok(updates.clone());
             }
-            return Err(LearnError::Protocol {
-                from: "the coordinator".to_owned(),
-                reason: "another question was answered in this round",
-            });
         }
         if let Some(last_day) = self.plan.last_day
             && now.day() > last_day
@@ -362,7 +370,8 @@ impl Site {
             words,
             sent: updates.iter().map(|update| update.digest).collect(),
         });
-        self.answered.insert(ask.round, (context, updates.clone()));
+        let (_, attempts) = self.answered.entry(ask.round).or_insert_with(|| (asked, BTreeMap::new()));
+        attempts.insert(ask.attempt, updates.clone());
         Ok(updates)
     }
 }
@@ -544,6 +553,7 @@ impl Run {
             plan: self.plan.digest(),
             roster: self.roster.digest(),
             round: self.round,
+            attempt: 0,
             question: self.state.question.clone(),
         }
     }
@@ -617,6 +627,26 @@ impl Run {
         self.enough(one.sites.len())?;
         let ring = Ring::of(&self.plan, &self.state.question);
         self.go_on(combine(ring, &one.values, &other.values), &one.sites)
+    }
+
+    /// Two halves as one sum, without going on.
+    pub(crate) fn combine(&self, one: &PartTotal, other: &PartTotal) -> Result<Vec<i128>, LearnError> {
+        if one.values.len() != self.length() || other.values.len() != self.length() {
+            return Err(LearnError::Protocol {
+                from: "an aggregator".to_owned(),
+                reason: "the two totals are not of one round",
+            });
+        }
+        let ring = Ring::of(&self.plan, &self.state.question);
+        Ok(combine(ring, &one.values, &other.values).values().to_vec())
+    }
+
+    /// Goes on from a sum that others added up.
+    pub(crate) fn adopt(&mut self, values: &[i128], sites: &[String]) -> Result<Progress, LearnError> {
+        if values.len() != self.length() {
+            return Err(LearnError::Protocol { from: "a peer".to_owned(), reason: "the sum has another length" });
+        }
+        self.go_on(Sums::from_values(values.to_vec()), sites)
     }
 
     fn enough(&self, left: usize) -> Result<(), LearnError> {

@@ -108,10 +108,7 @@ impl Data {
     /// # Errors
     /// [`LearnError::Table`], [`LearnError::NoColumn`] or [`LearnError::Cell`], with row and column and no value.
     pub fn read(name: &str, path: &Path, needs: &Needs<'_>, map: &SiteMap) -> Result<Self, LearnError> {
-        let unreadable = |error: std::io::Error| LearnError::Table {
-            table: name.to_owned(),
-            problem: format!("cannot be read: {}", error.kind()),
-        };
+        let unreadable = |error: std::io::Error| LearnError::File { what: name.to_owned(), problem: error.kind() };
         let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(unreadable)?);
         if file.fill_buf().map_err(unreadable)?.starts_with(b"PAR1") {
             return Self::from_parquet(name, File::open(path).map_err(unreadable)?, needs, map);

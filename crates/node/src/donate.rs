@@ -122,7 +122,8 @@ impl Node {
         };
         let mapping = match &mapping_bytes {
             Some(bytes) => {
-                let parsed = Mapping::parse(&String::from_utf8_lossy(bytes)).map_err(Failure::from);
+                let parsed =
+                    Mapping::parse(&String::from_utf8_lossy(bytes), &self.vocabulary()?).map_err(Failure::from);
                 Some(
                     parsed
                         .map_err(|failure| Failure { message: format!("{label}: {}", failure.message), ..failure })?,

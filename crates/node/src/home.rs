@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! <home>/node.json          layout version
+//! <home>/settings.toml      what lies or runs elsewhere, such as records or a cluster; usually absent
 //! <home>/keys/root.key      256 bits, readable by the owner only: every other key hangs from it
 //! <home>/keys/keys.sqlite   donors' keys, wrapped; never in a backup of the rest, and its own backups live for days only
 //! <home>/records.sqlite     donations, consent, steps, published versions; elsewhere if `settings.toml` says so
+//! <home>/vocabulary.index   what codes mean, from an Athena download; without it the pack that comes with the program
 //! <home>/blobs/             sealed originals, sealed work tables, published files
 //! <home>/lock               held while a command changes the node
 //! ```
@@ -14,8 +16,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use acequia_blobs::{BlobStore, Key};
-use acequia_engine::DataFusionEngine;
+use acequia_frame::Engine;
 use acequia_gate::GateKey;
+use acequia_omop::Vocabulary;
 use acequia_store::{KeyStore, Store};
 use acequia_types::{Clock, SystemClock};
 use acequia_unify::IdKey;
@@ -32,7 +35,7 @@ pub struct Node {
     pub(crate) store: Store,
     pub(crate) blobs: BlobStore,
     pub(crate) vault: Vault,
-    pub(crate) engine: DataFusionEngine,
+    pub(crate) engine: Arc<dyn Engine>,
     pub(crate) clock: Arc<dyn Clock>,
     root: [u8; 32],
 }
@@ -103,11 +106,12 @@ impl Node {
             kind: std::io::ErrorKind::InvalidData,
         })?;
         let blobs = BlobStore::open(&home.join("blobs"))?;
-        let store = Settings::read(home)?.store(home).await?;
+        let settings = Settings::read(home)?;
+        let store = settings.store(home).await?;
         let keys = KeyStore::open(&home.join("keys").join("keys.sqlite")).await?;
         let now = SystemClock.now();
         let vault = Vault::start(store.clone(), keys, blobs.clone(), &Key::from_bytes(root), now).await?;
-        let engine = DataFusionEngine::new(threads);
+        let engine = settings.engine(threads)?;
         Ok(Self { home: home.to_owned(), store, blobs, vault, engine, clock: Arc::new(SystemClock), root })
     }
 
@@ -116,6 +120,15 @@ impl Node {
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
+    }
+
+    /// What codes mean at this node: the index of its Athena download if it has one, or else the pack of the program.
+    ///
+    /// # Errors
+    /// The coded error of an index that cannot be used.
+    pub(crate) fn vocabulary(&self) -> Result<Vocabulary, Failure> {
+        let index = self.home.join(acequia_vocabulary::INDEX_NAME);
+        Ok(if index.is_file() { acequia_vocabulary::open(&index)? } else { Vocabulary::bundled().clone() })
     }
 
     /// Takes the lock that commands hold while they change the node.

@@ -15,6 +15,7 @@
 
 mod consent;
 mod demo;
+mod desk;
 mod doctor;
 mod donate;
 mod failpoint;
@@ -44,11 +45,15 @@ pub use read::{FileReading, ReadOptions, ReadReport, TableReading, read_files};
 pub use recipe::Recipe;
 pub use settings::SettingsError;
 
-pub use acequia_custody::Purpose;
+pub use acequia_custody::fhir::Release as FhirRelease;
+pub use acequia_custody::{Purpose, rights};
+#[cfg(feature = "cluster")]
+pub use acequia_engine::{ClusterSettings, Exchange, serve_executor, serve_scheduler};
 pub use acequia_release::Verification;
 pub use acequia_types::{
     Clock, DatasetName, Day, DonorId, Exit, FixedClock, IdError, SystemClock, parse_day, parse_timestamp,
 };
+pub use acequia_vault::{Case, Desk, Notice, NoticeState, Recipient};
 
 /// Program and version, as manifests and step names state it.
 pub const PROGRAM: &str = concat!("acequia ", env!("CARGO_PKG_VERSION"));

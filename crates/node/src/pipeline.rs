@@ -10,14 +10,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use acequia_cleanse::{Scorecard, Status, Thresholds};
 use acequia_custody::{Approval, Decision, Grant, History, Identified, Purpose, approve, evaluate};
 use acequia_deidentify::deidentify_beside;
-use acequia_frame::{Engine, FrameError, SqlStep, Table};
+use acequia_frame::{FrameError, SqlStep, Table};
 use acequia_gate::{InputDigest, let_out, seal};
 use acequia_intake::{Limits, Mapping};
+use acequia_omop::Vocabulary;
 use acequia_release::{ConsentGroup, ConsentOutcome, ConsentPlan, Plan, Report};
 use acequia_store::{Donation, Published, Release, State};
 use acequia_types::{Digest, DonorId, digest_named};
 use acequia_unify::{Donated, PERSON_SOURCE, Unifier};
 use acequia_vault::Use;
+use acequia_vocabulary::Review;
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
 use serde::Serialize;
@@ -109,15 +111,28 @@ impl Node {
         let id_key = self.id_key();
         let inputs: Vec<u8> = selection.granted.iter().flat_map(|d| d.intake.as_str().bytes().chain([0])).collect();
         let id_key_check = id_key.check();
-        let unify_key = step_key("unify", &[("inputs", &inputs), ("id key", &id_key_check)]);
+        let vocabulary = self.vocabulary()?;
+        if let Some(review) = &recipe.review {
+            review.check(&vocabulary)?;
+        }
+        let local_codes = recipe.review.as_ref().map(Review::local_codes).unwrap_or_default();
+        let unify_key = step_key(
+            "unify",
+            &[
+                ("inputs", &inputs),
+                ("id key", &id_key_check),
+                ("vocabulary", vocabulary.version().as_bytes()),
+                ("local codes", &local_codes.digest()),
+            ],
+        );
         progress.start("unify", selection.granted.len() as u64);
         let (unified, ran) = match self.finished(unify_key).await? {
             Some(made) => (made, false),
             None => {
                 let plan = recipe.plan(Vec::new(), ConsentPlan::default())?;
                 let reason = format!("{} {}", plan.dataset, plan.version);
-                let mut unifier = Unifier::new(id_key);
-                for file in self.open_granted(&selection, &reason, progress).await? {
+                let mut unifier = Unifier::new(id_key, &vocabulary, local_codes.into());
+                for file in self.open_granted(&selection, &vocabulary, &reason, progress).await? {
                     unifier.add(file, &selection.grant)?;
                 }
                 let unified = unifier.finish()?.into_open(&selection.grant)?;
@@ -348,6 +363,7 @@ impl Node {
     async fn open_granted(
         &self,
         selection: &Selection,
+        vocabulary: &Vocabulary,
         reason: &str,
         progress: &dyn Progress,
     ) -> Result<Vec<Identified<Donated>>, Failure> {
@@ -368,7 +384,7 @@ impl Node {
                         Entry::Occupied(known) => known.into_mut(),
                         Entry::Vacant(place) => {
                             let text = self.blobs.get(&digest)?;
-                            place.insert(Mapping::parse(&String::from_utf8_lossy(&text))?)
+                            place.insert(Mapping::parse(&String::from_utf8_lossy(&text), vocabulary)?)
                         }
                     };
                     Some(&*known)

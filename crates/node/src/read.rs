@@ -9,6 +9,7 @@ use acequia_frame::ParquetFile;
 use acequia_intake::{
     CdmDefinition, Format, IntakeError, Limits, Mapping, RowSink, Survey, read_into, read_tables, set_aside,
 };
+use acequia_omop::Vocabulary;
 use acequia_types::Problem;
 use arrow::array::RecordBatch;
 use serde::Serialize;
@@ -26,6 +27,8 @@ const LISTED_PROBLEMS: usize = 200;
 pub struct ReadOptions {
     /// Mapping for all tables; `<name>.mapping.toml` beside a table otherwise.
     pub mapping: Option<PathBuf>,
+    /// Index of a vocabulary that the mapping's concepts may be of, beside the program's pack.
+    pub vocabulary: Option<PathBuf>,
     /// Folder for what was rejected, in the format it came in.
     pub bad_records: Option<PathBuf>,
     /// Folder for tables of the OMOP CDM, as Parquet of 5.4.
@@ -133,7 +136,11 @@ pub fn read_files(paths: &[PathBuf], options: &ReadOptions) -> Result<ReadReport
 fn mapping_of(path: &Path, options: &ReadOptions) -> Result<Option<Mapping>, Failure> {
     let Some(path) = options.mapping.clone().or_else(|| sidecar(path, "mapping.toml")) else { return Ok(None) };
     let bytes = acequia_blobs::read_file(&path, "the mapping", LARGEST_SIDECAR_BYTES)?;
-    Ok(Some(Mapping::parse(&String::from_utf8_lossy(&bytes))?))
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(Some(match &options.vocabulary {
+        Some(index) => Mapping::parse(&text, &acequia_vocabulary::open(index)?)?,
+        None => Mapping::parse(&text, Vocabulary::bundled())?,
+    }))
 }
 
 const fn ending(format: Format) -> &'static str {

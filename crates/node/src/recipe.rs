@@ -8,6 +8,7 @@ use acequia_deidentify::{Ledger, Policy};
 use acequia_gate::InputDigest;
 use acequia_release::{ConsentPlan, Plan};
 use acequia_types::{Digest, SourceId, digest_named};
+use acequia_vocabulary::{Review, read_review};
 use serde::Deserialize;
 
 use crate::failure::{Failure, NodeError, io};
@@ -23,6 +24,8 @@ pub struct Recipe {
     pub seed: u64,
     /// One `SELECT` over the OMOP tables: one row per person.
     pub cohort_sql: String,
+    /// What people of the sources decided about their own codes; goes before the vocabulary.
+    pub review: Option<Review>,
     /// How the table is de-identified.
     pub policy: Policy,
     /// How a version must stand beside the earlier ones.
@@ -40,6 +43,8 @@ struct Written {
     sources: Vec<SourceId>,
     purpose: Purpose,
     seed: u64,
+    #[serde(default)]
+    local_codes: Option<String>,
     cohort: Cohort,
     deidentify: Policy,
     #[serde(default)]
@@ -82,11 +87,13 @@ impl Recipe {
         written.ledger.check(&written.deidentify)?;
         let sql = beside(&written.cohort.sql)?;
         let cohort_sql = String::from_utf8(sql).map_err(|_| wrong(format!("{} is not UTF-8", written.cohort.sql)))?;
+        let review = written.local_codes.as_deref().map(beside).transpose()?;
         let mut hierarchies = BTreeMap::new();
         for name in written.deidentify.hierarchy_files().into_iter().chain(written.deidentify.key_files()) {
             hierarchies.insert(name.to_owned(), beside(name)?);
         }
         let mut parts: Vec<(&str, &[u8])> = vec![("recipe", text.as_bytes()), ("cohort", cohort_sql.as_bytes())];
+        parts.extend(review.iter().map(|bytes| ("local codes", bytes.as_slice())));
         parts.extend(hierarchies.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())));
         let digest = digest_named("acequia recipe v1", parts);
         let recipe = Self {
@@ -94,6 +101,7 @@ impl Recipe {
             purpose: written.purpose,
             seed: written.seed,
             cohort_sql,
+            review: review.map(|bytes| read_review(&bytes)).transpose()?,
             policy: written.deidentify,
             ledger: written.ledger,
             hierarchies,

@@ -3,10 +3,25 @@
 //! ```toml
 //! [store]
 //! url = "postgres://acequia@records.example.org/acequia"   # default: records.sqlite in the node's folder
+//!
+//! [engine]                                                 # default: SQL runs in this process
+//! cluster = "10.0.0.5:50050"                               # a scheduler
+//! exchange = "s3://exchange/acequia"                       # folder or bucket that node, scheduler and executors share
+//!
+//! [trustee]                                                # as papers name it
+//! name = "Trustee"
+//! address = "Street 1, 10115 Berlin"
+//! contact = "data@trustee.example"
+//! country = "DE"
+//! authority = "the supervisory authority of the country"
 //! ```
 
 use std::path::Path;
+use std::sync::Arc;
 
+use acequia_custody::receipt::Controller;
+use acequia_engine::DataFusionEngine;
+use acequia_frame::Engine;
 use acequia_store::Store;
 use acequia_types::{Coded, Exit};
 use serde::Deserialize;
@@ -17,6 +32,8 @@ use crate::failure::Failure;
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Settings {
     store: StoreSettings,
+    engine: EngineSettings,
+    trustee: Option<Controller>,
 }
 
 /// Not `Debug`: the URL may hold a password.
@@ -26,20 +43,49 @@ struct StoreSettings {
     url: Option<String>,
 }
 
-/// The settings cannot be used. The message gives the row, never the text.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct EngineSettings {
+    cluster: Option<String>,
+    exchange: Option<String>,
+}
+
+/// The settings cannot be used. The message gives a position, never the text.
 #[derive(Debug, thiserror::Error)]
-#[error("settings.toml of the node cannot be used: row {row}")]
-pub struct SettingsError {
-    /// From 1.
-    pub row: usize,
+pub enum SettingsError {
+    /// No TOML, or a key that is not known.
+    #[error("settings.toml of the node cannot be used: row {row}")]
+    Row {
+        /// From 1.
+        row: usize,
+    },
+    /// `cluster` and `exchange` belong together.
+    #[error("settings.toml of the node cannot be used: [engine] has no key `{missing}`")]
+    HalfACluster {
+        /// Key.
+        missing: &'static str,
+    },
+    /// The program has no cluster engine.
+    #[error("settings.toml names a cluster, but this program was built without the feature `cluster`")]
+    NoCluster,
 }
 
 impl Coded for SettingsError {
     fn code(&self) -> &'static str {
-        "SE001"
+        match self {
+            Self::Row { .. } => "SE001",
+            Self::HalfACluster { .. } => "SE002",
+            Self::NoCluster => "SE003",
+        }
     }
     fn hint(&self) -> &'static str {
-        "the only key is `url` under `[store]`; see docs/trustee.md"
+        match self {
+            Self::Row { .. } => {
+                "known are [store] url, [engine] cluster and exchange, [trustee] name, address, contact, country and authority"
+            }
+            Self::HalfACluster { .. } => "state both keys, or neither; see docs/cluster.md",
+            Self::NoCluster => "build with --features cluster, or take [engine] out; see docs/cluster.md",
+        }
     }
     fn exit(&self) -> Exit {
         Exit::Usage
@@ -53,12 +99,24 @@ impl Settings {
             return Ok(Self::default());
         }
         let bytes = acequia_blobs::read_file(&path, "settings.toml of the node", 64 * 1024)?;
-        let text = String::from_utf8(bytes.to_vec()).map_err(|_| SettingsError { row: 1 })?;
+        let text = String::from_utf8(bytes.to_vec()).map_err(|_| SettingsError::Row { row: 1 })?;
         let parsed = toml::from_str(&text).map_err(|error| {
             let before = error.span().map_or(0, |span| span.start.min(text.len()));
-            SettingsError { row: text.as_bytes()[..before].iter().filter(|byte| **byte == b'\n').count() + 1 }
+            SettingsError::Row { row: text.as_bytes()[..before].iter().filter(|byte| **byte == b'\n').count() + 1 }
         });
         Ok(parsed?)
+    }
+
+    /// The trustee, as papers name it; where nothing is stated, they say so.
+    pub(crate) fn trustee(&self) -> Controller {
+        let unstated = || "not stated in settings.toml".to_owned();
+        self.trustee.clone().unwrap_or_else(|| Controller {
+            name: unstated(),
+            address: unstated(),
+            contact: unstated(),
+            country: unstated(),
+            authority: unstated(),
+        })
     }
 
     /// Opens the records they name.
@@ -68,6 +126,29 @@ impl Settings {
             None => Store::open(&home.join("records.sqlite")).await?,
         })
     }
+
+    /// The engine they name; SQL of this process runs on `threads` threads.
+    pub(crate) fn engine(&self, threads: usize) -> Result<Arc<dyn Engine>, Failure> {
+        match (&self.engine.cluster, &self.engine.exchange) {
+            (None, None) => Ok(Arc::new(DataFusionEngine::new(threads))),
+            (Some(scheduler), Some(exchange)) => cluster(scheduler, exchange, threads),
+            (Some(_), None) => Err(SettingsError::HalfACluster { missing: "exchange" }.into()),
+            (None, Some(_)) => Err(SettingsError::HalfACluster { missing: "cluster" }.into()),
+        }
+    }
+}
+
+#[cfg(feature = "cluster")]
+fn cluster(scheduler: &str, exchange: &str, threads: usize) -> Result<Arc<dyn Engine>, Failure> {
+    use acequia_engine::{ClusterEngine, Exchange};
+    // More parts than this machine has threads: the executors have some, too.
+    let parts = threads.max(16);
+    Ok(Arc::new(ClusterEngine::new(scheduler, Exchange::open(exchange)?, parts)?))
+}
+
+#[cfg(not(feature = "cluster"))]
+fn cluster(_: &str, _: &str, _: usize) -> Result<Arc<dyn Engine>, Failure> {
+    Err(SettingsError::NoCluster.into())
 }
 
 #[cfg(test)]
@@ -85,5 +166,17 @@ mod tests {
         let refused = Settings::read(home.path()).err().unwrap();
         assert_eq!((refused.code.as_str(), refused.message.contains("row 2")), ("SE001", true));
         assert!(!refused.message.contains("secret"));
+    }
+
+    #[test]
+    fn half_a_cluster_is_refused() {
+        let code = |text: &str| {
+            let settings: Settings = toml::from_str(text).unwrap();
+            settings.engine(1).err().map(|failure| failure.code)
+        };
+        assert_eq!(code(""), None);
+        assert_eq!(code("[engine]\n"), None);
+        assert_eq!(code("[engine]\ncluster = \"127.0.0.1:50050\"\n").as_deref(), Some("SE002"));
+        assert_eq!(code("[engine]\nexchange = \"x\"\n").as_deref(), Some("SE002"));
     }
 }

@@ -1,7 +1,7 @@
 //! What the simulated files are like to the crate that reads them.
 
 use acequia_intake::{Limits, Mapping, read};
-use acequia_omop::ItemCounts;
+use acequia_omop::{ItemCounts, Vocabulary};
 use acequia_simulate::{donors, hostile};
 use acequia_types::Coded;
 
@@ -39,6 +39,7 @@ fn every_hostile_input_meets_its_code() {
         unit = "mm"
         number = { min = 0, max = 300 }
         "#,
+        Vocabulary::bundled(),
     )
     .unwrap();
     for input in hostile() {

@@ -363,7 +363,10 @@ pub(crate) fn sqlite_url(path: &Path) -> String {
 pub(crate) async fn pool(url: &str, most: u32, settings: &'static [&'static str]) -> Result<AnyPool, StoreError> {
     // Installing the drivers again is refused and changes nothing.
     let _ = sqlx::any::install_drivers(&[sqlx::sqlite::any::DRIVER, sqlx::postgres::any::DRIVER]);
-    let options = AnyPoolOptions::new().max_connections(most).acquire_timeout(BUSY_TIMEOUT);
+    // The pool's task that closes idle connections can spin without end while the program ends; without limits on their
+    // age it is not started.
+    let ages = AnyPoolOptions::new().idle_timeout(None).max_lifetime(None);
+    let options = ages.max_connections(most).acquire_timeout(BUSY_TIMEOUT);
     let options = options.after_connect(move |connection, _| {
         Box::pin(async move {
             for setting in settings {

@@ -41,8 +41,9 @@ pub struct Entry {
 pub struct Access {
     /// Which part of the program, or who.
     pub actor: String,
-    /// For what.
-    pub purpose: Purpose,
+    /// For what; nothing when the data were handed back to the donor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<Purpose>,
     /// Why: the data set or request it was for.
     pub reason: String,
     /// How many objects.

@@ -7,6 +7,7 @@
 //! run and cannot be computed from a source key by anybody without the node's id key.
 //!
 //! ```
+//! use acequia_omop::Vocabulary;
 //! use acequia_custody::{ConsentEvent, Decision, Grant, History, Identified, Purpose, evaluate};
 //! use acequia_types::{DonorId, IntakeId, SourceId, parse_timestamp};
 //! use acequia_unify::{Donated, IdKey, Unifier};
@@ -16,7 +17,7 @@
 //! let now = parse_timestamp("2026-02-01").unwrap();
 //! let Decision::Permit(grant) = evaluate(&donor, Some(&history), Purpose::Research, now) else { panic!() };
 //!
-//! let mut unifier = Unifier::new(IdKey::new([7; 32]));
+//! let mut unifier = Unifier::new(IdKey::new([7; 32]), Vocabulary::bundled(), Default::default());
 //! let donated = Donated {
 //!     intake: IntakeId::parse("in-1")?,
 //!     source: SourceId::parse("individual-donors")?,
@@ -29,20 +30,27 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod codes;
+mod hash;
 mod ids;
 pub mod load;
 mod rows;
+pub mod steps;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use acequia_custody::{Grant, Identified, NotGranted};
 use acequia_frame::{FrameError, Table};
-use acequia_omop::{CdmError, CdmTable, Fate, ItemCounts, SourceFile, TableBuilder, Unmapped};
+use acequia_omop::{
+    CdmError, CdmTable, Fate, ItemCounts, LocalCodes, SourceFile, TableBuilder, Units, Unmapped, Vocabulary,
+};
 use acequia_types::{Coded, DonorId, Exit, IntakeId, Problem, SourceId};
 use arrow::array::{ArrayRef, Int64Builder, RecordBatch, StringBuilder};
 use serde::{Deserialize, Serialize};
 
+use codes::Memo;
+use hash::Seed;
 pub use ids::IdKey;
 
 /// Name of the lineage table: `table_name`, `row_id`, `source`, `intake`, `item_row`, `note`.
@@ -143,8 +151,9 @@ impl Coded for UnifyError {
 }
 
 /// Collects files and builds the tables.
-pub struct Unifier {
+pub struct Unifier<'v> {
     key: IdKey,
+    memo: Memo<'v>,
     builders: BTreeMap<CdmTable, TableBuilder>,
     lineage: Lineage,
     persons: HashMap<i64, PersonSource>,
@@ -168,13 +177,17 @@ struct Lineage {
     note: StringBuilder,
 }
 
-impl Unifier {
-    /// Starts with the node's id key.
-    pub fn new(key: IdKey) -> Self {
+impl<'v> Unifier<'v> {
+    /// Starts with the node's id key. Codes mean what people of the site decided (`local_codes`), or else what the
+    /// vocabulary says; a code that maps to several concepts becomes several rows.
+    pub fn new(key: IdKey, vocabulary: &'v Vocabulary, local_codes: Arc<LocalCodes>) -> Self {
+        let seed = Seed::new(key.seed());
+        let memo = Memo::new(vocabulary, local_codes, Arc::new(Units::new(vocabulary)), seed);
         let filled = CdmTable::ALL.iter().filter(|table| !table.is_vocabulary());
         let builders = filled.map(|table| (*table, TableBuilder::new(*table))).collect();
         Self {
             key,
+            memo,
             builders,
             lineage: Lineage::default(),
             persons: HashMap::new(),

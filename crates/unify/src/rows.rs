@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use acequia_omop::{
-    CdmTable, Cell, Coding, Concept, Concepts, Fate, Held, Item, PartialDate, SourceEvent, SourceRecord, SourceValue,
-    Unit, Unmapped, source_concept_id, vocabulary_of,
+    CdmTable, Cell, Code, Coding, Fate, Held, Item, Kind, PartialDate, SourceEvent, SourceRecord, SourceValue, Unmapped,
 };
 use acequia_types::{Day, DonorId, IntakeId, SourceId};
 
+use crate::codes::Target;
 use crate::ids::source_key_digest;
 use crate::{PersonSource, Unifier, UnifyError};
 
@@ -29,36 +29,46 @@ impl Origin<'_> {
     }
 }
 
-/// What a code means.
-struct Meaning<'a> {
-    concept: Option<&'a Concept>,
+/// One row that an event becomes.
+#[derive(Clone, Copy)]
+struct Row {
+    table: CdmTable,
+    /// Number of what its codes mean.
+    meaning: u32,
     source_concept_id: i64,
+    concept_id: i64,
+    /// A value that the code itself states.
+    value: Option<i64>,
 }
 
-fn meaning<'a>(concept_id: Option<i64>, codings: &[Coding]) -> Meaning<'a> {
-    let concepts = Concepts::bundled();
-    if let Some(concept_id) = concept_id {
-        return Meaning { concept: concepts.by_id(concept_id), source_concept_id: 0 };
-    }
-    let look_up = |coding: &Coding| concepts.by_code(vocabulary_of(&coding.system), &coding.code);
-    let source_concept_id = codings.first().map_or(0, |coding| {
-        look_up(coding).map_or_else(|| source_concept_id(&coding.system, &coding.code), |concept| concept.concept_id)
-    });
-    Meaning { concept: codings.iter().find_map(look_up), source_concept_id }
+fn codes(codings: &[Coding]) -> Vec<Code<'_>> {
+    codings.iter().map(|coding| Code { system: &coding.system, code: &coding.code }).collect()
 }
 
-fn table_of(event: &SourceEvent, concept: Option<&Concept>) -> CdmTable {
-    match concept.map(|concept| concept.domain.as_str()) {
-        Some("Condition") => CdmTable::ConditionOccurrence,
-        Some("Procedure") => CdmTable::ProcedureOccurrence,
-        Some("Drug") => CdmTable::DrugExposure,
-        Some("Measurement") => CdmTable::Measurement,
-        Some("Observation") => CdmTable::Observation,
-        _ => event.table,
+/// What kind of event its format said it is, as far as the choice among several codes depends on it.
+fn kind_of(table: CdmTable) -> Kind {
+    match table {
+        CdmTable::ConditionOccurrence => Kind::Condition,
+        CdmTable::ProcedureOccurrence => Kind::Procedure,
+        CdmTable::DrugExposure => Kind::Drug,
+        CdmTable::Measurement => Kind::Measurement,
+        _ => Kind::Observation,
     }
 }
 
-impl Unifier {
+/// Tables of the course that hold events.
+fn holds_events(table: &CdmTable) -> bool {
+    matches!(
+        table,
+        CdmTable::ConditionOccurrence
+            | CdmTable::ProcedureOccurrence
+            | CdmTable::DrugExposure
+            | CdmTable::Measurement
+            | CdmTable::Observation
+    )
+}
+
+impl Unifier<'_> {
     /// Adds one person with all events; tells the fate of every item the record refers to.
     pub(crate) fn record(
         &mut self,
@@ -93,12 +103,9 @@ impl Unifier {
         let is_visit = |event: &&SourceEvent| matches!(event.table, CdmTable::VisitOccurrence | CdmTable::VisitDetail);
         for event in record.events.iter().filter(is_visit).chain(record.events.iter().filter(|event| !is_visit(event)))
         {
-            let nth = ordinal.entry(event.item).and_modify(|nth| *nth += 1).or_default();
-            let row = origin.row(event.item).to_le_bytes();
-            let parts: [&[u8]; 5] =
-                [b"event", &person_id.to_le_bytes(), intake.as_str().as_bytes(), &row, &nth.to_le_bytes()];
-            let id = self.key.id(&parts);
+            let ordinal = ordinal.entry(event.item).or_default();
             if is_visit(&event) {
+                let id = self.event_id(&origin, event.item, ordinal);
                 if let Some(key) = &event.own_key {
                     visits.insert(key.as_str(), id);
                 }
@@ -112,15 +119,18 @@ impl Unifier {
                 continue;
             }
             let visit = event.visit.as_deref().and_then(|key| visits.get(key).copied());
-            let meaning = meaning(event.concept_id, &event.codings);
-            if meaning.concept.is_some_and(|concept| concept.concept_id == BREAST_CANCER) {
+            let rows = self.meaning(event);
+            if rows.iter().any(|row| row.concept_id == BREAST_CANCER) {
                 let start = event.start.first_day();
                 if episode_start.is_none_or(|(earliest, _)| start < earliest) {
                     episode_start = Some((start, event.item));
                 }
             }
-            let mapped = meaning.concept.is_some();
-            self.event(&origin, event, id, visit, &meaning)?;
+            let mapped = rows.iter().all(|row| row.concept_id != 0);
+            for row in rows {
+                let id = self.event_id(&origin, event.item, ordinal);
+                self.event(&origin, event, id, visit, row)?;
+            }
             fates.push((event.item, if mapped { Fate::Loaded } else { Fate::Unmapped(Unmapped::Concept) }));
         }
         self.period(&origin, record)?;
@@ -133,6 +143,32 @@ impl Unifier {
             self.episode(&origin, start, item, person.type_concept_id)?;
         }
         Ok(fates)
+    }
+
+    /// The id of an item's next row.
+    fn event_id(&self, origin: &Origin<'_>, item: usize, ordinal: &mut u32) -> i64 {
+        let row = origin.row(item).to_le_bytes();
+        let (person_id, nth) = (origin.person_id.to_le_bytes(), ordinal.to_le_bytes());
+        *ordinal += 1;
+        self.key.id(&[b"event", &person_id, origin.intake.as_str().as_bytes(), &row, &nth])
+    }
+
+    /// The rows that an event becomes: one for each concept its codes map to, in the table of the concept's domain.
+    fn meaning(&mut self, event: &SourceEvent) -> Vec<Row> {
+        let number =
+            self.memo.resolve(kind_of(event.table), event.concept_id, &codes(&event.codings), &event.source_value);
+        let meaning = self.memo.meaning(number);
+        let none = Target { concept_id: 0, table: None, value: None };
+        let targets = if meaning.targets.is_empty() { std::slice::from_ref(&none) } else { &meaning.targets };
+        let row = |target: &Target| Row {
+            table: target.table.filter(holds_events).unwrap_or(event.table),
+            meaning: number,
+            source_concept_id: meaning.source_concept_id,
+            // A concept that no vocabulary knows says nothing.
+            concept_id: if meaning.why_not.is_some() { 0 } else { target.concept_id },
+            value: target.value,
+        };
+        targets.iter().map(row).collect()
     }
 
     fn push(
@@ -198,16 +234,15 @@ impl Unifier {
         event: &SourceEvent,
         id: i64,
         visit: Option<i64>,
-        meaning: &Meaning<'_>,
+        row: Row,
     ) -> Result<(), UnifyError> {
-        let table = table_of(event, meaning.concept);
-        let concept_id = meaning.concept.map_or(0, |concept| concept.concept_id);
+        let Row { table, concept_id, .. } = row;
         let (start, date_note) = self.day(event.start);
         let end = event.end.map(PartialDate::first_day);
         let mut note = date_note.to_owned();
         let mut cells = vec![("person_id", Cell::Id(origin.person_id)), ("visit_occurrence_id", visit.into())];
         let source_value = Cell::Text(&event.source_value);
-        let source_concept = Cell::Id(meaning.source_concept_id);
+        let source_concept = Cell::Id(row.source_concept_id);
         let type_concept = Cell::Id(event.type_concept_id);
         match table {
             CdmTable::ConditionOccurrence => cells.extend([
@@ -240,7 +275,7 @@ impl Unifier {
             _ => {
                 let is_measurement = table == CdmTable::Measurement;
                 let prefix = if is_measurement { Names::MEASUREMENT } else { Names::OBSERVATION };
-                let (number, unit, converted) = self.number(event, meaning.concept);
+                let (number, unit, converted) = self.number(event, row.meaning);
                 if converted {
                     note = [note.as_str(), "unit converted"]
                         .iter()
@@ -251,13 +286,10 @@ impl Unifier {
                 }
                 let value_concept = match &event.value {
                     Some(SourceValue::Concept(concept_id)) => Some(*concept_id),
-                    Some(SourceValue::Codes(codings)) => {
-                        Some(self::meaning(None, codings).concept.map_or(0, |concept| concept.concept_id))
-                    }
-                    _ => None,
+                    Some(SourceValue::Codes(codings)) => Some(self.memo.concept(&codes(codings))),
+                    _ => row.value,
                 };
-                let unit_concept =
-                    unit.map(|unit| Concepts::bundled().by_code("UCUM", unit).map_or(0, |unit| unit.concept_id));
+                let unit_concept = unit.and_then(|unit| self.memo.unit(unit));
                 cells.extend([
                     (prefix.id, Cell::Id(id)),
                     (prefix.concept, Cell::Id(concept_id)),
@@ -278,18 +310,11 @@ impl Unifier {
     }
 
     /// Number and unit, in the unit Acequia keeps for the concept where the source's unit can be converted.
-    fn number<'e>(
-        &mut self,
-        event: &'e SourceEvent,
-        concept: Option<&'e Concept>,
-    ) -> (Option<f64>, Option<&'e str>, bool) {
+    fn number<'e>(&mut self, event: &'e SourceEvent, meaning: u32) -> (Option<f64>, Option<&'e str>, bool) {
         let Some(SourceValue::Number(number)) = event.value else { return (None, None, false) };
-        let (Some(from), Some(to)) = (event.unit.as_deref(), concept.and_then(|concept| concept.unit.as_deref()))
-        else {
-            return (Some(number), event.unit.as_deref(), false);
-        };
-        match Unit::factor(from, to) {
-            Some(factor) => {
+        let Some(from) = event.unit.as_deref() else { return (Some(number), None, false) };
+        match self.memo.factor(meaning, from) {
+            Some((factor, to)) => {
                 let converted = from != to;
                 self.report.converted_units += u64::from(converted);
                 (Some(number * factor), Some(to), converted)

@@ -27,14 +27,19 @@
 //! }
 //! ```
 
+mod desk;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
 use acequia_blobs::{BlobError, BlobStore, Key, open, seal};
+use acequia_custody::rights::Pass;
 use acequia_custody::{Grant, Identified, evaluate};
 use acequia_store::{Access, Donation, Epoch, KeyStore, Store, StoreError, Wrapped};
 use acequia_types::{Coded, Digest, DonorId, Exit, IntakeId, Timestamp};
 use zeroize::Zeroizing;
+
+pub use desk::{Case, Desk, DeskError, Export, HandOver, Notice, NoticeState, Recipient};
 
 /// Why the vault stays shut.
 #[derive(Debug, thiserror::Error)]
@@ -271,8 +276,13 @@ impl Vault {
         }
         let donors: Vec<(&DonorId, u64)> = objects.into_iter().collect();
         let purpose = grant.purpose();
-        let access =
-            Access { actor: used.actor.to_owned(), purpose, reason: used.reason.to_owned(), objects: 0, refused: None };
+        let access = Access {
+            actor: used.actor.to_owned(),
+            purpose: Some(purpose),
+            reason: used.reason.to_owned(),
+            objects: 0,
+            refused: None,
+        };
         let ask = |donor: &DonorId, history: Option<&acequia_custody::History>| {
             evaluate(donor, history, purpose, now).reason()
         };
@@ -280,6 +290,34 @@ impl Vault {
         if open.len() < donors.len() {
             return Err(VaultError::ConsentChanged { closed: donors.len() - open.len(), asked: donors.len(), purpose });
         }
+        let mut opened = Vec::with_capacity(donations.len());
+        for (donation, plaintext) in donations.iter().zip(self.unseal_all(donations).await?) {
+            opened.push(Identified::new(donation.donor.clone(), plaintext));
+        }
+        Ok(opened)
+    }
+
+    /// Opens a donor's own donations to hand them back. Consent does not matter: what was withdrawn is the donor's still.
+    ///
+    /// # Errors
+    /// [`VaultError::NotGranted`] when one is another donor's; otherwise as [`Vault::open_all`].
+    pub async fn hand_back(
+        &self,
+        donations: &[&Donation],
+        pass: &Pass,
+        request: u64,
+        now: Timestamp,
+    ) -> Result<Vec<Zeroizing<Vec<u8>>>, VaultError> {
+        if let Some(other) = donations.iter().find(|donation| donation.donor != *pass.donor()) {
+            return Err(VaultError::NotGranted { intake: other.intake.clone() });
+        }
+        let reason = format!("request {request}");
+        let access = Access { actor: "rights desk".to_owned(), purpose: None, reason, objects: 0, refused: None };
+        self.store.record_access(&[(pass.donor(), donations.len() as u64)], &access, now, |_, _| None).await?;
+        self.unseal_all(donations).await
+    }
+
+    async fn unseal_all(&self, donations: &[&Donation]) -> Result<Vec<Zeroizing<Vec<u8>>>, VaultError> {
         let mut keys: BTreeMap<&DonorId, Key> = BTreeMap::new();
         let mut opened = Vec::with_capacity(donations.len());
         for donation in donations {
@@ -293,7 +331,7 @@ impl Vault {
                     key
                 }
             };
-            opened.push(Identified::new(donation.donor.clone(), self.unseal(donation, &key)?));
+            opened.push(self.unseal(donation, &key)?);
         }
         Ok(opened)
     }

@@ -2,6 +2,7 @@
 
 mod decisions;
 mod duo;
+mod formats;
 mod histories;
 mod invariants;
 mod oracle;

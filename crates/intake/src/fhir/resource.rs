@@ -158,110 +158,111 @@ impl<'a> Resource<'a> {
     }
 
     fn element(&mut self, key: &'a str, json: &mut Json<'a>) -> Result<()> {
-        match key {
-            "id" => self.id = string(json)?,
-            "code" | "vaccineCode" | "medicationCodeableConcept" | "procedureCode" => {
+        // Patterns of bytes become a tree over length and letters; patterns of text are compared one after the other.
+        match key.as_bytes() {
+            b"id" => self.id = string(json)?,
+            b"code" | b"vaccineCode" | b"medicationCodeableConcept" | b"procedureCode" => {
                 self.main.code = self.concept(json)?;
             }
-            "subject" | "patient" => self.subject = reference(json)?,
-            "encounter" => self.encounter = reference(json)?,
-            "status" => self.status = string(json)?,
-            "category" => self.category = self.concept(json)?,
-            "effectiveDateTime" => self.moment = dated(json, "effectiveDateTime")?,
-            "issued" => self.recorded = dated(json, "issued")?,
-            "component" => self.components(json)?,
-            "interpretation" => self.main.qualifier = self.concept(json)?,
-            "referenceRange" => (self.main.low, self.main.high) = range(json)?,
-            "clinicalStatus" => self.clinical = self.concept(json)?,
-            "verificationStatus" => self.verification = self.concept(json)?,
-            "onsetDateTime" => self.moment = dated(json, "onsetDateTime")?,
-            "recordedDate" => self.recorded = dated(json, "recordedDate")?,
-            "abatementDateTime" => self.to = dated(json, "abatementDateTime")?,
-            "performedDateTime" => self.moment = dated(json, "performedDateTime")?,
-            "performedPeriod" => self.period(json, "performedPeriod.start", "performedPeriod.end")?,
-            "effectivePeriod" => self.period(json, "effectivePeriod.start", "effectivePeriod.end")?,
-            "onsetPeriod" => self.period(json, "onsetPeriod.start", "onsetPeriod.end")?,
-            "occurrencePeriod" => self.period(json, "occurrencePeriod.start", "occurrencePeriod.end")?,
-            "timingPeriod" => self.period(json, "timingPeriod.start", "timingPeriod.end")?,
-            "period" => self.period(json, "period.start", "period.end")?,
-            "abatementPeriod" => {
+            b"subject" | b"patient" => self.subject = reference(json)?,
+            b"encounter" => self.encounter = reference(json)?,
+            b"status" => self.status = string(json)?,
+            b"category" => self.category = self.concept(json)?,
+            b"effectiveDateTime" => self.moment = dated(json, "effectiveDateTime")?,
+            b"issued" => self.recorded = dated(json, "issued")?,
+            b"component" => self.components(json)?,
+            b"interpretation" => self.main.qualifier = self.concept(json)?,
+            b"referenceRange" => (self.main.low, self.main.high) = range(json)?,
+            b"clinicalStatus" => self.clinical = self.concept(json)?,
+            b"verificationStatus" => self.verification = self.concept(json)?,
+            b"onsetDateTime" => self.moment = dated(json, "onsetDateTime")?,
+            b"recordedDate" => self.recorded = dated(json, "recordedDate")?,
+            b"abatementDateTime" => self.to = dated(json, "abatementDateTime")?,
+            b"performedDateTime" => self.moment = dated(json, "performedDateTime")?,
+            b"performedPeriod" => self.period(json, "performedPeriod.start", "performedPeriod.end")?,
+            b"effectivePeriod" => self.period(json, "effectivePeriod.start", "effectivePeriod.end")?,
+            b"onsetPeriod" => self.period(json, "onsetPeriod.start", "onsetPeriod.end")?,
+            b"occurrencePeriod" => self.period(json, "occurrencePeriod.start", "occurrencePeriod.end")?,
+            b"timingPeriod" => self.period(json, "timingPeriod.start", "timingPeriod.end")?,
+            b"period" => self.period(json, "period.start", "period.end")?,
+            b"abatementPeriod" => {
                 // An abatement that lasts is over at its end.
                 let from = self.from;
                 self.period(json, "abatementPeriod.start", "abatementPeriod.end")?;
                 self.from = from;
             }
-            "effectiveInstant" => self.moment = dated(json, "effectiveInstant")?,
-            "occurrenceDateTime" => self.moment = dated(json, "occurrenceDateTime")?,
-            "timingDateTime" => self.moment = dated(json, "timingDateTime")?,
-            "whenHandedOver" => self.moment = dated(json, "whenHandedOver")?,
-            "authoredOn" => self.moment = dated(json, "authoredOn")?,
-            "started" => self.moment = dated(json, "started")?,
-            "date" => self.moment = dated(json, "date")?,
-            "dateAsserted" => self.recorded = dated(json, "dateAsserted")?,
-            "whenPrepared" => self.recorded = dated(json, "whenPrepared")?,
-            "recordedOn" => self.recorded = dated(json, "recordedOn")?,
-            "receivedTime" => self.recorded = dated(json, "receivedTime")?,
-            "class" => self.class = self.concept(json)?,
-            "type" | "physicalType" => self.kind = self.concept(json)?,
-            "participant" | "performer" => {
+            b"effectiveInstant" => self.moment = dated(json, "effectiveInstant")?,
+            b"occurrenceDateTime" => self.moment = dated(json, "occurrenceDateTime")?,
+            b"timingDateTime" => self.moment = dated(json, "timingDateTime")?,
+            b"whenHandedOver" => self.moment = dated(json, "whenHandedOver")?,
+            b"authoredOn" => self.moment = dated(json, "authoredOn")?,
+            b"started" => self.moment = dated(json, "started")?,
+            b"date" => self.moment = dated(json, "date")?,
+            b"dateAsserted" => self.recorded = dated(json, "dateAsserted")?,
+            b"whenPrepared" => self.recorded = dated(json, "whenPrepared")?,
+            b"recordedOn" => self.recorded = dated(json, "recordedOn")?,
+            b"receivedTime" => self.recorded = dated(json, "receivedTime")?,
+            b"class" => self.class = self.concept(json)?,
+            b"type" | b"physicalType" => self.kind = self.concept(json)?,
+            b"participant" | b"performer" => {
                 let who = actor(json)?;
                 if self.provider.is_empty() {
                     self.provider = who;
                 }
             }
-            "requester" | "recorder" | "asserter" | "practitioner" | "generalPractitioner" => {
+            b"requester" | b"recorder" | b"asserter" | b"practitioner" | b"generalPractitioner" => {
                 let who = reference(json)?;
                 if self.provider.is_empty() {
                     self.provider = who;
                 }
             }
-            "serviceProvider" | "managingOrganization" | "organization" => self.site_of_care = reference(json)?,
-            "location" => self.place = actor(json)?,
-            "partOf" => self.part_of = reference(json)?,
-            "medicationReference" | "device" => self.definition = reference(json)?,
-            "authorizingPrescription" => self.repeats = reference(json)?,
-            "specimen" => self.specimen = reference(json)?,
-            "intent" => self.intent = string(json)?,
-            "doNotPerform" => self.do_not_perform = json.bool_or_skip()? == Some(true),
-            "reportedBoolean" => self.reported = json.bool_or_skip()? == Some(true),
-            "bodySite" | "site" => self.body_site = self.concept(json)?,
-            "route" => self.route = self.concept(json)?,
-            "dosageInstruction" | "dosage" => self.dosage(json)?,
-            "dispenseRequest" => self.dispense_request(json)?,
-            "quantity" | "doseQuantity" => self.quantity = quantity(json)?,
-            "daysSupply" => self.days_supply = quantity(json)?.value,
-            "lotNumber" => self.lot = string(json)?,
-            "udiCarrier" => self.udi_carrier(json)?,
-            "hospitalization" => self.hospitalization(json)?,
-            "context" => self.context(json)?,
-            "collection" => self.collection(json)?,
-            "modality" => self.modality = self.concept(json)?,
-            "series" => self.series(json)?,
-            "relationship" => self.relationship = self.concept(json)?,
-            "reaction" => self.reactions(json)?,
-            "condition" => self.conditions(json)?,
-            "conclusionCode" => self.conclusion_codes = self.concept(json)?,
-            "conclusion" | "summary" | "description" => {
+            b"serviceProvider" | b"managingOrganization" | b"organization" => self.site_of_care = reference(json)?,
+            b"location" => self.place = actor(json)?,
+            b"partOf" => self.part_of = reference(json)?,
+            b"medicationReference" | b"device" => self.definition = reference(json)?,
+            b"authorizingPrescription" => self.repeats = reference(json)?,
+            b"specimen" => self.specimen = reference(json)?,
+            b"intent" => self.intent = string(json)?,
+            b"doNotPerform" => self.do_not_perform = json.bool_or_skip()? == Some(true),
+            b"reportedBoolean" => self.reported = json.bool_or_skip()? == Some(true),
+            b"bodySite" | b"site" => self.body_site = self.concept(json)?,
+            b"route" => self.route = self.concept(json)?,
+            b"dosageInstruction" | b"dosage" => self.dosage(json)?,
+            b"dispenseRequest" => self.dispense_request(json)?,
+            b"quantity" | b"doseQuantity" => self.quantity = quantity(json)?,
+            b"daysSupply" => self.days_supply = quantity(json)?.value,
+            b"lotNumber" => self.lot = string(json)?,
+            b"udiCarrier" => self.udi_carrier(json)?,
+            b"hospitalization" => self.hospitalization(json)?,
+            b"context" => self.context(json)?,
+            b"collection" => self.collection(json)?,
+            b"modality" => self.modality = self.concept(json)?,
+            b"series" => self.series(json)?,
+            b"relationship" => self.relationship = self.concept(json)?,
+            b"reaction" => self.reactions(json)?,
+            b"condition" => self.conditions(json)?,
+            b"conclusionCode" => self.conclusion_codes = self.concept(json)?,
+            b"conclusion" | b"summary" | b"description" => {
                 let text = string(json)?;
                 if !text.is_empty() {
                     self.texts.push(text);
                 }
             }
-            "title" => self.title = string(json)?,
-            "section" => self.sections(json)?,
-            "presentedForm" | "content" => self.attachments(json)?,
-            "contained" => self.contained(json)?,
-            "ingredient" => self.ingredients(json)?,
-            "specialty" => self.specialty = self.concept(json)?,
-            "name" => self.name = string(json)?,
-            "gender" => self.gender = string(json)?,
-            "birthDate" => self.birth = dated(json, "birthDate")?,
-            "deceasedDateTime" => self.died = dated(json, "deceasedDateTime")?,
-            "deceasedBoolean" => self.dead = json.bool_or_skip()? == Some(true),
-            "extension" => self.extensions(json)?,
-            "maritalStatus" => self.marital = self.concept(json)?,
-            "communication" => self.communication(json)?,
-            "address" => self.address(json)?,
+            b"title" => self.title = string(json)?,
+            b"section" => self.sections(json)?,
+            b"presentedForm" | b"content" => self.attachments(json)?,
+            b"contained" => self.contained(json)?,
+            b"ingredient" => self.ingredients(json)?,
+            b"specialty" => self.specialty = self.concept(json)?,
+            b"name" => self.name = string(json)?,
+            b"gender" => self.gender = string(json)?,
+            b"birthDate" => self.birth = dated(json, "birthDate")?,
+            b"deceasedDateTime" => self.died = dated(json, "deceasedDateTime")?,
+            b"deceasedBoolean" => self.dead = json.bool_or_skip()? == Some(true),
+            b"extension" => self.extensions(json)?,
+            b"maritalStatus" => self.marital = self.concept(json)?,
+            b"communication" => self.communication(json)?,
+            b"address" => self.address(json)?,
             _ if key.starts_with("value") => {
                 let mut main = self.main;
                 self.value(key, &mut main, json)?;

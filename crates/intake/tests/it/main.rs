@@ -4,7 +4,7 @@ mod hostile;
 mod reference;
 
 use acequia_intake::{Format, IntakeError, Limits, Mapping, format_of, read};
-use acequia_omop::{Fate, ItemCounts};
+use acequia_omop::{Fate, ItemCounts, Vocabulary};
 use acequia_types::Coded;
 use proptest::prelude::*;
 
@@ -40,7 +40,7 @@ ward = "says nothing about the patient"
 const HEADER: &str = "id,born,surgery,days,size,meno,ward\n";
 
 fn mapping() -> Mapping {
-    Mapping::parse(MAPPING).unwrap()
+    Mapping::parse(MAPPING, Vocabulary::bundled()).unwrap()
 }
 
 #[track_caller]
@@ -98,11 +98,14 @@ fn unreadable_files_have_a_code_each() {
 
 #[test]
 fn a_mapping_with_a_typo_is_refused_with_its_row() {
-    let error = Mapping::parse(&MAPPING.replace("end_days", "end_day")).unwrap_err();
+    let error = Mapping::parse(&MAPPING.replace("end_days", "end_day"), Vocabulary::bundled()).unwrap_err();
     assert_eq!(error.code(), "IN012");
     assert!(error.to_string().contains("row 14"), "{error}");
-    assert!(Mapping::parse(&MAPPING.replace("measurement", "measurements")).is_err());
-    assert!(Mapping::parse(&MAPPING.replace("values =", "present_when = [\"0\"]\nvalues =")).is_err());
+    assert!(Mapping::parse(&MAPPING.replace("measurement", "measurements"), Vocabulary::bundled()).is_err());
+    assert!(
+        Mapping::parse(&MAPPING.replace("values =", "present_when = [\"0\"]\nvalues ="), Vocabulary::bundled())
+            .is_err()
+    );
 }
 
 #[test]

@@ -3,10 +3,13 @@
 //! Cargo builds the program because crate `acequia` has an integration test; see `program`.
 
 mod clients;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod course;
 mod crash;
 mod hostile;
 mod leak;
+mod learning;
 mod manual;
 
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@
 use crate::LearnError;
 use crate::algebra::{Symmetric, packed_len};
 use crate::model::{Form, Model};
-use crate::plan::{Plan, Task, Ties};
+use crate::plan::{Outcome as PlanOutcome, Plan, Task, Ties};
 use crate::sums::Sums;
 use crate::table::{Data, Observed};
 use crate::tasks::regression::{Local, Step, newton, penalties, reported};
@@ -304,13 +304,15 @@ pub(crate) fn step(
             let reported = reported(plan, scales, &scaled, &covariance, 0);
             let mut hazard = 0.0;
             let from_centre = libm::exp(-reported.shift);
+            let cut = plan.outcome.as_ref().and_then(PlanOutcome::cut_days).unwrap_or(f64::INFINITY);
             let baseline = times.map_or_else(Vec::new, |times| {
                 times
                     .iter()
                     .zip(&increments)
                     .map(|(time, increment)| {
                         hazard += increment * from_centre;
-                        (f64::from(*time) * time_grid.days, hazard)
+                        // The last step of the grid may reach beyond the cut, and its events happened before.
+                        ((f64::from(*time) * time_grid.days).min(cut), hazard)
                     })
                     .collect()
             });

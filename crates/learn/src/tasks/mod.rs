@@ -142,6 +142,9 @@ pub struct Kept {
     /// Coefficients and penalised log-likelihood of the last step that was taken.
     #[serde(default)]
     pub last: Option<(Vec<f64>, f64)>,
+    /// Rows behind it. A log-likelihood of other rows is no measure of progress.
+    #[serde(default)]
+    pub last_rows: u64,
     /// Lowest and highest candidate of each quantile of each variable, in steps of the resolution.
     #[serde(default)]
     pub brackets: Vec<(u64, u64)>,

@@ -161,7 +161,7 @@ pub(crate) fn newton(
     if kept.null.is_none() {
         kept.null = Some(local.log_likelihood);
     }
-    if let Some((before, reached)) = &kept.last {
+    if let Some((before, reached)) = kept.last.as_ref().filter(|_| kept.last_rows == kept.rows) {
         // Past the top: go back half of the way. The last digits of a sum are noise, hence the slack.
         if !objective.is_finite() || objective < reached - 1e-9 * (1.0 + reached.abs()) {
             if kept.iterations >= settings.rounds {
@@ -185,6 +185,7 @@ pub(crate) fn newton(
         return Err(no_convergence());
     }
     kept.last = Some((coefficients.to_vec(), objective));
+    kept.last_rows = kept.rows;
     Ok(Step::Ask(next))
 }
 

@@ -57,10 +57,7 @@ pub(crate) fn grid_index(days: f64, width: f64) -> u32 {
 
 /// Steps a table of times has.
 pub(crate) fn bins(plan: &Plan, width: f64) -> usize {
-    let last = match &plan.outcome {
-        Some(PlanOutcome::Survival { cut_days: Some(cut), .. }) => *cut,
-        _ => LONGEST_DAYS,
-    };
+    let last = plan.outcome.as_ref().and_then(PlanOutcome::cut_days).unwrap_or(LONGEST_DAYS);
     grid_index(last, width) as usize + 1
 }
 
@@ -132,6 +129,8 @@ pub(crate) fn result(plan: &Plan, time_grid: TimeGrid, sums: &Sums) -> Result<Ne
     if rows == 0 {
         return Err(LearnError::Estimate { reason: "there are no rows" });
     }
+    // The last step of the grid may reach beyond the cut, and its events happened before.
+    let cut = plan.outcome.as_ref().and_then(PlanOutcome::cut_days).unwrap_or(f64::INFINITY);
     let (mut survival, mut greenwood) = (1.0, 0.0);
     let (mut points, mut median_days) = (Vec::new(), None);
     for (step, (events, at_risk)) in table.iter().enumerate() {
@@ -144,7 +143,7 @@ pub(crate) fn result(plan: &Plan, time_grid: TimeGrid, sums: &Sums) -> Result<Ne
         let (d, n) = (*events as f64, *at_risk as f64);
         survival *= 1.0 - d / n;
         greenwood += d / (n * (n - d));
-        let days = step as f64 * time_grid.days;
+        let days = (step as f64 * time_grid.days).min(cut);
         points.push(SurvivalPoint {
             days,
             at_risk: *at_risk,

@@ -57,6 +57,13 @@ fn small_logistic(
     Err(LearnError::Estimate { reason: "a calibration model does not settle" })
 }
 
+/// Probability that one of `cases` is above one of `controls`, ties counting half, with the standard error of DeLong et al. 1988.
+pub(crate) fn area_under_curve(cases: &[f64], controls: &[f64]) -> (f64, f64) {
+    let scores = [cases, controls].concat();
+    let is_case: Vec<bool> = (0..scores.len()).map(|at| at < cases.len()).collect();
+    Prepared::new(&scores, &is_case).auc(&vec![1.0; scores.len()])
+}
+
 impl Prepared {
     pub(crate) fn new(lp: &[f64], y: &[bool]) -> Self {
         let mut row: Vec<usize> = (0..lp.len()).collect();

@@ -18,9 +18,10 @@ use crate::plan::Outcome;
 use crate::table::{Data, Observed};
 use crate::validate::sample::quantile_7;
 
+pub(crate) use binary::area_under_curve;
 pub use page::page;
 pub use pool::Pooled;
-pub use record::{Evidence, Heading, Record};
+pub use record::{Evidence, Field, Heading, Predictor, Record};
 pub use survival::Deviation;
 
 /// How a model is validated.
@@ -44,8 +45,9 @@ pub struct Validation {
 impl Validation {
     /// The usual settings: the model's own horizon, ten steps up to it, thresholds of 10 to 60 %, a thousand samples.
     pub fn usual(model: &Model) -> Self {
-        let last = match (&model.outcome, &model.form) {
-            (Some(Outcome::Survival { cut_days: Some(cut), .. }), _) => *cut,
+        let cut = model.outcome.as_ref().and_then(Outcome::cut_days);
+        let last = match (cut, &model.form) {
+            (Some(cut), _) => cut,
             (_, crate::Form::Cox { baseline, .. }) => baseline.last().map_or(365.25, |(days, _)| *days),
             (_, crate::Form::DiscreteTime { ends_days, .. }) => ends_days.last().copied().unwrap_or(365.25),
             _ => 0.0,
@@ -100,8 +102,8 @@ pub struct NetBenefit {
 pub struct Subgroup {
     /// Column.
     pub column: String,
-    /// Its text.
-    pub value: String,
+    /// Its text; none for all groups that are not shown.
+    pub value: Option<String>,
     /// Rows; not shown when few.
     pub rows: Option<u64>,
     /// Events; not shown when few.
@@ -276,28 +278,40 @@ pub fn evaluate(
     })
 }
 
+/// Measures by group. Groups with few rows or events are told as one, without their names, which may be values of single
+/// persons; and that one must not be small itself, or the others would give it away by subtraction.
 fn subgroups(model: &Model, data: &Data, groups: &[String], settings: &Validation) -> Vec<Subgroup> {
     const SHOWN: [&str; 4] = ["harrell_c", "auc", "calibration_slope", "observed_over_expected"];
+    let few = |rows: u64, events: u64| rows < settings.minimum_count || events < settings.minimum_count;
     let mut all = Vec::new();
     for (at, column) in groups.iter().enumerate() {
-        for (value, part) in data.split_by_group(at) {
-            let (rows, events) = (part.rows as u64, part.events());
-            let few = rows < settings.minimum_count || events < settings.minimum_count;
-            let estimates = if few {
-                Vec::new()
-            } else {
-                Prepared::new(model, &part, settings)
-                    .and_then(|prepared| prepared.estimates(&vec![1.0; prepared.len()]))
-                    .map(|all| all.into_iter().filter(|one| SHOWN.contains(&one.name.as_str())).collect())
-                    .unwrap_or_default()
-            };
+        let (mut hidden, mut shown): (Vec<_>, Vec<_>) =
+            data.split_by_group(at).into_iter().partition(|(_, part)| few(part.rows as u64, part.events()));
+        let total = |hidden: &[(String, Data)]| {
+            hidden.iter().fold((0, 0), |(rows, events), (_, part)| (rows + part.rows as u64, events + part.events()))
+        };
+        while let (rows, events) = total(&hidden)
+            && few(rows, events)
+            && !hidden.is_empty()
+            && let Some(smallest) = (0..shown.len()).min_by_key(|at| (shown[*at].1.events(), shown[*at].1.rows))
+        {
+            hidden.push(shown.remove(smallest));
+        }
+        for (value, part) in shown {
+            let estimates = Prepared::new(model, &part, settings)
+                .and_then(|prepared| prepared.estimates(&vec![1.0; prepared.len()]))
+                .map(|all| all.into_iter().filter(|one| SHOWN.contains(&one.name.as_str())).collect())
+                .unwrap_or_default();
             all.push(Subgroup {
                 column: column.clone(),
-                value,
-                rows: (!few).then_some(rows),
-                events: (!few).then_some(events),
+                value: Some(value),
+                rows: Some(part.rows as u64),
+                events: Some(part.events()),
                 estimates,
             });
+        }
+        if !hidden.is_empty() {
+            all.push(Subgroup { column: column.clone(), value: None, rows: None, events: None, estimates: Vec::new() });
         }
     }
     all

@@ -1,9 +1,12 @@
 //! The validation record: what was measured where, how sure it is, and which statements are still for people to make.
 
-use acequia_types::{Digest, digest_named};
+use acequia_types::{Day, Digest, digest_named};
 use serde::{Deserialize, Serialize};
 
+use crate::LearnError;
+use crate::membership::Membership;
 use crate::model::{Form, Model};
+use crate::plan::Condition;
 use crate::validate::pool::pool;
 use crate::validate::{Pooled, SiteEvaluation, Validation};
 
@@ -43,10 +46,34 @@ impl Evidence {
 pub struct Heading {
     /// Guideline and item.
     pub item: String,
-    /// What it asks for.
+    /// What it is about.
+    pub about: String,
+    /// What the run knows.
+    pub known: Option<String>,
+    /// What only a person can say; none where the run knows everything.
+    pub person: Option<Field>,
+}
+
+/// A field for a person. A run never fills one in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Field {
+    /// What is to be written.
     pub asks: String,
-    /// What the run knows; `None` is for a person to write.
-    pub text: Option<String>,
+    /// What a person wrote; empty until then.
+    pub answer: Option<String>,
+}
+
+/// A predictor of the frozen model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Predictor {
+    /// Its name.
+    pub name: String,
+    /// The column it comes from.
+    pub column: String,
+    /// Its coefficient, where the model has one.
+    pub coefficient: Option<f64>,
+    /// The coefficient's standard error.
+    pub standard_error: Option<f64>,
 }
 
 /// A validation record.
@@ -62,8 +89,18 @@ pub struct Record {
     pub title: String,
     /// Kind of model.
     pub kind: String,
+    /// Digest of the run plan that the model comes from.
+    pub plan: Digest,
+    /// Predictors of the model.
+    pub predictors: Vec<Predictor>,
     /// Sites the model learned from.
     pub trained_at: Vec<String>,
+    /// Whether the model tells whose rows it learned from.
+    pub membership: Option<Membership>,
+    /// Program and version that measured.
+    pub program: String,
+    /// Day on which it was measured (UTC).
+    pub measured_on: Day,
     /// Evidence level of the weakest site.
     pub evidence: Evidence,
     /// The level in words, with the sites.
@@ -90,15 +127,15 @@ const POOLED: [&str; 7] = [
 ];
 
 impl Record {
-    /// Puts a record together.
-    pub fn new(model: &Model, sites: Vec<SiteEvaluation>, settings: &Validation) -> Self {
+    /// Puts a record together, measured on this day.
+    pub fn new(model: &Model, sites: Vec<SiteEvaluation>, settings: &Validation, measured_on: Day) -> Self {
         let mut sites = sites;
         sites.sort_by(|a, b| a.site.cmp(&b.site));
         let known = |site: &SiteEvaluation| model.sites.contains(&site.site);
         let evidence = if sites.iter().any(known) { Evidence::L0 } else { Evidence::L2 };
         let names: Vec<&str> = sites.iter().map(|site| site.site.as_str()).collect();
         let evidence_words = format!(
-            "{}. Measured at: {}. Whether country, period or team differ from training is for a person to state.",
+            "{}. Measured on {measured_on} at: {}. Sites are told apart by the names they gave; whether country, period or team differ from training is for a person to state.",
             evidence.words(),
             names.join(", ")
         );
@@ -121,7 +158,22 @@ impl Record {
             model: model.digest(),
             title: model.title.clone(),
             kind: model.kind().to_owned(),
+            plan: model.plan,
+            predictors: model
+                .variables
+                .iter()
+                .enumerate()
+                .map(|(at, one)| Predictor {
+                    name: one.variable.name.clone(),
+                    column: one.variable.source().to_owned(),
+                    coefficient: model.coefficients().get(at).copied(),
+                    standard_error: model.standard_errors().get(at).copied(),
+                })
+                .collect(),
             trained_at: model.sites.clone(),
+            membership: model.membership.clone(),
+            program: concat!("acequia ", env!("CARGO_PKG_VERSION")).to_owned(),
+            measured_on,
             evidence,
             evidence_words,
             settings: settings.clone(),
@@ -136,24 +188,53 @@ impl Record {
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
 
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// [`LearnError::Model`] with line and column.
+    pub fn from_json(text: &str) -> Result<Self, LearnError> {
+        crate::exact::from_json(text).map_err(|error| LearnError::Model {
+            message: format!("line {}, column {} is not what a record has there", error.line(), error.column()),
+        })
+    }
+
     /// Names the record.
     pub fn digest(&self) -> Digest {
         digest_named("acequia validation 1", [("record", self.to_json().as_bytes())])
     }
 }
 
-/// Headings of TRIPOD+AI (Collins et al. 2024) and domains of PROBAST+AI (Moons et al. 2025), with what a run knows. What
-/// only people know stays empty: no item is claimed for them.
+/// A condition of the cohort in words.
+fn condition(one: &Condition) -> String {
+    let bound = |words: &str, bound: Option<f64>| bound.map(|bound| format!("{words} {bound}"));
+    let parts: Vec<String> = [
+        one.one_of.as_ref().map(|texts| format!("one of {}", texts.join(", "))),
+        bound("at least", one.at_least),
+        bound("above", one.above),
+        bound("at most", one.at_most),
+        bound("below", one.below),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    format!("{} {}", one.column, parts.join(" and "))
+}
+
+/// Headings of TRIPOD+AI (Collins et al. 2024) and of the evaluation part of PROBAST+AI (Moons et al. 2025), with what a run
+/// knows. What only people know stays empty: no item and no judgement is claimed for them.
 fn headings(model: &Model, sites: &[SiteEvaluation], settings: &Validation) -> Vec<Heading> {
-    let predictors: Vec<String> = model
-        .variables
-        .iter()
-        .map(|one| match one.variable.steps.len() {
-            0 => one.variable.name.clone(),
-            steps => format!("{} (from {}, {steps} steps)", one.variable.name, one.variable.source()),
-        })
-        .collect();
-    let people: Vec<String> = sites
+    let heading = |item: String, about: &str, known: Option<String>, asks: &str| Heading {
+        item,
+        about: about.to_owned(),
+        known,
+        person: (!asks.is_empty()).then(|| Field { asks: asks.to_owned(), answer: None }),
+    };
+    let tripod = |item: &str, about: &str, known: Option<String>, asks: &str| {
+        heading(format!("TRIPOD+AI {item}"), about, known, asks)
+    };
+    let known = |text: &str| Some(text.to_owned());
+    let at_sites = sites.iter().map(|site| site.site.as_str()).collect::<Vec<_>>().join(", ");
+    let flow = sites
         .iter()
         .map(|site| {
             format!(
@@ -161,102 +242,154 @@ fn headings(model: &Model, sites: &[SiteEvaluation], settings: &Validation) -> V
                 site.site, site.rows, site.events, site.dropped
             )
         })
-        .collect();
+        .collect::<Vec<_>>()
+        .join("; ")
+        + ".";
+    let eligible = match model.cohort.conditions.as_slice() {
+        [] => "All rows of each site's table.".to_owned(),
+        conditions => {
+            format!("Rows with {}.", conditions.iter().map(condition).collect::<Vec<_>>().join("; "))
+        }
+    };
+    let predictors = model
+        .variables
+        .iter()
+        .map(|one| match one.variable.steps.len() {
+            0 => one.variable.name.clone(),
+            1 => format!("{} (from {}, one step)", one.variable.name, one.variable.source()),
+            steps => format!("{} (from {}, {steps} steps)", one.variable.name, one.variable.source()),
+        })
+        .collect::<Vec<_>>()
+        .join("; ")
+        + ".";
+    let outcome = match model.is_survival() {
+        true => format!("Time to the event, in days; risks by day {:.2}.", settings.horizon_days),
+        false => "0 or 1.".to_owned(),
+    };
+    let output = match model.is_survival() {
+        true => "Probability of the event by the horizon, and a linear predictor.",
+        false => "Probability of the outcome.",
+    };
+    let missing = match sites.iter().any(|site| site.dropped > 0) {
+        true => "Rows without a needed value were left out and counted.",
+        false => "No row lacked a needed value.",
+    };
     let specification = match &model.form {
-        Form::Boosting { trees, .. } => format!("{} trees, in the model file", trees.len()),
-        _ => format!("{} coefficients with standard errors, in the model file", model.coefficients().len()),
+        Form::Boosting { trees, .. } => format!("{} trees, in the model file.", trees.len()),
+        _ => "Coefficients are in this record; intercepts or baseline hazard are in the model file.".to_owned(),
     };
     let measures = sites.first().map_or(String::new(), |site| {
         site.estimates.iter().map(|one| one.name.replace('_', " ")).collect::<Vec<_>>().join(", ")
     });
-    let subgroups: Vec<&str> = {
-        let mut columns: Vec<&str> =
-            sites.iter().flat_map(|site| site.subgroups.iter().map(|one| one.column.as_str())).collect();
-        columns.sort_unstable();
-        columns.dedup();
-        columns
-    };
-    let tripod = |item: &str, asks: &str, text: Option<String>| Heading {
-        item: format!("TRIPOD+AI {item}"),
-        asks: asks.to_owned(),
-        text,
-    };
-    let probast = |domain: &str| Heading {
-        item: "PROBAST+AI".to_owned(),
-        asks: format!("{domain}: quality, risk of bias, applicability"),
-        text: None,
-    };
-    vec![
-        tripod("1", "Title", Some(format!("External evaluation of: {}", model.title))),
-        tripod("2", "Abstract", None),
-        tripod("3", "Background: healthcare context, target population, known inequalities", None),
-        tripod("4", "Objectives", None),
-        tripod("5", "Data: sources and dates", None),
-        tripod("6", "Participants: setting, eligibility, treatments", None),
+    let methods = format!(
+        "Measures: {measures}. Intervals from {} bootstrap samples, seed {}. Sites pooled by random effects (REML, Hartung-Knapp).",
+        settings.bootstraps, settings.seed
+    );
+    let mut columns: Vec<&str> =
+        sites.iter().flat_map(|site| site.subgroups.iter().map(|one| one.column.as_str())).collect();
+    columns.sort_unstable();
+    columns.dedup();
+    let subgroups = (!columns.is_empty()).then(|| format!("Measured in subgroups by {}.", columns.join(", ")));
+    let trained = format!("Trained at {}; evaluated at {at_sites}.", model.sites.join(", "));
+    let events: u64 = sites.iter().map(|site| site.events).sum();
+    let mut all = vec![
+        tripod("1", "Title", Some(format!("External evaluation of: {}", model.title)), ""),
+        tripod("2", "Abstract", None, "abstract"),
+        tripod("3", "Background", None, "healthcare context, intended use and users, known inequalities"),
+        tripod("4", "Objectives", known("Evaluation of a frozen model."), "aims"),
+        tripod(
+            "5",
+            "Data",
+            Some(format!("Tables of {at_sites}.")),
+            "sources, why they represent the people meant, dates",
+        ),
+        tripod("6", "Participants", Some(eligible), "setting, how people were recruited, treatments"),
         tripod(
             "7",
             "Data preparation",
-            Some("Steps of each predictor are part of the model and were applied unchanged.".to_owned()),
+            known("Steps of each predictor are part of the model and were applied unchanged."),
+            "",
         ),
         tripod(
             "8",
-            "Outcome: definition, time horizon, how assessed",
-            Some(match model.is_survival() {
-                true => format!(
-                    "Time to the event; risks at {:.0} days. How it was assessed is for a person to state.",
-                    settings.horizon_days
-                ),
-                false => "0 or 1. How it was assessed is for a person to state.".to_owned(),
-            }),
+            "Outcome",
+            Some(outcome),
+            "what the event is, who assessed it and how, and whether blind to predictors",
         ),
-        tripod("9", "Predictors", Some(predictors.join("; "))),
-        tripod("10", "Sample size", Some(format!("All rows of the cohort were used. {}.", people.join("; ")))),
-        tripod("11", "Missing data", Some("Rows without a needed value were left out and counted.".to_owned())),
+        tripod("9", "Predictors", Some(predictors), "how and when each was measured"),
         tripod(
-            "12",
-            "Analytical methods",
+            "10",
+            "Sample size",
             Some(format!(
-                "Measures: {measures}. Intervals from {} bootstrap samples, seed {}. Sites pooled by random effects (REML, Hartung-Knapp).",
-                settings.bootstraps, settings.seed
+                "All rows of the cohort were used; {events} events. 100 events or more are advised (Collins et al. 2016)."
             )),
+            "whether it is enough",
         ),
-        tripod("13", "Class imbalance", Some("No rebalancing was done.".to_owned())),
-        tripod("14", "Fairness", (!subgroups.is_empty()).then(|| format!("Measures by {}.", subgroups.join(", ")))),
-        tripod(
-            "15",
-            "Model output",
-            Some(match model.is_survival() {
-                true => "Probability of the event by the horizon, and a linear predictor.".to_owned(),
-                false => "Probability of the outcome.".to_owned(),
-            }),
-        ),
+        tripod("11", "Missing data", known(missing), ""),
+        tripod("12", "Analytical methods", Some(methods), ""),
+        tripod("13", "Class imbalance", known("No rebalancing was done."), ""),
+        tripod("14", "Fairness", subgroups, "what was done for fairness, and why"),
+        tripod("15", "Model output", known(output), "how thresholds were chosen"),
         tripod(
             "16",
             "Training versus evaluation",
-            Some(format!(
-                "Trained at {}; evaluated at {}.",
-                model.sites.join(", "),
-                sites.iter().map(|site| site.site.as_str()).collect::<Vec<_>>().join(", ")
-            )),
+            Some(trained),
+            "how setting, eligibility, outcome and predictors differ",
         ),
-        tripod("17", "Ethical approval", None),
-        tripod("18", "Open science: funding, interests, protocol, registration, data, code", None),
-        tripod("19", "Patient and public involvement", None),
-        tripod("20", "Participants: flow and characteristics", Some(people.join("; "))),
+        tripod("17", "Ethical approval", None, "committee and reference, or why none was needed"),
+        tripod(
+            "18",
+            "Open science",
+            Some(format!("Run plan {}, model {}.", model.plan.short(16), model.digest().short(16))),
+            "funding, interests, protocol, registration, where data and code are",
+        ),
+        tripod("19", "Patient and public involvement", None, "who was involved and how, or that nobody was"),
+        tripod("20", "Participants, results", Some(flow.clone()), "characteristics, dates of follow-up"),
         tripod(
             "21",
-            "Model development: rows and events",
+            "Model development",
             Some(format!("{} rows, {} with the event.", model.fit.rows, model.fit.events)),
+            "",
         ),
-        tripod("22", "Model specification", Some(specification)),
-        tripod("23", "Model performance", Some("In this record, for each site and pooled.".to_owned())),
-        tripod("24", "Model updating", Some("None: the model was frozen.".to_owned())),
-        tripod("25", "Interpretation", None),
-        tripod("26", "Limitations", None),
-        tripod("27", "Usability of the model in current care", None),
-        probast("Participants and data sources"),
-        probast("Predictors"),
-        probast("Outcome"),
-        probast("Analysis"),
-    ]
+        tripod("22", "Model specification", Some(specification), "how to get the model"),
+        tripod("23", "Model performance", known("In this record, for each site and pooled."), ""),
+        tripod("24", "Model updating", known("None: the model was frozen."), ""),
+        tripod("25", "Interpretation", None, "overall, and for fairness"),
+        tripod("26", "Limitations", None, "limitations, and what they do to the results"),
+        tripod("27", "Usability", None, "poor or missing input, what users must know, next steps"),
+    ];
+    let unlike: Vec<String> = sites
+        .iter()
+        .flat_map(|site| site.unlike_training.iter().map(move |(name, share)| (site, name, share)))
+        .filter(|(.., share)| **share > 0.0)
+        .map(|(site, name, share)| format!("{name} at {} in {:.1} % of rows", site.site, share * 100.0))
+        .collect();
+    let unlike = match unlike.as_slice() {
+        [] => "No value is more than four standard deviations from the training mean.".to_owned(),
+        far => format!("More than four standard deviations from the training mean: {}.", far.join("; ")),
+    };
+    let failed: u32 = sites.iter().map(|site| site.bootstraps_failed).sum();
+    let analysis = format!(
+        "{events} events. Nothing was refitted and no threshold was chosen by the results. {failed} bootstrap samples gave no estimate. {missing}"
+    );
+    let domains = [
+        ("1", "Participants and data sources", Some(flow), true),
+        ("2", "Predictors", Some(unlike), true),
+        ("3", "Outcome", None, true),
+        ("4", "Analysis", Some(analysis), false),
+    ];
+    for (number, domain, facts, applies) in domains {
+        let asks = match applies {
+            true => "risk of bias (low, high, unclear) and why; applicability (low, high, unclear concern) and why",
+            false => "risk of bias (low, high, unclear) and why",
+        };
+        all.push(heading(format!("PROBAST+AI {number}"), domain, facts, asks));
+    }
+    all.push(heading(
+        "PROBAST+AI overall".to_owned(),
+        "Judgement",
+        None,
+        "risk of bias and applicability of the evaluation",
+    ));
+    all
 }

@@ -79,7 +79,8 @@ impl Prepared {
         let at = |days: f64| {
             let risks = sample.lp.iter().map(|lp| risk(*lp, days)).collect::<Option<Vec<_>>>();
             risks.ok_or(LearnError::Model {
-                message: "it states no risk by a time: it was stratified by site".to_owned(),
+                message: "it states no risk by the horizon: its follow-up was cut before, or it was stratified by site"
+                    .to_owned(),
             })
         };
         let n = sample.len() as f64;

@@ -1,5 +1,7 @@
 //! Training and validation against numbers of other programs. `tests/data/survival-reference.json` says where each comes from.
 
+mod attacks;
+mod decentralised;
 mod equal;
 mod flamby;
 mod reference;

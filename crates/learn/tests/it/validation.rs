@@ -44,6 +44,12 @@ fn same(estimates: &[Estimate], name: &str, theirs: &Value, key: &str, within: f
     }
 }
 
+#[track_caller]
+fn subgroup<'a>(site: &'a SiteEvaluation, name: &str) -> &'a Subgroup {
+    let named = |one: &Subgroup| one.value.as_ref().map(|value| format!("{}={value}", one.column));
+    site.subgroups.iter().find(|one| named(one).as_deref() == Some(name)).unwrap_or_else(|| panic!("{name}"))
+}
+
 #[test]
 fn model_b_at_gbsg() {
     let reference = reference();
@@ -72,7 +78,7 @@ fn model_b_at_gbsg() {
     same(ours, "e90", published, "E90", 5e-4);
     for group in theirs["subgroups"].as_array().unwrap() {
         let name = group["group"].as_str().unwrap();
-        let one = site.subgroups.iter().find(|one| format!("{}={}", one.column, one.value) == name).unwrap();
+        let one = subgroup(&site, name);
         assert_eq!((one.rows, one.events), (group["n"].as_u64(), group["events"].as_u64()));
         let (c, se) = get(&one.estimates, "harrell_c");
         close(c, group["c"].as_f64().unwrap(), 1e-8);
@@ -98,7 +104,7 @@ fn model_b_at_gbsg() {
             for group in theirs["subgroups"].as_array().unwrap().iter().filter(|group| group["O_over_E_4p99"].is_f64())
             {
                 let name = group["group"].as_str().unwrap();
-                let one = site.subgroups.iter().find(|one| format!("{}={}", one.column, one.value) == name).unwrap();
+                let one = subgroup(&site, name);
                 close(get(&one.estimates, "observed_over_expected").0, group["O_over_E_4p99"].as_f64().unwrap(), 1e-4);
             }
         }
@@ -167,7 +173,7 @@ fn the_training_cohort_itself() {
     same(&site.estimates, "harrell_c", theirs, "harrell_c", 1e-8);
     same(&site.estimates, "royston_d", theirs, "royston_D", 1e-8);
     same(&site.estimates, "royston_r2d", theirs, "royston_R2D", 1e-8);
-    let record = Record::new(&model, vec![site], &settings(&model, 1800.0, 0));
+    let record = Record::new(&model, vec![site], &settings(&model, 1800.0, 0), now().day());
     assert_eq!(record.evidence, Evidence::L0, "rows the model learned from are no external evidence");
 }
 
@@ -192,9 +198,48 @@ fn a_thousand_bootstraps_of_a_whole_record_take_seconds() {
     let again = evaluate(&model, &data, &groups, &Validation { bootstraps: 50, ..settings.clone() }).unwrap();
     let once_more = evaluate(&model, &data, &groups, &Validation { bootstraps: 50, ..settings.clone() }).unwrap();
     assert_eq!(again, once_more);
-    let record = Record::new(&model, vec![site], &settings);
+    let record = Record::new(&model, vec![site], &settings, now().day());
     assert_eq!(record.evidence, Evidence::L2);
+    let read = Record::from_json(&record.to_json()).unwrap();
+    assert_eq!((&read, read.digest()), (&record, record.digest()), "numbers round-trip");
+    assert_eq!(Model::from_json(&model.to_json()).unwrap().digest(), model.digest());
+}
+
+/// What people must say is left to them, and the page needs nothing but itself.
+#[test]
+fn the_record_claims_nothing_for_people_and_its_page_stands_alone() {
+    let model = model_b();
+    let groups = ["meno".to_owned(), "grade".to_owned(), "pid".to_owned()];
+    let data = gbsg(&model, Some(1826.25), &groups);
+    let settings = settings(&model, 1826.25, 30);
+    let north = evaluate(&model, &data, &groups, &settings).unwrap();
+    let mut south = north.clone();
+    south.site = "south".to_owned();
+    let mut record = Record::new(&model, vec![north, south], &settings, now().day());
+    assert_eq!(record.headings.len(), 27 + 4 + 1, "items of TRIPOD+AI, domains of PROBAST+AI and their sum");
+    assert!(record.headings.iter().filter_map(|one| one.person.as_ref()).all(|field| field.answer.is_none()));
+    for (item, known, person) in
+        [("TRIPOD+AI 17", false, true), ("TRIPOD+AI 24", true, false), ("PROBAST+AI 4", true, true)]
+    {
+        let heading = record.headings.iter().find(|heading| heading.item == item).unwrap();
+        assert_eq!((heading.known.is_some(), heading.person.is_some()), (known, person), "{item}");
+    }
     let page = validation_page(&record);
-    assert!(page.contains("Not a medical device") && page.contains("for a person to write") && page.contains("<svg"));
-    assert!(record.headings.iter().any(|heading| heading.item == "TRIPOD+AI 17" && heading.text.is_none()));
+    assert!(page.contains("Not a medical device") && page.matches("For a person to write:").count() > 15);
+    assert!(
+        page.contains("prefers-color-scheme: dark")
+            && page.contains("@media print")
+            && page.matches("<svg").count() > 6
+    );
+    for foreign in ["<script", "http://", "https://", "src=", "@import", "<link", "NaN", "inf "] {
+        assert!(!page.contains(foreign), "{foreign}");
+    }
+    // Every person is a group of her own by pid: none of them is named.
+    let by_person: Vec<_> = record.sites[0].subgroups.iter().filter(|one| one.column == "pid").collect();
+    assert!(by_person.len() == 1 && by_person[0].value.is_none() && by_person[0].rows.is_none());
+    // What a person writes is on the page and changes the record's name.
+    let before = record.digest();
+    let field = record.headings.iter_mut().find_map(|heading| heading.person.as_mut()).unwrap();
+    field.answer = Some("Written <by> a person".to_owned());
+    assert!(validation_page(&record).contains("Written &lt;by&gt; a person") && record.digest() != before);
 }

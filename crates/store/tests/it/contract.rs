@@ -211,7 +211,7 @@ async fn accesses_are_on_record(Both { store, .. }: Both) {
     }
     let access = Access {
         actor: "run".to_owned(),
-        purpose: Purpose::OpenPublication,
+        purpose: Some(Purpose::OpenPublication),
         reason: "a/b 1.0.0".to_owned(),
         objects: 0,
         refused: None,

@@ -9,6 +9,8 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 
+use crate::codes::cut;
+
 /// One value on its way into a field.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Cell<'a> {
@@ -28,11 +30,7 @@ impl<'a> Cell<'a> {
         if text.is_empty() {
             return Self::Null;
         }
-        if text.len() <= longest {
-            return Self::Text(text);
-        }
-        let end = (0..=longest).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-        Self::Text(&text[..end])
+        Self::Text(cut(text, longest))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use acequia_omop::{Coding, When};
 
-use super::hash::{DigestMap, DigestSet};
+use crate::hash::{DigestMap, DigestSet};
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PersonRef {

@@ -8,14 +8,14 @@ use acequia_omop::{
 };
 use acequia_types::Problem;
 
-use super::codes::{Memo, Target};
 use super::columns::{Cell, Rows};
 use super::derive::Spell;
-use super::hash::Seed;
 use super::index::{DetailRow, Index, Origin, PartyKind, PartyRow, PersonRef, PersonRow, VisitRef};
 use super::lineage::{Lineage, Note};
 use super::state::{Entry, Known};
 use crate::IdKey;
+use crate::codes::{Memo, Target};
+use crate::hash::Seed;
 
 /// Most problems of one part that are kept with their place; all are counted.
 const LISTED: usize = 200;

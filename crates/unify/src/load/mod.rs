@@ -15,12 +15,10 @@
 //! A load into a folder that has one already takes only what changed. [`fold`] puts changes into the tables;
 //! [`remove_persons`] takes persons out of everything.
 
-mod codes;
 mod columns;
 mod derive;
 mod feed;
 mod fold;
-mod hash;
 mod index;
 mod lineage;
 mod map;
@@ -37,17 +35,17 @@ use acequia_omop::{CdmTable, Fate, ItemCounts, ItemHead, LocalCodes, Pass, Passe
 use acequia_types::{Coded, Exit, Place, Problem};
 use serde::{Deserialize, Serialize};
 
-pub use codes::{CodeUse, NoConcept};
+pub use crate::codes::{CodeUse, NoConcept};
 pub use feed::PART_BYTES;
 pub use fold::{Folded, fold, remove_persons};
 pub use lineage::MAP_VERSION;
 
 use crate::IdKey;
-use codes::Memo;
+use crate::codes::Memo;
+use crate::hash::Seed;
 use columns::{Cell, Rows, file_schema};
 use derive::Spell;
 use feed::{Feed, Part};
-use hash::Seed;
 use index::{DetailRow, Index, PartyKind, PartyRow, PersonRow, VisitRef};
 use lineage::{Lineage, Note};
 use map::{Kinds, Mapper, Shared, Tally};
@@ -372,6 +370,22 @@ struct Outputs {
     spells: Vec<Spell>,
 }
 
+impl Outputs {
+    /// Writes what references resolve to and the spells of this load, for the next.
+    fn write_state(&self, index: &Index, spells: &[Spell]) -> Result<(), LoadError> {
+        let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
+        let mut file = BufWriter::with_capacity(1 << 20, File::create(self.dir.join("spells")).map_err(io)?);
+        let mut bytes = Vec::with_capacity(Spell::BYTES);
+        for spell in spells {
+            bytes.clear();
+            spell.write(&mut bytes);
+            file.write_all(&bytes).map_err(io)?;
+        }
+        file.into_inner().map_err(|error| io(error.into_error()))?.sync_all().map_err(io)?;
+        state::write_index(index, File::create(self.dir.join("index")).map_err(io)?).map_err(io)
+    }
+}
+
 /// What one part of the input became, encoded.
 struct Made {
     tables: Vec<(CdmTable, Encoded)>,
@@ -611,13 +625,16 @@ fn load_expecting(
         rest.write(&mut growing.outputs)?;
     }
 
-    let duplicates = check_ids(&growing.ids);
+    let duplicates = check_ids(&std::mem::take(&mut growing.ids));
+    let nothing_new = !first && growing.new_entries.is_empty();
+    let mut spells = std::mem::take(&mut growing.outputs.spells);
+    if !nothing_new {
+        // What the next load needs lies on disk, and out of memory, before eras are derived.
+        growing.outputs.write_state(if first { &index } else { &new_index }, &spells)?;
+    }
+    drop((index, new_index));
 
     // What follows from the events.
-    let mut spells = std::mem::take(&mut growing.outputs.spells);
-    let mut new_spells = Vec::with_capacity(spells.len() * Spell::BYTES);
-    spells.iter().for_each(|spell| spell.write(&mut new_spells));
-    let nothing_new = !first && growing.new_entries.is_empty();
     let mut without_ingredient = 0;
     if !nothing_new {
         if !first {
@@ -656,8 +673,7 @@ fn load_expecting(
     }
     if !nothing_new {
         let removed = std::mem::take(&mut growing.removed);
-        let index = if first { &index } else { &new_index };
-        finish(growing.outputs, out, generation, first, &new_spells, index, &removed)?;
+        finish(growing.outputs, out, generation, first, &removed)?;
         let record = Record {
             source: settings.source.clone(),
             key_check,
@@ -1166,15 +1182,7 @@ fn report(growing: &Growing, memos: Vec<Memo<'_>>) -> LoadReport {
 }
 
 /// Ends the files and moves them to their places; the caller's record comes last.
-fn finish(
-    outputs: Outputs,
-    out: &Path,
-    generation: u32,
-    first: bool,
-    spells: &[u8],
-    index: &Index,
-    removed: &[i64],
-) -> Result<(), LoadError> {
+fn finish(outputs: Outputs, out: &Path, generation: u32, first: bool, removed: &[i64]) -> Result<(), LoadError> {
     let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
     let Outputs { dir, tables, lineage, entries, .. } = outputs;
     let target = if first { out.to_owned() } else { changes(out, generation) };
@@ -1200,16 +1208,9 @@ fn finish(
     moves.push((path, target.join("lineage.parquet")));
     entries.into_inner().map_err(|error| io(error.into_error()))?.sync_all().map_err(io)?;
     moves.push((dir.join("items"), state_file(out, "items", generation)));
-    let write = |name: &str, bytes: &[u8]| -> Result<PathBuf, LoadError> {
-        let path = dir.join(name);
-        let mut file = File::create(&path).map_err(io)?;
-        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io)?;
-        Ok(path)
-    };
-    moves.push((write("spells", spells)?, state_file(out, "spells", generation)));
-    let index_path = dir.join("index");
-    state::write_index(index, File::create(&index_path).map_err(io)?).map_err(io)?;
-    moves.push((index_path, state_file(out, "index", generation)));
+    for name in ["spells", "index"] {
+        moves.push((dir.join(name), state_file(out, name, generation)));
+    }
     if !first {
         let path = dir.join("removed.parquet");
         fold::write_removed(&path, removed)?;

@@ -10,8 +10,8 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Place;
 
 use super::LoadError;
-use super::hash::{DigestMap, low};
 use super::index::{Index, PersonRef, VisitRef};
+use crate::hash::{DigestMap, low};
 
 /// One item as it was loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,9 +87,19 @@ impl Known {
     pub(super) fn read(paths: &[std::path::PathBuf]) -> Result<Self, LoadError> {
         let mut known = Self::default();
         for path in paths {
-            let bytes = read_file(path)?;
-            known.reserve(bytes.len() / Entry::BYTES);
-            Entry::all(&bytes).for_each(|entry| known.put(entry));
+            let io = |source| LoadError::Io { what: "the state of an earlier load", doing: "read", source };
+            let file = File::open(path).map_err(io)?;
+            let length = file.metadata().map_err(io)?.len();
+            known.reserve(usize::try_from(length).unwrap_or(0) / Entry::BYTES);
+            // Piece by piece: touching fresh memory for the whole file costs more than reading it.
+            let (mut file, mut bytes) = (file, vec![0; Entry::BYTES * 1024]);
+            loop {
+                let read = fill(&mut file, &mut bytes).map_err(io)?;
+                Entry::all(&bytes[..read]).for_each(|entry| known.put(entry));
+                if read < bytes.len() {
+                    break;
+                }
+            }
         }
         let entries = &known.entries;
         let digest = |at: &u32| low(entries[*at as usize].content);
@@ -133,13 +143,45 @@ impl Known {
 
     /// First and last day of every person.
     pub(super) fn spans(&self) -> BTreeMap<i64, (i32, i32)> {
-        let mut spans = BTreeMap::new();
+        let mut spans = BTreeMap::<i64, (i32, i32)>::new();
+        let mut widen = |person, (first, last): (i32, i32)| {
+            let span = spans.entry(person).or_insert((first, last));
+            *span = (span.0.min(first), span.1.max(last));
+        };
+        // Items of one person mostly follow each other.
+        let mut run: Option<(i64, (i32, i32))> = None;
         for entry in self.entries.iter().filter(|entry| entry.first_day <= entry.last_day) {
-            let span = spans.entry(entry.person).or_insert((entry.first_day, entry.last_day));
-            *span = (span.0.min(entry.first_day), span.1.max(entry.last_day));
+            match &mut run {
+                Some((person, span)) if *person == entry.person => {
+                    *span = (span.0.min(entry.first_day), span.1.max(entry.last_day));
+                }
+                _ => {
+                    let next = (entry.person, (entry.first_day, entry.last_day));
+                    if let Some((person, span)) = run.replace(next) {
+                        widen(person, span);
+                    }
+                }
+            }
+        }
+        if let Some((person, span)) = run {
+            widen(person, span);
         }
         spans
     }
+}
+
+/// Reads until the buffer is full or the file ends.
+fn fill(file: &mut File, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }
 
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, LoadError> {

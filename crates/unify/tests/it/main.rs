@@ -3,11 +3,12 @@
 mod load;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use acequia_custody::{ConsentEvent, Decision, Grant, History, Identified, Purpose, evaluate};
 use acequia_frame::Table;
 use acequia_intake::{Limits, Mapping, read};
-use acequia_omop::SourceFile;
+use acequia_omop::{LocalCodes, SourceFile, Vocabulary};
 use acequia_types::{DonorId, IntakeId, SourceId, parse_timestamp};
 use acequia_unify::{Donated, IdKey, Unified, Unifier};
 use arrow::array::{Array, Float64Array, Int64Array};
@@ -33,13 +34,17 @@ fn cohort(name: &str) -> SourceFile {
     let dir = format!("{}/../../examples/breast-cancer", env!("CARGO_MANIFEST_DIR"));
     let mapping = std::fs::read_to_string(format!("{dir}/{name}.mapping.toml")).unwrap();
     let table = std::fs::read(format!("{dir}/{name}.csv")).unwrap();
-    read(&table, Some(&Mapping::parse(&mapping).unwrap()), &Limits::default()).unwrap()
+    read(&table, Some(&Mapping::parse(&mapping, Vocabulary::bundled()).unwrap()), &Limits::default()).unwrap()
 }
 
 fn unify(files: &[(&str, SourceFile)], key: u8) -> Unified {
+    unify_by(files, key, LocalCodes::default())
+}
+
+fn unify_by(files: &[(&str, SourceFile)], key: u8, local_codes: LocalCodes) -> Unified {
     let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
     let grant = grant(&names);
-    let mut unifier = Unifier::new(IdKey::new([key; 32]));
+    let mut unifier = Unifier::new(IdKey::new([key; 32]), Vocabulary::bundled(), local_codes.into());
     for (name, file) in files {
         unifier.add(donated(name, file.clone()), &grant).unwrap();
     }
@@ -113,6 +118,27 @@ fn fhir_values_are_converted_and_unknown_codes_kept() {
 }
 
 #[test]
+fn a_code_becomes_what_people_of_the_site_decided() {
+    let file = || [("donor-1", read(BUNDLE.as_bytes(), None, &Limits::default()).unwrap())];
+    let unknown = unify(&file(), 1);
+    let mut decided = LocalCodes::default();
+    for concept_id in [3_046_581, 4_112_853] {
+        decided.add("https://lab.example", "X9", Some(concept_id));
+    }
+    let mapped = unify_by(&file(), 1, decided);
+    assert_eq!((mapped.report.counts.loaded, mapped.report.counts.unmapped), (4, 0));
+    let rows = |unified: &Unified, table: &str| unified.tables[table].rows();
+    // One code, two concepts: a row each, in the table of its domain, and the first under the id of the unmapped row.
+    assert_eq!(rows(&mapped, "measurement"), rows(&unknown, "measurement"));
+    assert_eq!(rows(&mapped, "condition_occurrence"), rows(&unknown, "condition_occurrence") + 1);
+    assert_eq!(
+        ints(&mapped.tables["measurement"], "measurement_id"),
+        ints(&unknown.tables["measurement"], "measurement_id")
+    );
+    assert!(!ints(&mapped.tables["measurement"], "measurement_concept_id").contains(&0));
+}
+
+#[test]
 fn a_patient_without_birth_date_is_held_with_everything() {
     let bundle = BUNDLE.replace(r#","birthDate":"1950-02""#, "");
     let unified = unify(&[("donor-1", read(bundle.as_bytes(), None, &Limits::default()).unwrap())], 1);
@@ -122,7 +148,7 @@ fn a_patient_without_birth_date_is_held_with_everything() {
 
 #[test]
 fn a_file_outside_the_grant_stays_closed() {
-    let mut unifier = Unifier::new(IdKey::new([1; 32]));
+    let mut unifier = Unifier::new(IdKey::new([1; 32]), Vocabulary::bundled(), Arc::default());
     let refused = unifier.add(donated("donor-2", SourceFile::default()), &grant(&["donor-1"]));
     assert!(refused.is_err());
 }

@@ -1,5 +1,7 @@
 //! What the vault keeps shut, and what stays shut for ever.
 
+mod desk;
+
 use std::path::{Path, PathBuf};
 
 use acequia_blobs::{BlobStore, Key};

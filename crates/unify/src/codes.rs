@@ -7,7 +7,15 @@ use acequia_omop::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::hash::{DigestMap, Seed};
+use crate::hash::{DigestMap, Seed};
+
+/// Longest source value in a table of the model.
+const SOURCE_VALUE_BYTES: usize = 50;
+
+/// The text, or as many whole characters of its beginning as fit.
+pub(crate) fn cut(text: &str, longest: usize) -> &str {
+    &text[..text.floor_char_boundary(longest)]
+}
 
 /// Why there is no standard concept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -40,26 +48,26 @@ impl NoConcept {
 
 /// One row that a code asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Target {
-    pub(super) concept_id: i64,
+pub(crate) struct Target {
+    pub(crate) concept_id: i64,
     /// The table of the concept's domain; `None` where the domain has none.
-    pub(super) table: Option<CdmTable>,
-    pub(super) value: Option<i64>,
+    pub(crate) table: Option<CdmTable>,
+    pub(crate) value: Option<i64>,
 }
 
 /// What a list of codes means.
 #[derive(Debug, Clone)]
-pub(super) struct Meaning {
-    pub(super) source_value: String,
-    pub(super) source_concept_id: i64,
-    pub(super) targets: Vec<Target>,
-    pub(super) why_not: Option<NoConcept>,
+pub(crate) struct Meaning {
+    pub(crate) source_value: String,
+    pub(crate) source_concept_id: i64,
+    pub(crate) targets: Vec<Target>,
+    pub(crate) why_not: Option<NoConcept>,
     /// The concept is a substance, an organism or a product, not a finding.
-    pub(super) substance: bool,
+    pub(crate) substance: bool,
     /// Unit in which the course keeps numbers of the concept.
-    pub(super) unit: Option<&'static str>,
+    pub(crate) unit: Option<&'static str>,
     /// Codes that were given besides the one that was taken.
-    pub(super) losers: u64,
+    pub(crate) losers: u64,
     system: String,
 }
 
@@ -106,7 +114,7 @@ fn table_of_domain(domain: &str) -> Option<CdmTable> {
 }
 
 /// Resolves codes and remembers the answers. Each thread has its own; the answers are the same.
-pub(super) struct Memo<'v> {
+pub(crate) struct Memo<'v> {
     vocabulary: &'v Vocabulary,
     local: Arc<LocalCodes>,
     spelling: Arc<Units<'v>>,
@@ -120,7 +128,7 @@ pub(super) struct Memo<'v> {
 }
 
 impl<'v> Memo<'v> {
-    pub(super) fn new(
+    pub(crate) fn new(
         vocabulary: &'v Vocabulary,
         local: Arc<LocalCodes>,
         spelling: Arc<Units<'v>>,
@@ -154,7 +162,7 @@ impl<'v> Memo<'v> {
     }
 
     /// What the codes of an event mean; the number stands for it in [`Self::meaning`].
-    pub(super) fn resolve(&mut self, kind: Kind, concept_id: Option<i64>, codes: &[Code<'_>], text: &str) -> u32 {
+    pub(crate) fn resolve(&mut self, kind: Kind, concept_id: Option<i64>, codes: &[Code<'_>], text: &str) -> u32 {
         let digest = match concept_id {
             Some(concept_id) => self.digest(u8::MAX, &[Code { system: text, code: "" }], &concept_id.to_string()),
             None => self.digest(kind as u8, codes, if codes.is_empty() { text } else { "" }),
@@ -174,7 +182,7 @@ impl<'v> Memo<'v> {
         number
     }
 
-    pub(super) fn meaning(&self, number: u32) -> &Meaning {
+    pub(crate) fn meaning(&self, number: u32) -> &Meaning {
         &self.meanings[number as usize]
     }
 
@@ -302,7 +310,7 @@ impl<'v> Memo<'v> {
     }
 
     /// The concept of a value, qualifier, race or route: the first standard one of any code; 0 when there is none.
-    pub(super) fn concept(&mut self, codes: &[Code<'_>]) -> i64 {
+    pub(crate) fn concept(&mut self, codes: &[Code<'_>]) -> i64 {
         let digest = self.digest(b'v', codes, "");
         if let Some(known) = self.concepts.get(&digest) {
             return *known;
@@ -314,7 +322,7 @@ impl<'v> Memo<'v> {
     }
 
     /// The concept of a unit: UCUM, after the spelling was corrected; 0 for one that is neither, `None` for no unit.
-    pub(super) fn unit(&mut self, unit: &str) -> Option<i64> {
+    pub(crate) fn unit(&mut self, unit: &str) -> Option<i64> {
         if unit.is_empty() {
             return None;
         }
@@ -330,17 +338,16 @@ impl<'v> Memo<'v> {
     }
 
     /// Factor that turns a number in `from` into the course's unit of the concept.
-    pub(super) fn factor(&self, number: u32, from: &str) -> Option<(f64, &'static str)> {
+    pub(crate) fn factor(&self, number: u32, from: &str) -> Option<(f64, &'static str)> {
         let to = self.meanings[number as usize].unit?;
         Unit::factor(from, to).map(|factor| (factor, to))
     }
 
     /// Distinct codes with what they became.
-    pub(super) fn uses(self) -> impl Iterator<Item = (CodeUse, u64)> {
+    pub(crate) fn uses(self) -> impl Iterator<Item = (CodeUse, u64)> {
         self.meanings.into_iter().zip(self.uses).map(|(meaning, events)| {
             let losers = meaning.losers * events;
-            let code = super::columns::Cell::text(&meaning.source_value, 50);
-            let code = if let super::columns::Cell::Text(text) = code { text.to_owned() } else { String::new() };
+            let code = cut(&meaning.source_value, SOURCE_VALUE_BYTES).to_owned();
             // A text is no code; it may say anything about the patient and stays out of reports.
             let code = if meaning.why_not == Some(NoConcept::NoCode) { String::new() } else { code };
             let concept_ids = meaning.targets.iter().map(|target| target.concept_id).collect();

@@ -7,21 +7,21 @@ use twox_hash::XxHash3_128;
 /// 128 bits of XXH3 with a seed that only the node knows. Finds equal keys and equal contents; it does not have to
 /// resist somebody who knows the seed.
 #[derive(Clone, Copy)]
-pub(super) struct Seed(u64);
+pub(crate) struct Seed(u64);
 
 impl Seed {
-    pub(super) const fn new(seed: u64) -> Self {
+    pub(crate) const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub(super) fn of(self, bytes: &[u8]) -> u128 {
+    pub(crate) fn of(self, bytes: &[u8]) -> u128 {
         XxHash3_128::oneshot_with_seed(self.0, bytes)
     }
 }
 
 /// Takes the low 64 bits of a key that is a digest already.
 #[derive(Default)]
-pub(super) struct Already(u64);
+pub(crate) struct Already(u64);
 
 impl Hasher for Already {
     fn finish(&self) -> u64 {
@@ -42,9 +42,9 @@ impl Hasher for Already {
 
 /// The low 64 bits.
 #[expect(clippy::cast_possible_truncation, reason = "the low bits are meant")]
-pub(super) const fn low(digest: u128) -> u64 {
+pub(crate) const fn low(digest: u128) -> u64 {
     digest as u64
 }
 
-pub(super) type DigestMap<V> = hashbrown::HashMap<u128, V, BuildHasherDefault<Already>>;
-pub(super) type DigestSet = hashbrown::HashSet<u128, BuildHasherDefault<Already>>;
+pub(crate) type DigestMap<V> = hashbrown::HashMap<u128, V, BuildHasherDefault<Already>>;
+pub(crate) type DigestSet = hashbrown::HashSet<u128, BuildHasherDefault<Already>>;

@@ -1,0 +1,220 @@
+//! `acequia train`: a run plan over tables of sites, in this process.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use acequia_learn::{
+    Architecture, Data, Form, LearnError, Ledger, Membership, Model, Needs, Outcome, Plan, Protection, Report, Roster,
+    Run, Site, SiteMap, SiteRules, SystemEntropy, membership_test, run_here,
+};
+use acequia_node::Failure;
+use acequia_types::{Clock, SystemClock};
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use crate::files::write_aside;
+use crate::show::Out;
+
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  acequia train examples/breast-cancer/survival.plan.toml --site rotterdam=examples/breast-cancer/rotterdam.csv -o model.json\n  acequia train survival.plan.toml --site north=north.csv --site south=south.parquet --donated pool.csv -o model.json --log left\n  acequia train survival.plan.toml --site north=north.csv --site south=south.csv --look"
+)]
+pub(crate) struct TrainArgs {
+    /// The run plan (TOML, or JSON)
+    plan: PathBuf,
+    /// A site and its table, CSV or Parquet; beside `name.csv`, `name.site.toml` says how its columns become the plan's
+    #[arg(long = "site", required = true, value_name = "NAME=TABLE")]
+    sites: Vec<NamedTable>,
+    /// Table of donated rows, which take part as one more site
+    #[arg(long, value_name = "TABLE")]
+    donated: Option<PathBuf>,
+    /// Where rows are: a site for each table, or all tables at one site
+    #[arg(long, value_enum, default_value_t = Mode::Federated)]
+    mode: Mode,
+    /// Sum without masks, whatever the plan says: for tables of one owner
+    #[arg(long)]
+    unmasked: bool,
+    /// Write the model, or the result, as JSON
+    #[arg(long, short, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Folder for the logs of what left each site
+    #[arg(long, value_name = "FOLDER")]
+    log: Option<PathBuf>,
+    /// Only say what would leave each site in the first round
+    #[arg(long, conflicts_with_all = ["out", "log", "mode"])]
+    look: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Mode {
+    /// All tables at one site
+    Centralised,
+    /// A site for each table
+    Federated,
+    /// A site for each table, adding up in turns
+    Decentralised,
+}
+
+/// A site's name and its table.
+#[derive(Clone)]
+pub(crate) struct NamedTable {
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+}
+
+impl FromStr for NamedTable {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (name, path) = text.split_once('=').ok_or("NAME=TABLE, for instance north=north.csv")?;
+        // A log's file is named after its site.
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        if name.is_empty() || name.len() > 64 || !name.chars().all(is_plain) {
+            return Err("the name of a site is of letters, digits, - and _");
+        }
+        if path.is_empty() {
+            return Err("NAME=TABLE, for instance north=north.csv");
+        }
+        Ok(Self { name: name.to_owned(), path: PathBuf::from(path) })
+    }
+}
+
+/// Refuses two sites of one name: a result could not tell them apart.
+pub(crate) fn distinct(sites: &[NamedTable]) -> Result<(), LearnError> {
+    Roster::new(sites.iter().map(|site| site.name.clone())).map(drop)
+}
+
+pub(crate) fn text_of(path: &Path, what: &str) -> Result<String, LearnError> {
+    std::fs::read_to_string(path).map_err(|error| LearnError::File { what: what.to_owned(), problem: error.kind() })
+}
+
+/// Reads a site's table with the map that lies beside it, if there is one.
+pub(crate) fn read_site(site: &NamedTable, needs: &Needs<'_>) -> Result<Data, LearnError> {
+    let beside = site.path.with_extension("site.toml");
+    let map = match beside.is_file() {
+        true => SiteMap::from_toml(&text_of(&beside, &format!("the map of {}", site.name))?)?,
+        false => SiteMap::default(),
+    };
+    Data::read(&site.name, &site.path, needs, &map)
+}
+
+pub(crate) fn run(args: &TrainArgs, out: &Out) -> Result<(), Failure> {
+    let text = text_of(&args.plan, "the run plan")?;
+    let is_json = args.plan.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+    let mut plan = if is_json { Plan::from_json(&text)? } else { Plan::from_toml(&text)? };
+    if args.unmasked {
+        plan.aggregation.protection = Protection::None;
+    }
+    let mut sites = args.sites.clone();
+    sites.extend(args.donated.iter().map(|path| NamedTable { name: "donated".to_owned(), path: path.clone() }));
+    distinct(&sites)?;
+    let tables = sites.iter().map(|site| read_site(site, &plan.needs())).collect::<Result<Vec<_>, _>>()?;
+    if args.look {
+        return Ok(look(&plan, tables, out)?);
+    }
+    let counts: Vec<Value> = tables
+        .iter()
+        .map(|table| {
+            json!({
+                "site": table.name(), "rows": table.rows(), "events": table.events(), "dropped": table.dropped(),
+                "outside_cohort": table.outside(),
+            })
+        })
+        .collect();
+    let architecture = match args.mode {
+        Mode::Centralised => Architecture::Centralised,
+        Mode::Federated => Architecture::Federated,
+        Mode::Decentralised => Architecture::Decentralised,
+    };
+    let now = SystemClock.now();
+    let mut report = run_here(&plan, tables.clone(), architecture, &SiteRules::own(), now, &mut SystemEntropy)?;
+    if let Outcome::Model(model) = report.outcome {
+        // Before anything is written: a model that gives its rows away stays here.
+        let tested = model.tested(membership_test(&plan, &tables), &plan.privacy)?;
+        report.outcome = Outcome::Model(Box::new(tested));
+    }
+    if let Some(path) = &args.out {
+        write_aside(path, &document(&report.outcome))?;
+    }
+    if let Some(folder) = &args.log {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| LearnError::File { what: "the folder for logs".to_owned(), problem: error.kind() })?;
+        for (site, log) in &report.logs {
+            write_aside(&folder.join(format!("{site}.left.jsonl")), &log.to_lines())?;
+        }
+    }
+    out.print(
+        || {
+            let digest = match &report.outcome {
+                Outcome::Model(model) => Some(model.digest()),
+                _ => None,
+            };
+            json!({
+                "plan": plan.digest(), "architecture": architecture, "rounds": report.rounds,
+                "bytes_out": report.bytes_out, "sites": counts, "outcome": report.outcome, "model": digest,
+            })
+        },
+        || words(&plan, architecture, &report),
+    );
+    Ok(())
+}
+
+fn document(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Model(model) => model.to_json(),
+        other => format!("{:#}\n", json!(other)),
+    }
+}
+
+fn look(plan: &Plan, tables: Vec<Data>, out: &Out) -> Result<(), LearnError> {
+    let roster = Roster::new(tables.iter().map(|table| table.name().to_owned()))?;
+    let ask = Run::new(plan, &roster).ask();
+    let mut leaving = Vec::new();
+    for table in tables {
+        let name = table.name().to_owned();
+        let site = Site::join(&name, plan, &roster, vec![table], SiteRules::own(), &mut Ledger::default())?;
+        leaving.push((name, site.look(&ask)?));
+    }
+    out.print(
+        || json!(leaving.iter().map(|(site, leaving)| json!({ "site": site, "leaving": leaving })).collect::<Vec<_>>()),
+        || leaving.iter().map(|(site, leaving)| format!("{site}: {}\n", leaving.words)).collect(),
+    );
+    Ok(())
+}
+
+fn words(plan: &Plan, architecture: Architecture, report: &Report) -> String {
+    let protection = match plan.aggregation.protection {
+        Protection::TwoAggregators => "masked between two aggregators",
+        Protection::None => "not masked",
+    };
+    let where_from = match architecture {
+        Architecture::Centralised => "were summed at one site",
+        Architecture::Federated => "left the sites",
+        Architecture::Decentralised => "left the sites, who added up in turns",
+    };
+    let how = format!("{} rounds, {} bytes {where_from}, {protection}.\n", report.rounds, report.bytes_out);
+    match &report.outcome {
+        Outcome::Model(model) => how + &model_words(model),
+        other => how + &format!("{:#}\n", json!(other)),
+    }
+}
+
+fn model_words(model: &Model) -> String {
+    let mut text = format!(
+        "{}: {}, {} rows, {} events, from {}.\n",
+        model.title,
+        model.kind(),
+        model.fit.rows,
+        model.fit.events,
+        model.sites.join(", ")
+    );
+    if let Form::Boosting { trees, .. } = &model.form {
+        text += &format!("{} trees\n", trees.len());
+    } else {
+        text += &format!("{:<24} {:>12} {:>12}\n", "variable", "coefficient", "std. error");
+        for ((variable, b), se) in model.variables.iter().zip(model.coefficients()).zip(model.standard_errors()) {
+            text += &format!("{:<24} {b:>12.5} {se:>12.5}\n", variable.variable.name);
+        }
+    }
+    let membership = model.membership.as_ref().map_or(String::new(), Membership::words);
+    text + &format!("Membership inference: {membership}\nmodel {}\n", model.digest())
+}

@@ -1,0 +1,118 @@
+//! `acequia validate`: what a frozen model is worth at other sites.
+
+use std::path::PathBuf;
+
+use acequia_learn::{Cohort, Missing, Model, Needs, Record, SiteEvaluation, Validation, evaluate, validation_page};
+use acequia_node::Failure;
+use acequia_types::{Clock, SystemClock};
+use clap::Args;
+use serde_json::json;
+
+use crate::files::write_aside;
+use crate::show::Out;
+use crate::train::{NamedTable, distinct, read_site, text_of};
+
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  acequia validate model.json --at gbsg=examples/breast-cancer/gbsg.csv\n  acequia validate model.json --at gbsg=examples/breast-cancer/gbsg.csv --by meno --by hormon -o record.json --page record.html"
+)]
+pub(crate) struct ValidateArgs {
+    /// The model (JSON), as `acequia train` wrote it
+    model: PathBuf,
+    /// A site and its table; beside `name.csv`, `name.site.toml` says how its columns become the model's
+    #[arg(long = "at", required = true, value_name = "NAME=TABLE")]
+    sites: Vec<NamedTable>,
+    /// Also measure in subgroups by this column; once for each
+    #[arg(long = "by", value_name = "COLUMN")]
+    by: Vec<String>,
+    /// Days at which risks are compared [default: the model's own horizon]
+    #[arg(long, value_name = "DAYS", value_parser = days)]
+    horizon_days: Option<f64>,
+    /// Risks from which on somebody would act [default: 0.1,0.2,0.3,0.4,0.5,0.6]
+    #[arg(long, value_delimiter = ',', value_name = "RISK,…", value_parser = risk)]
+    thresholds: Vec<f64>,
+    /// Bootstrap samples for intervals
+    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u32).range(..=100_000))]
+    bootstraps: u32,
+    /// Seed of the bootstrap
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+    /// Subgroups with fewer rows or events are not shown
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    minimum: u64,
+    /// Leave out rows that lack a value, and count them, instead of stopping
+    #[arg(long)]
+    drop_missing: bool,
+    /// Write the record (JSON)
+    #[arg(long, short, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Write the record as a page that can be printed
+    #[arg(long, value_name = "FILE.html")]
+    page: Option<PathBuf>,
+}
+
+fn days(text: &str) -> Result<f64, &'static str> {
+    text.parse().ok().filter(|days: &f64| days.is_finite() && *days > 0.0).ok_or("a number of days above 0")
+}
+
+fn risk(text: &str) -> Result<f64, &'static str> {
+    text.parse().ok().filter(|risk: &f64| *risk > 0.0 && *risk < 1.0).ok_or("a risk between 0 and 1")
+}
+
+pub(crate) fn run(args: &ValidateArgs, out: &Out) -> Result<(), Failure> {
+    distinct(&args.sites)?;
+    let model = Model::from_json(&text_of(&args.model, "the model")?)?;
+    let mut settings = Validation::usual(&model);
+    if let Some(days) = args.horizon_days {
+        settings.horizon_days = days;
+        settings.grid_days = (1..10).map(|step| days * f64::from(step) / 10.0).collect();
+    }
+    if !args.thresholds.is_empty() {
+        settings.thresholds.clone_from(&args.thresholds);
+        settings.thresholds.sort_by(f64::total_cmp);
+    }
+    (settings.bootstraps, settings.seed, settings.minimum_count) = (args.bootstraps, args.seed, args.minimum);
+    let variables = model.inputs();
+    let missing = if args.drop_missing { Missing::Drop } else { model.cohort.missing };
+    let cohort = Cohort { missing, ..model.cohort.clone() };
+    let needs = Needs { cohort: &cohort, outcome: model.outcome.as_ref(), variables: &variables, groups: &args.by };
+    let mut sites: Vec<SiteEvaluation> = Vec::new();
+    for site in &args.sites {
+        sites.push(evaluate(&model, &read_site(site, &needs)?, &args.by, &settings)?);
+    }
+    let record = Record::new(&model, sites, &settings, SystemClock.now().day());
+    if let Some(path) = &args.out {
+        write_aside(path, &record.to_json())?;
+    }
+    if let Some(path) = &args.page {
+        write_aside(path, &validation_page(&record))?;
+    }
+    out.print(|| json!(record), || words(&record));
+    Ok(())
+}
+
+fn words(record: &Record) -> String {
+    let mut text = format!("{}\n{}\n{}\n", record.title, record.statement, record.evidence_words);
+    for site in &record.sites {
+        text += &format!("\n{}: {} rows, {} events, {} left out\n", site.site, site.rows, site.events, site.dropped);
+        for one in &site.estimates {
+            let range = one.interval.map_or(String::new(), |(low, high)| format!("  ({low:.4} to {high:.4})"));
+            text += &format!("  {:<30} {:>8.4}{range}\n", one.name.replace('_', " "), one.value);
+        }
+        for group in site.subgroups.iter().filter(|group| !group.estimates.is_empty()) {
+            let measures: Vec<String> =
+                group.estimates.iter().map(|one| format!("{} {:.4}", one.name.replace('_', " "), one.value)).collect();
+            let value = group.value.as_deref().unwrap_or_default();
+            text += &format!("  {} = {value}: {}\n", group.column, measures.join(", "));
+        }
+    }
+    if record.sites.len() > 1 {
+        text += "\nall sites, pooled by random effects\n";
+        for one in &record.pooled {
+            let range = one.interval.map_or(String::new(), |(low, high)| format!("  ({low:.4} to {high:.4})"));
+            let next = one.prediction.map_or(String::new(), |(low, high)| format!("  next site {low:.4} to {high:.4}"));
+            text += &format!("  {:<30} {:>8.4}{range}{next}\n", one.name.replace('_', " "), one.value);
+        }
+    }
+    text
+}

@@ -1,0 +1,159 @@
+//! Attacks by a coordinator, a researcher or an aggregator: each is refused, or useless.
+
+use acequia_learn::*;
+
+use crate::support::*;
+
+const AGE: &str = "[[variables]]\nname = \"age\"\n";
+
+fn table(name: &str, plan: &Plan, ages: impl IntoIterator<Item = u32>) -> Data {
+    let csv: String = ages.into_iter().enumerate().map(|(id, age)| format!("{name}{id},{age}\n")).collect();
+    Data::from_csv(name, format!("pid,age\n{csv}").as_bytes(), &plan.needs(), &SiteMap::default()).unwrap()
+}
+
+fn rules() -> SiteRules {
+    SiteRules::cautious()
+}
+
+fn roster(names: &[&str]) -> Roster {
+    Roster::new(names.iter().map(|name| (*name).to_owned())).unwrap()
+}
+
+fn join(
+    name: &str,
+    plan: &Plan,
+    roster: &Roster,
+    ledger: &mut Ledger,
+    ages: impl IntoIterator<Item = u32>,
+) -> Result<Site, LearnError> {
+    Site::join(name, plan, roster, vec![table(name, plan, ages)], rules(), ledger)
+}
+
+#[track_caller]
+fn withheld(outcome: Result<impl Sized, LearnError>, words: &str) {
+    match outcome {
+        Err(LearnError::Withheld { reason, .. }) => assert!(reason.contains(words), "{reason}"),
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("it answered"),
+    }
+}
+
+#[track_caller]
+fn refused(outcome: Result<impl Sized, LearnError>, words: &str) {
+    match outcome {
+        Err(LearnError::Protocol { reason, .. }) => assert!(reason.contains(words), "{reason}"),
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("it was taken"),
+    }
+}
+
+fn masked() -> Plan {
+    plan("{ kind = \"moments\" }", "", AGE, "two-aggregators")
+}
+
+#[test]
+fn a_site_alone_or_with_few_rows_does_not_answer() {
+    let plan = masked();
+    let mut entropy = SeededEntropy::new(1);
+    let alone = roster(&["north"]);
+    let mut site = join("north", &plan, &alone, &mut Ledger::default(), 40..80).unwrap();
+    withheld(site.answer(&Run::new(&plan, &alone).ask(), now(), &mut entropy), "sites take part");
+    let two = roster(&["north", "south"]);
+    let mut site = join("north", &plan, &two, &mut Ledger::default(), 40..50).unwrap();
+    withheld(site.answer(&Run::new(&plan, &two).ask(), now(), &mut entropy), "rows are in the cohort");
+}
+
+#[test]
+fn one_row_that_makes_up_a_sum_and_sums_that_show_persons_stay() {
+    let two = roster(&["north", "south"]);
+    let mut entropy = SeededEntropy::new(1);
+    let one = masked();
+    let ages = std::iter::repeat_n(1, 40).chain([100]);
+    let mut site = join("north", &one, &two, &mut Ledger::default(), ages).unwrap();
+    withheld(site.answer(&Run::new(&one, &two).ask(), now(), &mut entropy), "makes up too much");
+    let open = plan("{ kind = \"histogram\", edges = [0, 50, 100] }", "", AGE, "none");
+    let mut site = join("north", &open, &two, &mut Ledger::default(), 40..80).unwrap();
+    withheld(site.answer(&Run::new(&open, &two).ask(), now(), &mut entropy), "without a mask");
+}
+
+#[test]
+fn a_cohort_that_differs_by_one_person_is_not_answered() {
+    let two = roster(&["north", "south"]);
+    let (mut ledger, one) = (Ledger::default(), masked());
+    let mut left_out = one.clone();
+    left_out.cohort.conditions = vec![Condition {
+        column: "age".into(),
+        above: Some(40.0),
+        one_of: None,
+        at_least: None,
+        at_most: None,
+        below: None,
+    }];
+    join("north", &one, &two, &mut ledger, 40..80).unwrap();
+    withheld(join("north", &left_out, &two, &mut ledger, 40..80), "differs from an earlier one");
+    join("north", &one, &two, &mut ledger, 40..80).expect("the same cohort again is no difference");
+    let kept: Ledger = serde_json::from_str(&serde_json::to_string(&ledger).unwrap()).unwrap();
+    assert_eq!(kept, ledger);
+}
+
+#[test]
+fn another_question_in_the_same_round_or_of_another_plan_gets_no_answer() {
+    let two = roster(&["north", "south"]);
+    let one = masked();
+    let mut entropy = SeededEntropy::new(1);
+    let mut site = join("north", &one, &two, &mut Ledger::default(), 40..80).unwrap();
+    let ask = Run::new(&one, &two).ask();
+    let first = site.answer(&ask, now(), &mut entropy).unwrap();
+    assert_eq!(site.answer(&ask, now(), &mut entropy).unwrap(), first, "the same question, the same answer");
+    let probe = Ask { question: Question::Spread { means: vec![0.0] }, ..ask.clone() };
+    refused(site.answer(&probe, now(), &mut entropy), "another question was answered");
+    let foreign = Ask { round: 2, question: Question::Below { points: vec![vec![50.0]] }, ..ask.clone() };
+    refused(site.answer(&foreign, now(), &mut entropy), "does not follow from the plan");
+    let mut other = one.clone();
+    other.title = "Another".to_owned();
+    refused(site.answer(&Run::new(&other, &two).ask(), now(), &mut entropy), "another plan");
+    site.stop();
+    withheld(site.answer(&ask, now(), &mut entropy), "stopped");
+    assert_eq!(site.log().entries().len(), 1, "one thing left, and the log says so");
+    assert!(site.log().entries()[0].left.words.contains("No row, name or date of a person leaves"));
+    assert_eq!(ExitLog::from_lines(&site.log().to_lines()).unwrap(), *site.log());
+}
+
+#[test]
+fn an_aggregator_closes_a_round_once_and_never_over_few_sites() {
+    let mut plan = masked();
+    plan.privacy.minimum_sites = 2;
+    let three = roster(&["a", "b", "c"]);
+    let mut entropy = SeededEntropy::new(1);
+    let ask = Run::new(&plan, &three).ask();
+    let mut aggregator = Aggregator::new(&plan, &three);
+    aggregator.open(&ask).unwrap();
+    for name in ["a", "b", "c"] {
+        let mut site = join(name, &plan, &three, &mut Ledger::default(), 30..80).unwrap();
+        let updates = site.answer(&ask, now(), &mut entropy).unwrap();
+        aggregator.receive(updates[0].message()).unwrap();
+        // Said twice, it counts once; said differently, it does not count.
+        aggregator.receive(updates[0].message()).unwrap();
+        refused(aggregator.receive(updates[1].message()), "different share");
+    }
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    assert!(matches!(aggregator.close(&names(&["a"])), Err(LearnError::TooFewSites { .. })));
+    aggregator.close(&names(&["a", "b", "c"])).unwrap();
+    refused(aggregator.close(&names(&["a", "b"])), "closed with other sites");
+    let probe = Ask { question: Question::Spread { means: vec![0.0] }, ..ask };
+    refused(aggregator.open(&probe), "asked twice");
+}
+
+#[test]
+fn a_site_that_is_asked_something_else_makes_the_sum_useless() {
+    let plan = masked();
+    let two = roster(&["north", "south"]);
+    let mut entropy = SeededEntropy::new(1);
+    let ask = Ask { round: 2, question: Question::Spread { means: vec![50.0] }, ..Run::new(&plan, &two).ask() };
+    let probe = Ask { question: Question::Spread { means: vec![0.0] }, ..ask.clone() };
+    let mut aggregator = Aggregator::new(&plan, &two);
+    aggregator.open(&ask).unwrap();
+    let mut site = join("north", &plan, &two, &mut Ledger::default(), 40..80).unwrap();
+    let updates = site.answer(&probe, now(), &mut entropy).unwrap();
+    refused(aggregator.receive(updates[0].message()), "answers another question");
+}

@@ -1,0 +1,681 @@
+//! The rights desk: requests of persons about their data, from receipt to answer.
+//!
+//! Every event of a request goes into the journal `rights`, checked in the transaction that adds it. What a request needs done is
+//! a list of tasks, each of which may be done twice without harm and is ticked off afterwards: what a crash interrupted
+//! goes on where it stopped. Recipients and notices to them are journals too; a notice is recorded once for each recipient and request.
+//!
+//! Source: GDPR Art. 12, 15–22; reference design §3.5, §3.8.
+
+use std::collections::BTreeMap;
+
+use acequia_blobs::BlobStore;
+use acequia_custody::rights::{Alarm, Event, Happened, Refusal, Request, Right, RightsError, Rules, State, Task};
+use acequia_custody::{ConsentEvent, ConsentKind, Party, Purposes, held};
+use acequia_store::{Donation, Entry, Store, StoreError};
+use acequia_types::{Coded, DonorId, Exit, Timestamp};
+use maud::{DOCTYPE, html};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use crate::{Vault, VaultError};
+
+const RIGHTS: &str = "rights";
+const RECIPIENTS: &str = "recipients";
+const NOTICES: &str = "notices";
+
+/// What the desk cannot do.
+#[derive(Debug, thiserror::Error)]
+pub enum DeskError {
+    /// There is no such request.
+    #[error("there is no request {number}")]
+    NoRequest {
+        /// Its number.
+        number: u64,
+    },
+    /// The donor never gave anything to this node.
+    #[error("there is no donor of that name")]
+    NoDonor,
+    /// The corrected record is not there yet.
+    #[error("no corrected record was donated since request {number} came in")]
+    NotCorrected {
+        /// Its number.
+        number: u64,
+    },
+    /// An export needs somewhere to go.
+    #[error("request {number} hands data over, and no folder is named")]
+    NoFolder {
+        /// Its number.
+        number: u64,
+    },
+    /// The request does not allow this now.
+    #[error(transparent)]
+    Rights(#[from] RightsError),
+    /// The vault failed.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The records failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<acequia_blobs::BlobError> for DeskError {
+    fn from(error: acequia_blobs::BlobError) -> Self {
+        Self::Vault(error.into())
+    }
+}
+
+impl Coded for DeskError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoRequest { .. } => "RI011",
+            Self::NoDonor => "RI012",
+            Self::NotCorrected { .. } => "RI013",
+            Self::NoFolder { .. } => "RI014",
+            Self::Rights(error) => error.code(),
+            Self::Vault(error) => error.code(),
+            Self::Store(error) => error.code(),
+        }
+    }
+    fn hint(&self) -> &'static str {
+        match self {
+            Self::NoRequest { .. } => "see `acequia rights list`",
+            Self::NoDonor => "see `acequia consent list`",
+            Self::NotCorrected { .. } => "donate the corrected record under the same donor, then execute again",
+            Self::NoFolder { .. } => "name one with --to",
+            Self::Rights(error) => error.hint(),
+            Self::Vault(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+        }
+    }
+    fn exit(&self) -> Exit {
+        match self {
+            Self::NoRequest { .. } | Self::NoDonor => Exit::NotFound,
+            Self::NotCorrected { .. } => Exit::PolicyRefused,
+            Self::NoFolder { .. } => Exit::Usage,
+            Self::Rights(error) => error.exit(),
+            Self::Vault(error) => error.exit(),
+            Self::Store(error) => error.exit(),
+        }
+    }
+}
+
+/// A request with its number and history.
+#[derive(Debug, Clone, Serialize)]
+pub struct Case {
+    /// Its number.
+    pub number: u64,
+    /// Whose it is; nobody's after erasure.
+    pub donor: Option<DonorId>,
+    /// As it stands.
+    #[serde(flatten)]
+    pub request: Request,
+    /// How it stands against its clock.
+    pub alarm: Alarm,
+    /// What happened.
+    pub events: Vec<Happened>,
+    #[serde(skip)]
+    subject: String,
+}
+
+/// Somebody who got data: a registered download, a node, whoever trained a model (GDPR Art. 19).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipient {
+    /// Which: an id of the desk's.
+    pub id: String,
+    /// How to reach it.
+    pub contact: String,
+    /// Which data set and version it got.
+    pub dataset: String,
+}
+
+/// A notice to a recipient.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Notice {
+    /// About which request.
+    pub request: u64,
+    /// To whom.
+    pub recipient: String,
+    /// What it got.
+    pub dataset: String,
+    /// Which right was exercised.
+    pub right: Right,
+    /// `told` or `confirmed`.
+    pub state: NoticeState,
+}
+
+/// Where a notice stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NoticeState {
+    /// It is to be delivered, and may be delivered again.
+    Told,
+    /// The recipient confirmed.
+    Confirmed,
+}
+
+/// What a donor gets on asking for access: path in the folder to content.
+pub type Export = BTreeMap<String, Zeroizing<Vec<u8>>>;
+
+/// Takes what is handed over to a donor, and says when it is safe.
+pub type HandOver<'a> = dyn FnMut(&Export) -> Result<(), VaultError> + Send + 'a;
+
+/// The desk of one node.
+pub struct Desk {
+    store: Store,
+    vault: Vault,
+    blobs: BlobStore,
+    rules: Rules,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Written {
+    request: u64,
+    #[serde(flatten)]
+    event: Event,
+}
+
+fn bad() -> StoreError {
+    StoreError::Record { kind: "request" }
+}
+
+/// The events of each request, and whose it is.
+fn by_number(entries: &[Entry]) -> Result<BTreeMap<u64, (String, Vec<Happened>)>, StoreError> {
+    let mut all: BTreeMap<u64, (String, Vec<Happened>)> = BTreeMap::new();
+    for entry in entries {
+        let Written { request, event } = Written::deserialize(&entry.entry).map_err(|_| bad())?;
+        let subject = entry.subject.clone().ok_or_else(bad)?;
+        let (_, events) = all.entry(request).or_insert_with(|| (subject, Vec::new()));
+        events.push(Happened { at: entry.at, event });
+    }
+    Ok(all)
+}
+
+impl Desk {
+    /// A desk over the node's records, vault and blobs, under a rule pack.
+    pub fn new(store: Store, vault: Vault, blobs: BlobStore, rules: Rules) -> Self {
+        Self { store, vault, blobs, rules }
+    }
+
+    async fn case_of(
+        &self,
+        number: u64,
+        subject: String,
+        events: Vec<Happened>,
+        now: Timestamp,
+    ) -> Result<Case, DeskError> {
+        let request = Request::of(&events, &self.rules)?;
+        let alarm = request.alarm(now, &self.rules);
+        Ok(Case { number, donor: self.store.donor_of(&subject).await?, request, alarm, events, subject })
+    }
+
+    /// Every request, by number.
+    ///
+    /// # Errors
+    /// [`DeskError::Store`].
+    pub async fn cases(&self, now: Timestamp) -> Result<Vec<Case>, DeskError> {
+        let mut cases = Vec::new();
+        for (number, (subject, events)) in by_number(&self.store.entries(RIGHTS).await?)? {
+            cases.push(self.case_of(number, subject, events, now).await?);
+        }
+        Ok(cases)
+    }
+
+    /// One request.
+    ///
+    /// # Errors
+    /// [`DeskError::NoRequest`].
+    pub async fn case(&self, number: u64, now: Timestamp) -> Result<Case, DeskError> {
+        let mut all = by_number(&self.store.entries(RIGHTS).await?)?;
+        let (subject, events) = all.remove(&number).ok_or(DeskError::NoRequest { number })?;
+        self.case_of(number, subject, events, now).await
+    }
+
+    /// Takes in a request. Data that shall be erased are not used from now on, while the person may still think it over.
+    ///
+    /// # Errors
+    /// [`DeskError::NoDonor`] when nothing of the donor is here.
+    pub async fn receive(
+        &self,
+        donor: &DonorId,
+        right: Right,
+        purposes: Option<Purposes>,
+        now: Timestamp,
+    ) -> Result<Case, DeskError> {
+        let known = self.store.subject(donor).await?.is_some() || !self.donations(donor).await?.is_empty();
+        if !known {
+            return Err(DeskError::NoDonor);
+        }
+        let subject = self.store.name_subject(donor).await?;
+        let mut number = 0;
+        let receive = |before: &[Entry]| -> Result<Value, DeskError> {
+            number = by_number(before)?.keys().next_back().map_or(1, |last| last + 1);
+            let event = Event::Received { right, purposes };
+            serde_json::to_value(Written { request: number, event }).map_err(|_| bad().into())
+        };
+        self.store.append_entry(RIGHTS, now, Some(&subject), receive).await?;
+        if right == Right::Erasure {
+            self.consent(donor, ConsentKind::Restrict, Party::Donor, now).await?;
+        }
+        self.case(number, now).await
+    }
+
+    /// Records what happened to a request.
+    ///
+    /// # Errors
+    /// [`DeskError::Rights`] when it is not possible now; then nothing is recorded.
+    pub async fn happen(&self, number: u64, event: Event, now: Timestamp) -> Result<Case, DeskError> {
+        let case = self.case(number, now).await?;
+        let ends_restriction = matches!(event, Event::Refused { .. } | Event::TakenBack | Event::Duplicate { .. })
+            && case.request.right == Right::Erasure;
+        let check = |before: &[Entry]| -> Result<Value, DeskError> {
+            let (_, events) = by_number(before)?.remove(&number).ok_or(DeskError::NoRequest { number })?;
+            let happened = Happened { at: now, event: event.clone() };
+            Request::of(&events, &self.rules)?.after(&happened, &self.rules)?;
+            serde_json::to_value(Written { request: number, event }).map_err(|_| bad().into())
+        };
+        self.store.append_entry(RIGHTS, now, Some(&case.subject), check).await?;
+        if let (true, Some(donor)) = (ends_restriction, &case.donor) {
+            self.consent(donor, ConsentKind::LiftRestriction, Party::Desk, now).await?;
+        }
+        self.case(number, now).await
+    }
+
+    /// Does what is left of a request, task after task; what was interrupted goes on where it stopped. `export` takes what is handed
+    /// over, and says when it is safe.
+    ///
+    /// # Errors
+    /// [`DeskError::Rights`] when approvals, identity or time are missing; errors of the task that failed.
+    pub async fn execute(
+        &self,
+        number: u64,
+        now: Timestamp,
+        mut export: Option<&mut HandOver<'_>>,
+    ) -> Result<Case, DeskError> {
+        loop {
+            let case = self.case(number, now).await?;
+            let Some(task) = case.request.left.first().copied() else { return Ok(case) };
+            case.request.may_execute(now, &self.rules)?;
+            let export: Option<&mut HandOver<'_>> = match &mut export {
+                Some(export) => Some(&mut **export),
+                None => None,
+            };
+            self.perform(&case, task, now, export).await?;
+            self.happen(number, Event::Done { task }, now).await?;
+        }
+    }
+
+    /// Does the next tasks of a request without ticking them off, as a crash may leave them; for tests.
+    ///
+    /// # Errors
+    /// Errors of the task that failed.
+    #[doc(hidden)]
+    pub async fn execute_unticked(&self, number: u64, tasks: usize, now: Timestamp) -> Result<(), DeskError> {
+        let case = self.case(number, now).await?;
+        for task in case.request.left.iter().take(tasks) {
+            self.perform(&case, *task, now, None).await?;
+        }
+        Ok(())
+    }
+
+    /// One task. Doing it again changes nothing.
+    async fn perform(
+        &self,
+        case: &Case,
+        task: Task,
+        now: Timestamp,
+        export: Option<&mut HandOver<'_>>,
+    ) -> Result<(), DeskError> {
+        // After erasure the name is gone, and with it everything that could be done again.
+        let Some(donor) = &case.donor else { return Ok(()) };
+        match task {
+            Task::Export => {
+                let export = export.ok_or(DeskError::NoFolder { number: case.number })?;
+                export(&self.export(case, donor, now).await?)?;
+            }
+            Task::Correct => {
+                let since = case.request.received_at;
+                if !self.donations(donor).await?.iter().any(|donation| donation.received_at >= since) {
+                    return Err(DeskError::NotCorrected { number: case.number });
+                }
+            }
+            Task::Restrict => self.consent(donor, ConsentKind::Restrict, Party::Donor, now).await?,
+            Task::Object => {
+                let purposes = case.request.purposes;
+                self.consent(donor, ConsentKind::Object { purposes }, Party::Donor, now).await?;
+            }
+            Task::OrderErasure => {
+                let history = self.store.consent(donor).await?;
+                if history.is_some_and(|history| held(&history, now, Timestamp::from_unix_s(253_402_300_799))) {
+                    return Err(RightsError::Held.into());
+                }
+                self.consent(donor, ConsentKind::OrderErasure, Party::Donor, case.request.received_at).await?;
+            }
+            Task::TellRecipients => self.tell(case, now).await?,
+            Task::DestroyKey => drop(self.vault.shred(&[donor], now).await?),
+            Task::RemoveCopies => {
+                for donation in self.donations(donor).await? {
+                    self.blobs.remove(&donation.sealed)?;
+                }
+                let steps = self.store.steps().await?;
+                let keys: Vec<_> = steps.iter().map(|step| step.key).collect();
+                self.store.forget_steps(&keys).await?;
+                for (_, digest) in steps.iter().flat_map(|step| &step.blobs) {
+                    self.blobs.remove(digest)?;
+                }
+            }
+            Task::ForgetRecords => {
+                let certificate = self.certificate(case, donor, now).await?;
+                self.store.erase(donor, now, Some(&certificate)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// An act of consent that a request brings about; one that is on file with the same time counts once.
+    async fn consent(&self, donor: &DonorId, kind: ConsentKind, by: Party, at: Timestamp) -> Result<(), DeskError> {
+        self.store.append_consent(donor, &[ConsentEvent::new(at, kind).by(by)], at).await?;
+        Ok(())
+    }
+
+    async fn donations(&self, donor: &DonorId) -> Result<Vec<Donation>, StoreError> {
+        Ok(self.store.donations().await?.into_iter().filter(|donation| donation.donor == *donor).collect())
+    }
+
+    /// What was done, store by store; it names nobody.
+    async fn certificate(&self, case: &Case, donor: &DonorId, now: Timestamp) -> Result<Value, DeskError> {
+        let donations = self.donations(donor).await?;
+        let since = donations.iter().map(|donation| donation.received_at).min();
+        let releases = self.store.releases().await?;
+        let published = releases.iter().filter(|release| since.is_some_and(|since| release.published_at >= since));
+        let published: Vec<String> =
+            published.map(|release| format!("{} {}", release.dataset, release.version)).collect();
+        let gone = donations.iter().filter(|donation| !self.blobs.contains(&donation.sealed)).count();
+        let key_gone = !self.vault.donors().await?.contains(donor);
+        let told = self.notices().await?.iter().filter(|(notice, _)| notice.request == case.number).count();
+        Ok(json!({
+            "certificate": "acequia-erasure/1",
+            "request": case.number,
+            "requested_at": case.request.received_at,
+            "erased_at": now,
+            "approved_by": case.request.approved_by,
+            "stores": [
+                { "store": "keys", "key destroyed": key_gone, "epoch renewed": true },
+                { "store": "originals", "sealed objects": donations.len(), "removed": gone },
+                { "store": "work tables", "steps left": self.store.steps().await?.len() },
+                { "store": "records", "donations": donations.len(), "consent payloads and name": "removed" },
+                { "store": "backups of the data", "readable": false, "why": "they hold no key" },
+                { "store": "backups of keys", "kept at most days": 30 },
+                { "store": "release ledger", "kept": "released values under numbers, so that versions together tell no more than one" },
+            ],
+            "recipients told": told,
+            "published, not to be called back": published,
+        }))
+    }
+
+    /// The certificate of an erasure, once it is done.
+    ///
+    /// # Errors
+    /// [`DeskError::Store`].
+    pub async fn certificate_of(&self, number: u64) -> Result<Option<Value>, DeskError> {
+        let entries = self.store.entries("erasure").await?;
+        Ok(entries.into_iter().map(|entry| entry.entry).find(|entry| entry["request"] == number))
+    }
+
+    /// What a donor gets on asking for access: every original as it was given, the consent history, who opened what and when, the
+    /// requests, and the consent as FHIR in a bundle that refers to the originals.
+    async fn export(&self, case: &Case, donor: &DonorId, now: Timestamp) -> Result<Export, DeskError> {
+        let pass = case.request.hand_over(donor, now, &self.rules)?;
+        let donations = self.donations(donor).await?;
+        let opened = self.vault.hand_back(&donations.iter().collect::<Vec<_>>(), &pass, case.number, now).await?;
+        let history = self.store.consent(donor).await?;
+        let mut files = Export::new();
+        let mut entries = Vec::new();
+        for (donation, bytes) in donations.iter().zip(opened) {
+            let path = format!("originals/{}", donation.intake);
+            entries.push(json!({ "resource": {
+                "resourceType": "DocumentReference",
+                "id": donation.intake.as_str(),
+                "status": "current",
+                "date": donation.received_at.to_string(),
+                "content": [{ "attachment": { "url": path, "size": donation.bytes, "title": donation.format } }],
+            } }));
+            files.insert(path, bytes);
+        }
+        let mut consent = json!(null);
+        if let Some(history) = &history {
+            consent = json!(history.records());
+            for release in [acequia_custody::fhir::Release::R4, acequia_custody::fhir::Release::R5] {
+                let resource = acequia_custody::fhir::to_fhir(donor, history, now, release);
+                match release {
+                    acequia_custody::fhir::Release::R4 => entries.push(json!({ "resource": resource })),
+                    acequia_custody::fhir::Release::R5 => {
+                        drop(files.insert("consent.r5.json".into(), pretty(&resource)))
+                    }
+                }
+            }
+        }
+        let bundle =
+            json!({ "resourceType": "Bundle", "type": "collection", "timestamp": now.to_string(), "entry": entries });
+        files.insert("bundle.r4.json".into(), pretty(&bundle));
+        let accesses = self.store.accesses(Some(&case.subject)).await?;
+        let accesses: Vec<Value> =
+            accesses.iter().map(|(entry, access)| json!({ "at": entry.at, "access": access })).collect();
+        let requests: Vec<Case> =
+            self.cases(now).await?.into_iter().filter(|other| other.subject == case.subject).collect();
+        let about = json!({ "donor": donor, "consent": consent, "accesses": accesses, "requests": requests });
+        files.insert("about-you.json".into(), pretty(&about));
+        Ok(files)
+    }
+
+    /// Adds somebody to the register of recipients. The same again changes nothing.
+    ///
+    /// # Errors
+    /// [`DeskError::Store`].
+    pub async fn add_recipient(&self, recipient: &Recipient, now: Timestamp) -> Result<(), DeskError> {
+        if self.recipients().await?.contains(recipient) {
+            return Ok(());
+        }
+        let value = serde_json::to_value(recipient).map_err(|_| bad())?;
+        self.store.append_entry(RECIPIENTS, now, None, |_| Ok::<_, StoreError>(value)).await?;
+        Ok(())
+    }
+
+    /// The register of recipients.
+    ///
+    /// # Errors
+    /// [`DeskError::Store`].
+    pub async fn recipients(&self) -> Result<Vec<Recipient>, DeskError> {
+        let read = |entry: Entry| Recipient::deserialize(&entry.entry).map_err(|_| bad().into());
+        self.store.entries(RECIPIENTS).await?.into_iter().map(read).collect()
+    }
+
+    /// Records one notice for each recipient, once.
+    async fn tell(&self, case: &Case, now: Timestamp) -> Result<(), DeskError> {
+        for recipient in self.recipients().await? {
+            let notice = Notice {
+                request: case.number,
+                recipient: recipient.id,
+                dataset: recipient.dataset,
+                right: case.request.right,
+                state: NoticeState::Told,
+            };
+            self.record_notice(notice, now).await?;
+        }
+        Ok(())
+    }
+
+    async fn record_notice(&self, notice: Notice, now: Timestamp) -> Result<(), DeskError> {
+        let value = serde_json::to_value(&notice).map_err(|_| bad())?;
+        let once = |before: &[Entry]| match before.iter().any(|entry| entry.entry == value) {
+            true => Err(OrThere::There),
+            false => Ok(value.clone()),
+        };
+        match self.store.append_entry(NOTICES, now, None, once).await {
+            Ok(_) | Err(OrThere::There) => Ok(()),
+            Err(OrThere::Store(error)) => Err(error.into()),
+        }
+    }
+
+    /// Records that a recipient confirmed a notice.
+    ///
+    /// # Errors
+    /// [`DeskError::NoRequest`] when it was told nothing about that request.
+    pub async fn confirm(&self, number: u64, recipient: &str, now: Timestamp) -> Result<(), DeskError> {
+        let all = self.notices().await?;
+        let mut any = false;
+        for (notice, _) in
+            all.into_iter().filter(|(notice, _)| notice.request == number && notice.recipient == recipient)
+        {
+            any = true;
+            self.record_notice(Notice { state: NoticeState::Confirmed, ..notice }, now).await?;
+        }
+        if any { Ok(()) } else { Err(DeskError::NoRequest { number }) }
+    }
+
+    /// Every notice as it stands, with the day by which it must be confirmed.
+    ///
+    /// # Errors
+    /// [`DeskError::Store`].
+    pub async fn notices(&self) -> Result<Vec<(Notice, acequia_types::Day)>, DeskError> {
+        let mut all: Vec<(Notice, acequia_types::Day)> = Vec::new();
+        let days = u64::from(self.rules.recipients_confirm_days);
+        for entry in self.store.entries(NOTICES).await? {
+            let notice = Notice::deserialize(&entry.entry).map_err(|_| bad())?;
+            let same = |(other, _): &&mut (Notice, acequia_types::Day)| {
+                Notice { state: other.state, ..notice.clone() } == *other
+            };
+            match all.iter_mut().find(same) {
+                Some((other, _)) => other.state = notice.state,
+                None => all.push((notice, entry.at.day() + chrono::Days::new(days))),
+            }
+        }
+        Ok(all)
+    }
+
+    /// The letter to the person, as a page that can be printed; English where the language is not known.
+    ///
+    /// # Errors
+    /// [`DeskError::NoRequest`].
+    pub async fn letter(&self, number: u64, language: &str, now: Timestamp) -> Result<String, DeskError> {
+        let case = self.case(number, now).await?;
+        let certificate = self.certificate_of(number).await?;
+        Ok(letter(&case, certificate.as_ref(), language))
+    }
+}
+
+/// Either the records failed, or what was to be added is there.
+enum OrThere {
+    Store(StoreError),
+    There,
+}
+
+impl From<StoreError> for OrThere {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+fn pretty(value: &Value) -> Zeroizing<Vec<u8>> {
+    let mut bytes = serde_json::to_vec_pretty(value).unwrap_or_default();
+    bytes.push(b'\n');
+    Zeroizing::new(bytes)
+}
+
+/// Languages of letters, each with its words.
+const LETTERS: [(&str, &str); 2] =
+    [("en", include_str!("../data/letters/en.toml")), ("de", include_str!("../data/letters/de.toml"))];
+
+fn words(language: &str) -> (&'static str, BTreeMap<String, String>) {
+    let found = LETTERS.iter().find(|(known, _)| *known == language).unwrap_or(&LETTERS[0]);
+    (found.0, toml::from_str(found.1).unwrap_or_default())
+}
+
+fn word<T: Serialize>(value: T) -> String {
+    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+fn letter(case: &Case, certificate: Option<&Value>, language: &str) -> String {
+    let (language, words) = words(language);
+    let say = |key: &str| words.get(key).cloned().unwrap_or_default();
+    let request = &case.request;
+    let outcome = match request.state {
+        State::IdentityCheck | State::NeedsInfo => say("identity"),
+        State::Accepted | State::Executing | State::Finalising if request.extended => say("extended"),
+        State::Accepted | State::Executing | State::Finalising => say("open"),
+        State::Closed => say("closed"),
+        State::Refused => say("refused"),
+        State::Duplicate => say("duplicate"),
+        State::TakenBack => say("taken-back"),
+    };
+    let refusal = request.refusal.map(|reason| match reason {
+        Refusal::Identity => say("identity-refusal"),
+        other => say(other.as_str()),
+    });
+    let published = certificate.and_then(|paper| paper["published, not to be called back"].as_array());
+    let published: Vec<&str> = published.into_iter().flatten().filter_map(Value::as_str).collect();
+    let page = html! {
+        (DOCTYPE)
+        html lang=(language) {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (say("title")) }
+                style { "body{font:1rem/1.5 system-ui,sans-serif;max-width:40rem;margin:2rem auto;padding:0 1rem}dt{font-weight:600}" }
+            }
+            body {
+                main {
+                    h1 { (say("title")) }
+                    dl {
+                        dt { (say("number")) } dd { (case.number) }
+                        dt { (say("right")) } dd { (say(request.right.as_str())) " (" (say("article")) " " (request.right.article()) ")" }
+                        dt { (say("received")) } dd { (request.received_at.day()) }
+                        @if !request.state.is_final() { dt { (say("due")) } dd { (request.due_on) } }
+                    }
+                    p { (outcome) }
+                    @if let Some(refusal) = refusal { p { strong { (refusal) } } }
+                    @if !request.done.is_empty() {
+                        h2 { (say("done")) }
+                        ul { @for task in &request.done { li { (say(&word(task))) } } }
+                    }
+                    @if !published.is_empty() {
+                        h2 { (say("published")) }
+                        ul { @for version in published { li { (version) } } }
+                    }
+                    p { (say("complaint")) }
+                }
+            }
+        }
+    };
+    page.into_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Every language says everything that is said, and nothing else.
+    #[test]
+    fn every_letter_has_every_word() {
+        let (_, english) = words("en");
+        let mut needed: BTreeSet<String> = Right::ALL.iter().map(|right| right.as_str().to_owned()).collect();
+        needed.extend(Right::ALL.iter().flat_map(|right| right.tasks()).map(word));
+        needed.extend(
+            Refusal::ALL.iter().filter(|reason| **reason != Refusal::Identity).map(|reason| reason.as_str().to_owned()),
+        );
+        for key in needed {
+            assert!(english.contains_key(&key), "{key}");
+        }
+        for (language, _) in LETTERS {
+            let (found, words) = words(language);
+            assert_eq!(found, language);
+            assert!(words.keys().eq(english.keys()), "{language}");
+            assert!(words.values().all(|text| !text.is_empty()), "{language}");
+        }
+        assert_eq!(words("xx").0, "en");
+    }
+}
