@@ -231,7 +231,7 @@ pub(crate) enum Command {
     /// Run a part of a cluster: a scheduler or an executor (docs/cluster.md)
     #[cfg(feature = "cluster")]
     #[command(
-        after_help = "Examples:\n  acequia cluster scheduler --exchange /mnt/exchange\n  acequia cluster executor --scheduler 10.0.0.5:50050 --exchange /mnt/exchange"
+        after_help = "Examples:\n  acequia cluster scheduler --exchange /mnt/exchange\n  acequia cluster executor --scheduler 10.0.0.5:50050 --work work --exchange /mnt/exchange"
     )]
     Cluster {
         /// What to run

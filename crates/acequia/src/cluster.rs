@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use acequia_node::{ClusterSettings, Exchange, Exit, Failure, serve_executor, serve_scheduler};
+use acequia_node::{ClusterSettings, Exchange, Failure, serve_executor, serve_scheduler};
 
 #[derive(clap::Subcommand)]
 pub(crate) enum ClusterCommand {
@@ -20,7 +20,7 @@ pub(crate) enum ClusterCommand {
     },
     /// Work on parts of steps
     #[command(
-        after_help = "Example:\n  acequia cluster executor --listen 10.0.0.6:50051 --scheduler 10.0.0.5:50050 --exchange s3://exchange/acequia"
+        after_help = "Example:\n  acequia cluster executor --listen 10.0.0.6:50051 --scheduler 10.0.0.5:50050 --work /var/lib/acequia/work --exchange s3://exchange/acequia"
     )]
     Executor {
         /// Address of this machine that the scheduler and other executors reach; the port after it is used, too
@@ -66,26 +66,10 @@ pub(crate) async fn run(command: &ClusterCommand, threads: usize) -> Result<(), 
             serve_scheduler(*listen, &shared.settings()?).await?;
         }
         ClusterCommand::Executor { listen, scheduler, work, shared } => {
-            private(work).map_err(|error| Failure {
-                code: "EN006".to_owned(),
-                message: format!("the work folder cannot be used: {}", error.kind()),
-                hint: "check the path and its permissions".to_owned(),
-                exit: Exit::Failure,
-            })?;
+            acequia_blobs::make_private(work, "the work folder")?;
             eprintln!("executor at {listen}, scheduler at {scheduler}");
             serve_executor(*listen, scheduler, threads, work.clone(), &shared.settings()?).await?;
         }
-    }
-    Ok(())
-}
-
-/// Makes the folder, for its owner only.
-fn private(folder: &std::path::Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(folder)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))?;
     }
     Ok(())
 }

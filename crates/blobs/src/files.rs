@@ -23,17 +23,17 @@ pub fn read_file(path: &Path, label: &str, limit_bytes: u64) -> Result<Vec<u8>, 
     Ok(bytes)
 }
 
-/// Lets nobody but the owner into a folder.
+/// Makes a folder, if it is not there, and lets nobody but the owner into it. `label` names it in errors.
 ///
 /// # Errors
 /// [`BlobError::Io`].
-pub fn restrict(folder: &Path) -> Result<(), BlobError> {
+pub fn make_private(folder: &Path, label: &str) -> Result<(), BlobError> {
+    fs::create_dir_all(folder).map_err(io(label, "written"))?;
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(io("the node's folder", "written"))?;
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(io(label, "written"))?;
     }
-    let _ = folder;
     Ok(())
 }
 

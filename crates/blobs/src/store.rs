@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::BlobError;
 use crate::error::io;
-use crate::files::{ASIDE, aside_name, restrict, sync_folder, write_synced};
+use crate::files::{ASIDE, aside_name, make_private, sync_folder, write_synced};
 
 /// Files by content address: `<folder>/ab/abcdef…`. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -27,8 +27,8 @@ impl BlobStore {
     /// # Errors
     /// [`BlobError::Io`].
     pub fn open(folder: &Path) -> Result<Self, BlobError> {
+        make_private(folder, "the node's folder")?;
         fs::create_dir_all(folder.join("aside")).map_err(io(WHAT, "written"))?;
-        restrict(folder)?;
         Ok(Self { folder: Arc::new(folder.to_owned()) })
     }
 

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use acequia_types::thousands;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::definition::{Category, Check, Context};
@@ -51,18 +52,6 @@ pub fn page(title: &str, scorecard: &Scorecard, checks: &[Check]) -> String {
         }
     };
     page.into_string()
-}
-
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^53")]

@@ -3,6 +3,7 @@
 //! No script and no other file; it reads on a phone, aloud and on paper, light and dark. Every picture stands beside a
 //! table with the same numbers. The same report gives the same bytes.
 
+use acequia_types::thousands;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::audit::REPRESENTED;
@@ -47,18 +48,6 @@ pub fn page(title: &str, report: &Report) -> String {
         }
     };
     page.into_string()
-}
-
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 fn counted(number: Option<u64>) -> String {

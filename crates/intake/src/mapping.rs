@@ -251,16 +251,6 @@ impl Mapping {
 impl Event {
     /// The OMOP table, if it is one that holds events.
     pub(crate) fn cdm_table(&self) -> Option<CdmTable> {
-        let event_table = |table: &CdmTable| {
-            matches!(
-                table,
-                CdmTable::ConditionOccurrence
-                    | CdmTable::ProcedureOccurrence
-                    | CdmTable::DrugExposure
-                    | CdmTable::Measurement
-                    | CdmTable::Observation
-            )
-        };
-        CdmTable::parse(&self.table).filter(event_table)
+        CdmTable::parse(&self.table).filter(|table| table.holds_events())
     }
 }

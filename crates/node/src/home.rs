@@ -76,7 +76,7 @@ impl Node {
             return Err(NodeError::NodeExists { home: home.display().to_string() }.into());
         }
         std::fs::create_dir_all(home.join("keys")).map_err(io("the node's folder", "written"))?;
-        acequia_blobs::restrict(home)?;
+        acequia_blobs::make_private(home, "the node's folder")?;
         // Two that make the same node at once must not make two keys.
         let _lock = lock(home)?;
         let key_path = home.join("keys").join("root.key");

@@ -117,6 +117,18 @@ impl CdmTable {
         Self::ALL.iter().copied().find(|table| table.name() == name)
     }
 
+    /// Whether a mapped or coded event can become a row of it: a diagnosis, a procedure, a drug, a result, a fact.
+    pub const fn holds_events(self) -> bool {
+        matches!(
+            self,
+            Self::ConditionOccurrence
+                | Self::ProcedureOccurrence
+                | Self::DrugExposure
+                | Self::Measurement
+                | Self::Observation
+        )
+    }
+
     /// Whether it is one of the ten tables of the standardized vocabularies: it holds no record of anybody.
     pub const fn is_vocabulary(self) -> bool {
         matches!(

@@ -16,9 +16,11 @@ mod digest;
 mod error;
 mod id;
 mod problem;
+mod words;
 
 pub use clock::{Clock, Day, FixedClock, SystemClock, Timestamp, parse_day, parse_timestamp};
 pub use digest::{Digest, DigestParseError, digest_named};
 pub use error::{Coded, Exit};
 pub use id::{DatasetName, DonorId, IdError, IntakeId, SourceId};
 pub use problem::{Place, Problem};
+pub use words::thousands;

@@ -56,18 +56,6 @@ fn kind_of(table: CdmTable) -> Kind {
     }
 }
 
-/// Tables of the course that hold events.
-fn holds_events(table: &CdmTable) -> bool {
-    matches!(
-        table,
-        CdmTable::ConditionOccurrence
-            | CdmTable::ProcedureOccurrence
-            | CdmTable::DrugExposure
-            | CdmTable::Measurement
-            | CdmTable::Observation
-    )
-}
-
 impl Unifier<'_> {
     /// Adds one person with all events; tells the fate of every item the record refers to.
     pub(crate) fn record(
@@ -161,7 +149,7 @@ impl Unifier<'_> {
         let none = Target { concept_id: 0, table: None, value: None };
         let targets = if meaning.targets.is_empty() { std::slice::from_ref(&none) } else { &meaning.targets };
         let row = |target: &Target| Row {
-            table: target.table.filter(holds_events).unwrap_or(event.table),
+            table: target.table.filter(|table| table.holds_events()).unwrap_or(event.table),
             meaning: number,
             source_concept_id: meaning.source_concept_id,
             // A concept that no vocabulary knows says nothing.

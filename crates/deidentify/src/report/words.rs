@@ -1,5 +1,7 @@
 //! Numbers as people read them.
 
+pub(super) use acequia_types::thousands;
+
 /// A share in per cent, with as many decimals as it needs.
 pub(super) fn percent(share: f64) -> String {
     let percent = share * 100.0;
@@ -12,19 +14,6 @@ pub(super) fn percent(share: f64) -> String {
         _ if (99.5..100.0).contains(&percent) => "99 %".to_owned(),
         _ => format!("{percent:.0} %"),
     }
-}
-
-/// `3668` as `3,668`.
-pub(super) fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 /// A number with at most four decimals, without idle zeros.

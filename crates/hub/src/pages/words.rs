@@ -1,17 +1,6 @@
 //! Numbers and names as people read them.
 
-/// `3668` as `3,668`.
-pub(super) fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
+pub(super) use acequia_types::thousands;
 
 /// `1 person`, `2 people`.
 pub(super) fn counted(number: u64, one: &str, many: &str) -> String {

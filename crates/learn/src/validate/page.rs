@@ -3,6 +3,7 @@
 //! No script and no other file. Every plot stands beside or above the same numbers as text. The same record gives the same
 //! bytes. Headings of TRIPOD+AI and PROBAST+AI hold what the run knows, and empty fields for what people must say.
 
+use acequia_types::thousands;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::validate::record::Predictor;
@@ -456,18 +457,6 @@ fn shortened(name: &str) -> String {
 
 fn px(value: f64) -> String {
     format!("{value:.1}")
-}
-
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 fn number(value: f64) -> String {

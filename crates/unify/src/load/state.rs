@@ -89,16 +89,13 @@ impl Known {
         for path in paths {
             let io = |source| LoadError::Io { what: "the state of an earlier load", doing: "read", source };
             let file = File::open(path).map_err(io)?;
-            let length = file.metadata().map_err(io)?.len();
-            known.reserve(usize::try_from(length).unwrap_or(0) / Entry::BYTES);
-            // Piece by piece: touching fresh memory for the whole file costs more than reading it.
-            let (mut file, mut bytes) = (file, vec![0; Entry::BYTES * 1024]);
-            loop {
-                let read = fill(&mut file, &mut bytes).map_err(io)?;
-                Entry::all(&bytes[..read]).for_each(|entry| known.put(entry));
-                if read < bytes.len() {
-                    break;
-                }
+            let entries = usize::try_from(file.metadata().map_err(io)?.len()).unwrap_or(0) / Entry::BYTES;
+            known.reserve(entries);
+            // Entry by entry: touching fresh memory for the whole file costs more than reading it.
+            let (mut file, mut bytes) = (BufReader::with_capacity(1 << 16, file), [0; Entry::BYTES]);
+            for _ in 0..entries {
+                file.read_exact(&mut bytes).map_err(io)?;
+                Entry::read(&bytes).into_iter().for_each(|entry| known.put(entry));
             }
         }
         let entries = &known.entries;
@@ -168,20 +165,6 @@ impl Known {
         }
         spans
     }
-}
-
-/// Reads until the buffer is full or the file ends.
-fn fill(file: &mut File, buffer: &mut [u8]) -> std::io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match file.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
 }
 
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, LoadError> {
