@@ -9,7 +9,7 @@
 //!
 //! Two cases stop a run instead, and it is started again without the site that died for good: whoever adds up dies after a majority
 //! accepted a set with it in, and before the sum is out, for its rows cannot be left out safely any more; or so many sites were
-//! left out before that no majority of the roster is left. Under losses and delays of several ticks a third of deaths ends so.
+//! left out before that no majority of the roster is left. Under losses and delays of several ticks four in ten deaths end so.
 //!
 //! With masks, the first in line gets one share and the second the other; who takes over gets new shares with new masks.
 
