@@ -1,8 +1,13 @@
 //! Tables that follow from others, in one sorted pass each: `condition_era`, `drug_era` (OMOP CDM 5.4; persistence window
 //! of 30 days) and `observation_period` (first to last event).
 
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+
 use acequia_omop::{CdmTable, Vocabulary};
 
+use super::LoadError;
 use super::columns::{Cell, Rows};
 use crate::IdKey;
 
@@ -12,7 +17,7 @@ const WINDOW_DAYS: i32 = 30;
 /// `period_type_concept_id` of what is derived from an EHR: 32817.
 const EHR: i64 = 32_817;
 
-/// One stretch of a condition or of a drug; 32 bytes, of which a load keeps one per row.
+/// One stretch of a condition or of a drug. A load writes one per row aside, and reads them back to derive eras.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Spell {
     pub(super) drug: bool,
@@ -44,7 +49,20 @@ impl Spell {
         into.extend_from_slice(&self.row.to_le_bytes());
     }
 
-    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+    /// Every spell of a file, one after the other.
+    pub(super) fn each(path: &Path, mut take: impl FnMut(Self)) -> Result<(), LoadError> {
+        let io = |source| LoadError::Io { what: "the state of an earlier load", doing: "read", source };
+        let file = File::open(path).map_err(io)?;
+        let spells = file.metadata().map_err(io)?.len() / Self::BYTES as u64;
+        let (mut file, mut bytes) = (BufReader::with_capacity(1 << 16, file), [0; Self::BYTES]);
+        for _ in 0..spells {
+            file.read_exact(&mut bytes).map_err(io)?;
+            Self::read(&bytes).into_iter().for_each(&mut take);
+        }
+        Ok(())
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
         let eight = |at: usize| Some(i64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
         let four = |at: usize| Some(i32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
         Some(Self {

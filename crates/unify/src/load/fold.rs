@@ -8,7 +8,8 @@ use std::sync::Arc;
 use acequia_omop::CdmTable;
 use arrow::array::{Array, AsArray, BooleanArray, Int64Array, RecordBatch};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Int16Type, Int64Type, Schema, SchemaRef};
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Serialize;
 
@@ -52,21 +53,63 @@ pub(super) fn write_removed(path: &Path, removed: &[i64]) -> Result<(), LoadErro
     output.finish().map(|_| ()).map_err(error)
 }
 
+type Batches = Box<dyn Iterator<Item = Result<RecordBatch, LoadError>>>;
+
 /// Batches of a file; none where there is no such file.
-fn batches(
+fn batches(path: &Path, table: &'static str, rows: usize) -> Result<Batches, LoadError> {
+    some_batches(path, table, rows, None)
+}
+
+/// The same of some columns, in the order of the file.
+fn columns(path: &Path, table: &'static str, names: &[&str]) -> Result<Batches, LoadError> {
+    some_batches(path, table, GROUP_ROWS, Some(names))
+}
+
+fn some_batches(
     path: &Path,
     table: &'static str,
     rows: usize,
-) -> Result<Box<dyn Iterator<Item = Result<RecordBatch, LoadError>>>, LoadError> {
+    columns: Option<&[&str]>,
+) -> Result<Batches, LoadError> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Box::new(std::iter::empty())),
         Err(source) => return Err(LoadError::Io { what: "a table", doing: "read", source }),
     };
     let read = move |source| LoadError::Parquet { table, doing: "read", source };
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(read)?;
+    let mut builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(read)?;
+    if let Some(columns) = columns {
+        let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+        builder = builder.with_projection(mask);
+    }
     let reader = builder.with_batch_size(rows).build().map_err(read)?;
     Ok(Box::new(reader.map(move |batch| batch.map_err(|source| LoadError::Arrow { table, source }))))
+}
+
+/// Pairs of rows that share an id. Persons and deaths share theirs on purpose; so do the rows of an item that came twice.
+pub(super) fn check_ids(lineage: &Path, rows: u64) -> Result<u64, LoadError> {
+    /// What is compared at a time, range by range of ids, so that memory is bounded.
+    const IDS: u64 = 1 << 21;
+    let ranges = rows / IDS + 1;
+    let range_of = |id: i64| (u128::from(id.unsigned_abs()) * u128::from(ranges)) >> 63;
+    let (mut pairs, mut some) = (0, Vec::new());
+    for range in 0..u128::from(ranges) {
+        some.clear();
+        for batch in columns(lineage, LINEAGE, &["table_name", "row_id"])? {
+            let batch = batch?;
+            let tables = batch.column(0).as_dictionary_opt::<Int16Type>();
+            let (Some(tables), Some(ids)) = (tables, ids(&batch, "row_id")) else { continue };
+            let death = tables.values().as_string_opt::<i32>().and_then(|names| {
+                names.iter().position(|name| name == Some(CdmTable::Death.name())).and_then(|at| i16::try_from(at).ok())
+            });
+            let of = tables.keys().values().iter().zip(ids.values());
+            let own = of.filter(|(table, id)| Some(**table) != death && range_of(**id) == range);
+            some.extend(own.map(|(_, id)| *id));
+        }
+        some.sort_unstable();
+        pairs += some.windows(2).filter(|pair| pair[0] == pair[1]).count() as u64;
+    }
+    Ok(pairs)
 }
 
 fn ids<'b>(batch: &'b RecordBatch, column: &str) -> Option<&'b Int64Array> {
@@ -269,9 +312,11 @@ pub fn remove_persons(out: &Path, key: &IdKey, source: &str, persons: &[&str]) -
     let (mut index, mut spells) = (Index::default(), Vec::new());
     for past in generations.clone() {
         state::read_index(&state_file(out, "index", past), &mut index)?;
-        let bytes = state::read_file(&state_file(out, "spells", past))?;
-        let kept = bytes.chunks_exact(Spell::BYTES).filter_map(Spell::read);
-        kept.filter(|spell| !gone.contains(&spell.person)).for_each(|spell| spell.write(&mut spells));
+        Spell::each(&state_file(out, "spells", past), |spell| {
+            if !gone.contains(&spell.person) {
+                spell.write(&mut spells);
+            }
+        })?;
     }
     index.persons.retain(|_, person| !gone.contains(&person.id));
     index.visits.retain(|_, visit| !gone.contains(&visit.person));

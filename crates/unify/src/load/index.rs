@@ -99,8 +99,13 @@ impl Index {
             let known = self.persons.entry(key).or_insert(person);
             known.held &= person.held;
         }
-        for (key, visit) in other.visits {
-            self.visits.entry(key).or_insert(visit);
+        // Of all maps this one grows with the input; two of it would be the most that a load ever holds.
+        if self.visits.is_empty() {
+            self.visits = other.visits;
+        } else {
+            for (key, visit) in other.visits {
+                self.visits.entry(key).or_insert(visit);
+            }
         }
         for (key, codes) in other.definitions {
             self.definitions.entry(key).or_insert(codes);

@@ -106,12 +106,6 @@ impl Lineage {
         self.note.push(note as i16);
     }
 
-    /// Ids of rows, for the check that no two are the same; a death has the id of its person.
-    pub(super) fn ids(&self) -> Vec<i64> {
-        let death = i16::from(CdmTable::Death as u8);
-        self.row_id.iter().zip(&self.table).filter(|(_, table)| **table != death).map(|(id, _)| *id).collect()
-    }
-
     pub(super) fn len(&self) -> usize {
         self.row_id.len()
     }

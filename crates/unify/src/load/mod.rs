@@ -2,8 +2,7 @@
 //!
 //! A reader ([`Reader`]) tells the events of its format to a sink; this module gives it parts of the input, on several
 //! threads, and puts what comes out together in the order of the input, so that the files are the same on any number of
-//! threads. Memory is bounded by the parts in work, by one entry per person and per visit, by one per spell of a
-//! condition or drug, and by eight bytes per row for the check of ids.
+//! threads. Memory is bounded by the parts in work and by one entry per person and per visit.
 //!
 //! ```text
 //! OUT/<table>.parquet        the tables, and lineage.parquet: a whole load
@@ -51,6 +50,9 @@ use lineage::{Lineage, Note};
 use map::{Kinds, Mapper, Shared, Tally};
 use output::{Encoded, Encoder, Output};
 use state::{Entry, Known};
+
+/// Spells in memory while eras are derived.
+const SPELLS_AT_A_TIME: u64 = 1 << 20;
 
 /// Most problems that a report lists with their place; all are counted.
 const LISTED_PROBLEMS: usize = 200;
@@ -367,21 +369,57 @@ struct Outputs {
     tables: BTreeMap<CdmTable, Output>,
     lineage: Output,
     entries: BufWriter<File>,
-    spells: Vec<Spell>,
+    spells: BufWriter<File>,
 }
 
 impl Outputs {
-    /// Writes what references resolve to and the spells of this load, for the next.
-    fn write_state(&self, index: &Index, spells: &[Spell]) -> Result<(), LoadError> {
-        let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
-        let mut file = BufWriter::with_capacity(1 << 20, File::create(self.dir.join("spells")).map_err(io)?);
-        let mut bytes = Vec::with_capacity(Spell::BYTES);
-        for spell in spells {
-            bytes.clear();
-            spell.write(&mut bytes);
-            file.write_all(&bytes).map_err(io)?;
+    fn write_rows(&mut self, table: CdmTable, rows: &mut Rows) -> Result<(), LoadError> {
+        let batch = rows.finish().map_err(|source| LoadError::Arrow { table: table.name(), source })?;
+        match self.tables.get_mut(&table) {
+            Some(output) => output.write(&batch).map_err(parquet_error(table.name())),
+            None => Ok(()),
         }
-        file.into_inner().map_err(|error| io(error.into_error()))?.sync_all().map_err(io)?;
+    }
+
+    /// Derives the eras from files of spells, of which the last is this load's, some persons at a time. Returns the
+    /// spells of drugs without a known ingredient.
+    fn write_eras(
+        &mut self,
+        files: &[PathBuf],
+        removed: &BTreeSet<i64>,
+        vocabulary: &Vocabulary,
+        key: &IdKey,
+    ) -> Result<u64, LoadError> {
+        let io = |source| LoadError::Io { what: "the state of an earlier load", doing: "read", source };
+        let mut bytes = 0;
+        for file in files {
+            bytes += file.metadata().map_err(io)?.len();
+        }
+        let ranges = bytes / Spell::BYTES as u64 / SPELLS_AT_A_TIME + 1;
+        let range_of = |person: i64| (u128::from(person.unsigned_abs()) * u128::from(ranges)) >> 63;
+        let mut without_ingredient = 0;
+        for range in 0..u128::from(ranges) {
+            let mut spells = Vec::new();
+            for (nth, file) in files.iter().enumerate() {
+                let new = nth + 1 == files.len();
+                Spell::each(file, |spell| {
+                    if range_of(spell.person) == range && (new || !removed.contains(&spell.row)) {
+                        spells.push(spell);
+                    }
+                })?;
+            }
+            let (mut conditions, mut drugs, without) = derive::eras(spells, vocabulary, key);
+            without_ingredient += without;
+            self.write_rows(CdmTable::ConditionEra, &mut conditions)?;
+            self.write_rows(CdmTable::DrugEra, &mut drugs)?;
+        }
+        Ok(without_ingredient)
+    }
+
+    /// Writes what references resolve to, for the next load, and ends the file of spells.
+    fn write_state(&mut self, index: &Index) -> Result<(), LoadError> {
+        let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
+        self.spells.flush().and_then(|()| self.spells.get_ref().sync_all()).map_err(io)?;
         state::write_index(index, File::create(self.dir.join("index")).map_err(io)?).map_err(io)
     }
 }
@@ -398,7 +436,6 @@ struct Made {
     spells: Vec<Spell>,
     spans: BTreeMap<i64, (i32, i32)>,
     removed: Vec<i64>,
-    ids: Vec<i64>,
     tally: Tally,
     problems: Vec<Problem>,
     refused: Vec<Problem>,
@@ -414,7 +451,6 @@ struct Growing {
     details: Vec<(DetailRow, String)>,
     spans: BTreeMap<i64, (i32, i32)>,
     removed: Vec<i64>,
-    ids: Vec<Vec<i64>>,
     new_entries: Vec<Entry>,
     keep_entries: bool,
     tally: Tally,
@@ -437,6 +473,9 @@ impl Growing {
         made.entries.iter().for_each(|entry| entry.write(&mut bytes));
         let io = |source| LoadError::Io { what: "the state of the load", doing: "written", source };
         self.outputs.entries.write_all(&bytes).map_err(io)?;
+        bytes.clear();
+        made.spells.iter().for_each(|spell| spell.write(&mut bytes));
+        self.outputs.spells.write_all(&bytes).map_err(io)?;
         if self.keep_entries {
             self.new_entries.extend(made.entries);
         }
@@ -448,13 +487,11 @@ impl Growing {
             self.parties.entry(party.0.id).or_insert(party);
         }
         self.details.extend(made.details);
-        self.outputs.spells.extend(made.spells);
         for (person, (from, to)) in made.spans {
             let span = self.spans.entry(person).or_insert((from, to));
             *span = (span.0.min(from), span.1.max(to));
         }
         self.removed.extend(made.removed);
-        self.ids.push(made.ids);
         self.tally.add(made.tally);
         let room = LISTED_PROBLEMS.saturating_sub(self.problems.len());
         self.problems.extend(made.problems.into_iter().take(room));
@@ -564,16 +601,16 @@ fn load_expecting(
     }
     let lineage =
         Output::create(&dir.join("lineage.parquet"), lineage::schema(), None).map_err(parquet_error(LINEAGE))?;
-    let entries = BufWriter::with_capacity(1 << 20, File::create(dir.join("items")).map_err(io)?);
+    let aside = |name| File::create(dir.join(name)).map(|file| BufWriter::with_capacity(1 << 18, file)).map_err(io);
+    let (entries, new_spells) = (aside("items")?, aside("spells")?);
     let mut growing = Growing {
-        outputs: Outputs { dir, tables, lineage, entries, spells: Vec::new() },
+        outputs: Outputs { dir, tables, lineage, entries, spells: new_spells },
         found: Index::default(),
         persons: BTreeMap::new(),
         parties: BTreeMap::new(),
         details: Vec::new(),
         spans: BTreeMap::new(),
         removed: Vec::new(),
-        ids: Vec::new(),
         new_entries: Vec::new(),
         keep_entries: !first,
         tally: Tally::default(),
@@ -621,16 +658,13 @@ fn load_expecting(
                 }
             }
         }
-        growing.ids.push(rest.lineage_ids());
         rest.write(&mut growing.outputs)?;
     }
 
-    let duplicates = check_ids(&std::mem::take(&mut growing.ids));
     let nothing_new = !first && growing.new_entries.is_empty();
-    let mut spells = std::mem::take(&mut growing.outputs.spells);
     if !nothing_new {
         // What the next load needs lies on disk, and out of memory, before eras are derived.
-        growing.outputs.write_state(if first { &index } else { &new_index }, &spells)?;
+        growing.outputs.write_state(if first { &index } else { &new_index })?;
     }
     drop((index, new_index));
 
@@ -638,28 +672,15 @@ fn load_expecting(
     let mut without_ingredient = 0;
     if !nothing_new {
         if !first {
-            let removed: BTreeSet<i64> = growing.removed.iter().copied().collect();
-            for past in 1..generation {
-                let bytes = state::read_file(&state_file(out, "spells", past))?;
-                let old = bytes.chunks_exact(Spell::BYTES).filter_map(Spell::read);
-                spells.extend(old.filter(|spell| !removed.contains(&spell.row)));
-            }
             known.update(&growing.new_entries);
             growing.spans = known.spans();
         }
-        let (mut conditions, mut drugs, without) = derive::eras(spells, settings.vocabulary, &key);
-        without_ingredient = without;
         let mut periods = derive::periods(std::mem::take(&mut growing.spans).into_iter(), &key);
-        for (table, rows) in [
-            (CdmTable::ObservationPeriod, &mut periods),
-            (CdmTable::ConditionEra, &mut conditions),
-            (CdmTable::DrugEra, &mut drugs),
-        ] {
-            let batch = rows.finish().map_err(|source| LoadError::Arrow { table: table.name(), source })?;
-            if let Some(output) = growing.outputs.tables.get_mut(&table) {
-                output.write(&batch).map_err(parquet_error(table.name()))?;
-            }
-        }
+        growing.outputs.write_rows(CdmTable::ObservationPeriod, &mut periods)?;
+        let mut spells: Vec<PathBuf> = (1..generation).map(|past| state_file(out, "spells", past)).collect();
+        spells.push(growing.outputs.dir.join("spells"));
+        let removed: BTreeSet<i64> = growing.removed.iter().copied().collect();
+        without_ingredient = growing.outputs.write_eras(&spells, &removed, settings.vocabulary, &key)?;
     }
 
     let mut report = report(&growing, memos);
@@ -673,7 +694,7 @@ fn load_expecting(
     }
     if !nothing_new {
         let removed = std::mem::take(&mut growing.removed);
-        finish(growing.outputs, out, generation, first, &removed)?;
+        let duplicates = finish(growing.outputs, out, generation, first, &removed)?;
         let record = Record {
             source: settings.source.clone(),
             key_check,
@@ -828,7 +849,6 @@ fn work_on<'v>(
             tables.push((*table, encoder.encode(&batch).map_err(parquet_error(table.name()))?));
         }
     }
-    let ids = mapper.lineage.ids();
     let lineage = if mapper.lineage.len() == 0 {
         None
     } else {
@@ -874,7 +894,6 @@ fn work_on<'v>(
         spells: mapper.spells,
         spans: mapper.spans,
         removed: mapper.removed,
-        ids,
         tally: mapper.tally,
         problems: mapper.problems,
         refused,
@@ -938,10 +957,6 @@ impl<'r> Rest<'r> {
             source: &settings.source,
             vocabulary_version,
         }
-    }
-
-    fn lineage_ids(&self) -> Vec<i64> {
-        self.lineage.ids()
     }
 
     fn push(&mut self, table: CdmTable, cells: &[Cell<'_>]) {
@@ -1128,20 +1143,6 @@ impl<'r> Rest<'r> {
     }
 }
 
-/// Rows that share an id. Persons and deaths share theirs on purpose; so do the rows of an item that came twice.
-fn check_ids(ids: &[Vec<i64>]) -> u64 {
-    // Sixteenth by sixteenth, so that the copy stays small.
-    let mut duplicates = 0;
-    let mut some = Vec::new();
-    for sixteenth in 0..16 {
-        some.clear();
-        some.extend(ids.iter().flatten().copied().filter(|id| id >> 59 == sixteenth));
-        some.sort_unstable();
-        duplicates += some.windows(2).filter(|pair| pair[0] == pair[1]).count() as u64;
-    }
-    duplicates
-}
-
 fn report(growing: &Growing, memos: Vec<Memo<'_>>) -> LoadReport {
     let tally = &growing.tally;
     let mut codes: BTreeMap<(String, String), CodeUse> = BTreeMap::new();
@@ -1181,8 +1182,9 @@ fn report(growing: &Growing, memos: Vec<Memo<'_>>) -> LoadReport {
     }
 }
 
-/// Ends the files and moves them to their places; the caller's record comes last.
-fn finish(outputs: Outputs, out: &Path, generation: u32, first: bool, removed: &[i64]) -> Result<(), LoadError> {
+/// Ends the files and moves them to their places; the caller's record comes last. Returns the pairs of rows that share
+/// an id.
+fn finish(outputs: Outputs, out: &Path, generation: u32, first: bool, removed: &[i64]) -> Result<u64, LoadError> {
     let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
     let Outputs { dir, tables, lineage, entries, .. } = outputs;
     let target = if first { out.to_owned() } else { changes(out, generation) };
@@ -1204,7 +1206,8 @@ fn finish(outputs: Outputs, out: &Path, generation: u32, first: bool, removed: &
         }
     }
     let path = lineage.path.clone();
-    lineage.finish().map_err(parquet_error(LINEAGE))?;
+    let rows = lineage.finish().map_err(parquet_error(LINEAGE))?;
+    let duplicates = fold::check_ids(&path, rows)?;
     moves.push((path, target.join("lineage.parquet")));
     entries.into_inner().map_err(|error| io(error.into_error()))?.sync_all().map_err(io)?;
     moves.push((dir.join("items"), state_file(out, "items", generation)));
@@ -1219,7 +1222,8 @@ fn finish(outputs: Outputs, out: &Path, generation: u32, first: bool, removed: &
     for (from, to) in moves {
         std::fs::rename(from, to).map_err(io)?;
     }
-    std::fs::remove_dir_all(&dir).map_err(io)
+    std::fs::remove_dir_all(&dir).map_err(io)?;
+    Ok(duplicates)
 }
 
 fn hex(bytes: &[u8]) -> String {
