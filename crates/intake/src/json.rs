@@ -86,6 +86,23 @@ impl<'a> Json<'a> {
     /// The next key of the open object, its colon passed; `None` closes it. `first` starts as `true`.
     #[inline]
     pub(crate) fn key(&mut self, first: &mut bool) -> Result<Option<&'a str>> {
+        // What servers write: no white space and no escapes around or in a key.
+        let bytes = self.text.as_bytes();
+        let start = match bytes.get(self.at..self.at + 2) {
+            Some(b",\"") if !*first => self.at + 2,
+            Some([b'"', _]) if *first => self.at + 1,
+            _ => return self.spaced_key(first),
+        };
+        let end = self.plain_end(start)?;
+        if bytes.get(end..end + 2) != Some(b"\":") {
+            return self.spaced_key(first);
+        }
+        *first = false;
+        self.at = end + 2;
+        Ok(Some(&self.text[start..end]))
+    }
+
+    fn spaced_key(&mut self, first: &mut bool) -> Result<Option<&'a str>> {
         match self.peek()? {
             b'}' => {
                 self.at += 1;

@@ -1,5 +1,6 @@
 //! Rows of one table as Arrow columns.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use acequia_omop::{CdmTable, FieldType};
@@ -46,6 +47,9 @@ impl From<Option<f64>> for Cell<'_> {
     }
 }
 
+/// What most texts of a table (codes and units) need.
+const SHORT_TEXT_BYTES: usize = 12;
+
 enum Column {
     Integer(Int64Builder),
     Float(Float64Builder),
@@ -57,30 +61,31 @@ enum Column {
 }
 
 impl Column {
-    fn with_nulls(field_type: FieldType, nulls: usize) -> Self {
+    fn with_nulls(field_type: FieldType, nulls: usize, room: usize) -> Self {
+        let room = room.max(nulls);
         match field_type {
             FieldType::Integer => {
-                let mut column = Int64Builder::new();
+                let mut column = Int64Builder::with_capacity(room);
                 column.append_nulls(nulls);
                 Self::Integer(column)
             }
             FieldType::Float => {
-                let mut column = Float64Builder::new();
+                let mut column = Float64Builder::with_capacity(room);
                 column.append_nulls(nulls);
                 Self::Float(column)
             }
             FieldType::Date => {
-                let mut column = Date32Builder::new();
+                let mut column = Date32Builder::with_capacity(room);
                 column.append_nulls(nulls);
                 Self::Date(column)
             }
             FieldType::Datetime => {
-                let mut column = TimestampMicrosecondBuilder::new();
+                let mut column = TimestampMicrosecondBuilder::with_capacity(room);
                 column.append_nulls(nulls);
                 Self::Datetime(column)
             }
             FieldType::Varchar => {
-                let mut column = StringBuilder::new();
+                let mut column = StringBuilder::with_capacity(room, room * SHORT_TEXT_BYTES);
                 column.append_nulls(nulls);
                 Self::Varchar(column)
             }
@@ -93,6 +98,30 @@ pub(super) struct Rows {
     table: CdmTable,
     columns: Vec<Column>,
     rows: usize,
+    /// Rows that memory is asked for at once: growing step by step would copy all of it again and again.
+    room: usize,
+}
+
+/// Rows of several tables.
+pub(super) struct Tables {
+    rows: BTreeMap<CdmTable, Rows>,
+    room: usize,
+}
+
+impl Tables {
+    /// With room for so many rows in each.
+    pub(super) const fn with_room(room: usize) -> Self {
+        Self { rows: BTreeMap::new(), room }
+    }
+
+    pub(super) fn of(&mut self, table: CdmTable) -> &mut Rows {
+        self.rows.entry(table).or_insert_with(|| Rows { room: self.room, ..Rows::new(table) })
+    }
+
+    /// Those that have any rows.
+    pub(super) fn each(&mut self) -> impl Iterator<Item = (CdmTable, &mut Rows)> {
+        self.rows.iter_mut().filter(|(_, rows)| rows.len() > 0).map(|(table, rows)| (*table, rows))
+    }
 }
 
 /// Schemas of the files: like the model's, but with microseconds, which Parquet readers know.
@@ -116,7 +145,7 @@ pub(super) fn file_schema(table: CdmTable) -> &'static SchemaRef {
 impl Rows {
     pub(super) fn new(table: CdmTable) -> Self {
         let columns = table.fields().iter().map(|field| Column::Empty(field.field_type)).collect();
-        Self { table, columns, rows: 0 }
+        Self { table, columns, rows: 0, room: 0 }
     }
 
     pub(super) const fn len(&self) -> usize {
@@ -131,7 +160,7 @@ impl Rows {
                 if matches!(cell, Cell::Null) {
                     continue;
                 }
-                *column = Column::with_nulls(*field_type, self.rows);
+                *column = Column::with_nulls(*field_type, self.rows, self.room);
             }
             match (column, cell) {
                 (Column::Integer(column), Cell::Id(value)) => column.append_value(*value),

@@ -45,9 +45,14 @@ pub(super) struct Feed<'f> {
 }
 
 impl<'f> Feed<'f> {
-    pub(super) fn new(inputs: &'f [Input<'f>], order: Vec<usize>, part_bytes: usize) -> Self {
-        let part_bytes = part_bytes.max(1);
-        Self { inputs, order: order.into_iter(), open: None, number: 0, part_bytes, spare: Vec::new() }
+    /// `spare` are buffers of an earlier feed: fresh memory costs more than reading into it.
+    pub(super) fn new(inputs: &'f [Input<'f>], order: Vec<usize>, part_bytes: usize, spare: Vec<Vec<u8>>) -> Self {
+        Self { inputs, order: order.into_iter(), open: None, number: 0, part_bytes: part_bytes.max(1), spare }
+    }
+
+    /// Gives its buffers to the next feed.
+    pub(super) fn into_spare(self) -> Vec<Vec<u8>> {
+        self.spare
     }
 
     /// Gives buffers back for later parts.
@@ -93,6 +98,10 @@ impl<'f> Feed<'f> {
         let ended = loop {
             let before = bytes.len();
             let missing = want.saturating_sub(before);
+            if lines {
+                // One byte more than is taken: else the reader grows the buffer to see that this was the end.
+                bytes.reserve(missing + 1);
+            }
             let got = open.reader.by_ref().take(missing as u64).read_to_end(&mut bytes).map_err(read)?;
             if got < missing || missing == 0 && got == 0 && before == 0 {
                 break true;

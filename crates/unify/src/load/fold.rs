@@ -65,12 +65,7 @@ fn columns(path: &Path, table: &'static str, names: &[&str]) -> Result<Batches, 
     some_batches(path, table, GROUP_ROWS, Some(names))
 }
 
-fn some_batches(
-    path: &Path,
-    table: &'static str,
-    rows: usize,
-    columns: Option<&[&str]>,
-) -> Result<Batches, LoadError> {
+fn some_batches(path: &Path, table: &'static str, rows: usize, columns: Option<&[&str]>) -> Result<Batches, LoadError> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Box::new(std::iter::empty())),

@@ -86,6 +86,21 @@ fn digests(digests: &[u128]) -> Result<ArrayRef, ArrowError> {
 }
 
 impl Lineage {
+    /// With room for so many rows.
+    pub(super) fn with_room(rows: usize) -> Self {
+        Self {
+            table: Vec::with_capacity(rows),
+            row_id: Vec::with_capacity(rows),
+            person_id: Vec::with_capacity(rows),
+            kind: Vec::with_capacity(rows),
+            item: Vec::with_capacity(rows),
+            content: Vec::with_capacity(rows),
+            precision: Vec::with_capacity(rows),
+            offset: Int16Builder::with_capacity(rows),
+            note: Vec::with_capacity(rows),
+        }
+    }
+
     pub(super) fn push(
         &mut self,
         table: CdmTable,

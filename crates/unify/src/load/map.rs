@@ -8,7 +8,7 @@ use acequia_omop::{
 };
 use acequia_types::Problem;
 
-use super::columns::{Cell, Rows};
+use super::columns::{Cell, Tables};
 use super::derive::Spell;
 use super::index::{DetailRow, Index, Origin, PartyKind, PartyRow, PersonRef, PersonRow, VisitRef};
 use super::lineage::{Lineage, Note};
@@ -120,7 +120,7 @@ struct Current {
 pub(super) struct Mapper<'l, 'v> {
     shared: &'l Shared<'l>,
     pub(super) memo: Memo<'v>,
-    pub(super) tables: BTreeMap<CdmTable, Rows>,
+    pub(super) tables: Tables,
     pub(super) lineage: Lineage,
     /// What this part adds to the index; looked up after the shared one.
     pub(super) found: Index,
@@ -156,19 +156,20 @@ fn optional(concept_id: i64, stated: bool) -> Cell<'static> {
 }
 
 impl<'l, 'v> Mapper<'l, 'v> {
-    pub(super) fn new(shared: &'l Shared<'l>, memo: Memo<'v>) -> Self {
+    /// `items` is a guess of how many the part holds.
+    pub(super) fn new(shared: &'l Shared<'l>, memo: Memo<'v>, items: usize) -> Self {
         Self {
             shared,
             memo,
-            tables: BTreeMap::new(),
-            lineage: Lineage::default(),
+            tables: Tables::with_room(items),
+            lineage: Lineage::with_room(items),
             found: Index::default(),
             persons: Vec::new(),
             parties: Vec::new(),
             details: Vec::new(),
             spells: Vec::new(),
             spans: BTreeMap::new(),
-            entries: Vec::new(),
+            entries: Vec::with_capacity(items),
             removed: Vec::new(),
             kinds: Kinds::default(),
             tally: Tally::default(),
@@ -245,10 +246,6 @@ impl<'l, 'v> Mapper<'l, 'v> {
         }
         let digest = self.party_digest(kind, key);
         self.shared.index.parties.get(&digest).or_else(|| self.found.parties.get(&digest)).copied()
-    }
-
-    fn rows(&mut self, table: CdmTable) -> &mut Rows {
-        self.tables.entry(table).or_insert_with(|| Rows::new(table))
     }
 
     fn trace(&mut self, table: CdmTable, row_id: i64, person: i64, when: Option<When>, note: Note) {
@@ -349,7 +346,7 @@ impl<'l, 'v> Mapper<'l, 'v> {
         let (person_id, row_id) = (Cell::Id(person), Cell::Id(id));
         match table {
             CdmTable::ConditionOccurrence => {
-                let rows = self.tables.entry(table).or_insert_with(|| Rows::new(table));
+                let rows = self.tables.of(table);
                 let meaning = self.memo.meaning(number);
                 rows.push(&[
                     row_id,
@@ -375,7 +372,7 @@ impl<'l, 'v> Mapper<'l, 'v> {
                 }
             }
             CdmTable::ProcedureOccurrence => {
-                let rows = self.tables.entry(table).or_insert_with(|| Rows::new(table));
+                let rows = self.tables.of(table);
                 let meaning = self.memo.meaning(number);
                 rows.push(&[
                     row_id,
@@ -400,7 +397,7 @@ impl<'l, 'v> Mapper<'l, 'v> {
                 let supply = more.days_supply.and_then(|days| i32::try_from(days - 1).ok()).filter(|days| *days >= 0);
                 let last = end.map_or_else(|| start.day.saturating_add(supply.unwrap_or(0)), |end| end.day);
                 let last = last.max(start.day);
-                let rows = self.tables.entry(table).or_insert_with(|| Rows::new(table));
+                let rows = self.tables.of(table);
                 let meaning = self.memo.meaning(number);
                 rows.push(&[
                     row_id,
@@ -436,7 +433,7 @@ impl<'l, 'v> Mapper<'l, 'v> {
                 let quantity = more.quantity.filter(|number| number.fract() == 0.0 && number.abs() < 1e9);
                 #[allow(clippy::cast_possible_truncation, reason = "a number of devices")]
                 let quantity = quantity.map(|number| number as i64);
-                let rows = self.tables.entry(table).or_insert_with(|| Rows::new(table));
+                let rows = self.tables.of(table);
                 let meaning = self.memo.meaning(number);
                 rows.push(&[
                     row_id,
@@ -462,7 +459,7 @@ impl<'l, 'v> Mapper<'l, 'v> {
             }
             CdmTable::Specimen => {
                 let unit = self.memo.unit(more.quantity_unit);
-                let rows = self.tables.entry(table).or_insert_with(|| Rows::new(table));
+                let rows = self.tables.of(table);
                 let meaning = self.memo.meaning(number);
                 rows.push(&[
                     row_id,
@@ -483,7 +480,7 @@ impl<'l, 'v> Mapper<'l, 'v> {
                 ]);
             }
             CdmTable::Note => {
-                let rows = self.tables.entry(table).or_insert_with(|| Rows::new(table));
+                let rows = self.tables.of(table);
                 let meaning = self.memo.meaning(number);
                 rows.push(&[
                     row_id,
@@ -509,7 +506,7 @@ impl<'l, 'v> Mapper<'l, 'v> {
                 let (value_concept, value_source) = self.value(event, target, value_of_finding, original.as_deref());
                 let operator =
                     if let Value::Number(_, comparator) = event.value { comparator.concept_id() } else { None };
-                let rows = self.tables.entry(table).or_insert_with(|| Rows::new(table));
+                let rows = self.tables.of(table);
                 let meaning = self.memo.meaning(number);
                 rows.push(&[
                     row_id,
@@ -540,7 +537,7 @@ impl<'l, 'v> Mapper<'l, 'v> {
                     let digest = self.digest(more.specimen);
                     let known = self.shared.index.specimens.get(&digest).or_else(|| self.found.specimens.get(&digest));
                     if let Some(specimen) = known.copied() {
-                        let facts = self.rows(CdmTable::FactRelationship);
+                        let facts = self.tables.of(CdmTable::FactRelationship);
                         let (one, other) = (Cell::Id(MEASUREMENT_DOMAIN), Cell::Id(SPECIMEN_DOMAIN));
                         facts.push(&[one, row_id, other, Cell::Id(specimen), Cell::Id(HAS_SPECIMEN)]);
                         facts.push(&[other, Cell::Id(specimen), one, row_id, Cell::Id(SPECIMEN_OF)]);
@@ -551,7 +548,7 @@ impl<'l, 'v> Mapper<'l, 'v> {
                 let (value, unit, unit_source, original) = self.number(event, number, &mut note);
                 let (value_concept, value_source) = self.value(event, target, value_of_finding, original.as_deref());
                 let parent = if event.parent.is_empty() { Cell::Null } else { Cell::Id(self.row_id(0)) };
-                let rows = self.tables.entry(CdmTable::Observation).or_insert_with(|| Rows::new(CdmTable::Observation));
+                let rows = self.tables.of(CdmTable::Observation);
                 let meaning = self.memo.meaning(number);
                 rows.push(&[
                     row_id,
@@ -657,7 +654,7 @@ impl<'l, 'v> Mapper<'l, 'v> {
             let visit = VisitRef { visit: id, detail: 0, person, start_day: start.day };
             self.found.visits.insert(digest, visit);
         }
-        let rows = self.tables.entry(CdmTable::VisitOccurrence).or_insert_with(|| Rows::new(CdmTable::VisitOccurrence));
+        let rows = self.tables.of(CdmTable::VisitOccurrence);
         let more = &event.more;
         rows.push(&[
             Cell::Id(id),

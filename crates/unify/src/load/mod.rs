@@ -42,7 +42,7 @@ pub use lineage::MAP_VERSION;
 use crate::IdKey;
 use crate::codes::Memo;
 use crate::hash::Seed;
-use columns::{Cell, Rows, file_schema};
+use columns::{Cell, Rows, Tables, file_schema};
 use derive::Spell;
 use feed::{Feed, Part};
 use index::{DetailRow, Index, PartyKind, PartyRow, PersonRow, VisitRef};
@@ -50,6 +50,9 @@ use lineage::{Lineage, Note};
 use map::{Kinds, Mapper, Shared, Tally};
 use output::{Encoded, Encoder, Output};
 use state::{Entry, Known};
+
+/// A resource as short as most are, for a guess of how many a part holds.
+const ITEM_BYTES: usize = 512;
 
 /// Spells in memory while eras are derived.
 const SPELLS_AT_A_TIME: u64 = 1 << 20;
@@ -457,6 +460,8 @@ struct Growing {
     problems: Vec<Problem>,
     refused: Vec<Problem>,
     passes: Vec<Passes>,
+    /// Buffers of the pass before.
+    spare: Vec<Vec<u8>>,
 }
 
 impl Growing {
@@ -617,6 +622,7 @@ fn load_expecting(
         problems: Vec::new(),
         refused: settings.refused.clone(),
         passes: vec![Passes::default(); inputs.len()],
+        spare: Vec::new(),
     };
 
     let threads = settings.threads.max(1);
@@ -756,7 +762,7 @@ fn run_pass<'v>(
         growing.outputs.tables.iter().map(|(table, output)| (*table, output.encoder.clone())).collect();
     let lineage_encoder = growing.outputs.lineage.encoder.clone();
     let line = Line {
-        feed: Mutex::new(Feed::new(inputs, order, settings.part_bytes)),
+        feed: Mutex::new(Feed::new(inputs, order, settings.part_bytes, std::mem::take(&mut growing.spare))),
         turn: Mutex::new(Turn::default()),
         next: Condvar::new(),
     };
@@ -796,6 +802,8 @@ fn run_pass<'v>(
             handles.into_iter().map(|handle| handle.join().unwrap_or(Err(LoadError::Thread))).collect()
         })
     };
+    let feed = line.feed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    growing.into_inner().unwrap_or_else(PoisonError::into_inner).spare = feed.into_spare();
     // The cause is worth more than the news that others stopped because of it.
     let mut kept = Vec::new();
     let mut failure = None;
@@ -823,7 +831,8 @@ fn work_on<'v>(
     source: &str,
     vocabulary_version: &str,
 ) -> Result<(Made, Memo<'v>), LoadError> {
-    let mut mapper = Mapper::new(shared, memo);
+    let bytes: usize = part.pieces.iter().map(|piece| piece.bytes.len()).sum();
+    let mut mapper = Mapper::new(shared, memo, bytes / ITEM_BYTES);
     let (mut refused, mut passes) = (Vec::new(), Vec::new());
     for piece in &part.pieces {
         let needs = tell(piece, reader, pass, &mut mapper);
@@ -840,13 +849,10 @@ fn work_on<'v>(
     }
     mapper.settle();
     let mut tables = Vec::new();
-    for (table, rows) in &mut mapper.tables {
-        if rows.len() == 0 {
-            continue;
-        }
+    for (table, rows) in mapper.tables.each() {
         let batch = rows.finish().map_err(|source| LoadError::Arrow { table: table.name(), source })?;
-        if let Some(encoder) = encoders.get(table) {
-            tables.push((*table, encoder.encode(&batch).map_err(parquet_error(table.name()))?));
+        if let Some(encoder) = encoders.get(&table) {
+            tables.push((table, encoder.encode(&batch).map_err(parquet_error(table.name()))?));
         }
     }
     let lineage = if mapper.lineage.len() == 0 {
@@ -941,7 +947,7 @@ fn tell(piece: &feed::Piece, reader: &Reader<'_>, pass: Pass, sink: &mut dyn Sin
 
 /// Rows that are made when a pass is over.
 struct Rest<'r> {
-    tables: BTreeMap<CdmTable, Rows>,
+    tables: Tables,
     lineage: Lineage,
     kinds: Kinds,
     source: &'r str,
@@ -951,7 +957,7 @@ struct Rest<'r> {
 impl<'r> Rest<'r> {
     fn new(settings: &'r Settings<'_>, vocabulary_version: &'r str) -> Self {
         Self {
-            tables: BTreeMap::new(),
+            tables: Tables::with_room(0),
             lineage: Lineage::default(),
             kinds: Kinds::default(),
             source: &settings.source,
@@ -960,7 +966,7 @@ impl<'r> Rest<'r> {
     }
 
     fn push(&mut self, table: CdmTable, cells: &[Cell<'_>]) {
-        self.tables.entry(table).or_insert_with(|| Rows::new(table)).push(cells);
+        self.tables.of(table).push(cells);
     }
 
     fn trace(
@@ -1126,9 +1132,9 @@ impl<'r> Rest<'r> {
     }
 
     fn write(mut self, outputs: &mut Outputs) -> Result<(), LoadError> {
-        for (table, rows) in &mut self.tables {
+        for (table, rows) in self.tables.each() {
             let batch = rows.finish().map_err(|source| LoadError::Arrow { table: table.name(), source })?;
-            if let Some(output) = outputs.tables.get_mut(table) {
+            if let Some(output) = outputs.tables.get_mut(&table) {
                 output.write(&batch).map_err(parquet_error(table.name()))?;
             }
         }
