@@ -1,6 +1,7 @@
 //! The input in parts of bounded size: runs of whole lines of one file, or several small files together.
 
 use std::io::Read;
+use std::ops::Range;
 
 use super::{Input, LoadError};
 
@@ -14,7 +15,7 @@ pub(super) const LARGEST_WHOLE_BYTES: usize = 512 << 20;
 pub(super) struct Piece {
     pub(super) input: usize,
     pub(super) first_row: u64,
-    pub(super) bytes: Vec<u8>,
+    at: Range<usize>,
     /// The file does not go on after this piece, or has no lines.
     pub(super) whole: bool,
 }
@@ -23,6 +24,18 @@ pub(super) struct Piece {
 pub(super) struct Part {
     pub(super) number: usize,
     pub(super) pieces: Vec<Piece>,
+    bytes: Vec<u8>,
+}
+
+impl Part {
+    /// The bytes of one of its pieces.
+    pub(super) fn of(&self, piece: &Piece) -> &[u8] {
+        &self.bytes[piece.at.clone()]
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
 }
 
 struct Open {
@@ -55,20 +68,19 @@ impl<'f> Feed<'f> {
         self.spare
     }
 
-    /// Gives buffers back for later parts.
+    /// Gives the buffer back for later parts.
     pub(super) fn recycle(&mut self, part: Part) {
-        for mut piece in part.pieces {
-            if self.spare.len() < 4 && piece.bytes.capacity() <= 2 * self.part_bytes {
-                piece.bytes.clear();
-                self.spare.push(piece.bytes);
-            }
+        let mut bytes = part.bytes;
+        if bytes.capacity() <= 2 * self.part_bytes {
+            bytes.clear();
+            self.spare.push(bytes);
         }
     }
 
     /// The next part; `None` at the end.
     pub(super) fn next(&mut self) -> Result<Option<Part>, LoadError> {
-        let (mut pieces, mut size) = (Vec::new(), 0);
-        while size < self.part_bytes {
+        let (mut pieces, mut bytes) = (Vec::new(), self.spare.pop().unwrap_or_default());
+        while bytes.len() < self.part_bytes {
             let open = match self.open.take() {
                 Some(open) => open,
                 None => {
@@ -77,57 +89,54 @@ impl<'f> Feed<'f> {
                     Open { input, reader, next_row: 1, rest: Vec::new(), fresh: true }
                 }
             };
-            if let Some(piece) = self.piece(open, self.part_bytes - size)? {
-                size += piece.bytes.len();
-                pieces.push(piece);
-            }
+            pieces.extend(self.piece(open, &mut bytes)?);
         }
         if pieces.is_empty() {
             return Ok(None);
         }
         self.number += 1;
-        Ok(Some(Part { number: self.number - 1, pieces }))
+        Ok(Some(Part { number: self.number - 1, pieces, bytes }))
     }
 
-    fn piece(&mut self, mut open: Open, room: usize) -> Result<Option<Piece>, LoadError> {
+    fn piece(&mut self, mut open: Open, bytes: &mut Vec<u8>) -> Result<Option<Piece>, LoadError> {
         let lines = self.inputs[open.input].lines;
         let read = |source| LoadError::Input { input: open.input, source };
-        let mut bytes = self.spare.pop().unwrap_or_default();
+        let (start, room) = (bytes.len(), self.part_bytes - bytes.len());
         bytes.append(&mut open.rest);
         let mut want = if lines { room.max(1 << 16).min(self.part_bytes) } else { LARGEST_WHOLE_BYTES + 1 };
         let ended = loop {
-            let before = bytes.len();
+            let before = bytes.len() - start;
             let missing = want.saturating_sub(before);
             if lines {
                 // One byte more than is taken: else the reader grows the buffer to see that this was the end.
-                bytes.reserve(missing + 1);
+                bytes.reserve_exact(missing + 1);
             }
-            let got = open.reader.by_ref().take(missing as u64).read_to_end(&mut bytes).map_err(read)?;
+            let got = open.reader.by_ref().take(missing as u64).read_to_end(bytes).map_err(read)?;
             if got < missing || missing == 0 && got == 0 && before == 0 {
                 break true;
             }
-            if !lines || bytes.len() > LARGEST_WHOLE_BYTES {
+            if !lines || bytes.len() - start > LARGEST_WHOLE_BYTES {
                 return Err(LoadError::TooLarge { input: open.input });
             }
-            if memchr::memrchr(b'\n', &bytes).is_some() {
+            if memchr::memrchr(b'\n', &bytes[start..]).is_some() {
                 break false;
             }
             want += self.part_bytes;
         };
-        if open.fresh && bytes.starts_with(&[0xef, 0xbb, 0xbf]) {
-            bytes.drain(..3);
+        if open.fresh && bytes[start..].starts_with(&[0xef, 0xbb, 0xbf]) {
+            bytes.drain(start..start + 3);
         }
-        let first_row = open.next_row;
+        let (input, first_row) = (open.input, open.next_row);
         if ended {
-            return Ok((!bytes.is_empty()).then_some(Piece { input: open.input, first_row, bytes, whole: true }));
+            let at = start..bytes.len();
+            return Ok((!at.is_empty()).then_some(Piece { input, first_row, at, whole: true }));
         }
-        let end = memchr::memrchr(b'\n', &bytes).map_or(bytes.len(), |at| at + 1);
+        let end = memchr::memrchr(b'\n', &bytes[start..]).map_or(bytes.len(), |at| start + at + 1);
         open.rest.extend_from_slice(&bytes[end..]);
         bytes.truncate(end);
-        open.next_row += memchr::memchr_iter(b'\n', &bytes).count() as u64;
+        open.next_row += memchr::memchr_iter(b'\n', &bytes[start..]).count() as u64;
         open.fresh = false;
-        let input = open.input;
         self.open = Some(open);
-        Ok(Some(Piece { input, first_row, bytes, whole: false }))
+        Ok(Some(Piece { input, first_row, at: start..end, whole: false }))
     }
 }

@@ -831,11 +831,10 @@ fn work_on<'v>(
     source: &str,
     vocabulary_version: &str,
 ) -> Result<(Made, Memo<'v>), LoadError> {
-    let bytes: usize = part.pieces.iter().map(|piece| piece.bytes.len()).sum();
-    let mut mapper = Mapper::new(shared, memo, bytes / ITEM_BYTES);
+    let mut mapper = Mapper::new(shared, memo, part.len() / ITEM_BYTES);
     let (mut refused, mut passes) = (Vec::new(), Vec::new());
     for piece in &part.pieces {
-        let needs = tell(piece, reader, pass, &mut mapper);
+        let needs = tell(piece, part.of(piece), reader, pass, &mut mapper);
         match needs {
             Ok(needs) => passes.push((piece.input, needs)),
             Err(problem) => {
@@ -909,9 +908,15 @@ fn work_on<'v>(
 }
 
 /// Tells a piece; lines that are not UTF-8 are told as rejected, the others are read.
-fn tell(piece: &feed::Piece, reader: &Reader<'_>, pass: Pass, sink: &mut dyn Sink) -> Result<Passes, Problem> {
+fn tell(
+    piece: &feed::Piece,
+    bytes: &[u8],
+    reader: &Reader<'_>,
+    pass: Pass,
+    sink: &mut dyn Sink,
+) -> Result<Passes, Problem> {
     let hint = "save the file as UTF-8, for instance with `iconv -t UTF-8`";
-    let (mut bytes, mut row, mut passes) = (piece.bytes.as_slice(), piece.first_row, Passes::default());
+    let (mut bytes, mut row, mut passes) = (bytes, piece.first_row, Passes::default());
     loop {
         let error = match std::str::from_utf8(bytes) {
             Ok(text) => return reader(piece.input, text, row, pass, sink).map(|needs| needs.with(passes)),
