@@ -13,6 +13,7 @@
 //! 3. Acts that narrow count whoever did them. Acts that widen need authority: the donor's own, unless parents or a court
 //!    decide for the donor; or a representative's, in force when given and still in force.
 //! 4. Expiry is computed, never written. The last day is included, in UTC.
+//! 5. A consent to other purposes leaves the last refusal or withdrawal of this one as the reason.
 //!
 //! Source: reference design §3.3; GDPR Art. 4(11), 7, 8, 17, 18, 21; EHDS Art. 71 (opt-out binds later permits only).
 //! `tests/oracle/oracle.py` states the same rules independently and agrees on random histories.
@@ -368,6 +369,10 @@ struct State<'a> {
     from_the_future: bool,
     given: Option<Given<'a>>,
     stopped: Option<(Timestamp, Reason)>,
+    /// When somebody with authority last gave for the purpose, alone or with others.
+    asked_at: Option<Timestamp>,
+    /// Since when the purpose has been allowed without a break.
+    allowed_since: Option<Timestamp>,
     represented: Option<Representation>,
     institution: Option<Result<Permission, ()>>,
     opted_out_at: Option<Timestamp>,
@@ -410,6 +415,7 @@ impl<'a> State<'a> {
     fn stop(&mut self, at: Timestamp, reason: Reason) {
         // Later acts come later; at one instant the strongest comes last.
         self.stopped = Some((at, reason));
+        self.allowed_since = None;
     }
 
     fn apply(&mut self, event: &'a crate::ConsentEvent, query: &Query<'_>) {
@@ -427,6 +433,9 @@ impl<'a> State<'a> {
             ConsentKind::EndRepresentation if by == Party::Desk => self.represented = None,
             ConsentKind::Give { purposes, expires_on, conditions } => {
                 let authorised = self.may_give(by, at);
+                if authorised && purposes.contains(query.purpose) {
+                    self.asked_at = Some(at);
+                }
                 let mut new = Given {
                     at,
                     purposes: *purposes,
@@ -438,6 +447,9 @@ impl<'a> State<'a> {
                     after_death: conditions.as_ref().is_some_and(|conditions| conditions.after_death),
                     notice_version: event.notice.as_ref().map_or(0, |notice| notice.version),
                 };
+                if self.given.as_ref().is_some_and(|old| old.at < at && passed(old.last_day, at.day())) {
+                    self.allowed_since = None;
+                }
                 if let Some(same) = self.given.take().filter(|old| old.at == at) {
                     new.purposes = new.purposes.and(same.purposes);
                     new.last_day = earlier(new.last_day, same.last_day);
@@ -457,6 +469,8 @@ impl<'a> State<'a> {
                     new.after_death &= same.after_death;
                     new.notice_version = new.notice_version.min(same.notice_version);
                 }
+                let allowed = new.authorised && new.purposes.contains(query.purpose);
+                self.allowed_since = allowed.then(|| self.allowed_since.unwrap_or(at));
                 self.given = Some(new);
             }
             ConsentKind::Refuse { purposes } if purposes.contains(query.purpose) => self.stop(at, Reason::Refused),
@@ -503,6 +517,12 @@ impl<'a> State<'a> {
             return Err(reason);
         }
         let Some(given) = given.filter(|given| given.purposes.contains(query.purpose)) else {
+            // A later consent to something else takes no stop back; the donor reads what stopped this purpose.
+            if let Some((at, reason)) = self.stopped
+                && self.asked_at.is_none_or(|asked_at| asked_at <= at)
+            {
+                return Err(reason);
+            }
             // Only the reason depends on what is to come.
             let comes = history.records().iter().any(|recorded| {
                 query.known_at.is_none_or(|known_at| recorded.known_at <= known_at)
@@ -524,7 +544,9 @@ impl<'a> State<'a> {
         if passed(given.last_day, day) {
             return Err(Reason::Expired);
         }
-        let counts_from = given.at.unix_s().saturating_add(i64::from(policy.cooling_off_s));
+        // Who renews a consent has thought it over before.
+        let since = self.allowed_since.unwrap_or(given.at);
+        let counts_from = since.unix_s().saturating_add(i64::from(policy.cooling_off_s));
         if query.purpose == Purpose::OpenPublication && query.valid_at.unix_s() < counts_from {
             return Err(Reason::CoolingOff);
         }
