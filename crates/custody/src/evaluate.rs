@@ -176,7 +176,7 @@ impl std::fmt::Debug for Reasons {
 }
 
 /// What would be done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Operation {
     /// Write to the donor.
@@ -191,8 +191,21 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// Every operation, from the one that the lowest level of withdrawal forbids.
+    pub const ALL: [Self; 4] = [Self::Contact, Self::Collect, Self::Use, Self::Republish];
+
+    /// The word used in files and reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Contact => "contact",
+            Self::Collect => "collect",
+            Self::Use => "use",
+            Self::Republish => "republish",
+        }
+    }
+
     /// The lowest level of withdrawal that forbids it.
-    const fn stopped_by(self) -> Level {
+    pub const fn stopped_by(self) -> Level {
         match self {
             Self::Contact => Level::NoContact,
             Self::Collect => Level::NoNewCollection,
@@ -673,7 +686,7 @@ pub fn held(history: &History, valid_at: Timestamp, known_at: Timestamp) -> bool
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     purpose: Purpose,
-    donors: BTreeMap<DonorId, Option<Day>>,
+    donors: BTreeMap<DonorId, (Operation, Option<Day>)>,
     valid_until: Option<Day>,
 }
 
@@ -682,16 +695,23 @@ impl Grant {
     pub fn join(purpose: Purpose, grants: impl IntoIterator<Item = Grant>) -> Self {
         let mut all = Self { purpose, donors: BTreeMap::new(), valid_until: None };
         for grant in grants.into_iter().filter(|grant| grant.purpose == purpose) {
-            for (donor, until) in grant.donors {
-                all.add(donor, until);
+            for (donor, (operation, until)) in grant.donors {
+                all.add(donor, operation, until);
             }
         }
         all
     }
 
-    fn add(&mut self, donor: DonorId, until: Option<Day>) {
+    fn add(&mut self, donor: DonorId, operation: Operation, until: Option<Day>) {
         self.valid_until = earlier(self.valid_until, until);
-        self.donors.insert(donor, until);
+        // Of two operations the one that fewer donors allow is the one asked about again.
+        let operation = self.donors.get(&donor).map_or(operation, |(other, _)| operation.min(*other));
+        self.donors.insert(donor, (operation, until));
+    }
+
+    /// What may be done with this donor's record.
+    pub fn operation(&self, donor: &DonorId) -> Option<Operation> {
+        self.donors.get(donor).map(|(operation, _)| *operation)
     }
 
     /// Whether the grant names this donor.
@@ -749,7 +769,7 @@ pub fn evaluate_query(donor: &DonorId, history: Option<&History>, query: &Query<
     match decide(history, query, policy) {
         Verdict::Permit { until } => Decision::Permit(Grant {
             purpose: query.purpose,
-            donors: BTreeMap::from([(donor.clone(), until)]),
+            donors: BTreeMap::from([(donor.clone(), (query.operation, until))]),
             valid_until: until,
         }),
         Verdict::Refer(reasons) => Decision::Refer(reasons),
@@ -757,14 +777,35 @@ pub fn evaluate_query(donor: &DonorId, history: Option<&History>, query: &Query<
     }
 }
 
-/// Decides whether `donor`'s record may be opened for `purpose` at `now`, when nothing is known about who asks but that
-/// open publication is for anybody. Every condition that depends on who asks denies.
+/// How a node asks: for what, to do what, by which policy, when. Nothing is known about who asks but that open publication is
+/// for anybody, so that every condition that depends on who asks denies.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// For what.
+    pub purpose: Purpose,
+    /// What would be done.
+    pub operation: Operation,
+    /// The trustee's own rules.
+    pub policy: &'a Policy,
+    /// When.
+    pub now: Timestamp,
+}
+
+impl Ask<'_> {
+    /// Decides whether `donor`'s record may be opened.
+    pub fn about(&self, donor: &DonorId, history: Option<&History>) -> Decision {
+        let facts = match self.purpose {
+            Purpose::OpenPublication => Facts::of_open_publication(),
+            Purpose::Research | Purpose::ModelTraining => Facts::default(),
+        };
+        let query = Query { operation: self.operation, ..Query::now(self.purpose, &facts, self.now) };
+        evaluate_query(donor, history, &query, self.policy)
+    }
+}
+
+/// Decides whether `donor`'s record may be used for `purpose` at `now`, by no rule beyond the donor's; see [`Ask`].
 pub fn evaluate(donor: &DonorId, history: Option<&History>, purpose: Purpose, now: Timestamp) -> Decision {
-    let facts = match purpose {
-        Purpose::OpenPublication => Facts::of_open_publication(),
-        Purpose::Research | Purpose::ModelTraining => Facts::default(),
-    };
-    evaluate_query(donor, history, &Query::now(purpose, &facts, now), &Policy::SILENT)
+    Ask { purpose, operation: Operation::Use, policy: &Policy::SILENT, now }.about(donor, history)
 }
 
 /// Decides over many donors at once: the grant for all who permit, and the others counted by reason.
@@ -777,7 +818,7 @@ pub fn evaluate_all<'h>(
     let mut others = BTreeMap::new();
     for (donor, history) in donors {
         match decide(history, query, policy) {
-            Verdict::Permit { until } => grant.add(donor.clone(), until),
+            Verdict::Permit { until } => grant.add(donor.clone(), query.operation, until),
             Verdict::Refer(reasons) | Verdict::Deny(reasons) => *others.entry(reasons.first()).or_default() += 1,
         }
     }
