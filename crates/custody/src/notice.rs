@@ -47,7 +47,9 @@ impl Notices {
     pub fn shown(&self, language: &str, cooling_off_days: u32) -> Option<Notice> {
         let words = self.words(language, cooling_off_days)?;
         let digest = Digest::of(words.as_bytes());
-        Some(Notice { id: self.id.clone(), version: self.version, language: language.to_owned(), digest })
+        // Other days are other words.
+        let id = format!("{}-{cooling_off_days}-days", self.id);
+        Some(Notice { id, version: self.version, language: language.to_owned(), digest })
     }
 }
 

@@ -91,11 +91,11 @@ impl Desk {
     pub async fn withdrawal(&self, donor: &DonorId, policy: &Policy, now: Timestamp) -> Result<Withdrawal, DeskError> {
         let history = self.store.consent(donor).await?.ok_or(DeskError::NoDonor)?;
         let subject = self.store.subject(donor).await?.ok_or(DeskError::NoDonor)?;
-        let withdrawn = history.events().filter(|event| event.at <= now).filter_map(|event| match event.kind {
+        let mut withdrawn = history.events().filter(|event| event.at <= now).filter_map(|event| match event.kind {
             ConsentKind::Withdraw { level } => Some((event.at, level)),
             _ => None,
         });
-        let withdrawn = withdrawn.last();
+        let withdrawn = withdrawn.next_back();
         let reason = |purpose, operation| Ask { purpose, operation, policy, now }.about(donor, Some(&history)).reason();
         let closed = |operation: &Operation| Purpose::ALL.into_iter().all(|purpose| person_left(reason(purpose, *operation)));
         let stopped: Vec<Operation> = Operation::ALL.into_iter().filter(closed).collect();
