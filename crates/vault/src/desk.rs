@@ -95,7 +95,9 @@ impl Coded for DeskError {
             Self::NoDonor => "see `acequia consent list`",
             Self::NotCorrected { .. } => "donate the corrected record under the same donor, then execute again",
             Self::NoFolder { .. } => "name one with --to",
-            Self::Suspended { .. } => "see `acequia rights notices`; record the confirmation with `acequia rights confirm`",
+            Self::Suspended { .. } => {
+                "see `acequia rights notices`; record the confirmation with `acequia rights confirm`"
+            }
             Self::NoNotice => "see `acequia rights notices`",
             Self::Rights(error) => error.hint(),
             Self::Vault(error) => error.hint(),

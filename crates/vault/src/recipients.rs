@@ -38,7 +38,8 @@ pub struct Recipient {
 impl Recipient {
     /// Whether it got this version.
     fn got(&self, dataset: &str, version: &str) -> bool {
-        let (name, own) = self.dataset.split_once([' ', '@']).map_or((self.dataset.as_str(), None), |(n, v)| (n, Some(v)));
+        let (name, own) =
+            self.dataset.split_once([' ', '@']).map_or((self.dataset.as_str(), None), |(n, v)| (n, Some(v)));
         name == dataset && own.is_none_or(|own| own.trim_start_matches('v') == version)
     }
 }
@@ -223,7 +224,8 @@ impl Desk {
         }
         let told = self.notices().await?.into_iter().filter(|(notice, _)| notice.state == NoticeState::Told);
         let to = |(notice, day): (Notice, Day)| {
-            let of_it = |recipient: &&Recipient| (&recipient.id, &recipient.dataset) == (&notice.recipient, &notice.dataset);
+            let of_it =
+                |recipient: &&Recipient| (&recipient.id, &recipient.dataset) == (&notice.recipient, &notice.dataset);
             let recipient = recipients.iter().find(of_it).cloned()?;
             Some((notice, recipient, day))
         };

@@ -97,7 +97,8 @@ impl Desk {
         });
         let withdrawn = withdrawn.next_back();
         let reason = |purpose, operation| Ask { purpose, operation, policy, now }.about(donor, Some(&history)).reason();
-        let closed = |operation: &Operation| Purpose::ALL.into_iter().all(|purpose| person_left(reason(purpose, *operation)));
+        let closed =
+            |operation: &Operation| Purpose::ALL.into_iter().all(|purpose| person_left(reason(purpose, *operation)));
         let stopped: Vec<Operation> = Operation::ALL.into_iter().filter(closed).collect();
 
         let accesses = self.store.accesses(Some(&subject)).await?;
@@ -139,9 +140,9 @@ impl Desk {
         let mut told = Vec::new();
         for (notice, on, _) in self.dated_notices().await? {
             let about_own = match (&notice.version, notice.request) {
-                (Some(version), _) => versions
-                    .iter()
-                    .any(|held| notice.dataset.starts_with(&held.dataset) && held.version == *version),
+                (Some(version), _) => {
+                    versions.iter().any(|held| notice.dataset.starts_with(&held.dataset) && held.version == *version)
+                }
                 (None, Some(number)) => own(number),
                 (None, None) => false,
             };
@@ -189,9 +190,8 @@ impl Withdrawal {
             }
         }
         let waiting = self.versions.iter().filter(|held| held.waits);
-        let waiting = waiting.map(|held| {
-            texts.say_with("waiting-version", &[("dataset", &held.dataset), ("version", &held.version)])
-        });
+        let waiting = waiting
+            .map(|held| texts.say_with("waiting-version", &[("dataset", &held.dataset), ("version", &held.version)]));
         let waiting: Vec<String> = waiting.collect();
         let told = self.told.iter().map(|told| {
             let (key, on) = (if told.confirmed { "told-confirmed" } else { "told-line" }, day(&told.on));
@@ -203,7 +203,8 @@ impl Withdrawal {
             texts.say_with(key, &[("dataset", &held.dataset), ("version", &held.version), ("day", &on)])
         });
         let kept: Vec<String> = kept.collect();
-        let levels = self.level.into_iter().flat_map(|level| Level::ALL.into_iter().filter(move |other| *other <= level));
+        let levels =
+            self.level.into_iter().flat_map(|level| Level::ALL.into_iter().filter(move |other| *other <= level));
         let levels: Vec<String> = levels.map(|level| say(level.as_str())).collect();
         let content = html! {
             dl {

@@ -157,7 +157,9 @@ mod tests {
             for key in &english {
                 let line = |text: &'static str| {
                     let start = text.find(&format!("\n{key} =")).map_or(0, |at| at + 1);
-                    values(text[start..].split("\n\n").next().unwrap_or_default().split("\n").next().unwrap_or_default())
+                    values(
+                        text[start..].split("\n\n").next().unwrap_or_default().split("\n").next().unwrap_or_default(),
+                    )
                 };
                 assert_eq!(line(text), line(BUNDLED[0].1), "{language} {key}");
             }

@@ -2,8 +2,8 @@
 
 use acequia_custody::rights::*;
 use acequia_custody::{ConsentEvent, ConsentKind, Level, Operation, Policy, Purpose, evaluate};
-use acequia_types::{Coded, DatasetName, Digest};
 use acequia_store::{Publication, Release, StoreError, TakenDown, Tombstone};
+use acequia_types::{Coded, DatasetName, Digest};
 use acequia_vault::{Desk, NoticeState, Recipient, SUBJECTS, Texts, VaultError};
 
 use crate::{CANARY, House, RUN, at, donor, files, holds};
@@ -246,12 +246,19 @@ async fn who_withdraws_is_told_what_followed_and_recipients_hear_of_it_once() {
     let report = ask("2026-04-10").await;
     let version = &report.versions[0];
     assert_eq!(report.versions.len(), 1, "version 2.0.0 is without the donor");
-    assert_eq!((version.taken_down_on.unwrap().to_string().as_str(), version.successor.as_deref()), ("2026-04-01", Some("2.0.0")));
+    assert_eq!(
+        (version.taken_down_on.unwrap().to_string().as_str(), version.successor.as_deref()),
+        ("2026-04-01", Some("2.0.0"))
+    );
     assert!(!version.waits);
     assert_eq!(report.told.iter().map(|told| told.confirmed).collect::<Vec<_>>(), [false, true]);
     assert_eq!((report.uses_after, report.last_use), (0, None));
     let page = report.page(&Texts::of("fr"));
-    assert!(page.contains("lang=\"fr\"") && page.contains("n'a été ouvert pour aucune utilisation") && page.contains("lab-2"));
+    assert!(
+        page.contains("lang=\"fr\"")
+            && page.contains("n'a été ouvert pour aucune utilisation")
+            && page.contains("lab-2")
+    );
     // What is opened by mistake after a withdrawal would be told too.
     let grant = house.grant(&["b"], "2026-04-01").await;
     house.vault.open(&other, &grant, RUN, at("2026-04-01")).await.unwrap();
