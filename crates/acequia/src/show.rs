@@ -358,10 +358,24 @@ fn mark(held: bool) -> &'static str {
 }
 
 fn donated_words(report: &DonateReport) -> String {
-    format!(
+    let mut words = format!(
         "{} files: {} accepted with {} items, {} quarantined, {} known before; {} without consent stay closed.",
         report.files, report.accepted, report.items, report.quarantined, report.known, report.without_consent
-    )
+    );
+    if report.not_collected > 0 {
+        words += &format!(
+            "\n{} not taken in: their donors withdrew from the collection of data.",
+            report.not_collected
+        );
+    }
+    if report.cooling_off > 0 {
+        words += &format!(
+            "\n{} allow open publication, which cannot be called back: it counts when the time to think it over has passed \
+             (`acequia consent show`).",
+            report.cooling_off
+        );
+    }
+    words
 }
 
 /// The address first and alone on its line, for programs that wait for it.

@@ -11,6 +11,7 @@ mod hostile;
 mod leak;
 mod learning;
 mod manual;
+mod withdrawal;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
