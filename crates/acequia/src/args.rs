@@ -406,6 +406,6 @@ fn taken_down(text: &str) -> Result<TakenDown, String> {
     TakenDown::parse(text).ok_or_else(|| "one of withdrawal, safety, law, error".to_owned())
 }
 
-fn day(text: &str) -> Result<Day, String> {
+pub(crate) fn day(text: &str) -> Result<Day, String> {
     parse_day(text).ok_or_else(|| "a day as YYYY-MM-DD".to_owned())
 }

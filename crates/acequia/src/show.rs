@@ -363,10 +363,8 @@ fn donated_words(report: &DonateReport) -> String {
         report.files, report.accepted, report.items, report.quarantined, report.known, report.without_consent
     );
     if report.not_collected > 0 {
-        words += &format!(
-            "\n{} not taken in: their donors withdrew from the collection of data.",
-            report.not_collected
-        );
+        words +=
+            &format!("\n{} not taken in: their donors withdrew from the collection of data.", report.not_collected);
     }
     if report.cooling_off > 0 {
         words += &format!(

@@ -8,7 +8,9 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use acequia_cleanse::{Scorecard, Status, Thresholds};
-use acequia_custody::{Approval, Ask, Decision, Grant, History, Identified, Operation, Purpose, approve_granted};
+use acequia_custody::{
+    Approval, Ask, Decision, Grant, History, Identified, Operation, Policy, Purpose, approve_granted,
+};
 use acequia_deidentify::deidentify_beside;
 use acequia_frame::{FrameError, SqlStep, Table};
 use acequia_gate::{InputDigest, let_out, seal};
@@ -105,7 +107,8 @@ impl Node {
             stages.push(StageReport { stage: stage.to_owned(), how, detail });
         };
 
-        let selection = self.select(recipe).await?;
+        let asked_by = self.policy_for(recipe).await?;
+        let selection = self.select(recipe, &asked_by).await?;
         let donations: BTreeMap<String, u64> =
             selection.outcomes.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
         if selection.granted.is_empty() {
@@ -263,7 +266,7 @@ impl Node {
         let (subject, safe_donors) = (safe.digest(), safe.donors().clone());
         let kept_ledger = self.keep_ledger(&everybody, &safe)?;
         let consents = self.store.consents().await?;
-        let approval = self.approve(subject, &selection.grant, &safe_donors, &consents)?;
+        let approval = self.approve(subject, &selection.grant, &safe_donors, &consents, &asked_by)?;
         let outbound = let_out(safe, &approval)?;
         let parcel = acequia_release::release(&outbound, &plan)?;
         let exit_seal = seal(&parcel, &self.gate_key());
@@ -288,7 +291,7 @@ impl Node {
         let published = self
             .store
             .publish(|consents| -> Result<Publication, Failure> {
-                self.approve(subject, &selection.grant, &safe_donors, consents)?;
+                self.approve(subject, &selection.grant, &safe_donors, consents, &asked_by)?;
                 let (operation, now) = (Operation::Republish, self.clock.now());
                 let ask = Ask { purpose: recipe.purpose, operation, policy: &self.policy, now };
                 // Who was erased has no name any more.
@@ -338,9 +341,10 @@ impl Node {
         grant: &Grant,
         donors: &BTreeSet<DonorId>,
         consents: &BTreeMap<DonorId, History>,
+        policy: &Policy,
     ) -> Result<Approval, Failure> {
         let history = |donor: &DonorId| consents.get(donor).cloned();
-        Ok(approve_granted(subject, grant, donors, history, &self.policy, self.clock.now())?)
+        Ok(approve_granted(subject, grant, donors, history, policy, self.clock.now())?)
     }
 
     /// Versions that are served, with who is in them. A version of a program that did not keep that is left out.
@@ -370,10 +374,10 @@ impl Node {
     }
 
     /// Asks every donor's consent.
-    async fn select(&self, recipe: &Recipe) -> Result<Selection, Failure> {
+    async fn select(&self, recipe: &Recipe, policy: &Policy) -> Result<Selection, Failure> {
         let consents = self.store.consents().await?;
         let in_newest = self.donors_in_newest(recipe).await?;
-        let (purpose, policy, now) = (recipe.purpose, &self.policy, self.clock.now());
+        let (purpose, now) = (recipe.purpose, self.clock.now());
         let ask =
             |donor: &DonorId, operation| Ask { purpose, operation, policy, now }.about(donor, consents.get(donor));
         let (mut granted, mut grants, mut outcomes) = (Vec::new(), Vec::new(), BTreeMap::new());

@@ -11,6 +11,7 @@ mod hostile;
 mod leak;
 mod learning;
 mod manual;
+mod papers;
 mod withdrawal;
 
 use std::path::{Path, PathBuf};

@@ -56,7 +56,9 @@ fn the_old_version_gives_way_and_everybody_concerned_hears_of_it_once() {
     let page = text(&format!("/datasets/{DATASET}/v/1.0.0"));
     assert!(page.starts_with("HTTP/1.1 410") && page.contains("withdrew") && page.contains("/v/1.0.1"), "{page:.300}");
     assert!(page.contains(listed[0]["manifest"].as_str().unwrap()), "the checksum stays");
-    for path in [format!("/datasets/{DATASET}/resolve/v1.0.0/README.md"), format!("/api/datasets/{DATASET}/revision/v1.0.0")] {
+    for path in
+        [format!("/datasets/{DATASET}/resolve/v1.0.0/README.md"), format!("/api/datasets/{DATASET}/revision/v1.0.0")]
+    {
         let answer = text(&path);
         assert!(answer.starts_with("HTTP/1.1 410") && answer.contains("\"successor\":\"1.0.1\""), "{answer:.300}");
         assert!(answer.to_lowercase().contains("x-error-code: revisionnotfound"), "{answer:.300}");
@@ -94,7 +96,9 @@ fn levels_of_withdrawal_stop_what_they_say() {
     home.json(&["init"]);
     std::fs::write(home.path().join("rules.toml"), rules(0)).unwrap();
     let bundle = |year: u32| {
-        format!("{{\"resourceType\":\"Bundle\",\"type\":\"collection\",\"entry\":[{{\"fullUrl\":\"urn:uuid:p\",\"resource\":{{\"resourceType\":\"Patient\",\"id\":\"p\",\"gender\":\"female\",\"birthDate\":\"{year}-04-05\"}}}}]}}")
+        format!(
+            "{{\"resourceType\":\"Bundle\",\"type\":\"collection\",\"entry\":[{{\"fullUrl\":\"urn:uuid:p\",\"resource\":{{\"resourceType\":\"Patient\",\"id\":\"p\",\"gender\":\"female\",\"birthDate\":\"{year}-04-05\"}}}}]}}"
+        )
     };
     let record = home.folder.path().join("record.json");
     let consent = home.folder.path().join("record.consent.json");
@@ -134,7 +138,10 @@ fn open_publication_waits_until_the_time_to_think_has_passed() {
     home.json(&["demo", "--no-serve"]);
     home.json(&["consent", "withdraw", "donor-0001"]);
     let line = home.json(&["consent", "give", "donor-0001", "--purpose", "open-publication", "--purpose", "research"]);
-    assert_eq!(line["purposes"], serde_json::json!({ "model-training": "withdrawn", "open-publication": "cooling-off", "research": "permitted" }));
+    assert_eq!(
+        line["purposes"],
+        serde_json::json!({ "model-training": "withdrawn", "open-publication": "cooling-off", "research": "permitted" })
+    );
     assert!(line["open_publication_counts_from"].is_string());
     std::fs::write(home.path().join("rules.toml"), rules(0)).unwrap();
     assert_eq!(home.json(&["consent", "show", "donor-0001"])["purposes"]["open-publication"], "permitted");
@@ -151,8 +158,13 @@ fn kills(share: f64, usual: usize) -> usize {
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
-        let (path, target) = { let path = entry.unwrap().path(); let target = to.join(path.file_name().unwrap()); (path, target) };
-        if path.is_dir() { copy(&path, &target) } else { drop(std::fs::copy(&path, &target).unwrap()) }
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            std::fs::copy(&path, &target).unwrap();
+        }
     }
 }
 
@@ -224,8 +236,12 @@ fn killing_an_erasure_leaves_no_half_of_it() {
     let folder = template.folder.path().join("records");
     std::fs::create_dir(&folder).unwrap();
     for name in ["canary-7f3a", "stays-1", "stays-2"] {
-        let bundle = format!("{{\"resourceType\":\"Bundle\",\"type\":\"collection\",\"entry\":[{{\"fullUrl\":\"urn:uuid:p\",\"resource\":{{\"resourceType\":\"Patient\",\"id\":\"{name}-id\",\"gender\":\"female\",\"birthDate\":\"1961-04-05\"}}}}]}}");
-        let consent = format!("{{\"donor\":\"{name}\",\"events\":[{{\"at\":\"2026-03-01T00:00:00Z\",\"event\":\"give\",\"purposes\":[\"research\"]}}]}}");
+        let bundle = format!(
+            "{{\"resourceType\":\"Bundle\",\"type\":\"collection\",\"entry\":[{{\"fullUrl\":\"urn:uuid:p\",\"resource\":{{\"resourceType\":\"Patient\",\"id\":\"{name}-id\",\"gender\":\"female\",\"birthDate\":\"1961-04-05\"}}}}]}}"
+        );
+        let consent = format!(
+            "{{\"donor\":\"{name}\",\"events\":[{{\"at\":\"2026-03-01T00:00:00Z\",\"event\":\"give\",\"purposes\":[\"research\"]}}]}}"
+        );
         std::fs::write(folder.join(format!("{name}.json")), bundle).unwrap();
         std::fs::write(folder.join(format!("{name}.consent.json")), consent).unwrap();
     }
@@ -281,7 +297,8 @@ fn killing_notices_loses_and_doubles_none() {
         if number % 2 == 1 {
             std::fs::create_dir_all(home.path().join("outbox/sent")).unwrap();
             for name in in_folder(home, "new").keys() {
-                std::fs::rename(home.path().join("outbox/new").join(name), home.path().join("outbox/sent").join(name)).unwrap();
+                std::fs::rename(home.path().join("outbox/new").join(name), home.path().join("outbox/sent").join(name))
+                    .unwrap();
             }
         }
     };
