@@ -41,15 +41,29 @@ fn stock_hub_clients_read_the_data_set() {
 fn a_foreign_library_reads_the_consents() {
     let Some(python) = python() else { return };
     let home = Home::new();
-    home.json(&["demo", "--no-serve"]);
-    home.json(&["consent", "give", "donor-0002", "--purpose", "research", "--until", "2030-12-31"]);
-    home.json(&["consent", "withdraw", "donor-0003"]);
-    let listed = home.json(&["consent", "list"]);
-    let donors: Vec<&str> =
-        listed.as_array().unwrap().iter().take(8).filter_map(|line| line["donor"].as_str()).collect();
+    home.json(&["init"]);
+    let give = |rest: &str| {
+        format!(r#"{{"at":"2026-03-01T00:00:00Z","event":"give","purposes":["research","open-publication"]{rest}}}"#)
+    };
+    let histories = [
+        ("allows", give("")),
+        ("until", give(r#","expires_on":"2030-12-31""#)),
+        ("conditions", give(r#","conditions":{"duo":["DUO:0000018"]}"#)),
+        ("withdrew", give("") + r#",{"at":"2026-04-01T00:00:00Z","event":"withdraw"}"#),
+        ("refused", r#"{"at":"2026-03-01T00:00:00Z","event":"refuse","purposes":["research"]}"#.to_owned()),
+    ];
+    for (donor, events) in &histories {
+        let record = format!(r#"{{"resourceType":"Bundle","type":"collection","id":"{donor}","entry":[]}}"#);
+        let path = home.folder.path().join(format!("{donor}.json"));
+        std::fs::write(&path, record).unwrap();
+        let consent = format!(r#"{{"donor":"{donor}","events":[{events}]}}"#);
+        std::fs::write(home.folder.path().join(format!("{donor}.consent.json")), consent).unwrap();
+        home.json(&["donate", path.to_str().unwrap()]);
+    }
+    let donors = histories.each_ref().map(|(donor, _)| *donor);
     for release in ["r4", "r5"] {
         let mut words = vec![release.to_owned()];
-        for donor in &donors {
+        for donor in donors {
             let path = home.folder.path().join(format!("{donor}.{release}.json"));
             let consent = home.json(&["papers", "consent", donor, "--release", release]);
             std::fs::write(&path, consent.to_string()).unwrap();

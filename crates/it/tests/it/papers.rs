@@ -5,9 +5,15 @@ use serde_json::json;
 use crate::{Home, changed_recipe};
 
 #[test]
-fn the_yearly_report_follows_from_the_records_and_hides_small_counts() {
+fn papers_follow_from_the_records() {
     let home = Home::new();
     home.json(&["demo", "--no-serve"]);
+    the_yearly_report_hides_small_counts(&home);
+    the_register_of_breaches_keeps_the_clock(&home);
+    an_assessment_is_of_one_recipe(&home);
+}
+
+fn the_yearly_report_hides_small_counts(home: &Home) {
     home.json(&["rights", "recipient", "lab-1", "--contact", "post@lab.example", "--dataset", crate::DATASET]);
     let year = &home.json(&["release", "list"])[0]["published_at"].as_str().unwrap()[..4].to_owned();
     let first = home.run(&["papers", "altruism", year]).stdout;
@@ -36,13 +42,11 @@ fn the_yearly_report_follows_from_the_records_and_hides_small_counts() {
     assert_eq!((&other["donors"]["gave"], other["results"].as_array().unwrap().len()), (&json!(0), 0));
 }
 
-#[test]
-fn where_an_assessment_is_needed_nothing_opens_without_one_of_this_very_recipe() {
-    let home = Home::new();
-    home.json(&["demo", "--no-serve"]);
+/// Where an assessment is needed, nothing opens without one of this very recipe.
+fn an_assessment_is_of_one_recipe(home: &Home) {
     std::fs::write(home.path().join("settings.toml"), "[governance]\nneeds_assessment = true\n").unwrap();
     let change = ("version = \"1.0.0\"\ntitle", "version = \"1.1.0\"\ntitle");
-    let recipe = changed_recipe(&home, "assessed.toml", &[change]);
+    let recipe = changed_recipe(home, "assessed.toml", &[change]);
     let recipe = recipe.to_str().unwrap();
     home.refused(&["run", recipe], 4, "NO007");
     let paper = home.json(&["papers", "assessment", recipe]);
@@ -55,15 +59,12 @@ fn where_an_assessment_is_needed_nothing_opens_without_one_of_this_very_recipe()
     approve("low", "2020-01-01");
     home.refused(&["run", recipe], 4, "NO007");
     assert_eq!(approve("low", "2999-12-31")["approval_is_of_this_pipeline"], true);
-    let other = changed_recipe(&home, "other.toml", &[change, ("k = 12", "k = 13")]);
+    let other = changed_recipe(home, "other.toml", &[change, ("k = 12", "k = 13")]);
     home.refused(&["run", other.to_str().unwrap()], 4, "NO007");
     assert_eq!(home.json(&["run", recipe])["published"], true);
 }
 
-#[test]
-fn the_register_of_breaches_keeps_the_clock() {
-    let home = Home::new();
-    home.json(&["demo", "--no-serve"]);
+fn the_register_of_breaches_keeps_the_clock(home: &Home) {
     let words = ["--aware", "2026-05-04T09:30:00Z", "--nature", "a laptop was lost", "--dataset", crate::DATASET];
     let register = home.json(&[&["papers", "breach"], &words[..]].concat());
     assert_eq!(register[0]["tell_by"], "2026-05-07T09:30:00Z");
