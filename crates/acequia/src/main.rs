@@ -75,19 +75,24 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
             out.donated(&report);
         }
         Command::Read(read) => return read.run(out),
+        // Whoever thinks about giving has no node yet.
+        Command::Consent { command: ConsentCommand::Notice { language, to } } => {
+            let notice = match Node::open(home, threads).await {
+                Ok(node) => node.notice(language).await?,
+                Err(failure) if failure.exit == Exit::NotFound => acequia_node::bundled_notice(language)?,
+                Err(failure) => return Err(failure),
+            };
+            if let Some(to) = to {
+                acequia_blobs::write_file_atomically(to, format!("{}\n", notice.text).as_bytes())?;
+            }
+            out.notice(&notice, to.as_deref());
+        }
         Command::Consent { command } => {
             let node = Node::open(home, threads).await?;
             match command {
                 ConsentCommand::List => out.consents(&node.consents().await?),
                 // Parsed here: a word that is no account must not be repeated by the parser of the command line.
                 ConsentCommand::Show { donor } => out.consent(&node.consent(&DonorId::parse(donor)?).await?),
-                ConsentCommand::Notice { language, to } => {
-                    let notice = node.notice(language).await?;
-                    if let Some(to) = to {
-                        acequia_blobs::write_file_atomically(to, format!("{}\n", notice.text).as_bytes())?;
-                    }
-                    out.notice(&notice, to.as_deref());
-                }
                 ConsentCommand::Report { donor, language, to } => {
                     let report = node.withdrawal(&DonorId::parse(donor)?).await?;
                     if let Some(to) = to {

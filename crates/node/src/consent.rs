@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use acequia_custody::notice::Notices;
+use acequia_custody::rights::Rules;
 use acequia_custody::{Ask, ConsentEvent, ConsentKind, History, Level, Operation, Purpose, Reason};
 use acequia_store::NoticeText;
 use acequia_types::{Day, DonorId, Timestamp};
@@ -52,6 +53,22 @@ pub struct ConsentLine {
     pub events: Vec<ConsentEvent>,
 }
 
+/// What a donor reads before allowing open publication, under the law in force; at a node [`Node::notice`] says it under its rules.
+///
+/// # Errors
+/// [`NodeError::NotFound`] when the notice is not in that language.
+pub fn bundled_notice(language: &str) -> Result<NoticeText, Failure> {
+    notice(language, Rules::gdpr().cooling_off_days, Timestamp::from_unix_s(0))
+}
+
+fn notice(language: &str, days: u32, published_at: Timestamp) -> Result<NoticeText, Failure> {
+    let notices = Notices::open_publication();
+    let found = notices.shown(language, days).zip(notices.words(language, days));
+    let (shown, text) = found.ok_or(NodeError::NotFound { what: "notice in that language" })?;
+    let (id, version, language) = (shown.id, shown.version, shown.language);
+    Ok(NoticeText { id, version, language, material: notices.material, text, published_at })
+}
+
 impl Node {
     pub(crate) fn reason(
         &self,
@@ -86,12 +103,7 @@ impl Node {
     /// # Errors
     /// [`NodeError::NotFound`] when the notice is not in that language.
     pub async fn notice(&self, language: &str) -> Result<NoticeText, Failure> {
-        let (notices, days) = (Notices::open_publication(), self.rules.cooling_off_days);
-        let found = notices.shown(language, days).zip(notices.words(language, days));
-        let (shown, text) = found.ok_or(NodeError::NotFound { what: "notice in that language" })?;
-        let (material, published_at) = (notices.material, self.clock.now());
-        let notice =
-            NoticeText { id: shown.id, version: shown.version, language: shown.language, material, text, published_at };
+        let notice = notice(language, self.rules.cooling_off_days, self.clock.now())?;
         self.store.add_notice(&notice).await?;
         Ok(notice)
     }

@@ -33,7 +33,7 @@ mod serve;
 mod settings;
 mod steps;
 
-pub use consent::{ConsentChange, ConsentLine};
+pub use consent::{ConsentChange, ConsentLine, bundled_notice};
 pub use demo::{DemoFiles, write_demo_files};
 pub use doctor::Examination;
 pub use donate::{DonateOptions, DonateReport, Finding, INDIVIDUAL_DONORS};
