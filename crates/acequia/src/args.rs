@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use acequia_node::{ConsentChange, DatasetName, Day, Purpose, parse_day};
+use acequia_node::{ConsentChange, DatasetName, Day, Level, Purpose, TakenDown, parse_day};
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -279,6 +279,9 @@ pub(crate) enum ConsentCommand {
         /// Last day of validity (YYYY-MM-DD)
         #[arg(long, value_name = "DAY", value_parser = day)]
         until: Option<Day>,
+        /// Language in which the donor was shown `acequia consent notice`: en, de, fr
+        #[arg(long, value_name = "LANGUAGE")]
+        shown: Option<String>,
     },
     /// Record that a donor says no to purposes
     #[command(after_help = "Example:\n  acequia consent refuse donor-0007 --purpose open-publication")]
@@ -289,11 +292,45 @@ pub(crate) enum ConsentCommand {
         #[arg(long = "purpose", required = true, value_name = "PURPOSE", value_parser = purpose)]
         purposes: Vec<Purpose>,
     },
-    /// Record that a donor withdraws everything
-    #[command(after_help = "Example:\n  acequia consent withdraw donor-0007")]
+    /// Record that a donor withdraws: everything, or less
+    ///
+    /// Levels, each with those before it: no-contact, no-new-collection, no-further-use (what is in a published data set may stay in
+    /// its next versions), leave-next-versions.
+    #[command(
+        after_help = "Examples:\n  acequia consent withdraw donor-0007\n  acequia consent withdraw donor-0007 --level no-further-use"
+    )]
     Withdraw {
         /// The donor's account
         donor: String,
+        /// How far
+        #[arg(long, default_value = "leave-next-versions", value_parser = level)]
+        level: Level,
+    },
+    /// What a donor must read before allowing open publication: that it cannot be called back
+    ///
+    /// `consent give --shown LANGUAGE` records that it was shown, word for word.
+    #[command(after_help = "Example:\n  acequia consent notice --language de --to notice.txt")]
+    Notice {
+        /// Language: en, de, fr
+        #[arg(long, default_value = "en")]
+        language: String,
+        /// File to write [default: standard output]
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+    },
+    /// What followed from a withdrawal: what stopped, what was removed, who was told, what could not be called back
+    #[command(
+        after_help = "Examples:\n  acequia consent report donor-0007 --language de --to report.html\n  acequia consent report donor-0007 --json"
+    )]
+    Report {
+        /// The donor's account
+        donor: String,
+        /// Language: en, de, fr, or one of the node's own
+        #[arg(long, default_value = "en")]
+        language: String,
+        /// File to write, a page that can be printed
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
     },
 }
 
@@ -301,12 +338,13 @@ impl ConsentCommand {
     /// What the command changes, if it changes anything.
     pub(crate) fn change(&self) -> Option<(&str, ConsentChange)> {
         match self {
-            Self::List | Self::Show { .. } => None,
-            Self::Give { donor, purposes, until } => {
-                Some((donor, ConsentChange::Give { purposes: purposes.clone(), expires_on: *until }))
+            Self::List | Self::Show { .. } | Self::Notice { .. } | Self::Report { .. } => None,
+            Self::Give { donor, purposes, until, shown } => {
+                let (purposes, shown) = (purposes.clone(), shown.clone());
+                Some((donor, ConsentChange::Give { purposes, expires_on: *until, shown }))
             }
             Self::Refuse { donor, purposes } => Some((donor, ConsentChange::Refuse { purposes: purposes.clone() })),
-            Self::Withdraw { donor } => Some((donor, ConsentChange::Withdraw)),
+            Self::Withdraw { donor, level } => Some((donor, ConsentChange::Withdraw { level: *level })),
         }
     }
 }
@@ -324,6 +362,19 @@ pub(crate) enum ReleaseCommand {
         /// Folder to write to
         #[arg(long, value_name = "FOLDER")]
         to: PathBuf,
+    },
+    /// Take a version down: its files are served no more, its page says why, recipients are told
+    ///
+    /// A version with people in it who withdrew gives way by itself when the next one is published.
+    #[command(
+        after_help = "Example:\n  acequia release take-down acequia/breast-cancer-survival@1.0.0 --reason safety"
+    )]
+    TakeDown {
+        /// `namespace/name@version`
+        dataset: Versioned,
+        /// Why: withdrawal, safety, law, error
+        #[arg(long, value_parser = taken_down)]
+        reason: TakenDown,
     },
 }
 
@@ -346,6 +397,15 @@ pub(crate) fn purpose(text: &str) -> Result<Purpose, String> {
     Purpose::parse(text).ok_or_else(|| "one of open-publication, research, model-training".to_owned())
 }
 
-fn day(text: &str) -> Result<Day, String> {
+fn level(text: &str) -> Result<Level, String> {
+    Level::parse(text)
+        .ok_or_else(|| "one of no-contact, no-new-collection, no-further-use, leave-next-versions".to_owned())
+}
+
+fn taken_down(text: &str) -> Result<TakenDown, String> {
+    TakenDown::parse(text).ok_or_else(|| "one of withdrawal, safety, law, error".to_owned())
+}
+
+pub(crate) fn day(text: &str) -> Result<Day, String> {
     parse_day(text).ok_or_else(|| "a day as YYYY-MM-DD".to_owned())
 }

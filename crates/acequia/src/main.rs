@@ -75,12 +75,32 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
             out.donated(&report);
         }
         Command::Read(read) => return read.run(out),
+        // Whoever thinks about giving has no node yet.
+        Command::Consent { command: ConsentCommand::Notice { language, to } } => {
+            let notice = match Node::open(home, threads).await {
+                Ok(node) => node.notice(language).await?,
+                Err(failure) if failure.exit == Exit::NotFound => acequia_node::bundled_notice(language)?,
+                Err(failure) => return Err(failure),
+            };
+            if let Some(to) = to {
+                acequia_blobs::write_file_atomically(to, format!("{}\n", notice.text).as_bytes())?;
+            }
+            out.notice(&notice, to.as_deref());
+        }
         Command::Consent { command } => {
             let node = Node::open(home, threads).await?;
             match command {
                 ConsentCommand::List => out.consents(&node.consents().await?),
                 // Parsed here: a word that is no account must not be repeated by the parser of the command line.
                 ConsentCommand::Show { donor } => out.consent(&node.consent(&DonorId::parse(donor)?).await?),
+                ConsentCommand::Report { donor, language, to } => {
+                    let report = node.withdrawal(&DonorId::parse(donor)?).await?;
+                    if let Some(to) = to {
+                        let page = report.page(&node.texts(language)?);
+                        acequia_blobs::write_file_atomically(to, page.as_bytes())?;
+                    }
+                    out.withdrawal(&report, to.as_deref());
+                }
                 other => {
                     if let Some((donor, change)) = other.change() {
                         out.consent(&node.change_consent(&DonorId::parse(donor)?, change).await?);
@@ -102,6 +122,13 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
                 ReleaseCommand::Export { dataset, to } => {
                     let files = node.export(&dataset.dataset, dataset.version.as_deref(), to).await?;
                     out.exported(&dataset.dataset, files, to);
+                }
+                ReleaseCommand::TakeDown { dataset, reason } => {
+                    let Some(version) = &dataset.version else {
+                        return Err(NodeError::NotFound { what: "published version" }.into());
+                    };
+                    let new = node.take_down(&dataset.dataset, version, *reason).await?;
+                    out.taken_down(&dataset.dataset, version, new);
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use acequia_node::{DonorId, Failure, FhirRelease, Node};
+use acequia_node::{Breach, BreachEvent, Day, DonorId, Failure, FhirRelease, Node, Recipe, ResidualRisk, Timestamp};
 use clap::{Subcommand, ValueEnum};
 use serde_json::json;
 
@@ -36,9 +36,112 @@ pub(crate) enum PapersCommand {
         /// The resource
         file: PathBuf,
     },
+    /// Yearly report of a data altruism organisation (Regulation (EU) 2022/868 Art. 21), from what is on record
+    ///
+    /// The same records give the same bytes. Counts of fewer than 12 people are not told.
+    #[command(after_help = "Example:\n  acequia papers altruism 2026")]
+    Altruism {
+        /// Year
+        year: i32,
+    },
+    /// Impact assessment of a recipe (GDPR Art. 35), bound to the recipe and the program by digests
+    #[command(
+        after_help = "Examples:\n  acequia papers assessment examples/breast-cancer/recipe.toml\n  acequia papers assessment examples/breast-cancer/recipe.toml --approved-by ann --until 2027-06-30 --risk low"
+    )]
+    Assessment {
+        /// The recipe
+        recipe: PathBuf,
+        /// Record that it was approved, by whom
+        #[arg(long, value_name = "STAFF", requires = "until")]
+        approved_by: Option<String>,
+        /// Last day on which the approval counts
+        #[arg(long, value_name = "DAY", value_parser = crate::args::day)]
+        until: Option<Day>,
+        /// Risk that is left: low, medium, high; with a high one nothing is opened
+        #[arg(long, default_value = "low", value_parser = risk)]
+        risk: ResidualRisk,
+    },
+    /// Register of breaches (GDPR Art. 33), with the clock until the authority must be told
+    #[command(
+        after_help = "Examples:\n  acequia papers breach\n  acequia papers breach --aware 2026-05-04T09:30:00Z --nature 'a laptop was lost' --dataset acequia/breast-cancer-survival\n  acequia papers breach 1 --effects none --measures 'disk was encrypted'\n  acequia papers breach 1 --authority-told"
+    )]
+    Breach(BreachArgs),
     /// Record of processing activities (GDPR Art. 30): JSON-LD with --json, CSV otherwise
     #[command(after_help = "Example:\n  acequia papers processing --json")]
     Processing,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct BreachArgs {
+    /// Number of a breach that is in the register
+    #[arg(conflicts_with = "aware")]
+    number: Option<u64>,
+    /// A new one: when the trustee became aware of it (YYYY-MM-DDThh:mm:ssZ)
+    #[arg(long, value_name = "TIME", value_parser = time, requires = "nature")]
+    aware: Option<Timestamp>,
+    /// What happened; names nobody
+    #[arg(long, value_name = "WORDS", requires = "aware")]
+    nature: Option<String>,
+    /// Data set that is concerned, perhaps with a version after an @
+    #[arg(long, requires = "aware")]
+    dataset: Option<String>,
+    /// Likely effects
+    #[arg(long, value_name = "WORDS", requires_all = ["number", "measures"])]
+    effects: Option<String>,
+    /// What was done
+    #[arg(long, value_name = "WORDS", requires = "effects")]
+    measures: Option<String>,
+    /// A high risk is likely: people must be told
+    #[arg(long, requires = "effects")]
+    high_risk: bool,
+    /// The authority was told
+    #[arg(long, requires = "number")]
+    authority_told: bool,
+    /// The people were told
+    #[arg(long, requires = "number")]
+    people_told: bool,
+    /// Nobody has to be told, and why
+    #[arg(long, value_name = "WORDS", requires = "number")]
+    not_told: Option<String>,
+    /// It is dealt with
+    #[arg(long, requires = "number")]
+    close: bool,
+}
+
+impl BreachArgs {
+    fn events(&self) -> Vec<BreachEvent> {
+        let mut events = Vec::new();
+        if let (Some(aware_at), Some(nature)) = (self.aware, &self.nature) {
+            events.push(BreachEvent::Aware { aware_at, nature: nature.clone(), dataset: self.dataset.clone() });
+        }
+        if let (Some(effects), Some(measures)) = (&self.effects, &self.measures) {
+            let (effects, measures) = (effects.clone(), measures.clone());
+            events.push(BreachEvent::Assessed { effects, measures, high_risk: self.high_risk });
+        }
+        events.extend(self.not_told.iter().map(|why| BreachEvent::NotTold { why: why.clone() }));
+        events.extend(self.authority_told.then_some(BreachEvent::AuthorityTold));
+        events.extend(self.people_told.then_some(BreachEvent::PeopleTold));
+        events.extend(self.close.then_some(BreachEvent::Closed));
+        events
+    }
+}
+
+fn risk(text: &str) -> Result<ResidualRisk, String> {
+    ResidualRisk::parse(text).ok_or_else(|| "one of low, medium, high".to_owned())
+}
+
+fn time(text: &str) -> Result<Timestamp, String> {
+    acequia_node::parse_timestamp(text).ok_or_else(|| "a time as YYYY-MM-DDThh:mm:ssZ".to_owned())
+}
+
+fn breach_in_words(breach: &Breach) -> String {
+    let clock = match (breach.decided, breach.overdue) {
+        (true, false) => "decided in time".to_owned(),
+        (true, true) => format!("decided too late, after {}", breach.tell_by),
+        (false, true) => format!("OVERDUE: the authority had to be told by {}", breach.tell_by),
+        (false, false) => format!("the authority must be told by {}", breach.tell_by),
+    };
+    format!("{:<5} aware {} {clock}, {} events\n", breach.number, breach.aware_at, breach.events.len())
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -72,6 +175,30 @@ pub(crate) async fn run(node: &Node, command: &PapersCommand, out: &Out) -> Resu
                 text
             };
             out.print(|| json!({ "events": imported.events, "unmapped": unmapped }), text);
+        }
+        PapersCommand::Altruism { year } => {
+            let paper = node.altruism_report(*year).await?;
+            out.print(|| paper.clone(), || format!("{paper:#}"));
+        }
+        PapersCommand::Assessment { recipe, approved_by, until, risk } => {
+            let recipe = Recipe::read(recipe)?;
+            if let (Some(by), Some(until)) = (approved_by, until) {
+                // Staff are named by an id, so that no free text gets into the journal.
+                node.assess(&recipe, String::from(DonorId::parse(by)?), *until, *risk).await?;
+            }
+            let paper = node.impact_assessment(&recipe).await?;
+            out.print(|| paper.clone(), || format!("{paper:#}"));
+        }
+        PapersCommand::Breach(words) => {
+            let events = words.events();
+            let mut number = words.number;
+            for event in events {
+                number = Some(node.record_breach(number, event).await?.number);
+            }
+            let breaches = node.breaches().await?;
+            let text =
+                || breaches.iter().map(breach_in_words).collect::<String>() + &format!("{} breaches", breaches.len());
+            out.print(|| json!(breaches), text);
         }
         PapersCommand::Processing => {
             let (json, csv) = node.record_of_processing()?;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use acequia_node::rights::{Alarm, Event, Refusal, Right};
-use acequia_node::{Case, DonorId, Failure, Node, Notice, Purpose, Recipient};
+use acequia_node::{Case, DonorId, Failure, Node, Notice, NoticeState, Purpose, Recipient};
 use clap::Subcommand;
 use serde_json::json;
 
@@ -123,7 +123,7 @@ pub(crate) enum RightsCommand {
     Letter {
         /// Number of the request
         number: u64,
-        /// Language: en, de
+        /// Language: en, de, fr, or one of the node's own
         #[arg(long, default_value = "en")]
         language: String,
         /// File to write
@@ -146,21 +146,31 @@ pub(crate) enum RightsCommand {
         /// How to reach it
         #[arg(long)]
         contact: String,
-        /// Which data set it got
+        /// Which data set it got, perhaps with the version after an @
         #[arg(long)]
         dataset: String,
+        /// Language of letters to it [default: en]
+        #[arg(long)]
+        language: Option<String>,
     },
     /// Notices to recipients, and who confirmed
     #[command(after_help = "Example:\n  acequia rights notices --json")]
     Notices,
+    /// Hand every notice that is due to a carrier, once: a file in the node's folder outbox/new
+    ///
+    /// A run and an executed request do the same at their end. A carrier moves the files to outbox/sent.
+    #[command(after_help = "Example:\n  acequia rights notify")]
+    Notify,
     /// Record that a recipient confirmed a notice
-    #[command(after_help = "Example:\n  acequia rights confirm 1 --recipient lab-1")]
+    #[command(
+        after_help = "Examples:\n  acequia rights confirm 1 --recipient lab-1\n  acequia rights confirm 5f0c1d6a5f0c1d6a5f0c1d6a5f0c1d6a"
+    )]
     Confirm {
-        /// Number of the request
-        number: u64,
-        /// Id of the recipient
+        /// Number of the request, or of the notice
+        number: String,
+        /// Id of the recipient, with the number of a request
         #[arg(long)]
-        recipient: String,
+        recipient: Option<String>,
     },
 }
 
@@ -210,7 +220,7 @@ pub(crate) async fn run(node: &Node, command: &RightsCommand, out: &Out) -> Resu
         RightsCommand::Refuse { number, reason } => happen(*number, Event::Refused { reason: *reason }).await?,
         RightsCommand::TakeBack { number } => happen(*number, Event::TakenBack).await?,
         RightsCommand::Letter { number, language, to } => {
-            let letter = desk.letter(*number, language, now).await?;
+            let letter = desk.letter(*number, &node.texts(language)?, now).await?;
             acequia_blobs::write_file_atomically(to, letter.as_bytes())?;
             written(to, out);
         }
@@ -219,15 +229,24 @@ pub(crate) async fn run(node: &Node, command: &RightsCommand, out: &Out) -> Resu
             let paper = found.ok_or(acequia_node::NodeError::NotFound { what: "certificate" })?;
             out.print(|| paper.clone(), || format!("{paper:#}"));
         }
-        RightsCommand::Recipient { id, contact, dataset } => {
-            let recipient = Recipient { id: staff(id)?, contact: contact.clone(), dataset: dataset.clone() };
+        RightsCommand::Recipient { id, contact, dataset, language } => {
+            let (contact, dataset, language) = (contact.clone(), dataset.clone(), language.clone());
+            let recipient = Recipient { id: staff(id)?, contact, dataset, language };
             desk.add_recipient(&recipient, now).await?;
             out.print(|| json!(recipient), || format!("{} is told of changes to {}", recipient.id, recipient.dataset));
         }
-        RightsCommand::Notices => notices(&desk.notices().await?, out),
+        RightsCommand::Notices => notices(&desk.notices().await?, now, out),
+        RightsCommand::Notify => {
+            let handed = node.notify().await?;
+            let words = || format!("{} notices written; {} lie in outbox/new", handed.written, handed.in_outbox);
+            out.print(|| json!(handed), words);
+        }
         RightsCommand::Confirm { number, recipient } => {
-            desk.confirm(*number, recipient, now).await?;
-            notices(&desk.notices().await?, out);
+            match (number.parse(), recipient) {
+                (Ok(request), Some(recipient)) => desk.confirm(request, recipient, now).await?,
+                _ => desk.confirm_notice(number, now).await?,
+            }
+            notices(&desk.notices().await?, now, out);
         }
     }
     Ok(())
@@ -262,18 +281,21 @@ fn show(case: &Case, out: &Out) {
     out.print(|| json!(case), text);
 }
 
-fn notices(all: &[(Notice, acequia_node::Day)], out: &Out) {
-    let value =
-        || json!(all.iter().map(|(notice, by)| json!({ "notice": notice, "confirm_by": by })).collect::<Vec<_>>());
+fn notices(all: &[(Notice, acequia_node::Day)], now: acequia_node::Timestamp, out: &Out) {
+    let late = |notice: &Notice, by: &acequia_node::Day| notice.state < NoticeState::Confirmed && *by < now.day();
+    let value = || {
+        let line = |(notice, by): &(Notice, acequia_node::Day)| json!({ "id": notice.id(), "notice": notice, "confirm_by": by, "suspended": late(notice, by) });
+        json!(all.iter().map(line).collect::<Vec<_>>())
+    };
     let text = || {
         let line = |(notice, by): &(Notice, acequia_node::Day)| {
-            format!(
-                "{:<5} {:<20} {} {}, to be confirmed by {by}\n",
-                notice.request,
-                notice.recipient,
-                notice.dataset,
-                word(notice.state)
-            )
+            let about = match (&notice.version, notice.request) {
+                (Some(version), _) => format!("version {version}"),
+                (None, number) => format!("request {}", number.unwrap_or_default()),
+            };
+            let late = if late(notice, by) { "; SUSPENDED: gets no further data" } else { "" };
+            let (id, to, dataset, state) = (notice.id(), &notice.recipient, &notice.dataset, word(notice.state));
+            format!("{id} {about:<16} {to:<20} {dataset} {state}, to be confirmed by {by}{late}\n")
         };
         all.iter().map(line).collect::<String>() + &format!("{} notices", all.len())
     };

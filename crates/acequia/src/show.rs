@@ -6,7 +6,8 @@ use std::path::Path;
 
 use acequia_deidentify::{EventRecount, EventRisk, Policy, Receipt, Recount, StatedRisk, TableRisk};
 use acequia_node::{
-    ConsentLine, DatasetName, DonateReport, Examination, Failure, ReleaseLine, RunReport, Verification,
+    ConsentLine, DatasetName, DonateReport, Examination, Failure, NoticeText, ReleaseLine, RunReport, Verification,
+    Withdrawal,
 };
 use serde_json::{Value, json};
 
@@ -87,9 +88,65 @@ impl Out {
             for (purpose, state) in &line.purposes {
                 text += &format!("  {purpose:<18} {state}\n");
             }
+            if let Some(day) = line.open_publication_counts_from {
+                text +=
+                    &format!("  open publication counts from {day}; until then it can be taken back without a trace\n");
+            }
+            let no = |(operation, allowed): (&&str, &bool)| (!allowed).then(|| (*operation).to_owned());
+            let closed: Vec<String> = line.operations.iter().filter_map(no).collect();
+            if !closed.is_empty() {
+                text += &format!("  not allowed for any purpose: {}\n", closed.join(", "));
+            }
             text + &format!("  {} events on file", line.events.len())
         };
         self.print(|| json!(line), text);
+    }
+
+    pub(crate) fn notice(&self, notice: &NoticeText, to: Option<&Path>) {
+        let (id, version, digest) = (&notice.id, notice.version, notice.digest());
+        let value = || json!({ "id": id, "version": version, "language": notice.language, "sha256": digest, "text": notice.text });
+        let text = || match to {
+            Some(to) => format!("notice {id}, version {version}, is in {}", to.display()),
+            None => notice.text.clone(),
+        };
+        self.print(value, text);
+    }
+
+    pub(crate) fn withdrawal(&self, report: &Withdrawal, to: Option<&Path>) {
+        let text = || {
+            let mut text = match report.withdrawn_at {
+                Some(at) => format!("{} withdrew on {}\n", report.donor, at.day()),
+                None => format!("{} has not withdrawn\n", report.donor),
+            };
+            let stopped: Vec<&str> = report.stopped.iter().map(|operation| operation.as_str()).collect();
+            text +=
+                &format!("stopped: {}\n", if stopped.is_empty() { "nothing".to_owned() } else { stopped.join(", ") });
+            text += &format!("opened for a use since: {} times\n", report.uses_after);
+            for held in &report.versions {
+                let known = if held.known { "holds" } else { "may hold" };
+                let state = match (&held.taken_down_on, &held.successor, held.waits) {
+                    (Some(on), Some(next), _) => format!("taken down on {on}, {next} in its place"),
+                    (Some(on), None, _) => format!("taken down on {on}"),
+                    (None, _, true) => "served until the next version, without the donor, is there".to_owned(),
+                    (None, ..) => "served".to_owned(),
+                };
+                text += &format!("{} {} {known} a row: {state}; downloaded copies stay\n", held.dataset, held.version);
+            }
+            for told in &report.told {
+                let confirmed = if told.confirmed { ", confirmed" } else { "" };
+                text += &format!("told: {} about {} on {}{confirmed}\n", told.recipient, told.dataset, told.on);
+            }
+            text + &to.map_or(String::new(), |to| format!("written to {}", to.display()))
+        };
+        self.print(|| json!(report), text);
+    }
+
+    pub(crate) fn taken_down(&self, dataset: &DatasetName, version: &str, new: bool) {
+        let words = if new { "is taken down" } else { "was taken down before" };
+        self.print(
+            || json!({ "dataset": dataset, "version": version, "new": new }),
+            || format!("{dataset} {version} {words}; its page says why"),
+        );
     }
 
     pub(crate) fn ran(&self, report: &RunReport) {
@@ -111,7 +168,14 @@ impl Out {
             [] => "Nothing is published yet.".to_owned(),
             lines => lines
                 .iter()
-                .map(|line| format!("{} {} {} {}\n", line.dataset, line.version, line.published_at, line.manifest))
+                .map(|line| {
+                    let down = match (line.taken_down, &line.successor) {
+                        (None, _) => String::new(),
+                        (Some(reason), None) => format!(" taken down ({})", reason.as_str()),
+                        (Some(reason), Some(next)) => format!(" taken down ({}), {next} in its place", reason.as_str()),
+                    };
+                    format!("{} {} {} {}{down}\n", line.dataset, line.version, line.published_at, line.manifest)
+                })
                 .collect(),
         };
         self.print(|| json!(lines), text);
@@ -294,10 +358,22 @@ fn mark(held: bool) -> &'static str {
 }
 
 fn donated_words(report: &DonateReport) -> String {
-    format!(
+    let mut words = format!(
         "{} files: {} accepted with {} items, {} quarantined, {} known before; {} without consent stay closed.",
         report.files, report.accepted, report.items, report.quarantined, report.known, report.without_consent
-    )
+    );
+    if report.not_collected > 0 {
+        words +=
+            &format!("\n{} not taken in: their donors withdrew from the collection of data.", report.not_collected);
+    }
+    if report.cooling_off > 0 {
+        words += &format!(
+            "\n{} allow open publication, which cannot be called back: it counts when the time to think it over has passed \
+             (`acequia consent show`).",
+            report.cooling_off
+        );
+    }
+    words
 }
 
 /// The address first and alone on its line, for programs that wait for it.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use acequia_types::{Coded, Digest, DonorId, Exit, Timestamp};
 
-use crate::{History, Purpose, Reason, evaluate};
+use crate::{Ask, Grant, History, Operation, Policy, Purpose, Reason};
 
 /// Permission for the thing with digest [`Approval::subject`] to leave. Made only by [`approve`].
 ///
@@ -73,7 +73,7 @@ impl Coded for ApprovalRefused {
     }
 }
 
-/// Evaluates every donor's consent again for a thing about to leave.
+/// Evaluates every donor's consent again for a thing about to leave, by no rule beyond the donors'.
 ///
 /// # Errors
 /// [`ApprovalRefused`] when one donor or more does not allow `purpose` at `now`, or when there is no donor at all.
@@ -84,9 +84,40 @@ pub fn approve(
     history_of: impl Fn(&DonorId) -> Option<History>,
     now: Timestamp,
 ) -> Result<Approval, ApprovalRefused> {
+    let ask = Ask { purpose, operation: Operation::Use, policy: &Policy::SILENT, now };
+    approve_asking(subject, donors, history_of, (purpose, now), |_| ask)
+}
+
+/// Evaluates every donor's consent again for a thing about to leave that was made under `grant`: for its purpose, to do with
+/// each donor's record what it was granted for, by the trustee's policy.
+///
+/// # Errors
+/// As [`approve`].
+pub fn approve_granted(
+    subject: Digest,
+    grant: &Grant,
+    donors: &BTreeSet<DonorId>,
+    history_of: impl Fn(&DonorId) -> Option<History>,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<Approval, ApprovalRefused> {
+    let ask = |donor: &DonorId| {
+        let operation = grant.operation(donor).unwrap_or_default();
+        Ask { purpose: grant.purpose(), operation, policy, now }
+    };
+    approve_asking(subject, donors, history_of, (grant.purpose(), now), ask)
+}
+
+fn approve_asking<'a>(
+    subject: Digest,
+    donors: &BTreeSet<DonorId>,
+    history_of: impl Fn(&DonorId) -> Option<History>,
+    (purpose, now): (Purpose, Timestamp),
+    ask: impl Fn(&DonorId) -> Ask<'a>,
+) -> Result<Approval, ApprovalRefused> {
     let mut denied: BTreeMap<Reason, usize> = BTreeMap::new();
     for donor in donors {
-        if let Some(reason) = evaluate(donor, history_of(donor).as_ref(), purpose, now).reason() {
+        if let Some(reason) = ask(donor).about(donor, history_of(donor).as_ref()).reason() {
             *denied.entry(reason).or_default() += 1;
         }
     }

@@ -13,6 +13,7 @@
 //! 3. Acts that narrow count whoever did them. Acts that widen need authority: the donor's own, unless parents or a court
 //!    decide for the donor; or a representative's, in force when given and still in force.
 //! 4. Expiry is computed, never written. The last day is included, in UTC.
+//! 5. A consent to other purposes leaves the last refusal or withdrawal of this one as the reason.
 //!
 //! Source: reference design §3.3; GDPR Art. 4(11), 7, 8, 17, 18, 21; EHDS Art. 71 (opt-out binds later permits only).
 //! `tests/oracle/oracle.py` states the same rules independently and agrees on random histories.
@@ -175,7 +176,7 @@ impl std::fmt::Debug for Reasons {
 }
 
 /// What would be done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Operation {
     /// Write to the donor.
@@ -190,8 +191,21 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// Every operation, from the one that the lowest level of withdrawal forbids.
+    pub const ALL: [Self; 4] = [Self::Contact, Self::Collect, Self::Use, Self::Republish];
+
+    /// The word used in files and reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Contact => "contact",
+            Self::Collect => "collect",
+            Self::Use => "use",
+            Self::Republish => "republish",
+        }
+    }
+
     /// The lowest level of withdrawal that forbids it.
-    const fn stopped_by(self) -> Level {
+    pub const fn stopped_by(self) -> Level {
         match self {
             Self::Contact => Level::NoContact,
             Self::Collect => Level::NoNewCollection,
@@ -368,6 +382,10 @@ struct State<'a> {
     from_the_future: bool,
     given: Option<Given<'a>>,
     stopped: Option<(Timestamp, Reason)>,
+    /// When somebody with authority last gave for the purpose, alone or with others.
+    asked_at: Option<Timestamp>,
+    /// Since when the purpose has been allowed without a break.
+    allowed_since: Option<Timestamp>,
     represented: Option<Representation>,
     institution: Option<Result<Permission, ()>>,
     opted_out_at: Option<Timestamp>,
@@ -410,6 +428,7 @@ impl<'a> State<'a> {
     fn stop(&mut self, at: Timestamp, reason: Reason) {
         // Later acts come later; at one instant the strongest comes last.
         self.stopped = Some((at, reason));
+        self.allowed_since = None;
     }
 
     fn apply(&mut self, event: &'a crate::ConsentEvent, query: &Query<'_>) {
@@ -427,6 +446,9 @@ impl<'a> State<'a> {
             ConsentKind::EndRepresentation if by == Party::Desk => self.represented = None,
             ConsentKind::Give { purposes, expires_on, conditions } => {
                 let authorised = self.may_give(by, at);
+                if authorised && purposes.contains(query.purpose) {
+                    self.asked_at = Some(at);
+                }
                 let mut new = Given {
                     at,
                     purposes: *purposes,
@@ -438,6 +460,9 @@ impl<'a> State<'a> {
                     after_death: conditions.as_ref().is_some_and(|conditions| conditions.after_death),
                     notice_version: event.notice.as_ref().map_or(0, |notice| notice.version),
                 };
+                if self.given.as_ref().is_some_and(|old| old.at < at && passed(old.last_day, at.day())) {
+                    self.allowed_since = None;
+                }
                 if let Some(same) = self.given.take().filter(|old| old.at == at) {
                     new.purposes = new.purposes.and(same.purposes);
                     new.last_day = earlier(new.last_day, same.last_day);
@@ -457,6 +482,8 @@ impl<'a> State<'a> {
                     new.after_death &= same.after_death;
                     new.notice_version = new.notice_version.min(same.notice_version);
                 }
+                let allowed = new.authorised && new.purposes.contains(query.purpose);
+                self.allowed_since = allowed.then(|| self.allowed_since.unwrap_or(at));
                 self.given = Some(new);
             }
             ConsentKind::Refuse { purposes } if purposes.contains(query.purpose) => self.stop(at, Reason::Refused),
@@ -503,6 +530,12 @@ impl<'a> State<'a> {
             return Err(reason);
         }
         let Some(given) = given.filter(|given| given.purposes.contains(query.purpose)) else {
+            // A later consent to something else takes no stop back; the donor reads what stopped this purpose.
+            if let Some((at, reason)) = self.stopped
+                && self.asked_at.is_none_or(|asked_at| asked_at <= at)
+            {
+                return Err(reason);
+            }
             // Only the reason depends on what is to come.
             let comes = history.records().iter().any(|recorded| {
                 query.known_at.is_none_or(|known_at| recorded.known_at <= known_at)
@@ -524,7 +557,9 @@ impl<'a> State<'a> {
         if passed(given.last_day, day) {
             return Err(Reason::Expired);
         }
-        let counts_from = given.at.unix_s().saturating_add(i64::from(policy.cooling_off_s));
+        // Who renews a consent has thought it over before.
+        let since = self.allowed_since.unwrap_or(given.at);
+        let counts_from = since.unix_s().saturating_add(i64::from(policy.cooling_off_s));
         if query.purpose == Purpose::OpenPublication && query.valid_at.unix_s() < counts_from {
             return Err(Reason::CoolingOff);
         }
@@ -651,7 +686,7 @@ pub fn held(history: &History, valid_at: Timestamp, known_at: Timestamp) -> bool
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     purpose: Purpose,
-    donors: BTreeMap<DonorId, Option<Day>>,
+    donors: BTreeMap<DonorId, (Operation, Option<Day>)>,
     valid_until: Option<Day>,
 }
 
@@ -660,16 +695,23 @@ impl Grant {
     pub fn join(purpose: Purpose, grants: impl IntoIterator<Item = Grant>) -> Self {
         let mut all = Self { purpose, donors: BTreeMap::new(), valid_until: None };
         for grant in grants.into_iter().filter(|grant| grant.purpose == purpose) {
-            for (donor, until) in grant.donors {
-                all.add(donor, until);
+            for (donor, (operation, until)) in grant.donors {
+                all.add(donor, operation, until);
             }
         }
         all
     }
 
-    fn add(&mut self, donor: DonorId, until: Option<Day>) {
+    fn add(&mut self, donor: DonorId, operation: Operation, until: Option<Day>) {
         self.valid_until = earlier(self.valid_until, until);
-        self.donors.insert(donor, until);
+        // Of two operations the one that fewer donors allow is the one asked about again.
+        let operation = self.donors.get(&donor).map_or(operation, |(other, _)| operation.min(*other));
+        self.donors.insert(donor, (operation, until));
+    }
+
+    /// What may be done with this donor's record.
+    pub fn operation(&self, donor: &DonorId) -> Option<Operation> {
+        self.donors.get(donor).map(|(operation, _)| *operation)
     }
 
     /// Whether the grant names this donor.
@@ -727,7 +769,7 @@ pub fn evaluate_query(donor: &DonorId, history: Option<&History>, query: &Query<
     match decide(history, query, policy) {
         Verdict::Permit { until } => Decision::Permit(Grant {
             purpose: query.purpose,
-            donors: BTreeMap::from([(donor.clone(), until)]),
+            donors: BTreeMap::from([(donor.clone(), (query.operation, until))]),
             valid_until: until,
         }),
         Verdict::Refer(reasons) => Decision::Refer(reasons),
@@ -735,14 +777,35 @@ pub fn evaluate_query(donor: &DonorId, history: Option<&History>, query: &Query<
     }
 }
 
-/// Decides whether `donor`'s record may be opened for `purpose` at `now`, when nothing is known about who asks but that
-/// open publication is for anybody. Every condition that depends on who asks denies.
+/// How a node asks: for what, to do what, by which policy, when. Nothing is known about who asks but that open publication is
+/// for anybody, so that every condition that depends on who asks denies.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// For what.
+    pub purpose: Purpose,
+    /// What would be done.
+    pub operation: Operation,
+    /// The trustee's own rules.
+    pub policy: &'a Policy,
+    /// When.
+    pub now: Timestamp,
+}
+
+impl Ask<'_> {
+    /// Decides whether `donor`'s record may be opened.
+    pub fn about(&self, donor: &DonorId, history: Option<&History>) -> Decision {
+        let facts = match self.purpose {
+            Purpose::OpenPublication => Facts::of_open_publication(),
+            Purpose::Research | Purpose::ModelTraining => Facts::default(),
+        };
+        let query = Query { operation: self.operation, ..Query::now(self.purpose, &facts, self.now) };
+        evaluate_query(donor, history, &query, self.policy)
+    }
+}
+
+/// Decides whether `donor`'s record may be used for `purpose` at `now`, by no rule beyond the donor's; see [`Ask`].
 pub fn evaluate(donor: &DonorId, history: Option<&History>, purpose: Purpose, now: Timestamp) -> Decision {
-    let facts = match purpose {
-        Purpose::OpenPublication => Facts::of_open_publication(),
-        Purpose::Research | Purpose::ModelTraining => Facts::default(),
-    };
-    evaluate_query(donor, history, &Query::now(purpose, &facts, now), &Policy::SILENT)
+    Ask { purpose, operation: Operation::Use, policy: &Policy::SILENT, now }.about(donor, history)
 }
 
 /// Decides over many donors at once: the grant for all who permit, and the others counted by reason.
@@ -755,7 +818,7 @@ pub fn evaluate_all<'h>(
     let mut others = BTreeMap::new();
     for (donor, history) in donors {
         match decide(history, query, policy) {
-            Verdict::Permit { until } => grant.add(donor.clone(), until),
+            Verdict::Permit { until } => grant.add(donor.clone(), query.operation, until),
             Verdict::Refer(reasons) | Verdict::Deny(reasons) => *others.entry(reasons.first()).or_default() += 1,
         }
     }

@@ -29,6 +29,26 @@ pub enum Level {
     LeaveNextVersions,
 }
 
+impl Level {
+    /// Every level, each with those before it.
+    pub const ALL: [Self; 4] = [Self::NoContact, Self::NoNewCollection, Self::NoFurtherUse, Self::LeaveNextVersions];
+
+    /// The word used in files and on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoContact => "no-contact",
+            Self::NoNewCollection => "no-new-collection",
+            Self::NoFurtherUse => "no-further-use",
+            Self::LeaveNextVersions => "leave-next-versions",
+        }
+    }
+
+    /// Reads the word.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.as_str() == text)
+    }
+}
+
 /// Who acted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

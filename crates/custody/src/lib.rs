@@ -36,16 +36,17 @@ mod evaluate;
 mod event;
 pub mod fhir;
 mod identified;
+pub mod notice;
 mod purpose;
 pub mod receipt;
 pub mod rights;
 mod terms;
 mod vocabulary;
 
-pub use approval::{Approval, ApprovalRefused, approve};
+pub use approval::{Approval, ApprovalRefused, approve, approve_granted};
 pub use chain::{ChainBroken, Link, SALT_BYTES, beginning, commit, verify_chain};
 pub use evaluate::{
-    Decision, Grant, Operation, Paper, Policy, Query, Reason, Reasons, Verdict, decide, evaluate, evaluate_all,
+    Ask, Decision, Grant, Operation, Paper, Policy, Query, Reason, Reasons, Verdict, decide, evaluate, evaluate_all,
     evaluate_query, held,
 };
 pub use event::{Authority, ConsentEvent, ConsentKind, History, Level, Notice, Party, Recorded};

@@ -21,7 +21,7 @@ use acequia_types::{Coded, Day, DonorId, Exit, Timestamp};
 use chrono::Months;
 use serde::{Deserialize, Serialize};
 
-use crate::Purposes;
+use crate::{Policy, Purposes};
 
 /// What a person asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -288,6 +288,8 @@ pub struct Rules {
     pub warn_percent: Vec<u8>,
     /// Persons who must approve an erasure.
     pub approvals_for_erasure: usize,
+    /// Days before a consent to open publication counts.
+    pub cooling_off_days: u32,
 }
 
 impl Rules {
@@ -305,6 +307,11 @@ impl Rules {
     /// Never: a test reads the file.
     pub fn gdpr() -> Self {
         Self::parse(include_str!("../data/rules/eu-gdpr-2016-679.toml")).expect("the bundled rule pack")
+    }
+
+    /// The policy that follows from them, for every question about consent.
+    pub fn policy(&self) -> Policy {
+        Policy { cooling_off_s: self.cooling_off_days.saturating_mul(86_400), ..Policy::SILENT }
     }
 
     fn due(&self, from: Day, extended: bool) -> Day {

@@ -266,7 +266,8 @@ pub(crate) fn refs(dataset: &Dataset, query: &Fields) -> Value {
         let name = version.tag();
         json!({ "name": name, "ref": format!("refs/tags/{name}"), "targetCommit": version.commit() })
     };
-    let tags: Value = dataset.versions().iter().map(|version| tag(version)).collect();
+    let served = dataset.versions().iter().filter(|version| version.tombstone().is_none());
+    let tags: Value = served.map(|version| tag(version)).collect();
     let main = json!({ "name": "main", "ref": "refs/heads/main", "targetCommit": dataset.newest().commit() });
     let mut refs = json!({ "branches": [main], "converts": [], "tags": tags });
     if query.is_true("include_prs") {

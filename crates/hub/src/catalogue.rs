@@ -68,6 +68,18 @@ pub struct PublishedVersion {
     manifest_bytes: Bytes,
     files: BTreeMap<String, ReleasedFile>,
     seal: Option<(String, String)>,
+    taken_down: Option<TakenDownVersion>,
+}
+
+/// That a version is not served any more. Its page stays and says so; its files are gone for readers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakenDownVersion {
+    /// Since when.
+    pub at: Timestamp,
+    /// Why, as a sentence; a class of reasons that names nobody.
+    pub reason: &'static str,
+    /// The version in its place.
+    pub successor: Option<String>,
 }
 
 impl PublishedVersion {
@@ -78,13 +90,33 @@ impl PublishedVersion {
         let digest = Digest::of(&manifest_bytes);
         let own = ReleasedFile::of(MANIFEST, &manifest_bytes);
         let files = stated.files.iter().chain([&own]).map(|file| (file.path.clone(), file.clone())).collect();
-        Self { manifest, published_at, digest, commit: digest.short(40), manifest_bytes, files, seal: None }
+        Self {
+            manifest,
+            published_at,
+            digest,
+            commit: digest.short(40),
+            manifest_bytes,
+            files,
+            seal: None,
+            taken_down: None,
+        }
     }
 
     /// The same, with the exit seal and the node's public key printed on its page for others to check.
     #[must_use]
     pub fn with_seal(self, seal: &ExitSeal, verifier: &GateVerifier) -> Self {
         Self { seal: Some((seal.as_str().to_owned(), verifier.to_hex())), ..self }
+    }
+
+    /// The same, not served any more.
+    #[must_use]
+    pub fn taken_down(self, taken_down: TakenDownVersion) -> Self {
+        Self { taken_down: Some(taken_down), ..self }
+    }
+
+    /// Why it is not served any more, if it is not.
+    pub(crate) fn tombstone(&self) -> Option<&TakenDownVersion> {
+        self.taken_down.as_ref()
     }
 
     /// The statement that the version is.
@@ -159,8 +191,10 @@ impl Dataset {
         &self.versions
     }
 
+    /// The newest that is served; when none is, the newest.
     pub(crate) fn newest(&self) -> &Arc<PublishedVersion> {
-        &self.versions[self.versions.len() - 1]
+        let served = self.versions.iter().rev().find(|version| version.tombstone().is_none());
+        served.unwrap_or(&self.versions[self.versions.len() - 1])
     }
 
     /// What a client's revision means: `main` or `HEAD` (the newest), a tag `v1.0.0` or `1.0.0`, or a whole commit id.

@@ -103,6 +103,8 @@ pub(crate) enum Refusal {
     Repo,
     /// The data set has no such version.
     Revision,
+    /// The version is not served any more (RFC 9110 §15.5.11).
+    Gone { successor: Option<String> },
     /// The version has no such file or folder.
     Entry { commit: String },
     /// No such page or route.
@@ -125,6 +127,7 @@ impl Refusal {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Repo | Self::Revision | Self::Entry { .. } | Self::Page => StatusCode::NOT_FOUND,
+            Self::Gone { .. } => StatusCode::GONE,
             Self::Login => StatusCode::UNAUTHORIZED,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Bad { .. } => StatusCode::BAD_REQUEST,
@@ -138,7 +141,8 @@ impl Refusal {
     fn code(&self) -> Option<&'static str> {
         match self {
             Self::Repo => Some("RepoNotFound"),
-            Self::Revision => Some("RevisionNotFound"),
+            // Hub clients know no code of their own for this; with it they say that the version cannot be had.
+            Self::Revision | Self::Gone { .. } => Some("RevisionNotFound"),
             Self::Entry { .. } => Some("EntryNotFound"),
             _ => None,
         }
@@ -148,6 +152,9 @@ impl Refusal {
         match self {
             Self::Repo => "This node has no such data set.",
             Self::Revision => "This data set has no such version.",
+            Self::Gone { .. } => {
+                "This version is not served any more. Its page says why, and which version is in its place."
+            }
             Self::Entry { .. } => "This version has no such file or folder.",
             Self::Page => "There is no page at this address.",
             Self::Login => "Nobody is logged in; everything on this node is open and needs no login.",
@@ -164,6 +171,9 @@ impl Refusal {
         let mut body = json!({ "error": self.message() });
         if let Some(code) = self.code() {
             body["code"] = Value::from(code);
+        }
+        if let Self::Gone { successor: Some(successor) } = self {
+            body["successor"] = Value::from(successor.as_str());
         }
         self.with_headers(content(self.status(), "application/json", json_bytes(&body)))
     }

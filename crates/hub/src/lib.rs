@@ -43,6 +43,6 @@ mod range;
 mod site;
 
 pub use body::CHUNK_BYTES;
-pub use catalogue::{Catalogue, PublishedVersion, Shelf};
+pub use catalogue::{Catalogue, PublishedVersion, Shelf, TakenDownVersion};
 pub use error::HubError;
 pub use site::{router, router_at};

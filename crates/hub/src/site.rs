@@ -159,7 +159,7 @@ impl Site {
                 self.dataset_page(dataset, version, &address, headers).await
             }
             ["datasets", namespace, name, "v", wanted, "SHA256SUMS"] => {
-                let version = find(namespace, name)?.revision(wanted).ok_or(Refusal::Revision)?;
+                let version = served(find(namespace, name)?.revision(wanted))?;
                 Ok(fresh(headers, "text/plain; charset=utf-8", pages::checksums(version)))
             }
             // Where people come to who know the addresses of other hubs.
@@ -168,7 +168,7 @@ impl Site {
                 Ok(see(&pages::version_path(version)))
             }
             ["datasets", namespace, name, "resolve" | "raw", wanted, path @ ..] => {
-                let version = find(namespace, name)?.revision(wanted).ok_or(Refusal::Revision)?;
+                let version = served(find(namespace, name)?.revision(wanted))?;
                 let fixed = *wanted == version.commit();
                 files::resolve(&self.catalogue, version, &path.join("/"), fixed, method, headers).await
             }
@@ -183,7 +183,8 @@ impl Site {
             ["api", "models" | "spaces"] => Ok(api::answer(headers, &serde_json::json!([]), None)),
             ["api", "datasets", namespace, name, rest @ ..] => {
                 let dataset = find(namespace, name)?;
-                let revision = |wanted: &str| dataset.revision(wanted).ok_or(Refusal::Revision);
+                let revision = |wanted: &str| served(dataset.revision(wanted));
+                served(Some(dataset.newest()))?;
                 match rest {
                     [] => self.info(dataset, dataset.newest(), &query, headers).await,
                     ["revision", wanted] => self.info(dataset, revision(wanted)?, &query, headers).await,
@@ -222,7 +223,7 @@ impl Site {
         test: impl Fn(&PublishedVersion, &Brief) -> bool,
     ) -> Vec<(&'s Dataset, Arc<Brief>)> {
         let mut chosen = Vec::new();
-        for dataset in shelf.datasets() {
+        for dataset in shelf.datasets().filter(|dataset| dataset.newest().tombstone().is_none()) {
             let brief = self.facts.brief(&self.catalogue, dataset.newest()).await;
             if test(dataset.newest(), &brief) {
                 chosen.push((dataset, brief));
@@ -296,6 +297,11 @@ impl Site {
         address: &str,
         headers: &HeaderMap,
     ) -> Result<Response<Body>, Refusal> {
+        if let Some(down) = version.tombstone() {
+            let mut response = content(StatusCode::GONE, PAGE, pages::tombstone(dataset, version, down));
+            response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+            return Ok(response);
+        }
         let facts = self.facts.of(&self.catalogue, version).await;
         let mut response = fresh(headers, PAGE, pages::dataset(dataset, version, &facts, address));
         // Signposting (signposting.org/FAIR): what the page cites, describes and offers.
@@ -321,6 +327,15 @@ impl Site {
         put(response.headers_mut(), header::LINK, &links.join(", "));
         put(response.headers_mut(), REPO_COMMIT, version.commit());
         Ok(response)
+    }
+}
+
+/// The version, if there is one and it is served.
+fn served(version: Option<&Arc<PublishedVersion>>) -> Result<&Arc<PublishedVersion>, Refusal> {
+    let version = version.ok_or(Refusal::Revision)?;
+    match version.tombstone() {
+        Some(down) => Err(Refusal::Gone { successor: down.successor.clone() }),
+        None => Ok(version),
     }
 }
 
@@ -350,7 +365,7 @@ fn sitemap(shelf: &Shelf, address: &str) -> String {
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     out.push_str("<urlset xmlns=\"http://www.sitemaps.org/schemas/sitemap/0.9\">\n");
     out.push_str(&format!("<url><loc>{address}/</loc></url>\n"));
-    for dataset in shelf.datasets().take(49_999) {
+    for dataset in shelf.datasets().filter(|dataset| dataset.newest().tombstone().is_none()).take(49_999) {
         let version = dataset.newest();
         let (name, day) = (&version.manifest().dataset, version.published_at().day());
         out.push_str(&format!("<url><loc>{address}/datasets/{name}</loc><lastmod>{day}</lastmod></url>\n"));

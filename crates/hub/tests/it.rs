@@ -881,6 +881,50 @@ async fn a_version_published_while_serving_is_there_at_once() {
     assert_eq!(old.json()["sha"], before);
 }
 
+#[tokio::test]
+async fn a_version_taken_down_leaves_a_page_and_no_files() {
+    let (app, memory) = app();
+    memory.publish(DATASET, "1.2.0", "Survival", [1, 1, 1], BTreeMap::new(), 1_799_000_000);
+    let commit = get(&app, &format!("/api/datasets/{DATASET}/revision/v1.0.0")).await.json()["sha"].clone();
+    memory.take_down(DATASET, "1.0.0", Some("1.2.0"));
+    for revision in ["v1.0.0", "1.0.0", commit.as_str().unwrap()] {
+        for target in [
+            format!("/datasets/{DATASET}/resolve/{revision}/README.md"),
+            format!("/datasets/{DATASET}/raw/{revision}/manifest.json"),
+            format!("/api/datasets/{DATASET}/revision/{revision}"),
+            format!("/api/datasets/{DATASET}/tree/{revision}"),
+            format!("/api/datasets/{DATASET}/croissant/{revision}"),
+        ] {
+            let answer = get(&app, &target).await;
+            assert_eq!(answer.status, 410, "{target}");
+            assert_eq!(answer.header("x-error-code"), "RevisionNotFound", "{target}");
+            assert_eq!(answer.json()["successor"], "1.2.0", "{target}");
+        }
+        assert_eq!(get(&app, &format!("/datasets/{DATASET}/v/{revision}/SHA256SUMS")).await.status, 410);
+    }
+    let page = get(&app, &format!("/datasets/{DATASET}/v/1.0.0")).await;
+    assert_eq!(page.status, 410);
+    guarded(&page, "a tombstone");
+    well_made(&page.text(), "a tombstone");
+    for needed in ["withdrew", "/v/1.2.0", "CC-BY-4.0", "cannot be called back"] {
+        assert!(page.text().contains(needed), "{needed}");
+    }
+    assert_eq!(get(&app, &format!("/datasets/{DATASET}")).await.status, 200);
+    assert!(!get(&app, &format!("/api/datasets/{DATASET}/refs")).await.text().contains("v1.0.0"));
+
+    // Without a version in its place, the data set is in no list; its page still says what it was.
+    for version in ["1.1.0", "1.2.0"] {
+        memory.take_down(DATASET, version, None);
+    }
+    let page = get(&app, &format!("/datasets/{DATASET}")).await;
+    assert!(page.status == 410 && page.text().contains("no version in its place"));
+    assert_eq!(get(&app, &format!("/api/datasets/{DATASET}")).await.status, 410);
+    for list in ["/", "/api/datasets", "/sitemap.xml"] {
+        let listed = get(&app, list).await;
+        assert!(listed.status == 200 && !listed.text().contains(DATASET), "{list}");
+    }
+}
+
 #[test]
 fn a_shelf_refuses_what_must_not_be_served() {
     let manifest = |version: &str, title: &str, path: &str| Manifest {

@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use acequia_custody::{ConsentEvent, ConsentKind, Level, Purpose, evaluate};
-use acequia_types::{Day, DonorId};
+use acequia_custody::notice::Notices;
+use acequia_custody::rights::Rules;
+use acequia_custody::{Ask, ConsentEvent, ConsentKind, History, Level, Operation, Purpose, Reason};
+use acequia_store::NoticeText;
+use acequia_types::{Day, DonorId, Timestamp};
+use acequia_vault::Withdrawal;
 use serde::Serialize;
 
 use crate::failure::{Failure, NodeError};
@@ -18,14 +22,19 @@ pub enum ConsentChange {
         purposes: Vec<Purpose>,
         /// Last day of validity.
         expires_on: Option<Day>,
+        /// Language in which the donor was shown the notice about open publication.
+        shown: Option<String>,
     },
     /// Says no to purposes.
     Refuse {
         /// Which.
         purposes: Vec<Purpose>,
     },
-    /// Withdraws everything.
-    Withdraw,
+    /// Withdraws, for all purposes.
+    Withdraw {
+        /// How far.
+        level: Level,
+    },
 }
 
 /// How one donor stands.
@@ -35,18 +44,76 @@ pub struct ConsentLine {
     pub donor: DonorId,
     /// Purpose to `permitted` or the reason why not.
     pub purposes: BTreeMap<&'static str, &'static str>,
+    /// `contact`, `collect`, `use`, `republish`: whether it is allowed for some purpose.
+    pub operations: BTreeMap<&'static str, bool>,
+    /// Day from which a consent to open publication counts that does not count yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open_publication_counts_from: Option<Day>,
     /// Events, oldest first.
     pub events: Vec<ConsentEvent>,
 }
 
+/// What a donor reads before allowing open publication, under the law in force; at a node [`Node::notice`] says it under its rules.
+///
+/// # Errors
+/// [`NodeError::NotFound`] when the notice is not in that language.
+pub fn bundled_notice(language: &str) -> Result<NoticeText, Failure> {
+    notice(language, Rules::gdpr().cooling_off_days, Timestamp::from_unix_s(0))
+}
+
+fn notice(language: &str, days: u32, published_at: Timestamp) -> Result<NoticeText, Failure> {
+    let notices = Notices::open_publication();
+    let found = notices.shown(language, days).zip(notices.words(language, days));
+    let (shown, text) = found.ok_or(NodeError::NotFound { what: "notice in that language" })?;
+    let (id, version, language) = (shown.id, shown.version, shown.language);
+    Ok(NoticeText { id, version, language, material: notices.material, text, published_at })
+}
+
 impl Node {
-    fn line(&self, donor: DonorId, history: &acequia_custody::History) -> ConsentLine {
+    pub(crate) fn reason(
+        &self,
+        donor: &DonorId,
+        history: &History,
+        (purpose, operation): (Purpose, Operation),
+        now: Timestamp,
+    ) -> Option<Reason> {
+        Ask { purpose, operation, policy: &self.policy, now }.about(donor, Some(history)).reason()
+    }
+
+    fn line(&self, donor: DonorId, history: &History) -> ConsentLine {
         let now = self.clock.now();
-        let state = |purpose: Purpose| {
-            evaluate(&donor, Some(history), purpose, now).reason().map_or("permitted", |reason| reason.as_str())
-        };
+        let reason = |purpose, operation| self.reason(&donor, history, (purpose, operation), now);
+        let state = |purpose| reason(purpose, Operation::Use).map_or("permitted", Reason::as_str);
         let purposes = Purpose::ALL.into_iter().map(|purpose| (purpose.as_str(), state(purpose))).collect();
-        ConsentLine { purposes, events: history.events().cloned().collect(), donor }
+        let allowed = |operation| Purpose::ALL.into_iter().any(|purpose| reason(purpose, operation).is_none());
+        let operations = Operation::ALL.into_iter().map(|operation| (operation.as_str(), allowed(operation))).collect();
+        let open = (Purpose::OpenPublication, Operation::Use);
+        let later = |days: u32| Timestamp::from_unix_s(now.unix_s() + i64::from(days) * 86_400);
+        let counts = |days: &u32| self.reason(&donor, history, open, later(*days)).is_none();
+        let open_publication_counts_from = (reason(open.0, open.1) == Some(Reason::CoolingOff))
+            .then(|| (1..=self.rules.cooling_off_days).find(counts).map(|days| later(days).day()))
+            .flatten();
+        let events = history.events().cloned().collect();
+        ConsentLine { purposes, operations, open_publication_counts_from, events, donor }
+    }
+
+    /// What a donor reads before allowing open publication: that it cannot be called back. The words go on record, for a consent
+    /// names them.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`] when the notice is not in that language.
+    pub async fn notice(&self, language: &str) -> Result<NoticeText, Failure> {
+        let notice = notice(language, self.rules.cooling_off_days, self.clock.now())?;
+        self.store.add_notice(&notice).await?;
+        Ok(notice)
+    }
+
+    /// What followed from a donor's withdrawal.
+    ///
+    /// # Errors
+    /// When nothing of the donor is on file.
+    pub async fn withdrawal(&self, donor: &DonorId) -> Result<Withdrawal, Failure> {
+        Ok(self.desk().withdrawal(donor, &self.policy, self.clock.now()).await?)
     }
 
     /// How one donor stands.
@@ -87,15 +154,20 @@ impl Node {
             }
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
+        let mut notice = None;
         let kind = match change {
-            ConsentChange::Give { purposes, expires_on } => {
+            ConsentChange::Give { purposes, expires_on, shown } => {
+                if let Some(language) = shown {
+                    self.notice(&language).await?;
+                    notice = Notices::open_publication().shown(&language, self.rules.cooling_off_days).map(Box::new);
+                }
                 ConsentKind::Give { purposes: purposes.into_iter().collect(), expires_on, conditions: None }
             }
             ConsentChange::Refuse { purposes } => ConsentKind::Refuse { purposes: purposes.into_iter().collect() },
-            ConsentChange::Withdraw => ConsentKind::Withdraw { level: Level::default() },
+            ConsentChange::Withdraw { level } => ConsentKind::Withdraw { level },
         };
         let now = self.clock.now();
-        let mut events = vec![ConsentEvent::new(now, kind)];
+        let mut events = vec![ConsentEvent { notice, ..ConsentEvent::new(now, kind) }];
         // A refusal or withdrawal also undoes what was to begin later.
         if let (Some(last), false) =
             (last.filter(|last| *last > now), matches!(events[0].kind, ConsentKind::Give { .. }))

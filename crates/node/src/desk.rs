@@ -4,9 +4,8 @@ use std::path::Path;
 
 use acequia_custody::fhir::{Imported, Release, from_fhir, to_fhir};
 use acequia_custody::receipt::{receipt, record_of_processing, record_of_processing_csv};
-use acequia_custody::rights::Rules;
 use acequia_types::{DonorId, Timestamp};
-use acequia_vault::{Case, Desk, Export, HandOver, VaultError};
+use acequia_vault::{Case, Desk, Export, HandOver, Texts, VaultError};
 use serde_json::Value;
 
 use crate::failure::{Failure, NodeError, io};
@@ -14,9 +13,25 @@ use crate::home::Node;
 use crate::settings::Settings;
 
 impl Node {
-    /// The rights desk, under the law in force.
+    /// The rights desk, under the rules of the node.
     pub fn desk(&self) -> Desk {
-        Desk::new(self.store.clone(), self.vault.clone(), self.blobs.clone(), Rules::gdpr())
+        let desk = Desk::new(self.store.clone(), self.vault.clone(), self.blobs.clone(), self.rules.clone());
+        desk.watched(crate::failpoint::failpoint)
+    }
+
+    /// What donors and recipients read, in their language: the node's own texts, those of the program, or English.
+    ///
+    /// # Errors
+    /// [`NodeError::Texts`] when the node's own texts cannot be read.
+    pub fn texts(&self, language: &str) -> Result<Texts, Failure> {
+        let plain = !language.is_empty() && language.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        let path = self.home.join("texts").join(format!("{language}.ftl"));
+        if !plain || !path.is_file() {
+            return Ok(Texts::of(language));
+        }
+        let bytes = acequia_blobs::read_file(&path, "texts of the node", 1024 * 1024)?;
+        let texts = Texts::read(language, &String::from_utf8_lossy(&bytes));
+        Ok(texts.map_err(|error| NodeError::Texts { language: language.to_owned(), row: error.row })?)
     }
 
     /// The time by the node's clock.
@@ -45,7 +60,9 @@ impl Node {
             }
             None => None,
         };
-        Ok(self.desk().execute(number, self.clock.now(), export).await?)
+        let case = self.desk().execute(number, self.clock.now(), export).await?;
+        self.hand_over_notices().await?;
+        Ok(case)
     }
 
     /// The receipt of a donor's consents, as JSON-LD.
@@ -98,7 +115,7 @@ mod tests {
     fn every_stage_is_in_the_record_of_processing() {
         let rows: Vec<String> =
             acequia_custody::receipt::activities().into_iter().map(|activity| activity.id).collect();
-        for failpoint in crate::FAILPOINTS {
+        for failpoint in crate::FAILPOINTS.into_iter().chain(crate::DESK_POINTS) {
             let stage = failpoint.split('.').next().unwrap_or_default();
             assert!(rows.iter().any(|row| row == stage), "{stage} is not in crates/custody/data/processing.toml");
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use acequia_custody::ConsentEvent;
+use acequia_custody::{ConsentEvent, History, Operation, Purpose, Reason, Recorded};
 use acequia_intake::{Format, Limits, Mapping};
 use acequia_omop::ItemCounts;
 use acequia_store::{Added, Donation, State};
@@ -44,6 +44,10 @@ pub struct DonateReport {
     pub known: u64,
     /// Files without a consent on file: they stay closed.
     pub without_consent: u64,
+    /// Files not taken in, because their donors withdrew from the collection of data.
+    pub not_collected: u64,
+    /// Files whose donors' consent to open publication does not count yet: the time to think is not over.
+    pub cooling_off: u64,
     /// Items (rows, resources) in the readable new files.
     pub items: u64,
     /// What is wrong, file by file.
@@ -157,7 +161,20 @@ impl Node {
 
         match consent {
             Some(Ok(consent)) => {
+                let before = self.store.consent(&donor).await?;
                 self.store.append_consent(&donor, &consent.events, self.clock.now()).await?;
+                let known = self.store.donation(&intake).await?.is_some();
+                if !known && self.withdrew_from_collection(&donor, before, &consent.events) {
+                    let error = NodeError::NotCollected;
+                    report.findings.push(finding(error.code(), error.to_string(), error.hint(), true));
+                    report.not_collected += 1;
+                    return Ok(());
+                }
+                if let Some(history) = self.store.consent(&donor).await? {
+                    let open = (Purpose::OpenPublication, Operation::Use);
+                    let reason = self.reason(&donor, &history, open, self.clock.now());
+                    report.cooling_off += u64::from(reason == Some(Reason::CoolingOff));
+                }
             }
             Some(Err(error)) => {
                 let message = format!("row {}, character {}", error.line(), error.column());
@@ -236,6 +253,22 @@ impl Node {
             }
         }
         Ok(())
+    }
+
+    /// Whether a donor had withdrawn from the collection of data before this file was offered, and its consent does not allow it again.
+    /// A withdrawal in the file's own consent came after the donor gave the file.
+    fn withdrew_from_collection(&self, donor: &DonorId, before: Option<History>, own: &[ConsentEvent]) -> bool {
+        let now = self.clock.now();
+        let before = before.map(|history| history.records().to_vec()).unwrap_or_default();
+        let earlier: Vec<Recorded> = before.iter().filter(|recorded| !own.contains(&recorded.event)).cloned().collect();
+        let own = own.iter().map(|event| Recorded { known_at: now, event: event.clone() });
+        let closed = |records: Vec<Recorded>| {
+            let history = History::recorded(records);
+            let withdrew =
+                |purpose| self.reason(donor, &history, (purpose, Operation::Collect), now) == Some(Reason::Withdrawn);
+            Purpose::ALL.into_iter().all(withdrew)
+        };
+        !earlier.is_empty() && closed(earlier) && closed(before.into_iter().chain(own).collect())
     }
 
     /// A name for a file whose donor is unknown; keyed, so that nobody else can compute it from the content.

@@ -1,10 +1,16 @@
 //! Places where a test may stop the program to kill it.
 
-/// Stops here for ever when the environment variable `ACEQUIA_FAILPOINT` names this place, after saying so on stderr.
-/// The fault-injection test then sends SIGKILL. With `ACEQUIA_FAILPOINT_S` it goes on after so many seconds. Without the
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Stops here for ever when the environment variable `ACEQUIA_FAILPOINT` names this place, after saying so on stderr;
+/// `name#3` names the third time the program comes here. The fault-injection test then sends SIGKILL. With `ACEQUIA_FAILPOINT_S` it goes on after so many seconds. Without the
 /// variable it does nothing.
 pub(crate) fn failpoint(name: &str) {
-    if std::env::var_os("ACEQUIA_FAILPOINT").is_some_and(|wanted| wanted == name) {
+    static PASSED: AtomicUsize = AtomicUsize::new(0);
+    let Ok(wanted) = std::env::var("ACEQUIA_FAILPOINT") else { return };
+    let (wanted, time) =
+        wanted.split_once('#').map_or((wanted.as_str(), 1), |(name, time)| (name, time.parse().unwrap_or(1)));
+    if wanted == name && PASSED.fetch_add(1, Ordering::Relaxed) + 1 == time {
         eprintln!("failpoint {name}");
         let seconds = std::env::var("ACEQUIA_FAILPOINT_S").ok().and_then(|text| text.parse().ok());
         if let Some(seconds) = seconds {
@@ -31,3 +37,7 @@ pub const FAILPOINTS: [&str; 12] = [
     "release.stored",
     "release.published",
 ];
+
+/// Places that a run meets only where people have rights executed or recipients are told.
+pub const DESK_POINTS: [&str; 5] =
+    ["rights.performed", "rights.ticked", "notify.told", "notify.spooled", "notify.recorded"];

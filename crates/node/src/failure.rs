@@ -128,6 +128,27 @@ pub enum NodeError {
         /// How many must join or leave together.
         k: u64,
     },
+    /// The version is not served any more.
+    #[error("{dataset} {version} is not handed out any more{}", successor.as_ref().map(|next| format!("; {next} is in its place")).unwrap_or_default())]
+    TakenDown {
+        /// Which data set.
+        dataset: String,
+        /// Which version.
+        version: String,
+        /// The version in its place.
+        successor: Option<String>,
+    },
+    /// The donor said that nothing new is taken in.
+    #[error("the donor of this record withdrew from the collection of data; it was not taken in")]
+    NotCollected,
+    /// The node's own texts cannot be read.
+    #[error("texts/{language}.ftl of the node cannot be read: row {row}")]
+    Texts {
+        /// Language.
+        language: String,
+        /// From 1.
+        row: usize,
+    },
     /// A work table is gone.
     #[error("a work table of step {step} is damaged")]
     Work {
@@ -152,6 +173,9 @@ impl Coded for NodeError {
             Self::Work { .. } => "NO011",
             Self::Address { .. } => "NO012",
             Self::TooFewChanges { .. } => "NO013",
+            Self::TakenDown { .. } => "NO014",
+            Self::NotCollected => "NO015",
+            Self::Texts { .. } => "NO016",
         }
     }
     fn hint(&self) -> &'static str {
@@ -171,6 +195,11 @@ impl Coded for NodeError {
             Self::NotFound { .. } => "see `acequia release list` and `acequia consent list`",
             Self::Verification { .. } => "do not use the version; restore it from a copy whose digest is right",
             Self::Work { .. } => "run the recipe again; the step is made anew",
+            Self::TakenDown { .. } => "take the version in its place; see `acequia release list`",
+            Self::NotCollected => "if the donor allows it again, record that first with `acequia consent give`",
+            Self::Texts { .. } => {
+                "write Fluent (projectfluent.org); the keys are those of crates/vault/data/texts/en.ftl"
+            }
             Self::TooFewChanges { .. } => {
                 "wait until more donors joined or left; who withdrew is not used for anything new meanwhile"
             }
@@ -182,10 +211,10 @@ impl Coded for NodeError {
             Self::NoNode { .. } | Self::NotFound { .. } | Self::Io { kind: std::io::ErrorKind::NotFound, .. } => {
                 Exit::NotFound
             }
-            Self::NodeExists { .. } | Self::Recipe { .. } => Exit::Usage,
+            Self::NodeExists { .. } | Self::Recipe { .. } | Self::Texts { .. } => Exit::Usage,
             Self::Busy => Exit::Temporary,
-            Self::Published { .. } | Self::TooFewChanges { .. } => Exit::PolicyRefused,
-            Self::NothingGranted { .. } => Exit::NotPermitted,
+            Self::Published { .. } | Self::TooFewChanges { .. } | Self::TakenDown { .. } => Exit::PolicyRefused,
+            Self::NothingGranted { .. } | Self::NotCollected => Exit::NotPermitted,
             Self::Verification { .. } | Self::Work { .. } => Exit::Integrity,
             Self::Io { .. } | Self::ConsentFile { .. } | Self::Address { .. } => Exit::Failure,
         }

@@ -6,6 +6,9 @@
 //! <home>/keys/root.key      256 bits, readable by the owner only: every other key hangs from it
 //! <home>/keys/keys.sqlite   donors' keys, wrapped; never in a backup of the rest, and its own backups live for days only
 //! <home>/records.sqlite     donations, consent, steps, published versions; elsewhere if `settings.toml` says so
+//! <home>/rules.toml         deadlines and times to think of another law or house; usually absent
+//! <home>/texts/xx.ftl       what donors read in further languages; usually absent
+//! <home>/outbox/new/        notices to recipients, one file each, for a carrier that moves them to outbox/sent/
 //! <home>/vocabulary.index   what codes mean, from an Athena download; without it the pack that comes with the program
 //! <home>/blobs/             sealed originals, sealed work tables, published files
 //! <home>/lock               held while a command changes the node
@@ -16,6 +19,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use acequia_blobs::{BlobStore, Key};
+use acequia_custody::Policy;
+use acequia_custody::rights::Rules;
 use acequia_frame::Engine;
 use acequia_gate::GateKey;
 use acequia_omop::Vocabulary;
@@ -37,6 +42,8 @@ pub struct Node {
     pub(crate) vault: Vault,
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) rules: Rules,
+    pub(crate) policy: Policy,
     root: [u8; 32],
 }
 
@@ -64,6 +71,16 @@ fn lock(home: &Path) -> Result<Lock, Failure> {
         Err(std::fs::TryLockError::WouldBlock) => Err(NodeError::Busy.into()),
         Err(std::fs::TryLockError::Error(error)) => Err(io("the node's lock file", "locked")(error).into()),
     }
+}
+
+/// The deadlines and times to think that hold at a node: its own, or else those of the law in force.
+fn rules(home: &Path) -> Result<Rules, Failure> {
+    let path = home.join("rules.toml");
+    if !path.exists() {
+        return Ok(Rules::gdpr());
+    }
+    let bytes = acequia_blobs::read_file(&path, "rules.toml of the node", 64 * 1024)?;
+    Ok(Rules::parse(&String::from_utf8_lossy(&bytes))?)
 }
 
 impl Node {
@@ -112,7 +129,10 @@ impl Node {
         let now = SystemClock.now();
         let vault = Vault::start(store.clone(), keys, blobs.clone(), &Key::from_bytes(root), now).await?;
         let engine = settings.engine(threads)?;
-        Ok(Self { home: home.to_owned(), store, blobs, vault, engine, clock: Arc::new(SystemClock), root })
+        let rules = rules(home)?;
+        let policy = rules.policy();
+        let (vault, clock) = (vault.under(policy.clone()), Arc::new(SystemClock));
+        Ok(Self { home: home.to_owned(), store, blobs, vault, engine, clock, rules, policy, root })
     }
 
     /// The same node by another clock, for tests and replays.
@@ -146,6 +166,10 @@ impl Node {
 
     pub(crate) fn pseudonym_secret(&self) -> [u8; 32] {
         self.derived("acequia 2026 node pseudonym key v1")
+    }
+
+    pub(crate) fn notice_key(&self) -> [u8; 32] {
+        self.derived("acequia 2026 node notice key v1")
     }
 
     pub(crate) fn gate_key(&self) -> GateKey {

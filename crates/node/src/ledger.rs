@@ -34,7 +34,7 @@ pub(crate) fn persons(cohort: &Table) -> Result<BTreeSet<i64>, Failure> {
 
 /// Everything sealed that the ledger holds of a version.
 pub(crate) fn sealed_of(release: &Release) -> impl Iterator<Item = Digest> {
-    [list_of(release), rows_of(release)].into_iter().flatten()
+    [list_of(release), rows_of(release), acequia_vault::sealed_subjects(release)].into_iter().flatten()
 }
 
 fn digest_in(release: &Release, key: &str) -> Option<Digest> {

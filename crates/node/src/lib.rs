@@ -22,6 +22,8 @@ mod failpoint;
 mod failure;
 mod home;
 mod ledger;
+mod notify;
+mod papers;
 mod pipeline;
 mod progress;
 mod publish;
@@ -31,13 +33,15 @@ mod serve;
 mod settings;
 mod steps;
 
-pub use consent::{ConsentChange, ConsentLine};
+pub use consent::{ConsentChange, ConsentLine, bundled_notice};
 pub use demo::{DemoFiles, write_demo_files};
 pub use doctor::Examination;
 pub use donate::{DonateOptions, DonateReport, Finding, INDIVIDUAL_DONORS};
-pub use failpoint::FAILPOINTS;
+pub use failpoint::{DESK_POINTS, FAILPOINTS};
 pub use failure::{Failure, NodeError};
 pub use home::Node;
+pub use notify::HandedOver;
+pub use papers::{Assessed, Breach, BreachEvent, ResidualRisk};
 pub use pipeline::{RunReport, StageReport};
 pub use progress::{Progress, Silent};
 pub use publish::{ReleaseLine, Shelves, verify_folder};
@@ -46,14 +50,15 @@ pub use recipe::Recipe;
 pub use settings::SettingsError;
 
 pub use acequia_custody::fhir::Release as FhirRelease;
-pub use acequia_custody::{Purpose, rights};
+pub use acequia_custody::{Level, Purpose, rights};
 #[cfg(feature = "cluster")]
 pub use acequia_engine::{ClusterSettings, Exchange, serve_executor, serve_scheduler};
 pub use acequia_release::Verification;
+pub use acequia_store::{NoticeText, TakenDown};
 pub use acequia_types::{
-    Clock, DatasetName, Day, DonorId, Exit, FixedClock, IdError, SystemClock, parse_day, parse_timestamp,
+    Clock, DatasetName, Day, DonorId, Exit, FixedClock, IdError, SystemClock, Timestamp, parse_day, parse_timestamp,
 };
-pub use acequia_vault::{Case, Desk, Notice, NoticeState, Recipient};
+pub use acequia_vault::{Case, Desk, Notice, NoticeState, Recipient, Texts, Withdrawal};
 
 /// Program and version, as manifests and step names state it.
 pub const PROGRAM: &str = concat!("acequia ", env!("CARGO_PKG_VERSION"));

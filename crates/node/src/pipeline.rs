@@ -8,17 +8,19 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use acequia_cleanse::{Scorecard, Status, Thresholds};
-use acequia_custody::{Approval, Decision, Grant, History, Identified, Purpose, approve, evaluate};
+use acequia_custody::{
+    Approval, Ask, Decision, Grant, History, Identified, Operation, Policy, Purpose, approve_granted,
+};
 use acequia_deidentify::deidentify_beside;
 use acequia_frame::{FrameError, SqlStep, Table};
 use acequia_gate::{InputDigest, let_out, seal};
 use acequia_intake::{Limits, Mapping};
 use acequia_omop::Vocabulary;
 use acequia_release::{ConsentGroup, ConsentOutcome, ConsentPlan, Plan, Report};
-use acequia_store::{Donation, Published, Release, State};
+use acequia_store::{Donation, Publication, Published, Release, State, TakenDown, Tombstone};
 use acequia_types::{Digest, DonorId, digest_named};
 use acequia_unify::{Donated, PERSON_SOURCE, Unifier};
-use acequia_vault::Use;
+use acequia_vault::{SUBJECTS, Use, person_left};
 use acequia_vocabulary::Review;
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
@@ -87,19 +89,26 @@ struct Selection {
 
 impl Node {
     /// Walks the course for one recipe. What is finished and unchanged is taken over; a version that is already
-    /// published from the same inputs is left alone.
+    /// published from the same inputs is left alone. Then recipients are told what follows from it.
     ///
     /// # Errors
     /// The coded error of the stage that refused.
     pub async fn run(&self, recipe: &Recipe, progress: &dyn Progress) -> Result<RunReport, Failure> {
         let _lock = self.lock()?;
+        let report = self.walk(recipe, progress).await?;
+        self.hand_over_notices().await?;
+        Ok(report)
+    }
+
+    async fn walk(&self, recipe: &Recipe, progress: &dyn Progress) -> Result<RunReport, Failure> {
         let mut stages = Vec::new();
         let mut note = |stage: &str, ran: bool, detail: Value| {
             let how = if ran { "ran" } else { "reused" }.to_owned();
             stages.push(StageReport { stage: stage.to_owned(), how, detail });
         };
 
-        let selection = self.select(recipe).await?;
+        let asked_by = self.policy_for(recipe).await?;
+        let selection = self.select(recipe, &asked_by).await?;
         let donations: BTreeMap<String, u64> =
             selection.outcomes.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
         if selection.granted.is_empty() {
@@ -257,7 +266,7 @@ impl Node {
         let (subject, safe_donors) = (safe.digest(), safe.donors().clone());
         let kept_ledger = self.keep_ledger(&everybody, &safe)?;
         let consents = self.store.consents().await?;
-        let approval = self.approve(subject, recipe.purpose, &safe_donors, &consents)?;
+        let approval = self.approve(subject, &selection.grant, &safe_donors, &consents, &asked_by)?;
         let outbound = let_out(safe, &approval)?;
         let parcel = acequia_release::release(&outbound, &plan)?;
         let exit_seal = seal(&parcel, &self.gate_key());
@@ -270,23 +279,45 @@ impl Node {
         let mut detail = kept_ledger;
         detail["key"] = release_key.to_string().into();
         detail["split_key"] = hex::encode(split_key).into();
+        let names = self.store.subjects().await?;
+        let subjects = safe_donors.iter().filter_map(|donor| names.get(donor).cloned()).collect();
+        detail[SUBJECTS] = self.vault.seal_subjects(&subjects)?.to_string().into();
+        let served = self.served(&earlier).await?;
+        let donors_by_name: BTreeMap<String, DonorId> = names.into_iter().map(|(donor, name)| (name, donor)).collect();
         failpoint("release.stored");
 
         // Consent is asked again inside the transaction that assigns the version: a donor who withdrew while the work
-        // was being done stops it here.
+        // was being done stops it here. Earlier versions with people in them who have left give way in the same transaction.
         let published = self
             .store
-            .publish(|consents| -> Result<Release, Failure> {
-                self.approve(subject, recipe.purpose, &safe_donors, consents)?;
-                Ok(Release {
+            .publish(|consents| -> Result<Publication, Failure> {
+                self.approve(subject, &selection.grant, &safe_donors, consents, &asked_by)?;
+                let (operation, now) = (Operation::Republish, self.clock.now());
+                let ask = Ask { purpose: recipe.purpose, operation, policy: &self.policy, now };
+                // Who was erased has no name any more.
+                let left = |subject: &String| {
+                    donors_by_name
+                        .get(subject)
+                        .is_none_or(|donor| person_left(ask.about(donor, consents.get(donor)).reason()))
+                };
+                let superseded = served.iter().filter(|(_, subjects)| subjects.iter().any(left));
+                let superseded = superseded.map(|(version, _)| Tombstone {
+                    dataset: manifest.dataset.to_string(),
+                    version: version.clone(),
+                    reason: TakenDown::Withdrawal,
+                    successor: Some(manifest.version.clone()),
+                });
+                let superseded = superseded.collect();
+                let release = Release {
                     dataset: manifest.dataset.clone(),
                     version: manifest.version.clone(),
                     manifest: manifest.digest(),
                     seal: exit_seal.as_str().to_owned(),
                     files,
-                    published_at: self.clock.now(),
+                    published_at: now,
                     detail,
-                })
+                };
+                Ok(Publication { release, superseded })
             })
             .await?;
         failpoint("release.published");
@@ -307,17 +338,48 @@ impl Node {
     fn approve(
         &self,
         subject: Digest,
-        purpose: Purpose,
+        grant: &Grant,
         donors: &BTreeSet<DonorId>,
         consents: &BTreeMap<DonorId, History>,
+        policy: &Policy,
     ) -> Result<Approval, Failure> {
-        Ok(approve(subject, purpose, donors, |donor| consents.get(donor).cloned(), self.clock.now())?)
+        let history = |donor: &DonorId| consents.get(donor).cloned();
+        Ok(approve_granted(subject, grant, donors, history, policy, self.clock.now())?)
+    }
+
+    /// Versions that are served, with who is in them. A version of a program that did not keep that is left out.
+    async fn served(&self, releases: &[Release]) -> Result<Vec<(String, BTreeSet<String>)>, Failure> {
+        let stones = self.store.tombstones().await?;
+        let mut served = Vec::new();
+        for release in releases {
+            let down = stones.iter().any(|(_, stone)| stone.is_of(&release.dataset, &release.version));
+            if let Some(subjects) = self.vault.subjects_of(release)?.filter(|_| !down) {
+                served.push((release.version.clone(), subjects));
+            }
+        }
+        Ok(served)
+    }
+
+    /// Donors in the newest version of a data set: who begins no further use may stay in the next one.
+    async fn donors_in_newest(&self, recipe: &Recipe) -> Result<BTreeSet<DonorId>, Failure> {
+        if recipe.purpose != Purpose::OpenPublication {
+            return Ok(BTreeSet::new());
+        }
+        let dataset = recipe.plan(Vec::new(), ConsentPlan::default())?.dataset;
+        let releases = self.store.releases().await?.into_iter().filter(|release| release.dataset == dataset);
+        let Some(newest) = releases.max_by_key(|release| release.published_at) else { return Ok(BTreeSet::new()) };
+        let subjects = self.vault.subjects_of(&newest)?.unwrap_or_default();
+        let names = self.store.subjects().await?.into_iter().filter(|(_, name)| subjects.contains(name));
+        Ok(names.map(|(donor, _)| donor).collect())
     }
 
     /// Asks every donor's consent.
-    async fn select(&self, recipe: &Recipe) -> Result<Selection, Failure> {
+    async fn select(&self, recipe: &Recipe, policy: &Policy) -> Result<Selection, Failure> {
         let consents = self.store.consents().await?;
-        let now = self.clock.now();
+        let in_newest = self.donors_in_newest(recipe).await?;
+        let (purpose, now) = (recipe.purpose, self.clock.now());
+        let ask =
+            |donor: &DonorId, operation| Ask { purpose, operation, policy, now }.about(donor, consents.get(donor));
         let (mut granted, mut grants, mut outcomes) = (Vec::new(), Vec::new(), BTreeMap::new());
         let mut by_source: BTreeMap<String, BTreeMap<&'static str, u64>> = BTreeMap::new();
         for donation in self.store.donations().await? {
@@ -331,7 +393,11 @@ impl Node {
                 *own.entry("quarantined").or_default() += 1;
                 continue;
             }
-            match evaluate(&donation.donor, consents.get(&donation.donor), recipe.purpose, now) {
+            let decision = match ask(&donation.donor, Operation::Use) {
+                Decision::Deny(_) if in_newest.contains(&donation.donor) => ask(&donation.donor, Operation::Republish),
+                decision => decision,
+            };
+            match decision {
                 Decision::Permit(grant) => {
                     grants.push(grant);
                     granted.push(donation);
@@ -497,13 +563,14 @@ fn input_digests(granted: &[Donation]) -> Vec<InputDigest> {
     by_source.into_iter().map(digest).collect()
 }
 
-const OUTCOMES: [(&str, &str); 8] = [
+const OUTCOMES: [(&str, &str); 9] = [
     ("included", "included"),
     ("refused", "said no to open publication"),
     ("withdrawn", "withdrew"),
     ("expired", "consent ran out"),
     ("not-asked", "were not asked for this purpose"),
     ("not-yet", "consent starts later"),
+    ("cooling-off", "have time to think it over"),
     ("unknown", "no consent on file"),
     ("quarantined", "file could not be read"),
 ];

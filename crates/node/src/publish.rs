@@ -6,9 +6,9 @@ use std::sync::{Arc, RwLock};
 
 use acequia_blobs::BlobStore;
 use acequia_gate::{ExitSeal, Manifest, Outbound, readmit};
-use acequia_hub::{Catalogue, HubError, PublishedVersion, Shelf};
+use acequia_hub::{Catalogue, HubError, PublishedVersion, Shelf, TakenDownVersion};
 use acequia_release::Verification;
-use acequia_store::Release;
+use acequia_store::{Release, TakenDown, Tombstone};
 use acequia_types::{DatasetName, Digest};
 use bytes::Bytes;
 use serde::Serialize;
@@ -28,6 +28,12 @@ pub struct ReleaseLine {
     pub manifest: Digest,
     /// When it came out.
     pub published_at: String,
+    /// Why it is not served any more, if it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taken_down: Option<TakenDown>,
+    /// The version in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub successor: Option<String>,
 }
 
 impl Node {
@@ -36,11 +42,17 @@ impl Node {
     /// # Errors
     /// Errors of the store.
     pub async fn published(&self) -> Result<Vec<ReleaseLine>, Failure> {
-        let line = |release: Release| ReleaseLine {
-            dataset: release.dataset.to_string(),
-            version: release.version,
-            manifest: release.manifest,
-            published_at: release.published_at.to_string(),
+        let stones = self.store.tombstones().await?;
+        let line = |release: Release| {
+            let stone = stones.iter().find(|(_, stone)| stone.is_of(&release.dataset, &release.version));
+            ReleaseLine {
+                dataset: release.dataset.to_string(),
+                version: release.version,
+                manifest: release.manifest,
+                published_at: release.published_at.to_string(),
+                taken_down: stone.map(|(_, stone)| stone.reason),
+                successor: stone.and_then(|(_, stone)| stone.successor.clone()),
+            }
         };
         Ok(self.store.releases().await?.into_iter().map(line).collect())
     }
@@ -87,6 +99,11 @@ impl Node {
     pub async fn export(&self, dataset: &DatasetName, version: Option<&str>, folder: &Path) -> Result<u64, Failure> {
         let release = self.find(dataset, version).await?;
         self.manifest(&release)?;
+        let stones = self.store.tombstones().await?;
+        if let Some((_, stone)) = stones.into_iter().find(|(_, stone)| stone.is_of(dataset, &release.version)) {
+            let (dataset, version, successor) = (stone.dataset, stone.version, stone.successor);
+            return Err(NodeError::TakenDown { dataset, version, successor }.into());
+        }
         for (path, digest) in &release.files {
             let target = folder.join(path);
             if let Some(parent) = target.parent() {
@@ -95,6 +112,20 @@ impl Node {
             acequia_blobs::write_file_atomically(&target, &self.blobs.get(digest)?)?;
         }
         Ok(release.files.len() as u64)
+    }
+
+    /// Takes a version down without another in its place: its files are not served any more, its page says why, recipients are told.
+    /// Returns whether it was served until now.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`].
+    pub async fn take_down(&self, dataset: &DatasetName, version: &str, reason: TakenDown) -> Result<bool, Failure> {
+        let _lock = self.lock()?;
+        let release = self.find(dataset, Some(version)).await?;
+        let stone = Tombstone { dataset: dataset.to_string(), version: release.version, reason, successor: None };
+        let new = self.store.take_down(&stone, self.clock.now()).await?;
+        self.hand_over_notices().await?;
+        Ok(new)
     }
 
     /// What the hub serves: every version whose exit seal verifies. Others are left out and logged.
@@ -108,12 +139,23 @@ impl Node {
 
     async fn shelf(&self) -> Result<Shelf, Failure> {
         let mut versions = Vec::new();
+        let stones = self.store.tombstones().await?;
         for release in self.store.releases().await? {
             let seal = ExitSeal::from_text(release.seal.clone());
             match self.manifest(&release) {
                 Ok(manifest) => {
                     let version = PublishedVersion::new(manifest, release.published_at);
-                    versions.push(Arc::new(version.with_seal(&seal, &self.gate_key().verifier())));
+                    let version = version.with_seal(&seal, &self.gate_key().verifier());
+                    let stone = stones.iter().find(|(_, stone)| stone.is_of(&release.dataset, &release.version));
+                    let version = match stone {
+                        Some((at, stone)) => version.taken_down(TakenDownVersion {
+                            at: *at,
+                            reason: reason_in_words(stone.reason),
+                            successor: stone.successor.clone(),
+                        }),
+                        None => version,
+                    };
+                    versions.push(Arc::new(version));
                 }
                 // One damaged version must not take the others off the shelf; `doctor` tells the same.
                 Err(failure) => {
@@ -135,6 +177,16 @@ impl Node {
             *current = shelf;
         }
         Ok(())
+    }
+}
+
+/// What the page of a version says that is not served any more. It names a class of reasons, never a person's.
+fn reason_in_words(reason: TakenDown) -> &'static str {
+    match reason {
+        TakenDown::Withdrawal => "People whose data were in it withdrew.",
+        TakenDown::Safety => "Its protection turned out to be too weak.",
+        TakenDown::Law => "A law or a court demands it.",
+        TakenDown::Error => "It holds errors.",
     }
 }
 

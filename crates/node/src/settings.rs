@@ -14,6 +14,9 @@
 //! contact = "data@trustee.example"
 //! country = "DE"
 //! authority = "the supervisory authority of the country"
+//!
+//! [governance]
+//! needs_assessment = true    # default false: a run opens nothing without an approved impact assessment of its recipe
 //! ```
 
 use std::path::Path;
@@ -34,6 +37,13 @@ pub(crate) struct Settings {
     store: StoreSettings,
     engine: EngineSettings,
     trustee: Option<Controller>,
+    governance: GovernanceSettings,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct GovernanceSettings {
+    needs_assessment: bool,
 }
 
 /// Not `Debug`: the URL may hold a password.
@@ -81,7 +91,7 @@ impl Coded for SettingsError {
     fn hint(&self) -> &'static str {
         match self {
             Self::Row { .. } => {
-                "known are [store] url, [engine] cluster and exchange, [trustee] name, address, contact, country and authority"
+                "known are [store] url, [engine] cluster and exchange, [trustee] name, address, contact, country and authority, [governance] needs_assessment"
             }
             Self::HalfACluster { .. } => "state both keys, or neither; see docs/cluster.md",
             Self::NoCluster => "build with --features cluster, or take [engine] out; see docs/cluster.md",
@@ -117,6 +127,11 @@ impl Settings {
             country: unstated(),
             authority: unstated(),
         })
+    }
+
+    /// Whether a run needs an approved impact assessment.
+    pub(crate) fn needs_assessment(&self) -> bool {
+        self.governance.needs_assessment
     }
 
     /// Opens the records they name.

@@ -223,6 +223,19 @@ impl Store {
         row.map(|row| row.try_get("subject").map_err(|_| record(KIND))).transpose()
     }
 
+    /// Everybody's random name, by donor; who was erased has none.
+    ///
+    /// # Errors
+    /// [`StoreError::Sql`], [`StoreError::Record`].
+    pub async fn subjects(&self) -> Result<BTreeMap<DonorId, String>, StoreError> {
+        let rows = sqlx::query("SELECT donor, subject FROM subject").fetch_all(&self.pool).await;
+        let name = |row: &AnyRow| {
+            let donor = text(row, "donor", KIND, |text| DonorId::parse(text).ok())?;
+            Ok((donor, row.try_get("subject").map_err(|_| record(KIND))?))
+        };
+        rows.map_err(sql("read: consent"))?.iter().map(name).collect()
+    }
+
     /// The name of a donor, made when there is none.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use sqlx::{Any, AnyPool, Connection, Executor, Row, Transaction};
 
 use crate::error::sql;
 use crate::layouts::{self, Dialect};
-use crate::{Added, Donation, Published, Release, State, Step, StoreError};
+use crate::{Added, Donation, Publication, Published, Release, State, Step, StoreError};
 
 /// How long a command waits for another's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -269,16 +269,16 @@ impl Store {
     }
 
     /// Publishes a version. `decide` sees everybody's consent as it is in the very transaction that assigns the version,
-    /// and returns the version or the reason why not.
+    /// and returns the version, perhaps with tombstones of earlier ones that go on record with it, or the reason why not.
     ///
     /// # Errors
     /// What `decide` returns; [`StoreError::Immutable`] when another manifest is out under the same version.
-    pub async fn publish<E: From<StoreError>>(
+    pub async fn publish<E: From<StoreError>, P: Into<Publication>>(
         &self,
-        decide: impl FnOnce(&BTreeMap<DonorId, History>) -> Result<Release, E>,
+        decide: impl FnOnce(&BTreeMap<DonorId, History>) -> Result<P, E>,
     ) -> Result<Published, E> {
         let mut transaction = self.begin().await?;
-        let release = decide(&crate::consent::histories(&mut transaction).await?)?;
+        let Publication { release, superseded } = decide(&crate::consent::histories(&mut transaction).await?)?.into();
         let (dataset, version) = (release.dataset.to_string(), release.version.clone());
         let query = sqlx::query("SELECT manifest FROM published_version WHERE dataset = $1 AND version = $2");
         let found = query
@@ -307,6 +307,9 @@ impl Store {
             .execute(&mut *transaction)
             .await
             .map_err(sql("written: versions"))?;
+        for tombstone in &superseded {
+            crate::journal::bury(&mut transaction, tombstone, release.published_at).await?;
+        }
         transaction.commit().await.map_err(sql("written: versions"))?;
         Ok(Published::New)
     }

@@ -14,11 +14,13 @@ use sqlx::{AnyConnection, Row};
 
 use crate::database::{digest, json, record, time};
 use crate::error::sql;
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, Tombstone};
 
 const KIND: &str = "journal";
 /// Stream of accesses to donors' records.
 const ACCESS: &str = "access";
+/// Stream of tombstones.
+const VERSIONS: &str = "versions";
 
 /// One entry of a stream.
 #[derive(Debug, Clone, PartialEq)]
@@ -115,7 +117,48 @@ async fn read(connection: &mut AnyConnection, stream: &str) -> Result<Vec<Entry>
     rows.map_err(sql("read: journal"))?.iter().map(entry_of).collect()
 }
 
+/// Puts a tombstone on record inside a transaction, unless the version has one. Says whether it is new.
+pub(crate) async fn bury(
+    connection: &mut AnyConnection,
+    tombstone: &Tombstone,
+    at: Timestamp,
+) -> Result<bool, StoreError> {
+    let same = |(_, other): &(Timestamp, Tombstone)| {
+        (&other.dataset, &other.version) == (&tombstone.dataset, &tombstone.version)
+    };
+    if tombstones(read(connection, VERSIONS).await?)?.iter().any(same) {
+        return Ok(false);
+    }
+    let entry = serde_json::to_value(tombstone).map_err(|_| record(KIND))?;
+    append(connection, VERSIONS, at, None, &entry).await?;
+    Ok(true)
+}
+
+fn tombstones(entries: Vec<Entry>) -> Result<Vec<(Timestamp, Tombstone)>, StoreError> {
+    let read = |entry: Entry| Ok((entry.at, Tombstone::deserialize(&entry.entry).map_err(|_| record(KIND))?));
+    entries.into_iter().map(read).collect()
+}
+
 impl Store {
+    /// Versions that are not served any more, and since when, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Sql`], [`StoreError::Record`].
+    pub async fn tombstones(&self) -> Result<Vec<(Timestamp, Tombstone)>, StoreError> {
+        tombstones(self.entries(VERSIONS).await?)
+    }
+
+    /// Puts a tombstone on record; a version that has one keeps it. Says whether it is new.
+    ///
+    /// # Errors
+    /// [`StoreError::Sql`].
+    pub async fn take_down(&self, tombstone: &Tombstone, at: Timestamp) -> Result<bool, StoreError> {
+        let mut transaction = self.begin().await?;
+        let new = bury(&mut transaction, tombstone, at).await?;
+        transaction.commit().await.map_err(sql("written: journal"))?;
+        Ok(new)
+    }
+
     /// Adds an entry to a stream. `decide` sees the stream as it is in the very transaction that adds to it, and returns the
     /// entry or the reason why not.
     ///

@@ -32,4 +32,4 @@ pub use database::Store;
 pub use error::StoreError;
 pub use journal::{Access, Entry};
 pub use keys::{Epoch, KeyStore, Wrapped};
-pub use records::{Added, Donation, NoticeText, Published, Release, State, Step};
+pub use records::{Added, Donation, NoticeText, Publication, Published, Release, State, Step, TakenDown, Tombstone};

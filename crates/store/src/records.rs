@@ -1,6 +1,7 @@
 //! The kinds of record.
 
 use acequia_types::{DatasetName, Digest, DonorId, IntakeId, SourceId, Timestamp};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// One donated file.
@@ -83,6 +84,77 @@ pub struct Release {
     pub published_at: Timestamp,
     /// The node's own notes on it.
     pub detail: Value,
+}
+
+/// Why a published version is not served any more; what people who come to its page are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TakenDown {
+    /// People whose data were in it withdrew; the next version is without them.
+    Withdrawal,
+    /// Its protection turned out to be too weak.
+    Safety,
+    /// A law or a court demands it.
+    Law,
+    /// It holds errors.
+    Error,
+}
+
+impl TakenDown {
+    /// Every reason.
+    pub const ALL: [Self; 4] = [Self::Withdrawal, Self::Safety, Self::Law, Self::Error];
+
+    /// The word used in files and on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Withdrawal => "withdrawal",
+            Self::Safety => "safety",
+            Self::Law => "law",
+            Self::Error => "error",
+        }
+    }
+
+    /// Reads the word.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == text)
+    }
+}
+
+/// That a published version is not served any more. There is at most one for a version, and it stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tombstone {
+    /// `namespace/name`.
+    pub dataset: String,
+    /// Version.
+    pub version: String,
+    /// Why.
+    pub reason: TakenDown,
+    /// The version in its place, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub successor: Option<String>,
+}
+
+impl Tombstone {
+    /// Whether it is about this version.
+    pub fn is_of(&self, dataset: &DatasetName, version: &str) -> bool {
+        self.dataset == dataset.to_string() && self.version == version
+    }
+}
+
+/// A version to publish, and the earlier ones that it takes the place of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Publication {
+    /// The version.
+    pub release: Release,
+    /// Tombstones that go on record with it, in the same transaction.
+    pub superseded: Vec<Tombstone>,
+}
+
+impl From<Release> for Publication {
+    fn from(release: Release) -> Self {
+        Self { release, superseded: Vec::new() }
+    }
 }
 
 /// Outcome of publishing.

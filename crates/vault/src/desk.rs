@@ -2,7 +2,7 @@
 //!
 //! Every event of a request goes into the journal `rights`, checked in the transaction that adds it. What a request needs done is
 //! a list of tasks, each of which may be done twice without harm and is ticked off afterwards: what a crash interrupted
-//! goes on where it stopped. Recipients and notices to them are journals too; a notice is recorded once for each recipient and request.
+//! goes on where it stopped.
 //!
 //! Source: GDPR Art. 12, 15–22; reference design §3.5, §3.8.
 
@@ -13,16 +13,15 @@ use acequia_custody::rights::{Alarm, Event, Happened, Refusal, Request, Right, R
 use acequia_custody::{ConsentEvent, ConsentKind, Party, Purposes, held};
 use acequia_store::{Donation, Entry, Store, StoreError};
 use acequia_types::{Coded, DonorId, Exit, Timestamp};
-use maud::{DOCTYPE, html};
+use maud::{DOCTYPE, Markup, html};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use crate::texts::Texts;
 use crate::{Vault, VaultError};
 
 const RIGHTS: &str = "rights";
-const RECIPIENTS: &str = "recipients";
-const NOTICES: &str = "notices";
 
 /// What the desk cannot do.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +41,17 @@ pub enum DeskError {
         /// Its number.
         number: u64,
     },
+    /// A recipient that did not confirm a notice in time gets no further data.
+    #[error("{recipient} has not confirmed a notice that was due by {due_on}")]
+    Suspended {
+        /// Which.
+        recipient: String,
+        /// Last day.
+        due_on: acequia_types::Day,
+    },
+    /// There is no such notice.
+    #[error("there is no notice of that number")]
+    NoNotice,
     /// An export needs somewhere to go.
     #[error("request {number} hands data over, and no folder is named")]
     NoFolder {
@@ -72,6 +82,8 @@ impl Coded for DeskError {
             Self::NoDonor => "RI012",
             Self::NotCorrected { .. } => "RI013",
             Self::NoFolder { .. } => "RI014",
+            Self::Suspended { .. } => "RI015",
+            Self::NoNotice => "RI016",
             Self::Rights(error) => error.code(),
             Self::Vault(error) => error.code(),
             Self::Store(error) => error.code(),
@@ -83,6 +95,10 @@ impl Coded for DeskError {
             Self::NoDonor => "see `acequia consent list`",
             Self::NotCorrected { .. } => "donate the corrected record under the same donor, then execute again",
             Self::NoFolder { .. } => "name one with --to",
+            Self::Suspended { .. } => {
+                "see `acequia rights notices`; record the confirmation with `acequia rights confirm`"
+            }
+            Self::NoNotice => "see `acequia rights notices`",
             Self::Rights(error) => error.hint(),
             Self::Vault(error) => error.hint(),
             Self::Store(error) => error.hint(),
@@ -90,8 +106,8 @@ impl Coded for DeskError {
     }
     fn exit(&self) -> Exit {
         match self {
-            Self::NoRequest { .. } | Self::NoDonor => Exit::NotFound,
-            Self::NotCorrected { .. } => Exit::PolicyRefused,
+            Self::NoRequest { .. } | Self::NoDonor | Self::NoNotice => Exit::NotFound,
+            Self::NotCorrected { .. } | Self::Suspended { .. } => Exit::PolicyRefused,
             Self::NoFolder { .. } => Exit::Usage,
             Self::Rights(error) => error.exit(),
             Self::Vault(error) => error.exit(),
@@ -115,45 +131,7 @@ pub struct Case {
     /// What happened.
     pub events: Vec<Happened>,
     #[serde(skip)]
-    subject: String,
-}
-
-/// Somebody who got data: a registered download, a node, whoever trained a model (GDPR Art. 19).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Recipient {
-    /// Which: an id of the desk's.
-    pub id: String,
-    /// How to reach it.
-    pub contact: String,
-    /// Which data set and version it got.
-    pub dataset: String,
-}
-
-/// A notice to a recipient.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Notice {
-    /// About which request.
-    pub request: u64,
-    /// To whom.
-    pub recipient: String,
-    /// What it got.
-    pub dataset: String,
-    /// Which right was exercised.
-    pub right: Right,
-    /// `told` or `confirmed`.
-    pub state: NoticeState,
-}
-
-/// Where a notice stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NoticeState {
-    /// It is to be delivered, and may be delivered again.
-    Told,
-    /// The recipient confirmed.
-    Confirmed,
+    pub(crate) subject: String,
 }
 
 /// What a donor gets on asking for access: path in the folder to content.
@@ -164,10 +142,11 @@ pub type HandOver<'a> = dyn FnMut(&Export) -> Result<(), VaultError> + Send + 'a
 
 /// The desk of one node.
 pub struct Desk {
-    store: Store,
-    vault: Vault,
+    pub(crate) store: Store,
+    pub(crate) vault: Vault,
     blobs: BlobStore,
-    rules: Rules,
+    pub(crate) rules: Rules,
+    pub(crate) reached: fn(&'static str),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -177,7 +156,7 @@ struct Written {
     event: Event,
 }
 
-fn bad() -> StoreError {
+pub(crate) fn bad() -> StoreError {
     StoreError::Record { kind: "request" }
 }
 
@@ -196,7 +175,13 @@ fn by_number(entries: &[Entry]) -> Result<BTreeMap<u64, (String, Vec<Happened>)>
 impl Desk {
     /// A desk over the node's records, vault and blobs, under a rule pack.
     pub fn new(store: Store, vault: Vault, blobs: BlobStore, rules: Rules) -> Self {
-        Self { store, vault, blobs, rules }
+        Self { store, vault, blobs, rules, reached: |_| {} }
+    }
+
+    /// Calls `reached` at places where a test may stop the program.
+    #[must_use]
+    pub fn watched(self, reached: fn(&'static str)) -> Self {
+        Self { reached, ..self }
     }
 
     async fn case_of(
@@ -303,7 +288,9 @@ impl Desk {
                 None => None,
             };
             self.perform(&case, task, now, export).await?;
+            (self.reached)("rights.performed");
             self.happen(number, Event::Done { task }, now).await?;
+            (self.reached)("rights.ticked");
         }
     }
 
@@ -380,7 +367,7 @@ impl Desk {
         Ok(())
     }
 
-    async fn donations(&self, donor: &DonorId) -> Result<Vec<Donation>, StoreError> {
+    pub(crate) async fn donations(&self, donor: &DonorId) -> Result<Vec<Donation>, StoreError> {
         Ok(self.store.donations().await?.into_iter().filter(|donation| donation.donor == *donor).collect())
     }
 
@@ -389,12 +376,20 @@ impl Desk {
         let donations = self.donations(donor).await?;
         let since = donations.iter().map(|donation| donation.received_at).min();
         let releases = self.store.releases().await?;
-        let published = releases.iter().filter(|release| since.is_some_and(|since| release.published_at >= since));
-        let published: Vec<String> =
-            published.map(|release| format!("{} {}", release.dataset, release.version)).collect();
+        let mut published = Vec::new();
+        for release in &releases {
+            // What is not known of a version is told as if the donor were in it.
+            let in_it = match self.vault.subjects_of(release)? {
+                Some(subjects) => subjects.contains(&case.subject),
+                None => since.is_some_and(|since| release.published_at >= since),
+            };
+            if in_it {
+                published.push(format!("{} {}", release.dataset, release.version));
+            }
+        }
         let gone = donations.iter().filter(|donation| !self.blobs.contains(&donation.sealed)).count();
         let key_gone = !self.vault.donors().await?.contains(donor);
-        let told = self.notices().await?.iter().filter(|(notice, _)| notice.request == case.number).count();
+        let told = self.notices().await?.iter().filter(|(notice, _)| notice.request == Some(case.number)).count();
         Ok(json!({
             "certificate": "acequia-erasure/1",
             "request": case.number,
@@ -470,111 +465,14 @@ impl Desk {
         Ok(files)
     }
 
-    /// Adds somebody to the register of recipients. The same again changes nothing.
-    ///
-    /// # Errors
-    /// [`DeskError::Store`].
-    pub async fn add_recipient(&self, recipient: &Recipient, now: Timestamp) -> Result<(), DeskError> {
-        if self.recipients().await?.contains(recipient) {
-            return Ok(());
-        }
-        let value = serde_json::to_value(recipient).map_err(|_| bad())?;
-        self.store.append_entry(RECIPIENTS, now, None, |_| Ok::<_, StoreError>(value)).await?;
-        Ok(())
-    }
-
-    /// The register of recipients.
-    ///
-    /// # Errors
-    /// [`DeskError::Store`].
-    pub async fn recipients(&self) -> Result<Vec<Recipient>, DeskError> {
-        let read = |entry: Entry| Recipient::deserialize(&entry.entry).map_err(|_| bad().into());
-        self.store.entries(RECIPIENTS).await?.into_iter().map(read).collect()
-    }
-
-    /// Records one notice for each recipient, once.
-    async fn tell(&self, case: &Case, now: Timestamp) -> Result<(), DeskError> {
-        for recipient in self.recipients().await? {
-            let notice = Notice {
-                request: case.number,
-                recipient: recipient.id,
-                dataset: recipient.dataset,
-                right: case.request.right,
-                state: NoticeState::Told,
-            };
-            self.record_notice(notice, now).await?;
-        }
-        Ok(())
-    }
-
-    async fn record_notice(&self, notice: Notice, now: Timestamp) -> Result<(), DeskError> {
-        let value = serde_json::to_value(&notice).map_err(|_| bad())?;
-        let once = |before: &[Entry]| match before.iter().any(|entry| entry.entry == value) {
-            true => Err(OrThere::There),
-            false => Ok(value.clone()),
-        };
-        match self.store.append_entry(NOTICES, now, None, once).await {
-            Ok(_) | Err(OrThere::There) => Ok(()),
-            Err(OrThere::Store(error)) => Err(error.into()),
-        }
-    }
-
-    /// Records that a recipient confirmed a notice.
-    ///
-    /// # Errors
-    /// [`DeskError::NoRequest`] when it was told nothing about that request.
-    pub async fn confirm(&self, number: u64, recipient: &str, now: Timestamp) -> Result<(), DeskError> {
-        let all = self.notices().await?;
-        let mut any = false;
-        for (notice, _) in
-            all.into_iter().filter(|(notice, _)| notice.request == number && notice.recipient == recipient)
-        {
-            any = true;
-            self.record_notice(Notice { state: NoticeState::Confirmed, ..notice }, now).await?;
-        }
-        if any { Ok(()) } else { Err(DeskError::NoRequest { number }) }
-    }
-
-    /// Every notice as it stands, with the day by which it must be confirmed.
-    ///
-    /// # Errors
-    /// [`DeskError::Store`].
-    pub async fn notices(&self) -> Result<Vec<(Notice, acequia_types::Day)>, DeskError> {
-        let mut all: Vec<(Notice, acequia_types::Day)> = Vec::new();
-        let days = u64::from(self.rules.recipients_confirm_days);
-        for entry in self.store.entries(NOTICES).await? {
-            let notice = Notice::deserialize(&entry.entry).map_err(|_| bad())?;
-            let same = |(other, _): &&mut (Notice, acequia_types::Day)| {
-                Notice { state: other.state, ..notice.clone() } == *other
-            };
-            match all.iter_mut().find(same) {
-                Some((other, _)) => other.state = notice.state,
-                None => all.push((notice, entry.at.day() + chrono::Days::new(days))),
-            }
-        }
-        Ok(all)
-    }
-
-    /// The letter to the person, as a page that can be printed; English where the language is not known.
+    /// The letter to the person, as a page that can be printed.
     ///
     /// # Errors
     /// [`DeskError::NoRequest`].
-    pub async fn letter(&self, number: u64, language: &str, now: Timestamp) -> Result<String, DeskError> {
+    pub async fn letter(&self, number: u64, texts: &Texts, now: Timestamp) -> Result<String, DeskError> {
         let case = self.case(number, now).await?;
         let certificate = self.certificate_of(number).await?;
-        Ok(letter(&case, certificate.as_ref(), language))
-    }
-}
-
-/// Either the records failed, or what was to be added is there.
-enum OrThere {
-    Store(StoreError),
-    There,
-}
-
-impl From<StoreError> for OrThere {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
+        Ok(letter(&case, certificate.as_ref(), texts))
     }
 }
 
@@ -584,22 +482,13 @@ fn pretty(value: &Value) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(bytes)
 }
 
-/// Languages of letters, each with its words.
-const LETTERS: [(&str, &str); 2] =
-    [("en", include_str!("../data/letters/en.toml")), ("de", include_str!("../data/letters/de.toml"))];
-
-fn words(language: &str) -> (&'static str, BTreeMap<String, String>) {
-    let found = LETTERS.iter().find(|(known, _)| *known == language).unwrap_or(&LETTERS[0]);
-    (found.0, toml::from_str(found.1).unwrap_or_default())
-}
-
-fn word<T: Serialize>(value: T) -> String {
+/// The word by which a value is written.
+pub(crate) fn word<T: Serialize>(value: T) -> String {
     serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
-fn letter(case: &Case, certificate: Option<&Value>, language: &str) -> String {
-    let (language, words) = words(language);
-    let say = |key: &str| words.get(key).cloned().unwrap_or_default();
+fn letter(case: &Case, certificate: Option<&Value>, texts: &Texts) -> String {
+    let say = |key: &str| texts.say(key);
     let request = &case.request;
     let outcome = match request.state {
         State::IdentityCheck | State::NeedsInfo => say("identity"),
@@ -616,66 +505,43 @@ fn letter(case: &Case, certificate: Option<&Value>, language: &str) -> String {
     });
     let published = certificate.and_then(|paper| paper["published, not to be called back"].as_array());
     let published: Vec<&str> = published.into_iter().flatten().filter_map(Value::as_str).collect();
+    let content = html! {
+        dl {
+            dt { (say("number")) } dd { (case.number) }
+            dt { (say("right")) } dd { (say(request.right.as_str())) " (" (say("article")) " " (request.right.article()) ")" }
+            dt { (say("received")) } dd { (request.received_at.day()) }
+            @if !request.state.is_final() { dt { (say("due")) } dd { (request.due_on) } }
+        }
+        p { (outcome) }
+        @if let Some(refusal) = refusal { p { strong { (refusal) } } }
+        @if !request.done.is_empty() {
+            h2 { (say("done")) }
+            ul { @for task in &request.done { li { (say(&word(task))) } } }
+        }
+        @if !published.is_empty() {
+            h2 { (say("published")) }
+            ul { @for version in published { li { (version) } } }
+        }
+        p { (say("complaint")) }
+    };
+    page(texts, "title", &content)
+}
+
+/// A page that can be printed, with a text as its title.
+pub(crate) fn page(texts: &Texts, title: &str, content: &Markup) -> String {
+    let title = texts.say(title);
     let page = html! {
         (DOCTYPE)
-        html lang=(language) {
+        html lang=(texts.language()) {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (say("title")) }
+                meta name="color-scheme" content="light dark";
+                title { (title) }
                 style { "body{font:1rem/1.5 system-ui,sans-serif;max-width:40rem;margin:2rem auto;padding:0 1rem}dt{font-weight:600}" }
             }
-            body {
-                main {
-                    h1 { (say("title")) }
-                    dl {
-                        dt { (say("number")) } dd { (case.number) }
-                        dt { (say("right")) } dd { (say(request.right.as_str())) " (" (say("article")) " " (request.right.article()) ")" }
-                        dt { (say("received")) } dd { (request.received_at.day()) }
-                        @if !request.state.is_final() { dt { (say("due")) } dd { (request.due_on) } }
-                    }
-                    p { (outcome) }
-                    @if let Some(refusal) = refusal { p { strong { (refusal) } } }
-                    @if !request.done.is_empty() {
-                        h2 { (say("done")) }
-                        ul { @for task in &request.done { li { (say(&word(task))) } } }
-                    }
-                    @if !published.is_empty() {
-                        h2 { (say("published")) }
-                        ul { @for version in published { li { (version) } } }
-                    }
-                    p { (say("complaint")) }
-                }
-            }
+            body { main { h1 { (title) } (content) } }
         }
     };
     page.into_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    /// Every language says everything that is said, and nothing else.
-    #[test]
-    fn every_letter_has_every_word() {
-        let (_, english) = words("en");
-        let mut needed: BTreeSet<String> = Right::ALL.iter().map(|right| right.as_str().to_owned()).collect();
-        needed.extend(Right::ALL.iter().flat_map(|right| right.tasks()).map(word));
-        needed.extend(
-            Refusal::ALL.iter().filter(|reason| **reason != Refusal::Identity).map(|reason| reason.as_str().to_owned()),
-        );
-        for key in needed {
-            assert!(english.contains_key(&key), "{key}");
-        }
-        for (language, _) in LETTERS {
-            let (found, words) = words(language);
-            assert_eq!(found, language);
-            assert!(words.keys().eq(english.keys()), "{language}");
-            assert!(words.values().all(|text| !text.is_empty()), "{language}");
-        }
-        assert_eq!(words("xx").0, "en");
-    }
 }

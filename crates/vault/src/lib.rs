@@ -28,18 +28,24 @@
 //! ```
 
 mod desk;
+mod recipients;
+mod report;
+mod texts;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
 
 use acequia_blobs::{BlobError, BlobStore, Key, open, seal};
 use acequia_custody::rights::Pass;
-use acequia_custody::{Grant, Identified, evaluate};
-use acequia_store::{Access, Donation, Epoch, KeyStore, Store, StoreError, Wrapped};
+use acequia_custody::{Ask, Grant, Identified, Policy};
+use acequia_store::{Access, Donation, Epoch, KeyStore, Release, Store, StoreError, Wrapped};
 use acequia_types::{Coded, Digest, DonorId, Exit, IntakeId, Timestamp};
 use zeroize::Zeroizing;
 
-pub use desk::{Case, Desk, DeskError, Export, HandOver, Notice, NoticeState, Recipient};
+pub use desk::{Case, Desk, DeskError, Export, HandOver};
+pub use recipients::{Notice, NoticeState, Recipient};
+pub use report::{HeldVersion, Told, Withdrawal, person_left};
+pub use texts::{Texts, Unreadable};
 
 /// Why the vault stays shut.
 #[derive(Debug, thiserror::Error)]
@@ -146,6 +152,8 @@ pub struct Vault {
     lasting: Key,
     /// Seals work tables; of the epoch.
     work: Arc<RwLock<Key>>,
+    /// The trustee's own rules, by which consent is asked again.
+    policy: Policy,
 }
 
 impl std::fmt::Debug for Vault {
@@ -185,9 +193,16 @@ impl Vault {
             root: epochs,
             lasting: root.derive("acequia 2026 vault work tables v1"),
             work: Arc::new(RwLock::new(key.derive(WORK))),
+            policy: Policy::SILENT,
         };
         vault.take_over_old_keys(&root.derive("acequia 2026 vault donor keys v1")).await?;
         Ok(vault)
+    }
+
+    /// The same vault under the trustee's own rules, which can only narrow.
+    #[must_use]
+    pub fn under(self, policy: Policy) -> Self {
+        Self { policy, ..self }
     }
 
     async fn take_over_old_keys(&self, old: &Key) -> Result<(), VaultError> {
@@ -284,7 +299,8 @@ impl Vault {
             refused: None,
         };
         let ask = |donor: &DonorId, history: Option<&acequia_custody::History>| {
-            evaluate(donor, history, purpose, now).reason()
+            let operation = grant.operation(donor).unwrap_or_default();
+            Ask { purpose, operation, policy: &self.policy, now }.about(donor, history).reason()
         };
         let open = self.store.record_access(&donors, &access, now, ask).await?;
         if open.len() < donors.len() {
@@ -416,4 +432,33 @@ impl Vault {
     pub fn open_lasting(&self, name: &str, sealed: &Digest) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         Ok(open(&self.lasting, name.as_bytes(), &self.blobs.get(sealed)?)?)
     }
+
+    /// Seals who is in a version, by the random names that say nothing once a donor was erased.
+    ///
+    /// # Errors
+    /// [`VaultError::Blob`].
+    pub fn seal_subjects(&self, subjects: &BTreeSet<String>) -> Result<Digest, VaultError> {
+        let lines: Vec<&str> = subjects.iter().map(String::as_str).collect();
+        self.seal_lasting(SUBJECTS_CONTEXT, lines.join("\n").as_bytes())
+    }
+
+    /// Who is in a version, by random names; `None` for a version of a program that did not keep it.
+    ///
+    /// # Errors
+    /// [`VaultError::Blob`].
+    pub fn subjects_of(&self, release: &Release) -> Result<Option<BTreeSet<String>>, VaultError> {
+        let Some(sealed) = sealed_subjects(release) else { return Ok(None) };
+        let lines = self.open_lasting(SUBJECTS_CONTEXT, &sealed)?;
+        let lines = String::from_utf8_lossy(&lines);
+        Ok(Some(lines.lines().map(str::to_owned).collect()))
+    }
+}
+
+/// Key under which a version's record names who is in it.
+pub const SUBJECTS: &str = "subjects";
+const SUBJECTS_CONTEXT: &str = "release/subjects";
+
+/// Address of the sealed list of who is in a version.
+pub fn sealed_subjects(release: &Release) -> Option<Digest> {
+    release.detail.get(SUBJECTS)?.as_str().and_then(|text| Digest::parse(text).ok())
 }

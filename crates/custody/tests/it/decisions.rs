@@ -75,6 +75,24 @@ fn a_consent_states_all_that_is_allowed() {
     check(&format!("{GIVE}\n{}", other.replace("02-01", "01-01")), "2026-03-01", "deny not-asked");
 }
 
+/// A withdrawal stays the reason when the donor later allows something else.
+#[test]
+fn a_consent_to_something_else_takes_no_stop_back() {
+    let other = r#"2026-03-01 {"event":"give","purposes":["model-training"]}"#;
+    check(&format!("{GIVE}\n2026-02-01 {{\"event\":\"withdraw\"}}\n{other}"), "2026-04-01", "deny withdrawn");
+    let refusal = r#"2026-02-01 {"event":"refuse","purposes":["research"]}"#;
+    check(&format!("{refusal}\n{other}"), "2026-04-01", "deny refused");
+    check(&format!("{GIVE}\n2026-02-01 {{\"event\":\"invalidate\"}}\n{other}"), "2026-04-01", "deny invalidated");
+    // Who gave for it again after the withdrawal and then for something else only, was not asked.
+    let again = GIVE.replace("01-01", "02-02");
+    check(&format!("{GIVE}\n2026-02-01 {{\"event\":\"withdraw\"}}\n{again}\n{other}"), "2026-04-01", "deny not-asked");
+    // Somebody without authority takes nothing back either.
+    let desk = again.replace("{", r#"{"by":"desk","#);
+    check(&format!("{GIVE}\n2026-02-01 {{\"event\":\"withdraw\"}}\n{desk}\n{other}"), "2026-04-01", "deny withdrawn");
+    let all = r#"2026-03-01 {"event":"give","purposes":["research","model-training"]}"#;
+    check(&format!("{GIVE}\n2026-02-01 {{\"event\":\"withdraw\"}}\n{all}"), "2026-04-01", "permit");
+}
+
 #[test]
 fn withdrawal_has_levels() {
     for (level, allowed) in
@@ -176,6 +194,15 @@ fn open_publication_waits_for_second_thoughts() {
     check_with(&open, "2026-01-14T23:59:59Z", "deny cooling-off", ask, &policy);
     check_with(&open, "2026-01-15", "permit", ask, &policy);
     check_with(GIVE, "2026-01-02", "permit", |_| {}, &policy);
+    // Who renews goes on; who withdrew, let it run out or allowed something else meanwhile thinks it over again.
+    let renewed = open.replace("2026-01-01", "2026-02-01");
+    check_with(&format!("{open}\n{renewed}"), "2026-02-02", "permit", ask, &policy);
+    let ended = open.replace("]}", "],\"expires_on\":\"2026-01-20\"}");
+    check_with(&format!("{ended}\n{renewed}"), "2026-02-02", "deny cooling-off", ask, &policy);
+    for between in [r#"2026-01-20 {"event":"withdraw"}"#, &GIVE.replace("01-01", "01-20")] {
+        check_with(&format!("{open}\n{between}\n{renewed}"), "2026-02-02", "deny cooling-off", ask, &policy);
+        check_with(&format!("{open}\n{between}\n{renewed}"), "2026-02-15", "permit", ask, &policy);
+    }
 }
 
 #[test]

@@ -87,6 +87,21 @@ class Case:
         last_off = max([event["t"] for event in offs], default=None)
         return last_on is not None and (last_off is None or last_on >= last_off)
 
+    def allowed_since(self, gives, stops):
+        """First instant of the unbroken row of consents to the purpose that ends with the newest."""
+        first, before = None, None
+        for t in sorted({event["t"] for event in gives}):
+            group = [event for event in gives if event["t"] == t]
+            if before is not None:
+                stopped = any(before <= stop["t"] < t for stop in stops)
+                lapsed = day_passed(soonest([e.get("expires_on") for e in gives if e["t"] == before]), day_of(t))
+                if stopped or lapsed:
+                    first = None
+            good = len(self.about(group)) == len(group) and all(self.can_widen(event) for event in group)
+            first = (t if first is None else first) if good else None
+            before = t
+        return first
+
     def person(self):
         """(reason, None) or (None, consents that hold together)."""
         if not self.known:
@@ -97,15 +112,18 @@ class Case:
             if LEVELS.index(event.get("level", "leave-next-versions")) >= NEEDED_LEVEL[self.query["operation"]]:
                 stops.append(event)
         given_at = max([event["t"] for event in gives], default=None)
+        group = at_newest(gives) if gives else []
+        names_it = bool(group) and len(self.about(group)) == len(group)
         if stops:
             last = at_newest(stops)
-            if given_at is None or given_at <= last[0]["t"]:
+            asked_at = max([event["t"] for event in self.about(gives) if self.can_widen(event)], default=None)
+            undone_at = given_at if names_it else asked_at
+            if given_at is None or given_at <= last[0]["t"] or undone_at is None or undone_at <= last[0]["t"]:
                 kinds = {event["event"] for event in last}
                 for kind, reason in (("withdraw", "withdrawn"), ("invalidate", "invalidated"), ("refuse", "refused")):
                     if kind in kinds:
                         return reason, None
-        group = at_newest(gives) if gives else []
-        if not group or len(self.about(group)) < len(group):
+        if not names_it:
             coming = [e for e in self.known if e["event"] == "give" and e["t"] > self.t and self.purpose in e["purposes"]]
             return ("not-yet" if coming else "not-asked"), None
         if not all(self.can_widen(event) for event in group):
@@ -116,7 +134,7 @@ class Case:
             return "died", None
         if any(day_passed(event.get("expires_on"), self.day) for event in group):
             return "expired", None
-        if self.purpose == "open-publication" and self.t < group[0]["t"] + self.policy["cooling-off-s"]:
+        if self.purpose == "open-publication" and self.t < self.allowed_since(gives, stops) + self.policy["cooling-off-s"]:
             return "cooling-off", None
         versions = [(event.get("notice") or {}).get("version", 0) for event in group]
         if min(versions) < self.policy["notice-version-min"]:

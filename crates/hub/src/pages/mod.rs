@@ -6,6 +6,7 @@ mod diversity;
 mod plain;
 mod risk;
 mod statistics;
+mod tombstone;
 mod usage;
 mod words;
 
@@ -17,6 +18,7 @@ use crate::site::{mark_path, style_path};
 
 pub(crate) use catalogue::{Catalogue, Listed, catalogue};
 pub(crate) use dataset::{checksums, dataset};
+pub(crate) use tombstone::tombstone;
 pub(crate) use words::license_address;
 
 /// A whole document around `main`. `head` goes into the head as it is.

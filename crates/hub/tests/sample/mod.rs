@@ -6,7 +6,7 @@ use std::sync::{Arc, RwLock};
 
 use acequia_frame::Table;
 use acequia_gate::{ExitSeal, GateKey, InputDigest, Manifest, ReleasedFile, readmit};
-use acequia_hub::{Catalogue, HubError, PublishedVersion, Shelf};
+use acequia_hub::{Catalogue, HubError, PublishedVersion, Shelf, TakenDownVersion};
 use acequia_types::{DatasetName, Digest, Timestamp, parse_day};
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use bytes::Bytes;
@@ -69,6 +69,23 @@ impl Memory {
             self.blobs.write().unwrap().insert(Digest::of(bytes), bytes.clone());
         }
         self.shelve(&manifest, at_s);
+    }
+
+    /// Takes a version down.
+    #[allow(dead_code, reason = "the example takes nothing down")]
+    pub(crate) fn take_down(&self, name: &str, version: &str, successor: Option<&str>) {
+        let mut versions = self.versions.write().unwrap();
+        for kept in versions.iter_mut() {
+            if kept.manifest().dataset.to_string() == name && kept.manifest().version == version {
+                let down = TakenDownVersion {
+                    at: Timestamp::from_unix_s(1_799_100_000),
+                    reason: "People whose data were in it withdrew.",
+                    successor: successor.map(str::to_owned),
+                };
+                *kept = Arc::new(sealed(kept.manifest(), kept.published_at().unix_s()).taken_down(down));
+            }
+        }
+        *self.shelf.write().unwrap() = Arc::new(Shelf::of(versions.iter().cloned()).unwrap());
     }
 
     /// Seals a manifest with the test key and puts it on the shelf.

@@ -36,6 +36,50 @@ fn stock_hub_clients_read_the_data_set() {
     script(&python, "clients.py", |endpoint| vec![endpoint.to_owned(), DATASET.to_owned(), program]);
 }
 
+/// Consents as FHIR, of donors who allowed, refused, withdrew, and set an end, read by a library that knows nothing of this program.
+#[test]
+fn a_foreign_library_reads_the_consents() {
+    let Some(python) = python() else { return };
+    let home = Home::new();
+    home.json(&["init"]);
+    let give = |rest: &str| {
+        format!(r#"{{"at":"2026-03-01T00:00:00Z","event":"give","purposes":["research","open-publication"]{rest}}}"#)
+    };
+    let histories = [
+        ("allows", give("")),
+        ("until", give(r#","expires_on":"2030-12-31""#)),
+        ("conditions", give(r#","conditions":{"duo":["DUO:0000018"]}"#)),
+        ("withdrew", give("") + r#",{"at":"2026-04-01T00:00:00Z","event":"withdraw"}"#),
+        ("refused", r#"{"at":"2026-03-01T00:00:00Z","event":"refuse","purposes":["research"]}"#.to_owned()),
+    ];
+    for (donor, events) in &histories {
+        let record = format!(r#"{{"resourceType":"Bundle","type":"collection","id":"{donor}","entry":[]}}"#);
+        let path = home.folder.path().join(format!("{donor}.json"));
+        std::fs::write(&path, record).unwrap();
+        let consent = format!(r#"{{"donor":"{donor}","events":[{events}]}}"#);
+        std::fs::write(home.folder.path().join(format!("{donor}.consent.json")), consent).unwrap();
+        home.json(&["donate", path.to_str().unwrap()]);
+    }
+    let donors = histories.each_ref().map(|(donor, _)| *donor);
+    for release in ["r4", "r5"] {
+        let mut words = vec![release.to_owned()];
+        for donor in donors {
+            let path = home.folder.path().join(format!("{donor}.{release}.json"));
+            let consent = home.json(&["papers", "consent", donor, "--release", release]);
+            std::fs::write(&path, consent.to_string()).unwrap();
+            words.push(path.display().to_string());
+        }
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/fhir_consent.py");
+        let output = Command::new(&python).arg(script).args(words).output().unwrap();
+        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        if output.status.code() == Some(77) {
+            println!("{stdout}");
+            return;
+        }
+        assert!(output.status.success(), "{release}: {stdout}{stderr}");
+    }
+}
+
 /// In Chromium, on phones and wide screens, light and dark, with the keyboard, judged by axe-core.
 #[test]
 fn pages_stand_in_a_browser() {

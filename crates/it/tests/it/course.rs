@@ -172,8 +172,8 @@ fn who_withdraws_is_not_in_the_next_version() {
     let shown = home.json(&["consent", "show", "donor-0001"]);
     assert_eq!(
         (&shown["purposes"]["research"], &shown["purposes"]["open-publication"]),
-        // The newest consent stands for all she says: what it leaves out was not asked.
-        (&"permitted".into(), &"not-asked".into())
+        // The newest consent stands for all she allows; what it leaves out stays withdrawn.
+        (&"permitted".into(), &"withdrawn".into())
     );
     home.refused(&["consent", "withdraw", "nobody-here"], 3, "NO009");
 }

@@ -11,6 +11,8 @@ mod hostile;
 mod leak;
 mod learning;
 mod manual;
+mod papers;
+mod withdrawal;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -287,6 +287,28 @@ async fn publishing_sees_consent(Both { store, .. }: Both) {
     assert!(publish("1.1.0").await.is_err());
     assert_eq!(store.releases().await.unwrap(), [release("1.0.0", b"m")]);
     assert_eq!(store.release(&DatasetName::parse("a/b").unwrap(), "1.1.0").await.unwrap(), None);
+
+    // A tombstone comes with the version that takes the place, or not at all.
+    let stone = |reason| Tombstone {
+        dataset: "a/b".to_owned(),
+        version: "1.0.0".to_owned(),
+        reason,
+        successor: Some("2.0.0".to_owned()),
+    };
+    let next = |content: &'static [u8]| {
+        store.publish(move |_| -> Result<Publication, Refused> {
+            Ok(Publication { release: release("2.0.0", content), superseded: vec![stone(TakenDown::Withdrawal)] })
+        })
+    };
+    let refused = store.publish(|_| -> Result<Publication, Refused> { Err(StoreError::Damaged.into()) }).await;
+    assert!(refused.is_err() && store.tombstones().await.unwrap().is_empty());
+    assert_eq!(next(b"n").await.unwrap(), Published::New);
+    assert_eq!(next(b"n").await.unwrap(), Published::Already);
+    assert!(next(b"other").await.is_err());
+    assert!(!store.take_down(&stone(TakenDown::Law), at("2026-06-01")).await.unwrap(), "the first stays");
+    let stones: Vec<_> = store.tombstones().await.unwrap().into_iter().map(|(_, stone)| stone).collect();
+    assert_eq!(stones, [stone(TakenDown::Withdrawal)]);
+    assert!(stones[0].is_of(&DatasetName::parse("a/b").unwrap(), "1.0.0"));
 }
 
 fn donation(intake: &str, of: &str) -> Donation {
