@@ -14,11 +14,25 @@ use crate::HubError;
 /// Name of the manifest inside a version. It is served from the sealed manifest itself, not from the store.
 pub(crate) const MANIFEST: &str = "manifest.json";
 
+/// Who runs a node, as catalogues and harvesters name the publisher of its catalogue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operator {
+    /// Name of the organisation.
+    pub name: String,
+    /// An e-mail address or an `https://` page; empty when none is stated.
+    pub contact: String,
+}
+
 /// Where the hub gets versions and bytes from. The node implements it over its store and blobs.
 pub trait Catalogue: Send + Sync + 'static {
     /// Everything published at this moment. Called once per request, so it must be cheap: keep an `Arc` and replace it
     /// when a version is added. A request works on one shelf from start to end.
     fn shelf(&self) -> Arc<Shelf>;
+
+    /// Who runs the node; `None` when it does not say.
+    fn operator(&self) -> Option<Operator> {
+        None
+    }
 
     /// The bytes `range.start..range.end` of the content `sha256`. Called off the async threads, for at most
     /// [`crate::CHUNK_BYTES`] bytes at a time and only within the length that the manifest states.
@@ -163,6 +177,12 @@ impl Dataset {
         &self.versions[self.versions.len() - 1]
     }
 
+    /// The version before this one.
+    pub(crate) fn before(&self, version: &PublishedVersion) -> Option<&Arc<PublishedVersion>> {
+        let at = self.versions.iter().position(|other| other.commit() == version.commit())?;
+        self.versions.get(at.checked_sub(1)?)
+    }
+
     /// What a client's revision means: `main` or `HEAD` (the newest), a tag `v1.0.0` or `1.0.0`, or a whole commit id.
     /// The start of a commit id is not accepted: it could come to mean another version later.
     pub(crate) fn revision(&self, revision: &str) -> Option<&Arc<PublishedVersion>> {
@@ -180,6 +200,10 @@ impl Dataset {
 #[derive(Debug, Default)]
 pub struct Shelf {
     datasets: BTreeMap<String, Dataset>,
+    /// Where a file is first found, by its content.
+    files: BTreeMap<Digest, (Arc<PublishedVersion>, String)>,
+    /// Versions by commit.
+    commits: BTreeMap<String, Arc<PublishedVersion>>,
 }
 
 impl Shelf {
@@ -213,7 +237,35 @@ impl Shelf {
                 a.published_at.cmp(&b.published_at).then_with(numbers)
             });
         }
-        Ok(Self { datasets })
+        let mut files = BTreeMap::new();
+        let mut commits = BTreeMap::new();
+        for version in datasets.values().flat_map(|dataset| &dataset.versions) {
+            commits.insert(version.commit.clone(), version.clone());
+            for (path, file) in &version.files {
+                files.entry(file.sha256).or_insert_with(|| (version.clone(), path.clone()));
+            }
+        }
+        Ok(Self { datasets, files, commits })
+    }
+
+    /// The first version that holds a file of this content, and the file's path in it.
+    pub(crate) fn file(&self, sha256: &Digest) -> Option<(&Arc<PublishedVersion>, &str)> {
+        self.files.get(sha256).map(|(version, path)| (version, path.as_str()))
+    }
+
+    /// How many different files.
+    pub(crate) fn files(&self) -> usize {
+        self.files.len()
+    }
+
+    /// The version of a commit.
+    pub(crate) fn commit(&self, commit: &str) -> Option<&Arc<PublishedVersion>> {
+        self.commits.get(commit)
+    }
+
+    /// The data set that a version belongs to.
+    pub(crate) fn dataset_of(&self, version: &PublishedVersion) -> Option<&Dataset> {
+        self.datasets.get(&version.manifest().dataset.to_string())
     }
 
     pub(crate) fn dataset(&self, namespace: &str, name: &str) -> Option<&Dataset> {

@@ -2,18 +2,21 @@
 
 use std::sync::{Arc, LazyLock};
 
-use acequia_types::Digest;
+use acequia_types::{Clock, Digest, SystemClock};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 
-use crate::catalogue::{Dataset, is_large};
-use crate::facts::{Brief, FactsCache, Kind, whole};
+use crate::catalogue::Dataset;
+use crate::describe::{
+    Agent, Description, FORMS, Form, cite, datacite, dcat, drs, oai, ro_crate, schema_org, signposting,
+};
+use crate::difference::{Differences, State as Progress};
+use crate::facts::{Brief, Facts, FactsCache, Kind, whole};
 use crate::http::{
-    Fields, REPO_COMMIT, Refusal, content, fresh, json_bytes, own_address, parse_address, percent_encoded, put, see,
-    segments,
+    Fields, REPO_COMMIT, Refusal, accepts, content, fresh, json_bytes, own_address, parse_address, put, see, segments,
 };
 use crate::{Catalogue, HubError, PublishedVersion, Shelf, api, files, http, pages};
 
@@ -43,14 +46,17 @@ const DATA_POLICY: &str = "default-src 'none'; base-uri 'none'; frame-ancestors 
 const LONGEST_BODY_BYTES: usize = 1024 * 1024;
 /// Data sets on a page of the catalogue.
 const CATALOGUE_PAGE: usize = 20;
-/// Files named in the `Link` header of a page; more would outgrow what proxies pass.
-const LINKED_FILES: usize = 16;
+/// Data sets on a page of the DCAT feed.
+const FEED_PAGE: usize = 50;
+/// Addresses in one part of the site map (sitemaps.org protocol 0.9).
+const SITEMAP_PART: usize = 50_000;
 const LONGEST_SEARCH_CHARACTERS: usize = 200;
 
 struct Site {
     catalogue: Arc<dyn Catalogue>,
     address: Option<String>,
-    facts: FactsCache,
+    facts: Arc<FactsCache>,
+    differences: Arc<Differences>,
 }
 
 /// Serves the pages and the Hub-compatible routes over a catalogue. Addresses given out use the reader's `Host` header.
@@ -69,7 +75,7 @@ pub fn router_at(catalogue: Arc<dyn Catalogue>, public_address: &str) -> Result<
 
 fn build(catalogue: Arc<dyn Catalogue>, address: Option<String>) -> Router {
     // One handler sees the raw path: several routes have segments with encoded slashes or a path of any length.
-    let site = Site { catalogue, address, facts: FactsCache::default() };
+    let site = Site { catalogue, address, facts: Arc::default(), differences: Arc::default() };
     Router::new().fallback(serve).with_state(Arc::new(site))
 }
 
@@ -86,9 +92,10 @@ async fn serve(State(site): State<Arc<Site>>, request: Request) -> Response<Body
     let segments = segments(&path);
     let parts: Vec<&str> = segments.iter().flatten().map(String::as_str).collect();
     let reader = reader(&parts);
+    let asked = request.headers().clone();
     let answered = if segments.is_some() { site.answer(&parts, request).await } else { Err(Refusal::Page) };
     let mut response = answered.unwrap_or_else(|refusal| match reader {
-        Reader::Program => refusal.to_program(),
+        Reader::Program => refusal.to_program(&asked),
         Reader::Person => refusal.with_headers(content(refusal.status(), PAGE, pages::refusal(&refusal))),
     });
     if method == Method::HEAD {
@@ -104,8 +111,55 @@ async fn serve(State(site): State<Arc<Site>>, request: Request) -> Response<Body
 /// Who asks for this path. Files may be asked for without `datasets/`, as those of a model are.
 fn reader(parts: &[&str]) -> Reader {
     let file = |at: usize| parts.get(at).is_some_and(|part| matches!(*part, "resolve" | "raw"));
-    let program = parts.first() == Some(&"api") || file(1) || file(2) || file(3);
-    if program { Reader::Program } else { Reader::Person }
+    let first = parts.first().copied().unwrap_or_default();
+    let described = parts.len() > 5 && parts.get(3) == Some(&"v");
+    let program = matches!(first, "api" | "oai" | "ga4gh" | "catalogue.ttl" | "catalogue.jsonld");
+    if program || described || file(1) || file(2) || file(3) || writes(parts) { Reader::Program } else { Reader::Person }
+}
+
+/// Whether Hub clients write, or ask how to, under this path.
+fn writes(parts: &[&str]) -> bool {
+    match parts {
+        ["api", "repos", "create" | "delete" | "move"] | ["api", "validate-yaml"] => true,
+        ["api", "datasets", _, _, kind, ..] => matches!(
+            *kind,
+            "commit" | "preupload" | "tag" | "branch" | "super-squash" | "settings" | "lfs-files" | "xet-write-token"
+                | "discussions"
+        ),
+        ["datasets", _, name, "info", "lfs", ..] => name.ends_with(".git"),
+        _ => false,
+    }
+}
+
+/// Every attempt to change what is published is refused; only a name that is taken gets an answer of its own, since
+/// clients ask for that ("create unless it exists").
+fn refused_write(parts: &[&str], shelf: &Shelf, body: &[u8]) -> Refusal {
+    let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = |key: &str| body.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
+    match parts {
+        ["api", "repos", "create"] => {
+            let (namespace, name) = text("name").split_once('/').unwrap_or((text("organization"), text("name")));
+            if shelf.dataset(namespace, name).is_some() { Refusal::Exists } else { Refusal::Immutable }
+        }
+        ["api", "datasets", namespace, name, rest @ ..] => match (shelf.dataset(namespace, name), rest) {
+            (None, _) => Refusal::Repo,
+            (Some(dataset), ["tag", _]) if dataset.revision(text("tag")).is_some() => Refusal::Exists,
+            (Some(dataset), ["branch", wanted]) if dataset.revision(wanted).is_some() => Refusal::Exists,
+            _ => Refusal::Immutable,
+        },
+        _ => Refusal::Immutable,
+    }
+}
+
+/// The two versions of `FROM..TO`.
+fn two<'d>(
+    dataset: &'d Dataset,
+    both: &str,
+) -> Result<(&'d Arc<PublishedVersion>, &'d Arc<PublishedVersion>), Refusal> {
+    const FORM: Refusal = Refusal::Bad { what: "Two versions are compared as FROM..TO, for instance v1.0.0..v1.1.0." };
+    let (from, to) = both.split_once("...").or_else(|| both.split_once("..")).ok_or(FORM)?;
+    let find = |wanted: &str| dataset.revision(wanted).ok_or(Refusal::Revision);
+    Ok((find(from)?, find(to)?))
 }
 
 impl Site {
@@ -113,6 +167,16 @@ impl Site {
         let (head, body) = request.into_parts();
         let (headers, method) = (&head.headers, &head.method);
         let posted = matches!(parts, ["api", "datasets", _, _, "paths-info", _]);
+        let shelf = self.catalogue.shelf();
+        let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+        if writes(parts) && *method != Method::OPTIONS {
+            if *method == Method::DELETE || reads {
+                return Err(Refusal::Immutable);
+            }
+            // A body that is too long to look at names nothing that could exist.
+            let body = axum::body::to_bytes(body, LONGEST_BODY_BYTES).await.unwrap_or_default();
+            return Err(refused_write(parts, &shelf, &body));
+        }
         match *method {
             Method::GET | Method::HEAD if posted => return Err(Refusal::Method { allow: "POST, OPTIONS" }),
             Method::GET | Method::HEAD => {}
@@ -121,7 +185,6 @@ impl Site {
             _ if posted => return Err(Refusal::Method { allow: "POST, OPTIONS" }),
             _ => return Err(Refusal::Method { allow: "GET, HEAD" }),
         }
-        let shelf = self.catalogue.shelf();
         let raw_query = head.uri.query().unwrap_or_default();
         let query = Fields::parse(raw_query);
         let address = own_address(headers, self.address.as_deref());
@@ -134,7 +197,16 @@ impl Site {
                 let text = format!("{ROBOTS}Sitemap: {address}/sitemap.xml\n");
                 Ok(fresh(headers, "text/plain; charset=utf-8", text))
             }
-            ["sitemap.xml"] => Ok(fresh(headers, "application/xml", sitemap(&shelf, &address))),
+            ["sitemap.xml"] => {
+                let map = sitemap(&shelf, &address, query.number("part")).ok_or(Refusal::Page)?;
+                Ok(fresh(headers, "application/xml", map))
+            }
+            ["problems"] => Ok(fresh(headers, PAGE, pages::problems())),
+            ["catalogue.ttl"] => self.feed(&shelf, &query, &address, headers, "ttl").await,
+            ["catalogue.jsonld"] => self.feed(&shelf, &query, &address, headers, "jsonld").await,
+            ["catalogue"] => Ok(see("/")),
+            ["oai"] => self.oai(&shelf, &query, &address).await,
+            ["ga4gh", "drs", "v1", rest @ ..] => Ok(self.drs(&shelf, rest, &address, headers).await),
             ["favicon.ico"] => Ok(for_ever(headers, "image/svg+xml", MARK)),
             ["assets", name] if STYLE_PATH.ends_with(&format!("/{name}")) => {
                 Ok(for_ever(headers, "text/css; charset=utf-8", STYLE))
@@ -158,9 +230,33 @@ impl Site {
                 let version = dataset.revision(wanted).ok_or(Refusal::Revision)?;
                 self.dataset_page(dataset, version, &address, headers).await
             }
+            ["datasets", namespace, name, "v", wanted, form]
+                if FORMS.iter().any(|offered| offered.name == *form) =>
+            {
+                let dataset = find(namespace, name)?;
+                let version = dataset.revision(wanted).ok_or(Refusal::Revision)?;
+                self.described(dataset, version, form, &address, headers).await
+            }
             ["datasets", namespace, name, "v", wanted, "SHA256SUMS"] => {
                 let version = find(namespace, name)?.revision(wanted).ok_or(Refusal::Revision)?;
                 Ok(fresh(headers, "text/plain; charset=utf-8", pages::checksums(version)))
+            }
+            ["datasets", namespace, name, "compare"] => {
+                let dataset = find(namespace, name)?;
+                let of = |field: &str| dataset.revision(query.get(field)?).map(|version| &version.manifest().version);
+                let (from, to) = (of("from").ok_or(Refusal::Revision)?, of("to").ok_or(Refusal::Revision)?);
+                let (from, to) = (http::percent_encoded(from), http::percent_encoded(to));
+                Ok(see(&format!("/datasets/{namespace}/{name}/compare/{from}..{to}")))
+            }
+            ["datasets", namespace, name, "compare", both] => {
+                let (from, to) = two(find(namespace, name)?, both)?;
+                self.difference_page(from, to, headers).await
+            }
+            // The files beside their descriptions, as a downloaded version has them.
+            ["datasets", namespace, name, "v", wanted, path @ ..] => {
+                let version = find(namespace, name)?.revision(wanted).ok_or(Refusal::Revision)?;
+                let fixed = *wanted == version.commit();
+                files::resolve(&self.catalogue, version, &path.join("/"), fixed, method, headers).await
             }
             // Where people come to who know the addresses of other hubs.
             ["datasets", namespace, name, "tree" | "blob", wanted, ..] => {
@@ -203,6 +299,10 @@ impl Site {
                     ["commits", wanted] => {
                         let version = revision(wanted)?;
                         Ok(api::answer(headers, &api::commits(dataset, version), Some(version)))
+                    }
+                    ["compare", both] => {
+                        let (from, to) = two(dataset, both)?;
+                        self.difference(from, to, headers).await
                     }
                     ["auth-check"] => Ok(content(StatusCode::OK, "text/plain; charset=utf-8", "OK")),
                     ["croissant"] => self.croissant(dataset.newest(), &address, headers).await,
@@ -256,6 +356,176 @@ impl Site {
         Ok(response)
     }
 
+    /// `GET /api/datasets/{id}/compare/{from}..{to}`: 202 with `Retry-After` until it is computed.
+    async fn difference(
+        &self,
+        from: &Arc<PublishedVersion>,
+        to: &Arc<PublishedVersion>,
+        headers: &HeaderMap,
+    ) -> Result<Response<Body>, Refusal> {
+        match self.differences.between(&self.catalogue, &self.facts, from, to).await {
+            Progress::Ready(told) => Ok(api::answer(headers, &told, Some(to))),
+            Progress::Busy => Err(Refusal::Busy),
+            Progress::Computing => {
+                let body = json_bytes(&serde_json::json!({ "status": "computing" }));
+                let mut response = content(StatusCode::ACCEPTED, "application/json", body);
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+                Ok(response)
+            }
+        }
+    }
+
+    async fn difference_page(
+        &self,
+        from: &Arc<PublishedVersion>,
+        to: &Arc<PublishedVersion>,
+        headers: &HeaderMap,
+    ) -> Result<Response<Body>, Refusal> {
+        let name = &to.manifest().dataset;
+        let json = format!("/api/datasets/{name}/compare/{}..{}", from.tag(), to.tag());
+        let compared = pages::difference::Compared { from, to, json: &json };
+        match self.differences.between(&self.catalogue, &self.facts, from, to).await {
+            Progress::Ready(told) => Ok(fresh(headers, PAGE, pages::difference::difference(&compared, &told))),
+            Progress::Busy => Err(Refusal::Busy),
+            Progress::Computing => {
+                let mut response = content(StatusCode::ACCEPTED, PAGE, pages::difference::computing(&compared));
+                response.headers_mut().insert(HeaderName::from_static("refresh"), HeaderValue::from_static("2"));
+                Ok(response)
+            }
+        }
+    }
+
+    /// One form of a version's description.
+    async fn described(
+        &self,
+        dataset: &Dataset,
+        version: &PublishedVersion,
+        name: &str,
+        address: &str,
+        headers: &HeaderMap,
+    ) -> Result<Response<Body>, Refusal> {
+        let offered = FORMS.iter().find(|offered| offered.name == name).ok_or(Refusal::Page)?;
+        let facts = self.facts.of(&self.catalogue, version).await;
+        let described = Description { dataset, version, facts: &facts, address };
+        let pretty = |value: &serde_json::Value| serde_json::to_vec_pretty(value).unwrap_or_default();
+        let bytes = match offered.form {
+            Form::Croissant => return self.croissant(version, address, headers).await,
+            Form::DcatTurtle => dcat::version(described).turtle(),
+            Form::DcatJsonLd => dcat::version(described).json_ld(),
+            Form::SchemaOrg => pretty(&schema_org::dataset(described)),
+            Form::DataCite => pretty(&datacite::json(described)),
+            Form::DataCiteXml => {
+                format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{}", datacite::resource(described)).into_bytes()
+            }
+            Form::RoCrate => pretty(&ro_crate::crate_of(described)),
+            Form::Linkset => pretty(&signposting::linkset(described)),
+            Form::Csl => pretty(&cite::csl(described)),
+            Form::Bibtex => cite::bibtex(described).into_bytes(),
+            Form::CitationFile => cite::citation_file(described).into_bytes(),
+        };
+        let mut response = fresh(headers, offered.media_type, bytes);
+        put(response.headers_mut(), REPO_COMMIT, version.commit());
+        put(response.headers_mut(), header::LINK, &format!("<{}>; rel=\"describes\"", described.iri()));
+        Ok(response)
+    }
+
+    /// The documents of several data sets' newest versions, in the same order.
+    async fn facts_of(&self, datasets: &[&Dataset]) -> Vec<Arc<Facts>> {
+        let mut all = Vec::with_capacity(datasets.len());
+        for dataset in datasets {
+            all.push(self.facts.of(&self.catalogue, dataset.newest()).await);
+        }
+        all
+    }
+
+    /// A page of the DCAT feed of the whole catalogue.
+    async fn feed(
+        &self,
+        shelf: &Shelf,
+        query: &Fields,
+        address: &str,
+        headers: &HeaderMap,
+        extension: &str,
+    ) -> Result<Response<Body>, Refusal> {
+        let pages = shelf.len().div_ceil(FEED_PAGE).max(1);
+        let page = query.number("page").unwrap_or(1);
+        if page == 0 || page > pages {
+            return Err(Refusal::Page);
+        }
+        let shown: Vec<&Dataset> = shelf.datasets().skip((page - 1) * FEED_PAGE).take(FEED_PAGE).collect();
+        let facts = self.facts_of(&shown).await;
+        let described: Vec<Description<'_>> = shown
+            .iter()
+            .zip(&facts)
+            .map(|(dataset, facts)| Description { dataset, version: dataset.newest(), facts, address })
+            .collect();
+        let operator = self.operator(address);
+        let stated = Some(operator.contact.as_str()).filter(|contact| !contact.is_empty());
+        let agent = Agent { name: &operator.name, url: None, contact: stated, is_person: false };
+        let feed = dcat::Feed { address, operator: agent, extension, page, pages, total: shelf.len() };
+        let graph = dcat::feed(&feed, &described);
+        let mut response = match extension {
+            "ttl" => fresh(headers, "text/turtle", graph.turtle()),
+            _ => fresh(headers, "application/ld+json", graph.json_ld()),
+        };
+        let to = |page: usize, relation: &str| format!("<{address}/catalogue.{extension}?page={page}>; rel=\"{relation}\"");
+        let mut links = vec![to(1, "first"), to(pages, "last")];
+        links.extend((page > 1).then(|| to(page - 1, "prev")));
+        links.extend((page < pages).then(|| to(page + 1, "next")));
+        put(response.headers_mut(), header::LINK, &links.join(", "));
+        Ok(response)
+    }
+
+    /// Who runs the node; by its address when it does not say.
+    fn operator(&self, address: &str) -> crate::Operator {
+        let host = address.split_once("://").map_or(address, |(_, host)| host);
+        let unnamed = || crate::Operator { name: format!("The node at {host}"), contact: String::new() };
+        self.catalogue.operator().unwrap_or_else(unnamed)
+    }
+
+    async fn oai(&self, shelf: &Shelf, query: &Fields, address: &str) -> Result<Response<Body>, Refusal> {
+        let wanted = oai::wanted(query, shelf, address);
+        let facts = self.facts_of(&oai::needed(&wanted)).await;
+        let operator = self.operator(address);
+        let host = address.split_once("://").map_or(address, |(_, host)| host);
+        // A mailbox that every mail domain has (RFC 2142, section 5).
+        let postmaster = || format!("postmaster@{}", host.split(':').next().unwrap_or(host));
+        let stated = Some(operator.contact.clone()).filter(|contact| contact.contains('@'));
+        let repository = oai::Repository {
+            address,
+            name: &operator.name,
+            admin_email: stated.unwrap_or_else(postmaster),
+            now: SystemClock.now(),
+        };
+        let answer = oai::answer(&wanted, &facts, query, &repository, shelf);
+        Ok(content(StatusCode::OK, "text/xml; charset=utf-8", answer))
+    }
+
+    /// GA4GH DRS, which has refusals of its own form.
+    async fn drs(&self, shelf: &Shelf, parts: &[&str], address: &str, headers: &HeaderMap) -> Response<Body> {
+        let answer = match parts {
+            ["service-info"] => Some(drs::service_info(address, &self.operator(address).name, shelf.files())),
+            ["objects", id] => self.drs_object(shelf, id, address).await,
+            _ => None,
+        };
+        match answer {
+            Some(answer) => fresh(headers, "application/json", json_bytes(&answer)),
+            None => content(StatusCode::NOT_FOUND, "application/json", json_bytes(&drs::not_found())),
+        }
+    }
+
+    async fn drs_object(&self, shelf: &Shelf, id: &str, address: &str) -> Option<serde_json::Value> {
+        let file = Digest::parse(id).ok().and_then(|sha256| shelf.file(&sha256));
+        let version = file.map(|(version, _)| version).or_else(|| shelf.commit(id))?;
+        let dataset = shelf.dataset_of(version)?;
+        let facts = self.facts.of(&self.catalogue, version).await;
+        let described = Description { dataset, version, facts: &facts, address };
+        match file {
+            Some((_, path)) => drs::file(described, path),
+            None => Some(drs::bundle(described)),
+        }
+    }
+
     async fn catalogue_page(
         &self,
         shelf: &Shelf,
@@ -296,29 +566,20 @@ impl Site {
         address: &str,
         headers: &HeaderMap,
     ) -> Result<Response<Body>, Refusal> {
+        // Harvesters that ask the page itself for RDF are sent to it.
+        if !accepts(headers, "text/html") {
+            let asked = FORMS.iter().filter(|offered| matches!(offered.form, Form::DcatTurtle | Form::SchemaOrg));
+            if let Some(offered) = asked.into_iter().find(|offered| accepts(headers, offered.media_type)) {
+                let mut response = see(&format!("{}/{}", pages::version_path(version), offered.name));
+                response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+                return Ok(response);
+            }
+        }
         let facts = self.facts.of(&self.catalogue, version).await;
         let mut response = fresh(headers, PAGE, pages::dataset(dataset, version, &facts, address));
-        // Signposting (signposting.org/FAIR): what the page cites, describes and offers.
-        let base = format!("{address}/datasets/{}", version.manifest().dataset);
-        let mut links = vec![
-            format!("<{address}{}>; rel=\"cite-as\"", pages::version_path(version)),
-            "<https://schema.org/Dataset>; rel=\"type\"".to_owned(),
-            format!(
-                "<{address}/api/datasets/{}/croissant/{}>; rel=\"describedby\"; type=\"application/ld+json\"",
-                version.manifest().dataset,
-                version.commit()
-            ),
-        ];
-        if let Some(license) = pages::license_address(&version.manifest().license) {
-            links.push(format!("<{license}>; rel=\"license\""));
-        }
-        for file in version.files().values().filter(|file| is_large(file)).take(LINKED_FILES) {
-            let path: Vec<String> = file.path.split('/').map(percent_encoded).collect();
-            let kind = http::content_type(&file.path);
-            let target = format!("{base}/resolve/{}/{}", version.commit(), path.join("/"));
-            links.push(format!("<{target}>; rel=\"item\"; type=\"{kind}\""));
-        }
-        put(response.headers_mut(), header::LINK, &links.join(", "));
+        let described = Description { dataset, version, facts: &facts, address };
+        put(response.headers_mut(), header::LINK, &signposting::header(described));
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
         put(response.headers_mut(), REPO_COMMIT, version.commit());
         Ok(response)
     }
@@ -345,18 +606,35 @@ fn for_ever(headers: &HeaderMap, content_type: &'static str, bytes: &'static str
     response
 }
 
-/// Pages for harvesters, in the order of names (sitemaps.org protocol 0.9, at most 50,000 addresses).
-fn sitemap(shelf: &Shelf, address: &str) -> String {
-    let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-    out.push_str("<urlset xmlns=\"http://www.sitemaps.org/schemas/sitemap/0.9\">\n");
-    out.push_str(&format!("<url><loc>{address}/</loc></url>\n"));
-    for dataset in shelf.datasets().take(49_999) {
+/// Every version's page, in the order of names (sitemaps.org protocol 0.9). Beyond 50,000 of them the map is an index
+/// of parts; `None` when there is no such part.
+fn sitemap(shelf: &Shelf, address: &str, part: Option<usize>) -> Option<String> {
+    const HEAD: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
+    const NAMESPACE: &str = "xmlns=\"http://www.sitemaps.org/schemas/sitemap/0.9\"";
+    let addresses = 1 + shelf.len() + shelf.versions().count();
+    let parts = addresses.div_ceil(SITEMAP_PART);
+    if part.is_none() && parts > 1 {
+        let listed: String = (1..=parts)
+            .map(|part| format!("<sitemap><loc>{address}/sitemap.xml?part={part}</loc></sitemap>\n"))
+            .collect();
+        return Some(format!("{HEAD}<sitemapindex {NAMESPACE}>\n{listed}</sitemapindex>\n"));
+    }
+    let part = part.unwrap_or(1);
+    if part == 0 || part > parts {
+        return None;
+    }
+    let newest = shelf.datasets().map(|dataset| {
         let version = dataset.newest();
         let (name, day) = (&version.manifest().dataset, version.published_at().day());
-        out.push_str(&format!("<url><loc>{address}/datasets/{name}</loc><lastmod>{day}</lastmod></url>\n"));
-    }
-    out.push_str("</urlset>\n");
-    out
+        format!("<url><loc>{address}/datasets/{name}</loc><lastmod>{day}</lastmod></url>\n")
+    });
+    let versions = shelf.versions().map(|version| {
+        let (path, day) = (pages::version_path(version), version.published_at().day());
+        format!("<url><loc>{address}{path}</loc><lastmod>{day}</lastmod></url>\n")
+    });
+    let all = std::iter::once(format!("<url><loc>{address}/</loc></url>\n")).chain(newest).chain(versions);
+    let listed: String = all.skip((part - 1) * SITEMAP_PART).take(SITEMAP_PART).collect();
+    Some(format!("{HEAD}<urlset {NAMESPACE}>\n{listed}</urlset>\n"))
 }
 
 /// Headers on every answer.

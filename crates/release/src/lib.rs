@@ -93,7 +93,7 @@ pub use acequia_diversity::{NotRecorded, ReferenceCell, Report};
 pub use error::ReleaseError;
 pub use plan::{
     Agent, AgentKind, CollectionPlan, ColumnPlan, ConsentGroup, ConsentOutcome, ConsentPlan, Dimension, DiversityPlan,
-    Plan, SplitPlan, UseTerm, VersionNote,
+    HealthPlan, Plan, SplitPlan, UseTerm, VersionNote,
 };
 pub use verify::{Check, Verification, verify, verify_listed};
 

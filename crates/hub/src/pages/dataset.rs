@@ -1,18 +1,18 @@
 //! A data set's page: plain words first, numbers behind them.
 
 use maud::{Markup, html};
-use serde_json::{Value, json};
 
 use super::catalogue::kind;
-use super::words::{counted, license_address, one_in, rounded, size, thousands};
+use super::words::{counted, license_address, one_in, size, thousands};
 use super::{diversity, document, json_ld, plain, risk, statistics, usage, version_path, wide};
 use crate::PublishedVersion;
-use crate::catalogue::{Dataset, is_large};
-use crate::facts::{Facts, Kind, count, list, text};
-use crate::http::{content_type, percent_encoded};
+use crate::catalogue::Dataset;
+use crate::describe::{Description, FORMS, dcat, schema_org};
+use crate::facts::{Facts, Kind, count, list};
+use crate::http::percent_encoded;
 
 /// The parts of the page, in order.
-const PARTS: [(&str, &str); 10] = [
+const PARTS: [(&str, &str); 11] = [
     ("plain", "In plain words"),
     ("columns", "What is in it"),
     ("splits", "Train, validation, test"),
@@ -20,6 +20,7 @@ const PARTS: [(&str, &str); 10] = [
     ("diversity", "Who is in it"),
     ("use", "Use it"),
     ("files", "Files"),
+    ("catalogues", "Cite and catalogue"),
     ("versions", "Versions"),
     ("made", "How it was made"),
     ("withdraw", "For patients"),
@@ -28,10 +29,14 @@ const PARTS: [(&str, &str); 10] = [
 pub(crate) fn dataset(dataset: &Dataset, version: &PublishedVersion, facts: &Facts, address: &str) -> String {
     let manifest = version.manifest();
     let newest = dataset.newest();
-    let canonical = format!("{address}{}", version_path(version));
+    let described = Description { dataset, version, facts, address };
+    let canonical = described.iri();
     let head = html! {
         link rel="canonical" href=(canonical);
-        (json_ld(&schema_org(version, facts, address)))
+        @for offered in &FORMS {
+            link rel="describedby" type=(offered.media_type) href=(format!("{}/{}", version_path(version), offered.name));
+        }
+        (json_ld(&schema_org::dataset(described)))
     };
     let main = html! {
         div.top {
@@ -71,6 +76,7 @@ pub(crate) fn dataset(dataset: &Dataset, version: &PublishedVersion, facts: &Fac
                 (diversity::section(facts))
                 (usage::section(version, address))
                 (files(version))
+                (catalogues(described))
                 (versions(dataset, version))
                 (made(version, address))
                 (withdrawal(facts))
@@ -133,6 +139,28 @@ fn files(version: &PublishedVersion) -> Markup {
     }
 }
 
+/// Section: the same description in the forms that other catalogues read, and how to cite the version.
+fn catalogues(described: Description<'_>) -> Markup {
+    let missing = dcat::missing(described);
+    html! {
+        section #catalogues aria-labelledby="catalogues-title" {
+            h2 #catalogues-title { "Cite and catalogue" }
+            p { "Nobody typed these: each is computed from the manifest, the data dictionary and the description of this version." }
+            ul {
+                @for offered in &FORMS {
+                    li { a href=(format!("{}/{}", version_path(described.version), offered.name)) type=(offered.media_type) { (offered.title) } }
+                }
+            }
+            @if !missing.is_empty() {
+                p.note { "The record for catalogues is in DCAT-AP only. HealthDCAT-AP also asks for: " (missing.join(", ")) "." }
+            }
+            @if let Some((iri, label)) = described.use_term() {
+                p { "What may be done with it: " a href=(iri) rel="noopener" { (label) } " (Data Use Ontology). Nobody may try to find out who a row is about." }
+            }
+        }
+    }
+}
+
 fn versions(dataset: &Dataset, shown: &PublishedVersion) -> Markup {
     html! {
         section #versions aria-labelledby="versions-title" {
@@ -146,9 +174,39 @@ fn versions(dataset: &Dataset, shown: &PublishedVersion) -> Markup {
                         }
                         ", " (version.published_at().day()) ", " (counted(version.people(), "row", "rows"))
                         ", commit " code { (version.commit()[..12]) }
+                        @if let Some(before) = dataset.before(version) {
+                            ", " a href=(compare_path(before, version)) { "what changed since " (before.manifest().version) }
+                        }
                     }
                 }
             }
+            @if dataset.versions().len() > 2 { (compare_form(dataset, shown)) }
+        }
+    }
+}
+
+/// Path of the page that compares two versions.
+fn compare_path(from: &PublishedVersion, to: &PublishedVersion) -> String {
+    let (from, to) = (from.manifest(), to.manifest());
+    format!("/datasets/{}/compare/{}..{}", to.dataset, percent_encoded(&from.version), percent_encoded(&to.version))
+}
+
+fn compare_form(dataset: &Dataset, shown: &PublishedVersion) -> Markup {
+    let choose = |name: &str, label: &str, chosen: &str| {
+        html! {
+            label for=(name) { (label) }
+            select id=(name) name=(name) {
+                @for version in dataset.versions().iter().rev() {
+                    option value=(version.manifest().version) selected[version.commit() == chosen] { (version.manifest().version) }
+                }
+            }
+        }
+    };
+    let first = dataset.versions()[0].commit();
+    html! {
+        form.compare action=(format!("/datasets/{}/compare", shown.manifest().dataset)) method="get" {
+            (choose("from", "Compare version", first)) (choose("to", "with version", shown.commit()))
+            button type="submit" { "Compare" }
         }
     }
 }
@@ -222,45 +280,4 @@ fn withdrawal(facts: &Facts) -> Markup {
 /// `SHA256SUMS` of a version, as `sha256sum --check` reads it.
 pub(crate) fn checksums(version: &PublishedVersion) -> String {
     version.files().values().map(|file| format!("{}  {}\n", file.sha256, file.path)).collect()
-}
-
-/// The description that search engines for data sets read (schema.org/Dataset).
-fn schema_org(version: &PublishedVersion, facts: &Facts, address: &str) -> Value {
-    let manifest = version.manifest();
-    let base = format!("{address}/datasets/{}", manifest.dataset);
-    let download = |file: &acequia_gate::ReleasedFile| {
-        let path: Vec<String> = file.path.split('/').map(percent_encoded).collect();
-        json!({
-            "@type": "DataDownload",
-            "name": file.path,
-            "contentUrl": format!("{base}/resolve/{}/{}", version.commit(), path.join("/")),
-            "encodingFormat": content_type(&file.path).split(';').next(),
-            "contentSize": format!("{} kB", rounded(file.bytes as f64 / 1000.0, 1)),
-            "sha256": file.sha256.to_string(),
-        })
-    };
-    let variable = |column: &Value| {
-        Some(json!({
-            "@type": "PropertyValue",
-            "name": text(column, "/name")?,
-            "description": text(column, "/description").or_else(|| text(column, "/title")),
-            "unitText": text(column, "/unit"),
-        }))
-    };
-    json!({
-        "@context": "https://schema.org/",
-        "@type": "Dataset",
-        "@id": format!("{address}{}", version_path(version)),
-        "name": manifest.title,
-        "description": manifest.summary,
-        "url": base,
-        "identifier": format!("sha256:{}", version.digest()),
-        "version": manifest.version,
-        "license": license_address(&manifest.license).unwrap_or_else(|| manifest.license.clone()),
-        "datePublished": version.published_at().day().to_string(),
-        "isAccessibleForFree": true,
-        "keywords": facts.brief.card.get("tags"),
-        "distribution": version.files().values().filter(|file| is_large(file)).map(download).collect::<Vec<_>>(),
-        "variableMeasured": list(&facts.dictionary, "/columns").iter().filter_map(variable).collect::<Vec<_>>(),
-    })
 }
