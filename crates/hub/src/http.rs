@@ -349,6 +349,8 @@ pub(crate) fn own_address(headers: &HeaderMap, fixed: Option<&str>) -> String {
         return fixed.to_owned();
     }
     let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).filter(|host| is_host(host));
+    // Viewer clients put this before the host; the addresses given out are those without it.
+    let host = host.map(|host| host.strip_prefix("datasets-server.").unwrap_or(host));
     format!("http://{}", host.unwrap_or("localhost"))
 }
 

@@ -6,6 +6,7 @@
 //! - pages for people: server-rendered, readable without JavaScript, nothing loaded from elsewhere;
 //! - the routes that `huggingface_hub`, `datasets`, `pandas`, `@huggingface/hub` and `mlcroissant` read, with nothing
 //!   set but `HF_ENDPOINT` (routes and headers after those clients' source);
+//! - rows, sizes and statistics as the Hub's data set viewer gives them;
 //! - Croissant, DCAT-AP with HealthDCAT-AP, schema.org, DataCite, RO-Crate, Signposting, OAI-PMH, GA4GH DRS and citations
 //!   for catalogues and harvesters, all computed from the version's own documents.
 //!
@@ -41,10 +42,12 @@ mod error;
 mod facts;
 mod files;
 mod http;
+mod openapi;
 mod pages;
 mod range;
 mod rows;
 mod site;
+mod viewer;
 
 pub use body::CHUNK_BYTES;
 pub use catalogue::{Catalogue, Operator, PublishedVersion, Shelf};

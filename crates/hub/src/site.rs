@@ -18,7 +18,7 @@ use crate::facts::{Brief, Facts, FactsCache, Kind, whole};
 use crate::http::{
     Fields, REPO_COMMIT, Refusal, accepts, content, fresh, json_bytes, own_address, parse_address, put, see, segments,
 };
-use crate::{Catalogue, HubError, PublishedVersion, Shelf, api, files, http, pages};
+use crate::{Catalogue, HubError, PublishedVersion, Shelf, api, files, http, openapi, pages, viewer};
 
 /// The style sheet. Its address holds its digest, so that it can be kept for ever.
 const STYLE: &str = include_str!("../assets/style.css");
@@ -114,6 +114,7 @@ fn reader(parts: &[&str]) -> Reader {
     let first = parts.first().copied().unwrap_or_default();
     let described = parts.len() > 5 && parts.get(3) == Some(&"v");
     let program = matches!(first, "api" | "oai" | "ga4gh" | "catalogue.ttl" | "catalogue.jsonld");
+    let program = program || (parts.len() == 1 && viewer::ROUTES.contains(&first));
     if program || described || file(1) || file(2) || file(3) || writes(parts) { Reader::Program } else { Reader::Person }
 }
 
@@ -201,6 +202,7 @@ impl Site {
                 let map = sitemap(&shelf, &address, query.number("part")).ok_or(Refusal::Page)?;
                 Ok(fresh(headers, "application/xml", map))
             }
+            [route] if viewer::ROUTES.contains(route) => self.view(&shelf, route, &query, &address, headers).await,
             ["problems"] => Ok(fresh(headers, PAGE, pages::problems())),
             ["catalogue.ttl"] => self.feed(&shelf, &query, &address, headers, "ttl").await,
             ["catalogue.jsonld"] => self.feed(&shelf, &query, &address, headers, "jsonld").await,
@@ -272,6 +274,10 @@ impl Site {
             ["datasets", _] => Err(Refusal::Repo),
 
             ["api", "whoami-v2"] => Err(Refusal::Login),
+            ["api", "openapi.json"] => {
+                let document = openapi::document(&address);
+                Ok(fresh(headers, "application/json", serde_json::to_vec_pretty(&document).unwrap_or_default()))
+            }
             ["api", "datasets"] => {
                 let chosen = self.chosen(&shelf, |version, brief| api::matches(version, brief, &query)).await;
                 Ok(api::listing(headers, chosen, &query, raw_query, &address))
@@ -393,6 +399,55 @@ impl Site {
                 Ok(response)
             }
         }
+    }
+
+    /// The routes of the data set viewer. Beside the Hub's parameters, `at` names a version.
+    async fn view(
+        &self,
+        shelf: &Shelf,
+        route: &str,
+        query: &Fields,
+        address: &str,
+        headers: &HeaderMap,
+    ) -> Result<Response<Body>, Refusal> {
+        const NEEDED: Refusal = Refusal::Bad { what: "Name a data set, for instance dataset=namespace/name." };
+        let (namespace, name) = query.get("dataset").and_then(|name| name.split_once('/')).ok_or(NEEDED)?;
+        let dataset = shelf.dataset(namespace, name).ok_or(Refusal::Repo)?;
+        let version = dataset.revision(query.get("at").unwrap_or("main")).ok_or(Refusal::Revision)?;
+        let facts = self.facts.of(&self.catalogue, version).await;
+        let viewed = viewer::Viewed { version, facts: &facts, address };
+        let told = match route {
+            "is-valid" => viewed.is_valid(),
+            "splits" => viewed.splits_listed(),
+            "size" => viewed.size(),
+            "info" => viewed.info(query.get("config").is_some()),
+            "parquet" => viewed.parquet(),
+            "statistics" => {
+                let (split, rows, _) = viewed.split(query)?;
+                viewed.statistics(split, rows)
+            }
+            _ => {
+                let first = route == "first-rows";
+                let page = if first { viewer::Page { offset: 0, length: viewer::MOST_ROWS } } else { viewer::Page::of(query)? };
+                let (split, rows, files) = viewed.split(query)?;
+                let files = files.into_iter().cloned().collect();
+                viewed.rows(split, rows, page, &self.read_rows(files, page).await?, first)
+            }
+        };
+        let mut response = api::answer(headers, &told, Some(version));
+        put(response.headers_mut(), HeaderName::from_static("x-revision"), version.commit());
+        Ok(response)
+    }
+
+    /// Rows of some files, read off the async threads.
+    async fn read_rows(
+        &self,
+        files: Vec<acequia_gate::ReleasedFile>,
+        page: viewer::Page,
+    ) -> Result<Vec<arrow::array::RecordBatch>, Refusal> {
+        let catalogue = self.catalogue.clone();
+        let read = tokio::task::spawn_blocking(move || viewer::read(&catalogue, &files, page)).await;
+        read.map_err(|_| Refusal::Store)?.map_err(|error| files::unreadable(&error))
     }
 
     /// One form of a version's description.

@@ -6,7 +6,7 @@ use std::sync::{Arc, RwLock};
 
 use acequia_blobs::BlobStore;
 use acequia_gate::{ExitSeal, Manifest, Outbound, readmit};
-use acequia_hub::{Catalogue, HubError, PublishedVersion, Shelf};
+use acequia_hub::{Catalogue, HubError, Operator, PublishedVersion, Shelf};
 use acequia_release::Verification;
 use acequia_store::Release;
 use acequia_types::{DatasetName, Digest};
@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::failure::{Failure, NodeError, io};
 use crate::home::Node;
 use crate::pipeline::file_digest;
+use crate::settings::Settings;
 
 /// One published version.
 #[derive(Debug, Clone, Serialize)]
@@ -102,8 +103,9 @@ impl Node {
     /// # Errors
     /// Errors of the store; two manifests under one version.
     pub async fn catalogue(&self) -> Result<Arc<Shelves>, Failure> {
-        let shelf = self.shelf().await?;
-        Ok(Arc::new(Shelves { blobs: self.blobs.clone(), shelf: RwLock::new(Arc::new(shelf)) }))
+        let shelf = RwLock::new(Arc::new(self.shelf().await?));
+        let operator = Settings::read(&self.home)?.operator();
+        Ok(Arc::new(Shelves { blobs: self.blobs.clone(), operator, shelf }))
     }
 
     async fn shelf(&self) -> Result<Shelf, Failure> {
@@ -158,12 +160,17 @@ pub fn verify_folder(folder: &Path) -> Result<(Manifest, Verification), Failure>
 /// The hub's view of the node: an index and the blobs.
 pub struct Shelves {
     blobs: BlobStore,
+    operator: Option<Operator>,
     shelf: RwLock<Arc<Shelf>>,
 }
 
 impl Catalogue for Shelves {
     fn shelf(&self) -> Arc<Shelf> {
         self.shelf.read().map_or_else(|poisoned| Arc::clone(&poisoned.into_inner()), |shelf| Arc::clone(&shelf))
+    }
+
+    fn operator(&self) -> Option<Operator> {
+        self.operator.clone()
     }
 
     fn read(&self, sha256: &Digest, range: std::ops::Range<u64>) -> Result<Bytes, HubError> {

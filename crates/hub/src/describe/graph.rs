@@ -129,7 +129,7 @@ mod tests {
         assert!(turtle.contains("<https://a.example/x> a dcat:Dataset ;"), "{turtle}");
         assert!(turtle.contains(r#""a \"b\"\n"@en"#) && !turtle.contains("license"), "{turtle}");
         let json: serde_json::Value = serde_json::from_slice(&graph.json_ld()).unwrap();
-        assert!(json.to_string().contains("dcat:Dataset"), "{json}");
+        assert!(json.to_string().contains("http://www.w3.org/ns/dcat#Dataset"), "{json}");
     }
 
     proptest! {

@@ -355,7 +355,13 @@ fn croissant(files: &BTreeMap<String, Bytes>) -> Value {
         "rai:dataUseCases": ["Teaching of survival models", "Not for: Deciding about a patient"],
         "rai:dataBiases": ["Trials differ from clinics."], "rai:dataLimitations": "Ages are bands.",
         "rai:dataCollection": "Made up for tests.", "rai:dataCollectionTimeframe": "1978/2026", "license": "https://creativecommons.org/licenses/by/4.0/", "url": "https://example.org/",
-        "creator": {"@type": "sc:Organization", "name": "Acequia"}, "datePublished": "2026-11-20", "version": "1.0.0",
+        "creator": {"@type": "sc:Organization", "name": "Acequia", "url": "https://acequia.example"},
+        "publisher": {"@type": "Organization", "name": "A trustee <of> \"tests\"", "contactPoint": {"@type": "ContactPoint", "email": "data@acequia.example"}},
+        "keywords": ["breast cancer", "survival & \"more\" <so>"], "inLanguage": ["en"],
+        "usageInfo": [{"@type": "DefinedTerm", "name": "general research use", "url": "http://purl.obolibrary.org/obo/DUO_0000042"}],
+        "healthdcatap:healthCategory": [{"@id": "http://13.81.34.152:1101/resource/authority/healthcategories/EHRS"}],
+        "healthdcatap:hdab": {"@type": "Organization", "name": "Access body", "contactPoint": {"@type": "ContactPoint", "url": "https://acequia.example/access"}},
+        "healthdcatap:populationCoverage": "Made-up women.", "datePublished": "2026-11-20", "version": "1.0.0",
         "distribution": distribution, "recordSet": records})
 }
 

@@ -36,6 +36,17 @@ fn stock_hub_clients_read_the_data_set() {
     script(&python, "clients.py", |endpoint| vec![endpoint.to_owned(), DATASET.to_owned(), program]);
 }
 
+/// RDF against its shapes, Croissant, RO-Crate, DataCite, OAI-PMH, DRS, Signposting, OpenAPI, as harvesters read them.
+#[test]
+fn catalogues_and_harvesters_read_the_data_set() {
+    let Some(python) = python() else { return };
+    let shapes = crate::manual::root().join("../shared/data/standards");
+    script(&python, "catalogues.py", |endpoint| {
+        let shapes = shapes.is_dir().then(|| shapes.display().to_string());
+        [endpoint.to_owned(), DATASET.to_owned()].into_iter().chain(shapes).collect()
+    });
+}
+
 /// In Chromium, on phones and wide screens, light and dark, with the keyboard, judged by axe-core.
 #[test]
 fn pages_stand_in_a_browser() {
