@@ -53,7 +53,8 @@ json_ld = rdflib.Graph().parse(data=fetch(f"{version}/dcat.jsonld")[0], format="
 assert len(turtle) > 100 and isomorphic(turtle, json_ld), (len(turtle), len(json_ld))
 datasets = set(turtle.subjects(RDF.type, DCAT.Dataset))
 assert datasets == {rdflib.URIRef(version)}, datasets
-downloads = {str(url) for url in turtle.objects(None, DCAT.downloadURL)}
+tables = turtle.objects(rdflib.URIRef(version), DCAT.distribution)
+downloads = {str(url) for table in tables for url in turtle.objects(table, DCAT.downloadURL)}
 assert len(downloads) >= 3, downloads
 step(f"DCAT as Turtle and JSON-LD: {len(turtle)} triples, the same in both")
 
