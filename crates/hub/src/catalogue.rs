@@ -14,11 +14,25 @@ use crate::HubError;
 /// Name of the manifest inside a version. It is served from the sealed manifest itself, not from the store.
 pub(crate) const MANIFEST: &str = "manifest.json";
 
+/// Who runs a node, as catalogues and harvesters name the publisher of its catalogue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operator {
+    /// Name of the organisation.
+    pub name: String,
+    /// An e-mail address or an `https://` page; empty when none is stated.
+    pub contact: String,
+}
+
 /// Where the hub gets versions and bytes from. The node implements it over its store and blobs.
 pub trait Catalogue: Send + Sync + 'static {
     /// Everything published at this moment. Called once per request, so it must be cheap: keep an `Arc` and replace it
     /// when a version is added. A request works on one shelf from start to end.
     fn shelf(&self) -> Arc<Shelf>;
+
+    /// Who runs the node; `None` when it does not say.
+    fn operator(&self) -> Option<Operator> {
+        None
+    }
 
     /// The bytes `range.start..range.end` of the content `sha256`. Called off the async threads, for at most
     /// [`crate::CHUNK_BYTES`] bytes at a time and only within the length that the manifest states.
@@ -193,8 +207,23 @@ impl Dataset {
 
     /// The newest that is served; when none is, the newest.
     pub(crate) fn newest(&self) -> &Arc<PublishedVersion> {
-        let served = self.versions.iter().rev().find(|version| version.tombstone().is_none());
-        served.unwrap_or(&self.versions[self.versions.len() - 1])
+        self.served().next_back().unwrap_or(&self.versions[self.versions.len() - 1])
+    }
+
+    /// The versions that are served, oldest first.
+    pub(crate) fn served(&self) -> impl DoubleEndedIterator<Item = &Arc<PublishedVersion>> {
+        self.versions.iter().filter(|version| version.tombstone().is_none())
+    }
+
+    /// Whether any version is served.
+    pub(crate) fn is_served(&self) -> bool {
+        self.newest().tombstone().is_none()
+    }
+
+    /// The last served version before this one.
+    pub(crate) fn before(&self, version: &PublishedVersion) -> Option<&Arc<PublishedVersion>> {
+        let at = self.versions.iter().position(|other| other.commit() == version.commit())?;
+        self.versions[..at].iter().rev().find(|version| version.tombstone().is_none())
     }
 
     /// What a client's revision means: `main` or `HEAD` (the newest), a tag `v1.0.0` or `1.0.0`, or a whole commit id.
@@ -211,9 +240,23 @@ impl Dataset {
 }
 
 /// Everything published at one moment: an immutable index, built when something is published.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Shelf {
     datasets: BTreeMap<String, Dataset>,
+    /// Data sets of which a version is served.
+    served: usize,
+    /// Where a file is first found, by its content.
+    files: BTreeMap<Digest, (Arc<PublishedVersion>, String)>,
+    /// Served versions by commit.
+    commits: BTreeMap<String, Arc<PublishedVersion>>,
+    fingerprint: Digest,
+}
+
+impl Default for Shelf {
+    fn default() -> Self {
+        let fingerprint = Digest::of(b"");
+        Self { datasets: BTreeMap::new(), served: 0, files: BTreeMap::new(), commits: BTreeMap::new(), fingerprint }
+    }
 }
 
 impl Shelf {
@@ -247,31 +290,71 @@ impl Shelf {
                 a.published_at.cmp(&b.published_at).then_with(numbers)
             });
         }
-        Ok(Self { datasets })
+        let mut files = BTreeMap::new();
+        let mut commits = BTreeMap::new();
+        let mut listed = String::new();
+        for version in datasets.values().flat_map(|dataset| &dataset.versions) {
+            let down = version.tombstone().is_some();
+            listed.push_str(&format!("{} {} {down}\n", version.digest, version.published_at));
+            if down {
+                continue;
+            }
+            commits.insert(version.commit.clone(), version.clone());
+            for (path, file) in &version.files {
+                files.entry(file.sha256).or_insert_with(|| (version.clone(), path.clone()));
+            }
+        }
+        let served = datasets.values().filter(|dataset| dataset.is_served()).count();
+        Ok(Self { datasets, served, files, commits, fingerprint: Digest::of(listed.as_bytes()) })
+    }
+
+    /// Tells shelves with other versions apart.
+    pub(crate) fn fingerprint(&self) -> Digest {
+        self.fingerprint
+    }
+
+    /// The first served version that holds a file of this content, and the file's path in it.
+    pub(crate) fn file(&self, sha256: &Digest) -> Option<(&Arc<PublishedVersion>, &str)> {
+        self.files.get(sha256).map(|(version, path)| (version, path.as_str()))
+    }
+
+    /// How many different files.
+    pub(crate) fn files(&self) -> usize {
+        self.files.len()
+    }
+
+    /// The version of a commit.
+    pub(crate) fn commit(&self, commit: &str) -> Option<&Arc<PublishedVersion>> {
+        self.commits.get(commit)
+    }
+
+    /// The data set that a version belongs to.
+    pub(crate) fn dataset_of(&self, version: &PublishedVersion) -> Option<&Dataset> {
+        self.datasets.get(&version.manifest().dataset.to_string())
     }
 
     pub(crate) fn dataset(&self, namespace: &str, name: &str) -> Option<&Dataset> {
         self.datasets.get(&format!("{namespace}/{name}"))
     }
 
-    /// Data sets in the order of their names.
+    /// Data sets of which a version is served, in the order of their names.
     pub(crate) fn datasets(&self) -> impl Iterator<Item = &Dataset> {
-        self.datasets.values()
+        self.datasets.values().filter(|dataset| dataset.is_served())
     }
 
-    /// Every version: by data set, oldest first.
-    pub fn versions(&self) -> impl Iterator<Item = &Arc<PublishedVersion>> {
-        self.datasets.values().flat_map(|dataset| dataset.versions())
+    /// Every version that is served: by data set, oldest first.
+    pub fn served(&self) -> impl Iterator<Item = &Arc<PublishedVersion>> {
+        self.datasets.values().flat_map(Dataset::served)
     }
 
-    /// How many data sets.
+    /// How many data sets are served.
     pub fn len(&self) -> usize {
-        self.datasets.len()
+        self.served
     }
 
-    /// Whether nothing is published yet.
+    /// Whether none is.
     pub fn is_empty(&self) -> bool {
-        self.datasets.is_empty()
+        self.served == 0
     }
 }
 

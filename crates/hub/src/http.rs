@@ -86,6 +86,11 @@ impl Fields {
         self.0.iter().filter(move |(field, _)| *field == name).map(|(_, value)| value.as_str())
     }
 
+    /// Names of the fields, as often as they were given.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
     /// `true`, `True` (Python's way) or `1`.
     pub(crate) fn is_true(&self, name: &str) -> bool {
         self.get(name).is_some_and(|value| value.eq_ignore_ascii_case("true") || value == "1")
@@ -121,7 +126,59 @@ pub(crate) enum Refusal {
     Range { size_bytes: u64 },
     /// The store cannot deliver.
     Store,
+    /// The request would change, move or delete what is published.
+    Immutable,
+    /// The request would give a tag or a repository a name that is taken.
+    Exists,
+    /// Too much is being computed already.
+    Busy,
 }
+
+/// Every kind of refusal with its slug and what to do about it, for the page that problem details point to.
+pub(crate) const PROBLEMS: [(&str, &str, &str); 14] = [
+    (
+        "repo-not-found",
+        "No such data set",
+        "See the list of data sets. Names are namespace/name, in the same case. Models are not published here yet.",
+    ),
+    (
+        "revision-not-found",
+        "No such version",
+        "Ask for main, for a tag such as v1.0.0, or for a whole commit of 40 hex digits; the start of one is not enough.",
+    ),
+    (
+        "taken-down",
+        "Not served any more",
+        "People in the version left, or it was taken down for another reason that its page states. Ask for the version named as its successor, and delete copies of this one.",
+    ),
+    (
+        "entry-not-found",
+        "No such file or folder",
+        "List the files of the version first: /api/datasets/{namespace}/{name}/tree/{revision}.",
+    ),
+    (
+        "not-found",
+        "No such page",
+        "Check the address. Published versions are never removed to make room for newer ones.",
+    ),
+    ("not-logged-in", "Nobody is logged in", "Leave the token out: everything here is open."),
+    ("method-not-allowed", "Another method", "The header Allow says which methods the address knows."),
+    (
+        "bad-request",
+        "The request cannot be understood",
+        "The description of the interface says what each address takes: /api/openapi.json.",
+    ),
+    ("too-long", "The request is too long", "Ask for fewer paths at a time."),
+    ("range-not-satisfiable", "Outside the file", "The header Content-Range says how long the file is."),
+    ("store-failed", "The node cannot read this now", "Try again later; the operator finds the reason in the log."),
+    (
+        "immutable",
+        "Published versions never change",
+        "A correction or a withdrawal makes a new version, which passes the gate as every version does. Nobody moves a tag, rewrites history or deletes a file.",
+    ),
+    ("exists", "The name is taken", "What is published under this name stays. Choose the next version number."),
+    ("busy", "Too much is being computed", "Try again after the number of seconds in the header Retry-After."),
+];
 
 impl Refusal {
     pub(crate) fn status(&self) -> StatusCode {
@@ -134,6 +191,29 @@ impl Refusal {
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::Store => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Immutable => StatusCode::FORBIDDEN,
+            Self::Exists => StatusCode::CONFLICT,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// Which of [`PROBLEMS`] it is.
+    fn slug(&self) -> &'static str {
+        match self {
+            Self::Repo => "repo-not-found",
+            Self::Revision => "revision-not-found",
+            Self::Gone { .. } => "taken-down",
+            Self::Entry { .. } => "entry-not-found",
+            Self::Page => "not-found",
+            Self::Login => "not-logged-in",
+            Self::Method { .. } => "method-not-allowed",
+            Self::Bad { .. } => "bad-request",
+            Self::TooLong => "too-long",
+            Self::Range { .. } => "range-not-satisfiable",
+            Self::Store => "store-failed",
+            Self::Immutable => "immutable",
+            Self::Exists => "exists",
+            Self::Busy => "busy",
         }
     }
 
@@ -144,6 +224,8 @@ impl Refusal {
             // Hub clients know no code of their own for this; with it they say that the version cannot be had.
             Self::Revision | Self::Gone { .. } => Some("RevisionNotFound"),
             Self::Entry { .. } => Some("EntryNotFound"),
+            Self::Immutable => Some("Immutable"),
+            Self::Exists => Some("Exists"),
             _ => None,
         }
     }
@@ -163,19 +245,35 @@ impl Refusal {
             Self::TooLong => "The request is too long.",
             Self::Range { .. } => "The range lies outside the file.",
             Self::Store => "The node cannot read this from its store now. Its operator finds the reason in the log.",
+            Self::Immutable => {
+                "A published version never changes: no tag moves, no history is rewritten, no file is replaced or deleted. Publish the next version."
+            }
+            Self::Exists => "This name is taken, and what it stands for never changes.",
+            Self::Busy => "Too much is being computed now. Try again in a few seconds.",
         }
     }
 
-    /// The answer to a program.
-    pub(crate) fn to_program(&self) -> Response<Body> {
-        let mut body = json!({ "error": self.message() });
+    /// The answer to a program: the members that Hub clients read and those of RFC 9457 in one object. Clients that
+    /// know problem details say so in `Accept`; others read a body only when it is called plain JSON.
+    pub(crate) fn to_program(&self, request: &HeaderMap) -> Response<Body> {
+        let slug = self.slug();
+        let title = PROBLEMS.iter().find(|(known, ..)| *known == slug).map_or("", |(_, title, _)| title);
+        let mut body = json!({
+            "error": self.message(),
+            "type": format!("/problems#{slug}"),
+            "title": title,
+            "status": self.status().as_u16(),
+            "detail": self.message(),
+        });
         if let Some(code) = self.code() {
             body["code"] = Value::from(code);
         }
         if let Self::Gone { successor: Some(successor) } = self {
             body["successor"] = Value::from(successor.as_str());
         }
-        self.with_headers(content(self.status(), "application/json", json_bytes(&body)))
+        let kind =
+            if accepts(request, "application/problem+json") { "application/problem+json" } else { "application/json" };
+        self.with_headers(content(self.status(), kind, json_bytes(&body)))
     }
 
     /// Adds the headers that every form of this refusal carries.
@@ -191,6 +289,7 @@ impl Refusal {
             Self::Entry { commit } => put(headers, REPO_COMMIT, commit),
             Self::Method { allow } => put(headers, header::ALLOW, allow),
             Self::Range { size_bytes } => put(headers, header::CONTENT_RANGE, &format!("bytes */{size_bytes}")),
+            Self::Busy => put(headers, header::RETRY_AFTER, "5"),
             _ => {}
         }
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -257,6 +356,13 @@ pub(crate) fn range_allowed(headers: &HeaderMap, tag: &str) -> bool {
     headers.get(header::IF_RANGE).is_none_or(|value| value.as_bytes() == format!("\"{tag}\"").as_bytes())
 }
 
+/// Whether `Accept` names this media type. `*/*` does not count: every client sends it.
+pub(crate) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
+    let texts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let mut types = texts.flat_map(|text| text.split(','));
+    types.any(|given| given.split(';').next().is_some_and(|given| given.trim().eq_ignore_ascii_case(media_type)))
+}
+
 /// The form of time that Hub clients parse: with milliseconds and `Z`.
 pub(crate) fn iso_ms(at: Timestamp) -> String {
     at.to_string().replace('Z', ".000Z")
@@ -286,6 +392,8 @@ pub(crate) fn own_address(headers: &HeaderMap, fixed: Option<&str>) -> String {
         return fixed.to_owned();
     }
     let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).filter(|host| is_host(host));
+    // Viewer clients put this before the host; the addresses given out are those without it.
+    let host = host.map(|host| host.strip_prefix("datasets-server.").unwrap_or(host));
     format!("http://{}", host.unwrap_or("localhost"))
 }
 

@@ -6,7 +6,9 @@
 //! - pages for people: server-rendered, readable without JavaScript, nothing loaded from elsewhere;
 //! - the routes that `huggingface_hub`, `datasets`, `pandas`, `@huggingface/hub` and `mlcroissant` read, with nothing
 //!   set but `HF_ENDPOINT` (routes and headers after those clients' source);
-//! - schema.org, Signposting and Croissant for harvesters.
+//! - rows, sizes and statistics as the Hub's data set viewer gives them;
+//! - Croissant, DCAT-AP with HealthDCAT-AP, schema.org, DataCite, RO-Crate, Signposting, OAI-PMH, GA4GH DRS and citations
+//!   for catalogues and harvesters, all computed from the version's own documents.
 //!
 //! Everything here is published, so the hub knows no user, sets no cookie and logs no client.
 //!
@@ -34,15 +36,22 @@ mod body;
 mod card;
 mod catalogue;
 mod chart;
+mod describe;
+mod difference;
 mod error;
 mod facts;
 mod files;
+mod finding;
 mod http;
+mod openapi;
 mod pages;
 mod range;
+mod rows;
+pub mod search;
 mod site;
+mod viewer;
 
 pub use body::CHUNK_BYTES;
-pub use catalogue::{Catalogue, PublishedVersion, Shelf, TakenDownVersion};
+pub use catalogue::{Catalogue, Operator, PublishedVersion, Shelf, TakenDownVersion};
 pub use error::HubError;
 pub use site::{router, router_at};

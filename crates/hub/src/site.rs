@@ -2,20 +2,26 @@
 
 use std::sync::{Arc, LazyLock};
 
-use acequia_types::Digest;
+use acequia_types::{Clock, Digest, SystemClock};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 
-use crate::catalogue::{Dataset, is_large};
-use crate::facts::{Brief, FactsCache, Kind, whole};
-use crate::http::{
-    Fields, REPO_COMMIT, Refusal, content, fresh, json_bytes, own_address, parse_address, percent_encoded, put, see,
-    segments,
+use crate::catalogue::Dataset;
+use crate::describe::{
+    Agent, Description, FORMS, Form, cite, datacite, dcat, drs, oai, ro_crate, schema_org, signposting,
 };
-use crate::{Catalogue, HubError, PublishedVersion, Shelf, api, files, http, pages};
+use crate::difference::{Differences, State as Progress};
+use crate::facts::{Brief, Facts, FactsCache, whole};
+use crate::finding::Finder;
+use crate::http::{
+    Fields, REPO_COMMIT, Refusal, accepts, content, fresh, json_bytes, own_address, parse_address, put, see, segments,
+};
+use crate::pages::Tab;
+use crate::search::{Facet, Query};
+use crate::{Catalogue, HubError, PublishedVersion, Shelf, api, files, http, openapi, pages, rows, viewer};
 
 /// The style sheet. Its address holds its digest, so that it can be kept for ever.
 const STYLE: &str = include_str!("../assets/style.css");
@@ -43,14 +49,20 @@ const DATA_POLICY: &str = "default-src 'none'; base-uri 'none'; frame-ancestors 
 const LONGEST_BODY_BYTES: usize = 1024 * 1024;
 /// Data sets on a page of the catalogue.
 const CATALOGUE_PAGE: usize = 20;
-/// Files named in the `Link` header of a page; more would outgrow what proxies pass.
-const LINKED_FILES: usize = 16;
+/// Data sets on a page of the DCAT feed.
+const FEED_PAGE: usize = 50;
+/// Addresses in one part of the site map (sitemaps.org protocol 0.9).
+const SITEMAP_PART: usize = 50_000;
 const LONGEST_SEARCH_CHARACTERS: usize = 200;
+/// Values of facets that a search looks at.
+const MOST_CHOSEN: usize = 64;
 
 struct Site {
     catalogue: Arc<dyn Catalogue>,
     address: Option<String>,
-    facts: FactsCache,
+    facts: Arc<FactsCache>,
+    differences: Arc<Differences>,
+    finder: Arc<Finder>,
 }
 
 /// Serves the pages and the Hub-compatible routes over a catalogue. Addresses given out use the reader's `Host` header.
@@ -69,7 +81,7 @@ pub fn router_at(catalogue: Arc<dyn Catalogue>, public_address: &str) -> Result<
 
 fn build(catalogue: Arc<dyn Catalogue>, address: Option<String>) -> Router {
     // One handler sees the raw path: several routes have segments with encoded slashes or a path of any length.
-    let site = Site { catalogue, address, facts: FactsCache::default() };
+    let site = Site { catalogue, address, facts: Arc::default(), differences: Arc::default(), finder: Arc::default() };
     Router::new().fallback(serve).with_state(Arc::new(site))
 }
 
@@ -86,9 +98,10 @@ async fn serve(State(site): State<Arc<Site>>, request: Request) -> Response<Body
     let segments = segments(&path);
     let parts: Vec<&str> = segments.iter().flatten().map(String::as_str).collect();
     let reader = reader(&parts);
+    let asked = request.headers().clone();
     let answered = if segments.is_some() { site.answer(&parts, request).await } else { Err(Refusal::Page) };
     let mut response = answered.unwrap_or_else(|refusal| match reader {
-        Reader::Program => refusal.to_program(),
+        Reader::Program => refusal.to_program(&asked),
         Reader::Person => refusal.with_headers(content(refusal.status(), PAGE, pages::refusal(&refusal))),
     });
     if method == Method::HEAD {
@@ -104,8 +117,67 @@ async fn serve(State(site): State<Arc<Site>>, request: Request) -> Response<Body
 /// Who asks for this path. Files may be asked for without `datasets/`, as those of a model are.
 fn reader(parts: &[&str]) -> Reader {
     let file = |at: usize| parts.get(at).is_some_and(|part| matches!(*part, "resolve" | "raw"));
-    let program = parts.first() == Some(&"api") || file(1) || file(2) || file(3);
-    if program { Reader::Program } else { Reader::Person }
+    let first = parts.first().copied().unwrap_or_default();
+    let described = parts.len() > 5 && parts[3] == "v" && !(parts.len() == 6 && pages::Tab::of(parts[5]).is_some());
+    let program = matches!(first, "api" | "oai" | "ga4gh" | "catalogue.ttl" | "catalogue.jsonld");
+    let program = program || (parts.len() == 1 && viewer::ROUTES.contains(&first));
+    if program || described || file(1) || file(2) || file(3) || writes(parts) {
+        Reader::Program
+    } else {
+        Reader::Person
+    }
+}
+
+/// Whether Hub clients write, or ask how to, under this path.
+fn writes(parts: &[&str]) -> bool {
+    match parts {
+        ["api", "repos", "create" | "delete" | "move"] | ["api", "validate-yaml"] => true,
+        ["api", "datasets", _, _, kind, ..] => matches!(
+            *kind,
+            "commit"
+                | "preupload"
+                | "tag"
+                | "branch"
+                | "super-squash"
+                | "settings"
+                | "lfs-files"
+                | "xet-write-token"
+                | "discussions"
+        ),
+        ["datasets", _, name, "info", "lfs", ..] => name.ends_with(".git"),
+        _ => false,
+    }
+}
+
+/// Every attempt to change what is published is refused; only a name that is taken gets an answer of its own, since
+/// clients ask for that ("create unless it exists").
+fn refused_write(parts: &[&str], shelf: &Shelf, body: &[u8]) -> Refusal {
+    let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = |key: &str| body.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
+    match parts {
+        ["api", "repos", "create"] => {
+            let (namespace, name) = text("name").split_once('/').unwrap_or((text("organization"), text("name")));
+            if shelf.dataset(namespace, name).is_some() { Refusal::Exists } else { Refusal::Immutable }
+        }
+        ["api", "datasets", namespace, name, rest @ ..] => match (shelf.dataset(namespace, name), rest) {
+            (None, _) => Refusal::Repo,
+            (Some(dataset), ["tag", _]) if dataset.revision(text("tag")).is_some() => Refusal::Exists,
+            (Some(dataset), ["branch", wanted]) if dataset.revision(wanted).is_some() => Refusal::Exists,
+            _ => Refusal::Immutable,
+        },
+        _ => Refusal::Immutable,
+    }
+}
+
+/// The two versions of `FROM..TO`.
+fn two<'d>(
+    dataset: &'d Dataset,
+    both: &str,
+) -> Result<(&'d Arc<PublishedVersion>, &'d Arc<PublishedVersion>), Refusal> {
+    const FORM: Refusal = Refusal::Bad { what: "Two versions are compared as FROM..TO, for instance v1.0.0..v1.1.0." };
+    let (from, to) = both.split_once("...").or_else(|| both.split_once("..")).ok_or(FORM)?;
+    let find = |wanted: &str| served(dataset.revision(wanted));
+    Ok((find(from)?, find(to)?))
 }
 
 impl Site {
@@ -113,6 +185,16 @@ impl Site {
         let (head, body) = request.into_parts();
         let (headers, method) = (&head.headers, &head.method);
         let posted = matches!(parts, ["api", "datasets", _, _, "paths-info", _]);
+        let shelf = self.catalogue.shelf();
+        let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+        if writes(parts) && *method != Method::OPTIONS {
+            if *method == Method::DELETE || reads {
+                return Err(Refusal::Immutable);
+            }
+            // A body that is too long to look at names nothing that could exist.
+            let body = axum::body::to_bytes(body, LONGEST_BODY_BYTES).await.unwrap_or_default();
+            return Err(refused_write(parts, &shelf, &body));
+        }
         match *method {
             Method::GET | Method::HEAD if posted => return Err(Refusal::Method { allow: "POST, OPTIONS" }),
             Method::GET | Method::HEAD => {}
@@ -121,7 +203,6 @@ impl Site {
             _ if posted => return Err(Refusal::Method { allow: "POST, OPTIONS" }),
             _ => return Err(Refusal::Method { allow: "GET, HEAD" }),
         }
-        let shelf = self.catalogue.shelf();
         let raw_query = head.uri.query().unwrap_or_default();
         let query = Fields::parse(raw_query);
         let address = own_address(headers, self.address.as_deref());
@@ -134,7 +215,17 @@ impl Site {
                 let text = format!("{ROBOTS}Sitemap: {address}/sitemap.xml\n");
                 Ok(fresh(headers, "text/plain; charset=utf-8", text))
             }
-            ["sitemap.xml"] => Ok(fresh(headers, "application/xml", sitemap(&shelf, &address))),
+            ["sitemap.xml"] => {
+                let map = sitemap(&shelf, &address, query.number("part")).ok_or(Refusal::Page)?;
+                Ok(fresh(headers, "application/xml", map))
+            }
+            [route] if viewer::ROUTES.contains(route) => self.view(&shelf, route, &query, &address, headers).await,
+            ["problems"] => Ok(fresh(headers, PAGE, pages::problems())),
+            ["catalogue.ttl"] => self.feed(&shelf, &query, &address, headers, "ttl").await,
+            ["catalogue.jsonld"] => self.feed(&shelf, &query, &address, headers, "jsonld").await,
+            ["catalogue"] => Ok(see("/")),
+            ["oai"] => self.oai(&shelf, &query, &address).await,
+            ["ga4gh", "drs", "v1", rest @ ..] => Ok(self.drs(&shelf, rest, &address, headers).await),
             ["favicon.ico"] => Ok(for_ever(headers, "image/svg+xml", MARK)),
             ["assets", name] if STYLE_PATH.ends_with(&format!("/{name}")) => {
                 Ok(for_ever(headers, "text/css; charset=utf-8", STYLE))
@@ -150,17 +241,45 @@ impl Site {
                         let version = dataset.revision(wanted).ok_or(Refusal::Revision)?;
                         Ok(see(&pages::version_path(version)))
                     }
-                    None => self.dataset_page(dataset, dataset.newest(), &address, headers).await,
+                    None => self.dataset_page(dataset, dataset.newest(), Tab::Card, &query, &address, headers).await,
                 }
             }
             ["datasets", namespace, name, "v", wanted] => {
                 let dataset = find(namespace, name)?;
                 let version = dataset.revision(wanted).ok_or(Refusal::Revision)?;
-                self.dataset_page(dataset, version, &address, headers).await
+                self.dataset_page(dataset, version, Tab::Card, &query, &address, headers).await
+            }
+            ["datasets", namespace, name, "v", wanted, tab] if Tab::of(tab).is_some() => {
+                let dataset = find(namespace, name)?;
+                let version = dataset.revision(wanted).ok_or(Refusal::Revision)?;
+                let tab = Tab::of(tab).unwrap_or(Tab::Card);
+                self.dataset_page(dataset, version, tab, &query, &address, headers).await
+            }
+            ["datasets", namespace, name, "v", wanted, form] if FORMS.iter().any(|offered| offered.name == *form) => {
+                let dataset = find(namespace, name)?;
+                let version = served(dataset.revision(wanted))?;
+                self.described(dataset, version, form, &address, headers).await
             }
             ["datasets", namespace, name, "v", wanted, "SHA256SUMS"] => {
                 let version = served(find(namespace, name)?.revision(wanted))?;
                 Ok(fresh(headers, "text/plain; charset=utf-8", pages::checksums(version)))
+            }
+            ["datasets", namespace, name, "compare"] => {
+                let dataset = find(namespace, name)?;
+                let of = |field: &str| dataset.revision(query.get(field)?).map(|version| &version.manifest().version);
+                let (from, to) = (of("from").ok_or(Refusal::Revision)?, of("to").ok_or(Refusal::Revision)?);
+                let (from, to) = (http::percent_encoded(from), http::percent_encoded(to));
+                Ok(see(&format!("/datasets/{namespace}/{name}/compare/{from}..{to}")))
+            }
+            ["datasets", namespace, name, "compare", both] => {
+                let (from, to) = two(find(namespace, name)?, both)?;
+                self.difference_page(from, to, headers).await
+            }
+            // The files beside their descriptions, as a downloaded version has them.
+            ["datasets", namespace, name, "v", wanted, path @ ..] => {
+                let version = served(find(namespace, name)?.revision(wanted))?;
+                let fixed = *wanted == version.commit();
+                files::resolve(&self.catalogue, version, &path.join("/"), fixed, method, headers).await
             }
             // Where people come to who know the addresses of other hubs.
             ["datasets", namespace, name, "tree" | "blob", wanted, ..] => {
@@ -176,9 +295,18 @@ impl Site {
             ["datasets", _] => Err(Refusal::Repo),
 
             ["api", "whoami-v2"] => Err(Refusal::Login),
+            ["api", "openapi.json"] => {
+                let document = openapi::document(&address);
+                Ok(fresh(headers, "application/json", serde_json::to_vec_pretty(&document).unwrap_or_default()))
+            }
             ["api", "datasets"] => {
-                let chosen = self.chosen(&shelf, |version, brief| api::matches(version, brief, &query)).await;
-                Ok(api::listing(headers, chosen, &query, raw_query, &address))
+                let (wanted, start, limit) = api::wanted_page(&query);
+                // Nothing is gated.
+                let none = query.get("gated").is_some_and(|gated| matches!(gated, "true" | "True" | "1"));
+                let indexed = self.finder.indexed(&self.catalogue, &self.facts, &shelf).await;
+                let found = indexed.index.find(&wanted, start, if none { 0 } else { limit });
+                let shown = self.listed(&shelf, &found.names).await;
+                Ok(api::listing(headers, &shown, (start, found.total), &query, raw_query, &address))
             }
             ["api", "models" | "spaces"] => Ok(api::answer(headers, &serde_json::json!([]), None)),
             ["api", "datasets", namespace, name, rest @ ..] => {
@@ -205,6 +333,10 @@ impl Site {
                         let version = revision(wanted)?;
                         Ok(api::answer(headers, &api::commits(dataset, version), Some(version)))
                     }
+                    ["compare", both] => {
+                        let (from, to) = two(dataset, both)?;
+                        self.difference(from, to, headers).await
+                    }
                     ["auth-check"] => Ok(content(StatusCode::OK, "text/plain; charset=utf-8", "OK")),
                     ["croissant"] => self.croissant(dataset.newest(), &address, headers).await,
                     ["croissant", wanted] => self.croissant(revision(wanted)?, &address, headers).await,
@@ -216,20 +348,16 @@ impl Site {
         }
     }
 
-    /// Data sets whose newest version passes `test`, in the order of their names.
-    async fn chosen<'s>(
-        &self,
-        shelf: &'s Shelf,
-        test: impl Fn(&PublishedVersion, &Brief) -> bool,
-    ) -> Vec<(&'s Dataset, Arc<Brief>)> {
-        let mut chosen = Vec::new();
-        for dataset in shelf.datasets().filter(|dataset| dataset.newest().tombstone().is_none()) {
-            let brief = self.facts.brief(&self.catalogue, dataset.newest()).await;
-            if test(dataset.newest(), &brief) {
-                chosen.push((dataset, brief));
+    /// Data sets by name, with what listings say about them. Those that are no longer on the shelf are left out.
+    async fn listed<'s>(&self, shelf: &'s Shelf, names: &[&str]) -> Vec<(&'s Dataset, Arc<Brief>)> {
+        let mut listed = Vec::with_capacity(names.len());
+        for name in names {
+            let dataset = name.split_once('/').and_then(|(namespace, name)| shelf.dataset(namespace, name));
+            if let Some(dataset) = dataset {
+                listed.push((dataset, self.facts.brief(&self.catalogue, dataset.newest()).await));
             }
         }
-        chosen
+        listed
     }
 
     async fn info(
@@ -257,32 +385,273 @@ impl Site {
         Ok(response)
     }
 
-    async fn catalogue_page(
+    /// `GET /api/datasets/{id}/compare/{from}..{to}`: 202 with `Retry-After` until it is computed.
+    async fn difference(
+        &self,
+        from: &Arc<PublishedVersion>,
+        to: &Arc<PublishedVersion>,
+        headers: &HeaderMap,
+    ) -> Result<Response<Body>, Refusal> {
+        match self.differences.between(&self.catalogue, &self.facts, from, to).await {
+            Progress::Ready(told) => Ok(api::answer(headers, &told, Some(to))),
+            Progress::Busy => Err(Refusal::Busy),
+            Progress::Computing => {
+                let body = json_bytes(&serde_json::json!({ "status": "computing" }));
+                let mut response = content(StatusCode::ACCEPTED, "application/json", body);
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+                Ok(response)
+            }
+        }
+    }
+
+    async fn difference_page(
+        &self,
+        from: &Arc<PublishedVersion>,
+        to: &Arc<PublishedVersion>,
+        headers: &HeaderMap,
+    ) -> Result<Response<Body>, Refusal> {
+        let name = &to.manifest().dataset;
+        let json = format!("/api/datasets/{name}/compare/{}..{}", from.tag(), to.tag());
+        let compared = pages::difference::Compared { from, to, json: &json };
+        match self.differences.between(&self.catalogue, &self.facts, from, to).await {
+            Progress::Ready(told) => Ok(fresh(headers, PAGE, pages::difference::difference(&compared, &told))),
+            Progress::Busy => Err(Refusal::Busy),
+            Progress::Computing => {
+                let mut response = content(StatusCode::ACCEPTED, PAGE, pages::difference::computing(&compared));
+                response.headers_mut().insert(HeaderName::from_static("refresh"), HeaderValue::from_static("2"));
+                Ok(response)
+            }
+        }
+    }
+
+    /// The routes of the data set viewer. Beside the Hub's parameters, `at` names a version.
+    async fn view(
+        &self,
+        shelf: &Shelf,
+        route: &str,
+        query: &Fields,
+        address: &str,
+        headers: &HeaderMap,
+    ) -> Result<Response<Body>, Refusal> {
+        const NEEDED: Refusal = Refusal::Bad { what: "Name a data set, for instance dataset=namespace/name." };
+        let (namespace, name) = query.get("dataset").and_then(|name| name.split_once('/')).ok_or(NEEDED)?;
+        let dataset = shelf.dataset(namespace, name).ok_or(Refusal::Repo)?;
+        let version = served(dataset.revision(query.get("at").unwrap_or("main")))?;
+        let facts = self.facts.of(&self.catalogue, version).await;
+        let viewed = viewer::Viewed { version, facts: &facts, address };
+        let told = match route {
+            "is-valid" => viewed.is_valid(),
+            "splits" => viewed.splits_listed(),
+            "size" => viewed.size(),
+            "info" => viewed.info(query.get("config").is_some()),
+            "parquet" => viewed.parquet(),
+            "statistics" => {
+                let (split, rows, _) = viewed.split(query)?;
+                viewed.statistics(split, rows)
+            }
+            _ => {
+                let first = route == "first-rows";
+                let page = if first {
+                    viewer::Page { offset: 0, length: viewer::MOST_ROWS }
+                } else {
+                    viewer::Page::of(query)?
+                };
+                let (split, rows, files) = viewed.split(query)?;
+                let files = files.into_iter().cloned().collect();
+                viewed.rows(split, rows, page, &self.read_rows(files, page).await?, first)
+            }
+        };
+        let mut response = api::answer(headers, &told, Some(version));
+        put(response.headers_mut(), HeaderName::from_static("x-revision"), version.commit());
+        Ok(response)
+    }
+
+    /// The rows of the tab with the data; `None` when they cannot be read now.
+    async fn shown_rows(&self, version: &PublishedVersion, query: &Fields) -> Option<pages::rows::Shown> {
+        let splits = rows::splits(version);
+        let wanted = query.get("split");
+        let chosen = splits.iter().find(|(split, _)| wanted == Some(*split)).or(splits.first());
+        let (split, files) = chosen?;
+        let total = version.manifest().splits.iter().find(|(name, _)| name == split).map_or(0, |(_, rows)| *rows);
+        let page = viewer::Page { offset: query.number("row").unwrap_or(0), length: pages::rows::PAGE };
+        let read = self.read_rows(files.iter().map(|file| (*file).clone()).collect(), page).await.ok()?;
+        let records = read.iter().flat_map(viewer::records).collect();
+        Some(pages::rows::Shown { split: (*split).to_owned(), total, offset: page.offset, records })
+    }
+
+    /// Rows of some files, read off the async threads.
+    async fn read_rows(
+        &self,
+        files: Vec<acequia_gate::ReleasedFile>,
+        page: viewer::Page,
+    ) -> Result<Vec<arrow::array::RecordBatch>, Refusal> {
+        let catalogue = self.catalogue.clone();
+        let read = tokio::task::spawn_blocking(move || viewer::read(&catalogue, &files, page)).await;
+        read.map_err(|_| Refusal::Store)?.map_err(|error| files::unreadable(&error))
+    }
+
+    /// One form of a version's description.
+    async fn described(
+        &self,
+        dataset: &Dataset,
+        version: &PublishedVersion,
+        name: &str,
+        address: &str,
+        headers: &HeaderMap,
+    ) -> Result<Response<Body>, Refusal> {
+        let offered = FORMS.iter().find(|offered| offered.name == name).ok_or(Refusal::Page)?;
+        let facts = self.facts.of(&self.catalogue, version).await;
+        let described = Description { dataset, version, facts: &facts, address };
+        let pretty = |value: &serde_json::Value| serde_json::to_vec_pretty(value).unwrap_or_default();
+        let bytes = match offered.form {
+            Form::Croissant => return self.croissant(version, address, headers).await,
+            Form::DcatTurtle => dcat::version(described).turtle(),
+            Form::DcatJsonLd => dcat::version(described).json_ld(),
+            Form::SchemaOrg => pretty(&schema_org::dataset(described)),
+            Form::DataCite => pretty(&datacite::json(described)),
+            Form::DataCiteXml => {
+                format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{}", datacite::resource(described)).into_bytes()
+            }
+            Form::RoCrate => pretty(&ro_crate::crate_of(described)),
+            Form::Linkset => pretty(&signposting::linkset(described)),
+            Form::Csl => pretty(&cite::csl(described)),
+            Form::Bibtex => cite::bibtex(described).into_bytes(),
+            Form::CitationFile => cite::citation_file(described).into_bytes(),
+        };
+        let mut response = fresh(headers, offered.media_type, bytes);
+        put(response.headers_mut(), REPO_COMMIT, version.commit());
+        put(response.headers_mut(), header::LINK, &format!("<{}>; rel=\"describes\"", described.iri()));
+        Ok(response)
+    }
+
+    /// The documents of several data sets' newest versions, in the same order.
+    async fn facts_of(&self, datasets: &[&Dataset]) -> Vec<Arc<Facts>> {
+        let mut all = Vec::with_capacity(datasets.len());
+        for dataset in datasets {
+            all.push(self.facts.of(&self.catalogue, dataset.newest()).await);
+        }
+        all
+    }
+
+    /// A page of the DCAT feed of the whole catalogue.
+    async fn feed(
         &self,
         shelf: &Shelf,
         query: &Fields,
         address: &str,
         headers: &HeaderMap,
+        extension: &str,
+    ) -> Result<Response<Body>, Refusal> {
+        let pages = shelf.len().div_ceil(FEED_PAGE).max(1);
+        let page = query.number("page").unwrap_or(1);
+        if page == 0 || page > pages {
+            return Err(Refusal::Page);
+        }
+        let shown: Vec<&Dataset> = shelf.datasets().skip((page - 1) * FEED_PAGE).take(FEED_PAGE).collect();
+        let facts = self.facts_of(&shown).await;
+        let described: Vec<Description<'_>> = shown
+            .iter()
+            .zip(&facts)
+            .map(|(dataset, facts)| Description { dataset, version: dataset.newest(), facts, address })
+            .collect();
+        let operator = self.operator(address);
+        let stated = Some(operator.contact.as_str()).filter(|contact| !contact.is_empty());
+        let agent = Agent { name: &operator.name, url: None, contact: stated, is_person: false };
+        let feed = dcat::Feed { address, operator: agent, extension, page, pages, total: shelf.len() };
+        let graph = dcat::feed(&feed, &described);
+        let mut response = match extension {
+            "ttl" => fresh(headers, "text/turtle", graph.turtle()),
+            _ => fresh(headers, "application/ld+json", graph.json_ld()),
+        };
+        let to =
+            |page: usize, relation: &str| format!("<{address}/catalogue.{extension}?page={page}>; rel=\"{relation}\"");
+        let mut links = vec![to(1, "first"), to(pages, "last")];
+        links.extend((page > 1).then(|| to(page - 1, "prev")));
+        links.extend((page < pages).then(|| to(page + 1, "next")));
+        put(response.headers_mut(), header::LINK, &links.join(", "));
+        Ok(response)
+    }
+
+    /// Who runs the node; by its address when it does not say.
+    fn operator(&self, address: &str) -> crate::Operator {
+        let host = address.split_once("://").map_or(address, |(_, host)| host);
+        let unnamed = || crate::Operator { name: format!("The node at {host}"), contact: String::new() };
+        self.catalogue.operator().unwrap_or_else(unnamed)
+    }
+
+    async fn oai(&self, shelf: &Shelf, query: &Fields, address: &str) -> Result<Response<Body>, Refusal> {
+        let wanted = oai::wanted(query, shelf, address);
+        let facts = self.facts_of(&oai::needed(&wanted)).await;
+        let operator = self.operator(address);
+        let host = address.split_once("://").map_or(address, |(_, host)| host);
+        // A mailbox that every mail domain has (RFC 2142, section 5).
+        let postmaster = || format!("postmaster@{}", host.split(':').next().unwrap_or(host));
+        let stated = Some(operator.contact.clone()).filter(|contact| contact.contains('@'));
+        let repository = oai::Repository {
+            address,
+            name: &operator.name,
+            admin_email: stated.unwrap_or_else(postmaster),
+            now: SystemClock.now(),
+        };
+        let answer = oai::answer(&wanted, &facts, query, &repository, shelf);
+        Ok(content(StatusCode::OK, "text/xml; charset=utf-8", answer))
+    }
+
+    /// GA4GH DRS, which has refusals of its own form.
+    async fn drs(&self, shelf: &Shelf, parts: &[&str], address: &str, headers: &HeaderMap) -> Response<Body> {
+        let answer = match parts {
+            ["service-info"] => Some(drs::service_info(address, &self.operator(address).name, shelf.files())),
+            ["objects", id] => self.drs_object(shelf, id, address).await,
+            _ => None,
+        };
+        match answer {
+            Some(answer) => fresh(headers, "application/json", json_bytes(&answer)),
+            None => content(StatusCode::NOT_FOUND, "application/json", json_bytes(&drs::not_found())),
+        }
+    }
+
+    async fn drs_object(&self, shelf: &Shelf, id: &str, address: &str) -> Option<serde_json::Value> {
+        let file = Digest::parse(id).ok().and_then(|sha256| shelf.file(&sha256));
+        let version = file.map(|(version, _)| version).or_else(|| shelf.commit(id))?;
+        let dataset = shelf.dataset_of(version)?;
+        let facts = self.facts.of(&self.catalogue, version).await;
+        let described = Description { dataset, version, facts: &facts, address };
+        match file {
+            Some((_, path)) => drs::file(described, path),
+            None => Some(drs::bundle(described)),
+        }
+    }
+
+    async fn catalogue_page(
+        &self,
+        shelf: &Arc<Shelf>,
+        query: &Fields,
+        address: &str,
+        headers: &HeaderMap,
     ) -> Result<Response<Body>, Refusal> {
         let words: String = query.get("q").unwrap_or_default().chars().take(LONGEST_SEARCH_CHARACTERS).collect();
-        let mut chosen = self.chosen(shelf, |version, brief| api::says(version, brief, &words)).await;
-        chosen.sort_by_key(|(dataset, _)| std::cmp::Reverse(dataset.newest().published_at()));
-        let pages = chosen.len().div_ceil(CATALOGUE_PAGE).max(1);
-        let page = query.number("page").unwrap_or(1).clamp(1, pages);
-        let shown = chosen.iter().skip((page - 1) * CATALOGUE_PAGE).take(CATALOGUE_PAGE);
+        let of = |facet: Facet| query.all(facet.field()).map(move |value| (facet, value.to_owned()));
+        let chosen = Facet::ALL.into_iter().flat_map(of).take(MOST_CHOSEN).collect();
+        let wanted = Query { words, chosen, ..Query::default() };
+        let indexed = self.finder.indexed(&self.catalogue, &self.facts, shelf).await;
+        let asked = query.number("page").unwrap_or(1).max(1);
+        let mut found = indexed.index.find(&wanted, (asked - 1).saturating_mul(CATALOGUE_PAGE), CATALOGUE_PAGE);
+        let pages = usize::try_from(found.total).unwrap_or(usize::MAX).div_ceil(CATALOGUE_PAGE).max(1);
+        let page = asked.min(pages);
+        if page != asked {
+            found = indexed.index.find(&wanted, (page - 1) * CATALOGUE_PAGE, CATALOGUE_PAGE);
+        }
+        let shown = self.listed(shelf, &found.names).await;
         let listed: Vec<pages::Listed<'_>> =
-            shown.map(|(dataset, brief)| pages::Listed { version: dataset.newest(), brief }).collect();
-        let real = chosen.iter().filter(|(_, brief)| brief.kind != Kind::Synthetic);
-        // A sum is stated only when every part of it is.
-        let people = real.clone().map(|(dataset, brief)| (brief.kind == Kind::Real).then(|| dataset.newest().people()));
-        let risks = real.map(|(_, brief)| brief.highest_risk);
+            shown.iter().map(|(dataset, brief)| pages::Listed { version: dataset.newest(), brief }).collect();
         let view = pages::Catalogue {
             listed: &listed,
-            found: chosen.len(),
+            found: found.total,
             of: shelf.len(),
-            people: people.sum(),
-            highest_risk: risks.collect::<Option<Vec<f64>>>().and_then(|risks| risks.into_iter().reduce(f64::max)),
-            words: &words,
+            people: indexed.people,
+            highest_risk: indexed.highest_risk,
+            wanted: &wanted,
+            facets: &found.facets,
             page,
             pages,
             address,
@@ -294,6 +663,8 @@ impl Site {
         &self,
         dataset: &Dataset,
         version: &PublishedVersion,
+        tab: Tab,
+        query: &Fields,
         address: &str,
         headers: &HeaderMap,
     ) -> Result<Response<Body>, Refusal> {
@@ -302,29 +673,21 @@ impl Site {
             response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
             return Ok(response);
         }
+        // Harvesters that ask the page itself for RDF are sent to it.
+        if !accepts(headers, "text/html") {
+            let asked = FORMS.iter().filter(|offered| matches!(offered.form, Form::DcatTurtle | Form::SchemaOrg));
+            if let Some(offered) = asked.into_iter().find(|offered| accepts(headers, offered.media_type)) {
+                let mut response = see(&format!("{}/{}", pages::version_path(version), offered.name));
+                response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+                return Ok(response);
+            }
+        }
         let facts = self.facts.of(&self.catalogue, version).await;
-        let mut response = fresh(headers, PAGE, pages::dataset(dataset, version, &facts, address));
-        // Signposting (signposting.org/FAIR): what the page cites, describes and offers.
-        let base = format!("{address}/datasets/{}", version.manifest().dataset);
-        let mut links = vec![
-            format!("<{address}{}>; rel=\"cite-as\"", pages::version_path(version)),
-            "<https://schema.org/Dataset>; rel=\"type\"".to_owned(),
-            format!(
-                "<{address}/api/datasets/{}/croissant/{}>; rel=\"describedby\"; type=\"application/ld+json\"",
-                version.manifest().dataset,
-                version.commit()
-            ),
-        ];
-        if let Some(license) = pages::license_address(&version.manifest().license) {
-            links.push(format!("<{license}>; rel=\"license\""));
-        }
-        for file in version.files().values().filter(|file| is_large(file)).take(LINKED_FILES) {
-            let path: Vec<String> = file.path.split('/').map(percent_encoded).collect();
-            let kind = http::content_type(&file.path);
-            let target = format!("{base}/resolve/{}/{}", version.commit(), path.join("/"));
-            links.push(format!("<{target}>; rel=\"item\"; type=\"{kind}\""));
-        }
-        put(response.headers_mut(), header::LINK, &links.join(", "));
+        let described = Description { dataset, version, facts: &facts, address };
+        let rows = if tab == Tab::Data { self.shown_rows(version, query).await } else { None };
+        let mut response = fresh(headers, PAGE, pages::dataset(described, tab, rows.as_ref()));
+        put(response.headers_mut(), header::LINK, &signposting::header(described));
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
         put(response.headers_mut(), REPO_COMMIT, version.commit());
         Ok(response)
     }
@@ -360,18 +723,35 @@ fn for_ever(headers: &HeaderMap, content_type: &'static str, bytes: &'static str
     response
 }
 
-/// Pages for harvesters, in the order of names (sitemaps.org protocol 0.9, at most 50,000 addresses).
-fn sitemap(shelf: &Shelf, address: &str) -> String {
-    let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-    out.push_str("<urlset xmlns=\"http://www.sitemaps.org/schemas/sitemap/0.9\">\n");
-    out.push_str(&format!("<url><loc>{address}/</loc></url>\n"));
-    for dataset in shelf.datasets().filter(|dataset| dataset.newest().tombstone().is_none()).take(49_999) {
+/// Every version's page, in the order of names (sitemaps.org protocol 0.9). Beyond 50,000 of them the map is an index
+/// of parts; `None` when there is no such part.
+fn sitemap(shelf: &Shelf, address: &str, part: Option<usize>) -> Option<String> {
+    const HEAD: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
+    const NAMESPACE: &str = "xmlns=\"http://www.sitemaps.org/schemas/sitemap/0.9\"";
+    let addresses = 1 + shelf.len() + shelf.served().count();
+    let parts = addresses.div_ceil(SITEMAP_PART);
+    if part.is_none() && parts > 1 {
+        let listed: String = (1..=parts)
+            .map(|part| format!("<sitemap><loc>{address}/sitemap.xml?part={part}</loc></sitemap>\n"))
+            .collect();
+        return Some(format!("{HEAD}<sitemapindex {NAMESPACE}>\n{listed}</sitemapindex>\n"));
+    }
+    let part = part.unwrap_or(1);
+    if part == 0 || part > parts {
+        return None;
+    }
+    let newest = shelf.datasets().map(|dataset| {
         let version = dataset.newest();
         let (name, day) = (&version.manifest().dataset, version.published_at().day());
-        out.push_str(&format!("<url><loc>{address}/datasets/{name}</loc><lastmod>{day}</lastmod></url>\n"));
-    }
-    out.push_str("</urlset>\n");
-    out
+        format!("<url><loc>{address}/datasets/{name}</loc><lastmod>{day}</lastmod></url>\n")
+    });
+    let versions = shelf.served().map(|version| {
+        let (path, day) = (pages::version_path(version), version.published_at().day());
+        format!("<url><loc>{address}{path}</loc><lastmod>{day}</lastmod></url>\n")
+    });
+    let all = std::iter::once(format!("<url><loc>{address}/</loc></url>\n")).chain(newest).chain(versions);
+    let listed: String = all.skip((part - 1) * SITEMAP_PART).take(SITEMAP_PART).collect();
+    Some(format!("{HEAD}<urlset {NAMESPACE}>\n{listed}</urlset>\n"))
 }
 
 /// Headers on every answer.

@@ -6,16 +6,20 @@ use std::sync::{Arc, RwLock};
 
 use acequia_blobs::BlobStore;
 use acequia_gate::{ExitSeal, Manifest, Outbound, readmit};
-use acequia_hub::{Catalogue, HubError, PublishedVersion, Shelf, TakenDownVersion};
+use acequia_hub::{Catalogue, HubError, Operator, PublishedVersion, Shelf, TakenDownVersion};
 use acequia_release::Verification;
 use acequia_store::{Release, TakenDown, Tombstone};
-use acequia_types::{DatasetName, Digest};
+use acequia_types::{DatasetName, Digest, Timestamp};
 use bytes::Bytes;
 use serde::Serialize;
 
 use crate::failure::{Failure, NodeError, io};
 use crate::home::Node;
 use crate::pipeline::file_digest;
+use crate::settings::Settings;
+
+/// That a version was taken down, and when.
+type Stone = (Timestamp, Tombstone);
 
 /// One published version.
 #[derive(Debug, Clone, Serialize)]
@@ -133,20 +137,32 @@ impl Node {
     /// # Errors
     /// Errors of the store; two manifests under one version.
     pub async fn catalogue(&self) -> Result<Arc<Shelves>, Failure> {
-        let shelf = self.shelf().await?;
-        Ok(Arc::new(Shelves { blobs: self.blobs.clone(), shelf: RwLock::new(Arc::new(shelf)) }))
+        let (releases, stones) = (self.store.releases().await?, self.store.tombstones().await?);
+        let (shelf, complete) = self.shelf(&releases, &stones, &Shelf::default())?;
+        let operator = Settings::read(&self.home)?.operator();
+        let (shelf, of) = (RwLock::new(Arc::new(shelf)), RwLock::new(complete.then(|| listed(&releases, &stones))));
+        Ok(Arc::new(Shelves { blobs: self.blobs.clone(), operator, shelf, of }))
     }
 
-    async fn shelf(&self) -> Result<Shelf, Failure> {
-        let mut versions = Vec::new();
-        let stones = self.store.tombstones().await?;
-        for release in self.store.releases().await? {
+    /// What can be served of `releases`, and whether that is all of them. Versions that stand on the shelf before are
+    /// not read again.
+    fn shelf(&self, releases: &[Release], stones: &[Stone], before: &Shelf) -> Result<(Shelf, bool), Failure> {
+        let standing: BTreeMap<Digest, &Arc<PublishedVersion>> =
+            before.served().map(|version| (version.digest(), version)).collect();
+        let mut versions = Vec::with_capacity(releases.len());
+        for release in releases {
+            let stone = stones.iter().find(|(_, stone)| stone.is_of(&release.dataset, &release.version));
+            if stone.is_none()
+                && let Some(version) = standing.get(&release.manifest)
+            {
+                versions.push(Arc::clone(version));
+                continue;
+            }
             let seal = ExitSeal::from_text(release.seal.clone());
-            match self.manifest(&release) {
+            match self.manifest(release) {
                 Ok(manifest) => {
                     let version = PublishedVersion::new(manifest, release.published_at);
                     let version = version.with_seal(&seal, &self.gate_key().verifier());
-                    let stone = stones.iter().find(|(_, stone)| stone.is_of(&release.dataset, &release.version));
                     let version = match stone {
                         Some((at, stone)) => version.taken_down(TakenDownVersion {
                             at: *at,
@@ -164,7 +180,8 @@ impl Node {
                 }
             }
         }
-        Ok(Shelf::of(versions)?)
+        let complete = versions.len() == releases.len();
+        Ok((Shelf::of(versions)?, complete))
     }
 
     /// Takes up versions published since, while serving.
@@ -172,9 +189,16 @@ impl Node {
     /// # Errors
     /// As [`Node::catalogue`]; the shelf then stays as it was.
     pub async fn refresh(&self, shelves: &Shelves) -> Result<(), Failure> {
-        let shelf = Arc::new(self.shelf().await?);
-        if let Ok(mut current) = shelves.shelf.write() {
-            *current = shelf;
+        let (releases, stones) = (self.store.releases().await?, self.store.tombstones().await?);
+        let now = listed(&releases, &stones);
+        if shelves.of.read().is_ok_and(|of| *of == Some(now)) {
+            return Ok(());
+        }
+        let (shelf, complete) = self.shelf(&releases, &stones, &shelves.shelf())?;
+        if let (Ok(mut current), Ok(mut of)) = (shelves.shelf.write(), shelves.of.write()) {
+            *current = Arc::new(shelf);
+            // A version that could not be served is tried again next time.
+            *of = complete.then_some(now);
         }
         Ok(())
     }
@@ -188,6 +212,14 @@ fn reason_in_words(reason: TakenDown) -> &'static str {
         TakenDown::Law => "A law or a court demands it.",
         TakenDown::Error => "It holds errors.",
     }
+}
+
+/// Tells lists of releases and of those taken down apart.
+fn listed(releases: &[Release], stones: &[Stone]) -> Digest {
+    let line = |release: &Release| format!("{} {} {}\n", release.dataset, release.version, release.manifest);
+    let down = |(at, stone): &Stone| format!("{at} {} {}\n", stone.dataset, stone.version);
+    let lines = releases.iter().map(line).chain(stones.iter().map(down));
+    Digest::of(lines.collect::<String>().as_bytes())
 }
 
 /// Rechecks a downloaded version in a folder. Without the node's key the exit seal is not among the checks.
@@ -210,12 +242,19 @@ pub fn verify_folder(folder: &Path) -> Result<(Manifest, Verification), Failure>
 /// The hub's view of the node: an index and the blobs.
 pub struct Shelves {
     blobs: BlobStore,
+    operator: Option<Operator>,
     shelf: RwLock<Arc<Shelf>>,
+    /// The releases that the shelf holds, when it holds all there were.
+    of: RwLock<Option<Digest>>,
 }
 
 impl Catalogue for Shelves {
     fn shelf(&self) -> Arc<Shelf> {
         self.shelf.read().map_or_else(|poisoned| Arc::clone(&poisoned.into_inner()), |shelf| Arc::clone(&shelf))
+    }
+
+    fn operator(&self) -> Option<Operator> {
+        self.operator.clone()
     }
 
     fn read(&self, sha256: &Digest, range: std::ops::Range<u64>) -> Result<Bytes, HubError> {

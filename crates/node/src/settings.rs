@@ -25,6 +25,7 @@ use std::sync::Arc;
 use acequia_custody::receipt::Controller;
 use acequia_engine::DataFusionEngine;
 use acequia_frame::Engine;
+use acequia_hub::Operator;
 use acequia_store::Store;
 use acequia_types::{Coded, Exit};
 use serde::Deserialize;
@@ -132,6 +133,11 @@ impl Settings {
     /// Whether a run needs an approved impact assessment.
     pub(crate) fn needs_assessment(&self) -> bool {
         self.governance.needs_assessment
+    }
+
+    /// The trustee, as the catalogue names its publisher; `None` when nothing is stated.
+    pub(crate) fn operator(&self) -> Option<Operator> {
+        self.trustee.as_ref().map(|own| Operator { name: own.name.clone(), contact: own.contact.clone() })
     }
 
     /// Opens the records they name.

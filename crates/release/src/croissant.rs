@@ -38,6 +38,7 @@ const TERMS: &[(&str, &str)] = &[
     ("cr", "http://mlcommons.org/croissant/"),
     ("rai", "http://mlcommons.org/croissant/RAI/"),
     ("dct", "http://purl.org/dc/terms/"),
+    ("dpv", "https://w3id.org/dpv#"),
     ("duo", "http://purl.obolibrary.org/obo/DUO_"),
     ("equivalentProperty", "cr:equivalentProperty"),
     ("extract", "cr:extract"),
@@ -50,8 +51,10 @@ const TERMS: &[(&str, &str)] = &[
     ("isArray", "cr:isArray"),
     ("isLiveDataset", "cr:isLiveDataset"),
     ("jsonPath", "cr:jsonPath"),
+    ("healthdcatap", "http://healthdataportal.eu/ns/health#"),
     ("key", "cr:key"),
     ("md5", "cr:md5"),
+    ("odrl", "http://www.w3.org/ns/odrl/2/"),
     ("parentField", "cr:parentField"),
     ("path", "cr:path"),
     ("prov", "http://www.w3.org/ns/prov#"),
@@ -70,7 +73,6 @@ const TERMS: &[(&str, &str)] = &[
 
 /// Describes the version. `files` are the Parquet files in the order of the splits, then the other files.
 pub(crate) fn croissant(plan: &Plan, dictionary: &Dictionary, files: &[ReleasedFile]) -> Value {
-    let duo = plan.use_term.number().unwrap_or_default();
     let mut document = json!({
         "@context": context(),
         "@type": "sc:Dataset",
@@ -90,12 +92,7 @@ pub(crate) fn croissant(plan: &Plan, dictionary: &Dictionary, files: &[ReleasedF
         "inLanguage": plan.languages,
         "isLiveDataset": false,
         "keywords": plan.keywords,
-        "usageInfo": [{
-            "@type": "DefinedTerm",
-            "name": plan.use_term.label,
-            "termCode": format!("DUO_{duo}"),
-            "url": format!("http://purl.obolibrary.org/obo/DUO_{duo}"),
-        }],
+        "usageInfo": usage(plan),
         "prov:wasDerivedFrom": plan.inputs.iter().map(|input| json!({
             "@type": "prov:Entity",
             "prov:label": format!("{} ({}, {} files)", input.source, input.format, input.files),
@@ -111,6 +108,9 @@ pub(crate) fn croissant(plan: &Plan, dictionary: &Dictionary, files: &[ReleasedF
         for (name, value) in responsible_ai(plan) {
             fields.insert(format!("rai:{name}"), value);
         }
+        for (name, value) in health(plan) {
+            fields.insert(name.to_owned(), value);
+        }
         fields.insert("distribution".to_owned(), files.iter().map(file_object).collect());
         let mut records: Vec<Value> =
             SPLITS.iter().zip(files).map(|(split, file)| record_set(split, file, dictionary)).collect();
@@ -118,6 +118,69 @@ pub(crate) fn croissant(plan: &Plan, dictionary: &Dictionary, files: &[ReleasedF
         fields.insert("recordSet".to_owned(), Value::Array(records));
     }
     document
+}
+
+/// What may be done: the term of the Data Use Ontology that donors agreed to, and the same as an offer of ODRL 2.2, whose
+/// one prohibition holds whatever the term is.
+fn usage(plan: &Plan) -> Value {
+    let duo = plan.use_term.number().unwrap_or_default();
+    let term = format!("http://purl.obolibrary.org/obo/DUO_{duo}");
+    json!([
+        {
+            "@type": "DefinedTerm",
+            "@id": term,
+            "name": plan.use_term.label,
+            "description": plan.use_term.plain,
+            "termCode": format!("DUO_{duo}"),
+            "inDefinedTermSet": "http://purl.obolibrary.org/obo/duo.owl",
+            "url": term,
+        },
+        {
+            "@type": "odrl:Offer",
+            "odrl:permission": {
+                "odrl:action": {"@id": "odrl:use"},
+                "odrl:constraint": {
+                    "odrl:leftOperand": {"@id": "odrl:purpose"},
+                    "odrl:operator": {"@id": "odrl:isA"},
+                    "odrl:rightOperand": {"@id": term},
+                },
+            },
+            "odrl:prohibition": {"odrl:action": {"@id": "dpv:Identify"}, "description": card::NO_NAMING},
+            "odrl:duty": {"odrl:action": {"@id": "odrl:attribute"}},
+        },
+    ])
+}
+
+/// Where the Commission keeps the list of categories until its final place is known (HealthDCAT-AP).
+const HEALTH_CATEGORIES: &str = "http://13.81.34.152:1101/resource/authority/healthcategories/";
+
+/// What catalogues of health data ask for, under the names of HealthDCAT-AP. What is not stated is left out.
+fn health(plan: &Plan) -> Vec<(&'static str, Value)> {
+    let told = &plan.health;
+    let reference = |iri: &str| json!({"@id": iri});
+    let references = |iris: &[String]| (!iris.is_empty()).then(|| iris.iter().map(|iri| reference(iri)).collect());
+    let one = |iri: &str| (!iri.is_empty()).then(|| reference(iri));
+    let expanded = |code: &String| if code.contains(':') { code.clone() } else { format!("{HEALTH_CATEGORIES}{code}") };
+    let categories: Vec<String> = told.categories.iter().map(expanded).collect();
+    let conditions: Vec<Value> = told
+        .conditions
+        .iter()
+        .map(|condition| json!({"@type": "DefinedTerm", "@id": condition.iri, "name": condition.label}))
+        .collect();
+    let all = [
+        ("about", (!conditions.is_empty()).then(|| conditions.into())),
+        ("healthdcatap:healthCategory", references(&categories)),
+        ("healthdcatap:healthTheme", references(&told.themes)),
+        ("healthdcatap:hdab", told.access_body.as_ref().map(agent)),
+        ("healthdcatap:custodian", told.custodian.as_ref().map(agent)),
+        ("healthdcatap:hasCodingSystem", references(&told.coding_systems)),
+        ("healthdcatap:populationCoverage", (!told.population.is_empty()).then(|| told.population.as_str().into())),
+        ("healthdcatap:minTypicalAge", told.minimum_age_years.map(Value::from)),
+        ("healthdcatap:maxTypicalAge", told.maximum_age_years.map(Value::from)),
+        ("dpv:hasLegalBasis", one(&told.legal_basis)),
+        ("dpv:hasPurpose", one(&told.purpose)),
+    ];
+    all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
 /// Texts of the plan under the names of the vocabulary; what is not stated is left out.
@@ -166,6 +229,10 @@ fn agent(agent: &Agent) -> Value {
     fields.insert("name".to_owned(), agent.name.as_str().into());
     if let Some(url) = &agent.url {
         fields.insert("url".to_owned(), url.as_str().into());
+    }
+    if let Some(contact) = &agent.contact {
+        let place = if contact.contains('@') { "email" } else { "url" };
+        fields.insert("contactPoint".to_owned(), json!({"@type": "ContactPoint", place: contact}));
     }
     Value::Object(fields)
 }

@@ -76,6 +76,9 @@ pub struct Plan {
     /// What use the donors agreed to.
     #[serde(default)]
     pub use_term: UseTerm,
+    /// What catalogues of health data ask for besides.
+    #[serde(default)]
+    pub health: HealthPlan,
     /// Earlier versions and this one, oldest first.
     #[serde(default)]
     pub history: Vec<VersionNote>,
@@ -94,6 +97,9 @@ pub struct Agent {
     /// Web page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// Where to write to: an e-mail address or an `https://` page. Never that of a private person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contact: Option<String>,
     /// What it is.
     #[serde(default)]
     pub kind: AgentKind,
@@ -284,6 +290,45 @@ pub struct CollectionPlan {
     pub contact: String,
 }
 
+/// What HealthDCAT-AP (Release 8) asks for besides DCAT-AP. A version that does not state `categories` and
+/// `access_body` is described in DCAT-AP only.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HealthPlan {
+    /// Categories of Regulation (EU) 2025/327, Article 51, as four-letter codes such as `EHRS`, or as IRIs.
+    pub categories: Vec<String>,
+    /// Diseases and findings that the data set is about.
+    pub conditions: Vec<Condition>,
+    /// Themes, as IRIs, such as terms of Wikidata or of the Commission's list.
+    pub themes: Vec<String>,
+    /// The health data access body of the country; needs a `contact`.
+    pub access_body: Option<Agent>,
+    /// Who holds the records; needs a `contact`.
+    pub custodian: Option<Agent>,
+    /// Systems that codes and columns come from, as IRIs.
+    pub coding_systems: Vec<String>,
+    /// Whom the records cover, in words.
+    pub population: String,
+    /// Least age of most people, in years.
+    pub minimum_age_years: Option<u32>,
+    /// Greatest age of most people, in years.
+    pub maximum_age_years: Option<u32>,
+    /// Basis in law, as an IRI of the Data Privacy Vocabulary such as `https://w3id.org/dpv/legal/eu/gdpr#A9-2-a`.
+    pub legal_basis: String,
+    /// Purpose of processing, as an IRI of the Data Privacy Vocabulary.
+    pub purpose: String,
+}
+
+/// A disease or finding.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Condition {
+    /// Its term in MONDO, SNOMED CT or another ontology, such as `http://purl.obolibrary.org/obo/MONDO_0007254`.
+    pub iri: String,
+    /// Its name.
+    pub label: String,
+}
+
 /// A term of the Data Use Ontology.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -378,6 +423,37 @@ impl Plan {
                 is_public_address("creators and publisher: url", url)?;
             }
         }
+        let health = &self.health;
+        for agent in
+            [&self.publisher].into_iter().chain(&self.creators).chain(&health.access_body).chain(&health.custodian)
+        {
+            if agent.contact.as_ref().is_some_and(|contact| !is_contact(contact)) {
+                return Err(unfit("contact", "is neither an e-mail address nor an https:// page"));
+            }
+        }
+        for (field, agent) in [("health.access_body", &health.access_body), ("health.custodian", &health.custodian)] {
+            if agent.as_ref().is_some_and(|agent| agent.name.trim().is_empty() || agent.contact.is_none()) {
+                return Err(unfit(field, "needs a name and a contact"));
+            }
+        }
+        if health.categories.iter().any(|category| !is_code(category) && !is_iri(category)) {
+            return Err(unfit("health.categories", "must hold four-letter codes such as EHRS, or http or https IRIs"));
+        }
+        if health.conditions.iter().any(|condition| !is_iri(&condition.iri) || condition.label.trim().is_empty()) {
+            return Err(unfit("health.conditions", "needs an http or https IRI and a label each"));
+        }
+        let iris = health.themes.iter().chain(&health.coding_systems).chain([&health.legal_basis, &health.purpose]);
+        if iris.into_iter().any(|iri| !iri.is_empty() && !is_iri(iri)) {
+            return Err(unfit(
+                "health",
+                "must hold http or https IRIs as themes, coding_systems, legal_basis and purpose",
+            ));
+        }
+        if let (Some(least), Some(most)) = (health.minimum_age_years, health.maximum_age_years)
+            && least > most
+        {
+            return Err(unfit("health.minimum_age_years", "is greater than maximum_age_years"));
+        }
         if self.inputs.is_empty() {
             return Err(unfit("inputs", "is empty: a version states where its records came from"));
         }
@@ -397,7 +473,7 @@ impl Plan {
                 return Err(unfit(&format!("columns.{}", column.name), "needs a title, a description and a role"));
             }
             for uri in &column.equivalent {
-                if !(uri.starts_with("https://") || uri.starts_with("http://")) || uri.contains(char::is_whitespace) {
+                if !is_iri(uri) {
                     return Err(unfit(&format!("columns.{}.equivalent", column.name), "must hold http or https URIs"));
                 }
             }
@@ -490,6 +566,27 @@ fn is_version(text: &str) -> bool {
             && (*part == "0" || !part.starts_with('0'))
     };
     parts.len() == 3 && parts.iter().all(number)
+}
+
+/// A code of a health category.
+fn is_code(text: &str) -> bool {
+    text.len() == 4 && text.bytes().all(|b| b.is_ascii_uppercase())
+}
+
+fn is_iri(text: &str) -> bool {
+    let odd = |c: char| {
+        c.is_whitespace() || c.is_control() || matches!(c, '"' | '<' | '>' | '\\' | '`' | '{' | '}' | '|' | '^')
+    };
+    (text.starts_with("https://") || text.starts_with("http://")) && !text.contains(odd)
+}
+
+fn is_contact(text: &str) -> bool {
+    let plain =
+        |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_+".contains(&b));
+    match text.split_once('@') {
+        Some((name, host)) => plain(name) && plain(host) && host.contains('.'),
+        None => is_public_address("contact", text).is_ok(),
+    }
 }
 
 /// A published address must mean the same everywhere, so this machine's own names are refused.

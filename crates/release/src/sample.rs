@@ -106,10 +106,11 @@ pub(crate) fn plan() -> Plan {
         summary: NASTY.to_owned(),
         description: format!("First.\n\n# {NASTY}\n\n---\nlast: line"),
         license: "CC-BY-4.0".to_owned(),
-        creators: vec![Agent { name: NASTY.to_owned(), url: None, kind: AgentKind::Person }],
+        creators: vec![Agent { name: NASTY.to_owned(), url: None, contact: None, kind: AgentKind::Person }],
         publisher: Agent {
             name: "Acequia".to_owned(),
             url: Some("https://acequia.example".to_owned()),
+            contact: Some("data@acequia.example".to_owned()),
             kind: AgentKind::Organization,
         },
         citations: vec![NASTY.to_owned()],
@@ -161,6 +162,17 @@ pub(crate) fn plan() -> Plan {
             ..DiversityPlan::default()
         },
         previous_diversity: None,
+        health: HealthPlan {
+            categories: vec!["EHRS".to_owned()],
+            access_body: Some(Agent {
+                name: NASTY.to_owned(),
+                url: None,
+                contact: Some("https://acequia.example/access".to_owned()),
+                kind: AgentKind::Organization,
+            }),
+            population: NASTY.to_owned(),
+            ..HealthPlan::default()
+        },
         minimum_cell: 12,
         consent: ConsentPlan {
             counted: "donations of individual donors".to_owned(),

@@ -1,37 +1,71 @@
 //! A data set's page: plain words first, numbers behind them.
 
 use maud::{Markup, html};
-use serde_json::{Value, json};
 
 use super::catalogue::kind;
-use super::words::{counted, license_address, one_in, rounded, size, thousands};
-use super::{diversity, document, json_ld, plain, risk, statistics, usage, version_path, wide};
+use super::words::{counted, license_address, one_in, size, thousands};
+use super::{diversity, document, json_ld, plain, risk, rows, statistics, usage, version_path, wide};
 use crate::PublishedVersion;
-use crate::catalogue::{Dataset, is_large};
-use crate::facts::{Facts, Kind, count, list, text};
-use crate::http::{content_type, percent_encoded};
+use crate::catalogue::Dataset;
+use crate::describe::{Description, FORMS, dcat, schema_org};
+use crate::facts::{Facts, Kind, count, list};
+use crate::http::percent_encoded;
 
-/// The parts of the page, in order.
-const PARTS: [(&str, &str); 10] = [
-    ("plain", "In plain words"),
-    ("columns", "What is in it"),
-    ("splits", "Train, validation, test"),
-    ("risk", "Could I be found?"),
-    ("diversity", "Who is in it"),
-    ("use", "Use it"),
-    ("files", "Files"),
-    ("versions", "Versions"),
-    ("made", "How it was made"),
-    ("withdraw", "For patients"),
+/// A part of what there is to say about a version, on a page of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tab {
+    Card,
+    Data,
+    Files,
+    Versions,
+    Use,
+    Governance,
+}
+
+/// All tabs: the last segment of the address, and what people read.
+const TABS: [(Tab, &str, &str); 6] = [
+    (Tab::Card, "card", "Card"),
+    (Tab::Data, "data", "Data"),
+    (Tab::Files, "files", "Files"),
+    (Tab::Versions, "versions", "Versions"),
+    (Tab::Use, "use", "Use it"),
+    (Tab::Governance, "governance", "Governance"),
 ];
 
-pub(crate) fn dataset(dataset: &Dataset, version: &PublishedVersion, facts: &Facts, address: &str) -> String {
+impl Tab {
+    /// The tab of an address.
+    pub(crate) fn of(segment: &str) -> Option<Self> {
+        TABS.iter().find(|(_, own, _)| *own == segment).map(|(tab, ..)| *tab)
+    }
+
+    /// What stands on it: ids and titles of its sections.
+    fn sections(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Card => &[("plain", "In plain words"), ("withdraw", "For patients")],
+            Self::Data => &[("columns", "What is in it"), ("splits", "Train, validation, test"), ("rows", "Rows")],
+            Self::Files => &[("files", "Files")],
+            Self::Versions => &[("versions", "Versions")],
+            Self::Use => &[("use", "Use it"), ("catalogues", "Cite and catalogue")],
+            Self::Governance => {
+                &[("risk", "Could I be found?"), ("diversity", "Who is in it"), ("made", "How it was made")]
+            }
+        }
+    }
+}
+
+/// A tab of a version's page. `rows` are those of the tab with the data.
+pub(crate) fn dataset(described: Description<'_>, tab: Tab, rows: Option<&rows::Shown>) -> String {
+    let Description { dataset, version, facts, address } = described;
     let manifest = version.manifest();
     let newest = dataset.newest();
-    let canonical = format!("{address}{}", version_path(version));
+    let own = described.iri();
+    let canonical = if tab == Tab::Card { own } else { format!("{own}/{}", segment(tab)) };
     let head = html! {
         link rel="canonical" href=(canonical);
-        (json_ld(&schema_org(version, facts, address)))
+        @for offered in &FORMS {
+            link rel="describedby" type=(offered.media_type) href=(format!("{}/{}", version_path(version), offered.name));
+        }
+        @if tab == Tab::Card { (json_ld(&schema_org::dataset(described))) }
     };
     let main = html! {
         div.top {
@@ -51,6 +85,9 @@ pub(crate) fn dataset(dataset: &Dataset, version: &PublishedVersion, facts: &Fac
                             None => { (manifest.license) }
                         }
                     }
+                    @if let Some((iri, label)) = described.use_term() {
+                        li.badge { "For " a href=(iri) rel="noopener" { (label) } }
+                    }
                 }
                 @if newest.commit() != version.commit() {
                     p.notice {
@@ -61,23 +98,60 @@ pub(crate) fn dataset(dataset: &Dataset, version: &PublishedVersion, facts: &Fac
                 (figures(version, facts))
             }
         }
-        div.frame.with-parts {
-            nav.parts aria-label="On this page" { ul { @for (id, title) in PARTS { li { a href=(format!("#{id}")) { (title) } } } } }
+        div.frame {
+            nav.tabs aria-label="About this data set" {
+                ul {
+                    @for (other, segment, title) in TABS {
+                        li { a href=(tab_path(version, segment)) aria-current=[(other == tab).then_some("page")] { (title) } }
+                    }
+                }
+            }
+        }
+        div.frame.with-parts[tab.sections().len() > 1] {
+            @if tab.sections().len() > 1 {
+                nav.parts aria-label="On this page" { ul { @for (id, title) in tab.sections() { li { a href=(format!("#{id}")) { (title) } } } } }
+            }
             div.body {
-                (plain::section(facts, version))
-                (statistics::columns_section(facts))
-                (statistics::splits_section(facts, version))
-                (risk::section(facts))
-                (diversity::section(facts))
-                (usage::section(version, address))
-                (files(version))
-                (versions(dataset, version))
-                (made(version, address))
-                (withdrawal(facts))
+                @match tab {
+                    Tab::Card => { (plain::section(facts, version)) (elsewhere(version)) (withdrawal(facts)) }
+                    Tab::Data => { (statistics::columns_section(facts)) (statistics::splits_section(facts, version)) (rows::section(rows, version, facts)) }
+                    Tab::Files => { (files(version)) }
+                    Tab::Versions => { (versions(dataset, version)) }
+                    Tab::Use => { (usage::section(version, address)) (catalogues(described)) }
+                    Tab::Governance => { (risk::section(facts)) (diversity::section(facts)) (made(version, address)) }
+                }
             }
         }
     };
-    document(&format!("{} · Acequia", manifest.title), &manifest.summary, &head, &main)
+    let (_, _, title) = TABS.iter().find(|(other, ..)| *other == tab).copied().unwrap_or(TABS[0]);
+    let title = if tab == Tab::Card { String::new() } else { format!("{title}: ") };
+    document(&format!("{title}{} · Acequia", manifest.title), &manifest.summary, &head, &main)
+}
+
+fn segment(tab: Tab) -> &'static str {
+    TABS.iter().find(|(other, ..)| *other == tab).map_or("card", |(_, segment, _)| segment)
+}
+
+/// Path of a tab of a version; the card is the version's own page.
+fn tab_path(version: &PublishedVersion, segment: &str) -> String {
+    if segment == "card" { version_path(version) } else { format!("{}/{segment}", version_path(version)) }
+}
+
+/// From the card to what readers ask next.
+fn elsewhere(version: &PublishedVersion) -> Markup {
+    let to = |segment: &str| tab_path(version, segment);
+    html! {
+        section #next aria-labelledby="next-title" {
+            h2 #next-title { "What else is told here" }
+            ul {
+                li { a href=(format!("{}#risk", to("governance"))) { "Could I be found in it?" } " The measured risk, and how it was attacked." }
+                li { a href=(format!("{}#diversity", to("governance"))) { "Who is in it, and who is missing?" } }
+                li { a href=(to("data")) { "What is in the columns" } ", train, validation and test in the same axes, and the rows." }
+                li { a href=(to("use")) { "How to load it" } " with the tools you have." }
+                li { a href=(format!("{}#made", to("governance"))) { "How it was made, and how to check it" } }
+            }
+        }
+    }
 }
 
 /// The numbers a reader looks for first.
@@ -133,6 +207,28 @@ fn files(version: &PublishedVersion) -> Markup {
     }
 }
 
+/// Section: the same description in the forms that other catalogues read, and how to cite the version.
+fn catalogues(described: Description<'_>) -> Markup {
+    let missing = dcat::missing(described);
+    html! {
+        section #catalogues aria-labelledby="catalogues-title" {
+            h2 #catalogues-title { "Cite and catalogue" }
+            p { "Nobody typed these: each is computed from the manifest, the data dictionary and the description of this version." }
+            ul {
+                @for offered in &FORMS {
+                    li { a href=(format!("{}/{}", version_path(described.version), offered.name)) type=(offered.media_type) { (offered.title) } }
+                }
+            }
+            @if !missing.is_empty() {
+                p.note { "The record for catalogues is in DCAT-AP only. HealthDCAT-AP also asks for: " (missing.join(", ")) "." }
+            }
+            @if let Some((iri, label)) = described.use_term() {
+                p { "What may be done with it: " a href=(iri) rel="noopener" { (label) } " (Data Use Ontology). Nobody may try to find out who a row is about." }
+            }
+        }
+    }
+}
+
 fn versions(dataset: &Dataset, shown: &PublishedVersion) -> Markup {
     html! {
         section #versions aria-labelledby="versions-title" {
@@ -144,11 +240,45 @@ fn versions(dataset: &Dataset, shown: &PublishedVersion) -> Markup {
                         a href=(version_path(version)) aria-current=[(version.commit() == shown.commit()).then_some("page")] {
                             "Version " (version.manifest().version)
                         }
-                        ", " (version.published_at().day()) ", " (counted(version.people(), "row", "rows"))
-                        ", commit " code { (version.commit()[..12]) }
+                        ", " (version.published_at().day())
+                        @if let Some(down) = version.tombstone() {
+                            ", not served any more since " (down.at.day())
+                        } @else {
+                            ", " (counted(version.people(), "row", "rows")) ", commit " code { (version.commit()[..12]) }
+                            @if let Some(before) = dataset.before(version) {
+                                ", " a href=(compare_path(before, version)) { "what changed since " (before.manifest().version) }
+                            }
+                        }
                     }
                 }
             }
+            @if dataset.served().count() > 2 { (compare_form(dataset, shown)) }
+        }
+    }
+}
+
+/// Path of the page that compares two versions.
+fn compare_path(from: &PublishedVersion, to: &PublishedVersion) -> String {
+    let (from, to) = (from.manifest(), to.manifest());
+    format!("/datasets/{}/compare/{}..{}", to.dataset, percent_encoded(&from.version), percent_encoded(&to.version))
+}
+
+fn compare_form(dataset: &Dataset, shown: &PublishedVersion) -> Markup {
+    let choose = |name: &str, label: &str, chosen: &str| {
+        html! {
+            label for=(name) { (label) }
+            select id=(name) name=(name) {
+                @for version in dataset.served().rev() {
+                    option value=(version.manifest().version) selected[version.commit() == chosen] { (version.manifest().version) }
+                }
+            }
+        }
+    };
+    let first = dataset.served().next().map_or("", |version| version.commit());
+    html! {
+        form.compare action=(format!("/datasets/{}/compare", shown.manifest().dataset)) method="get" {
+            (choose("from", "Compare version", first)) (choose("to", "with version", shown.commit()))
+            button type="submit" { "Compare" }
         }
     }
 }
@@ -222,45 +352,4 @@ fn withdrawal(facts: &Facts) -> Markup {
 /// `SHA256SUMS` of a version, as `sha256sum --check` reads it.
 pub(crate) fn checksums(version: &PublishedVersion) -> String {
     version.files().values().map(|file| format!("{}  {}\n", file.sha256, file.path)).collect()
-}
-
-/// The description that search engines for data sets read (schema.org/Dataset).
-fn schema_org(version: &PublishedVersion, facts: &Facts, address: &str) -> Value {
-    let manifest = version.manifest();
-    let base = format!("{address}/datasets/{}", manifest.dataset);
-    let download = |file: &acequia_gate::ReleasedFile| {
-        let path: Vec<String> = file.path.split('/').map(percent_encoded).collect();
-        json!({
-            "@type": "DataDownload",
-            "name": file.path,
-            "contentUrl": format!("{base}/resolve/{}/{}", version.commit(), path.join("/")),
-            "encodingFormat": content_type(&file.path).split(';').next(),
-            "contentSize": format!("{} kB", rounded(file.bytes as f64 / 1000.0, 1)),
-            "sha256": file.sha256.to_string(),
-        })
-    };
-    let variable = |column: &Value| {
-        Some(json!({
-            "@type": "PropertyValue",
-            "name": text(column, "/name")?,
-            "description": text(column, "/description").or_else(|| text(column, "/title")),
-            "unitText": text(column, "/unit"),
-        }))
-    };
-    json!({
-        "@context": "https://schema.org/",
-        "@type": "Dataset",
-        "@id": format!("{address}{}", version_path(version)),
-        "name": manifest.title,
-        "description": manifest.summary,
-        "url": base,
-        "identifier": format!("sha256:{}", version.digest()),
-        "version": manifest.version,
-        "license": license_address(&manifest.license).unwrap_or_else(|| manifest.license.clone()),
-        "datePublished": version.published_at().day().to_string(),
-        "isAccessibleForFree": true,
-        "keywords": facts.brief.card.get("tags"),
-        "distribution": version.files().values().filter(|file| is_large(file)).map(download).collect::<Vec<_>>(),
-        "variableMeasured": list(&facts.dictionary, "/columns").iter().filter_map(variable).collect::<Vec<_>>(),
-    })
 }

@@ -2,9 +2,11 @@
 
 mod catalogue;
 mod dataset;
+pub(crate) mod difference;
 mod diversity;
 mod plain;
 mod risk;
+pub(crate) mod rows;
 mod statistics;
 mod tombstone;
 mod usage;
@@ -13,11 +15,11 @@ mod words;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::PublishedVersion;
-use crate::http::{Refusal, percent_encoded};
+use crate::http::{PROBLEMS, Refusal, percent_encoded};
 use crate::site::{mark_path, style_path};
 
 pub(crate) use catalogue::{Catalogue, Listed, catalogue};
-pub(crate) use dataset::{checksums, dataset};
+pub(crate) use dataset::{Tab, checksums, dataset};
 pub(crate) use tombstone::tombstone;
 pub(crate) use words::license_address;
 
@@ -58,6 +60,8 @@ fn document(title: &str, description: &str, head: &Markup, main: &Markup) -> Str
                         ul {
                             li { a href="/#list" { "All data sets" } }
                             li { a href="/api/datasets" { "The list for programs" } }
+                            li { a href="/catalogue.ttl" { "The list for catalogues (DCAT-AP)" } }
+                            li { a href="/api/openapi.json" { "Interface (OpenAPI)" } }
                             li { a href="/sitemap.xml" { "Site map" } }
                         }
                     }
@@ -100,6 +104,21 @@ pub(crate) fn refusal(refusal: &Refusal) -> String {
         }
     };
     document(&format!("{heading} · Acequia"), refusal.message(), &html! {}, &main)
+}
+
+/// What each kind of refusal means, where problem details point.
+pub(crate) fn problems() -> String {
+    let main = html! {
+        div.frame.narrow {
+            h1 { "When a request is refused" }
+            p.lead { "A refusal carries a status, the headers X-Error-Code and X-Error-Message, and problem details as RFC 9457 has them. Their type leads here." }
+            @for (slug, title, help) in PROBLEMS {
+                section aria-labelledby=(slug) { h2 #(slug) { (title) } p { (help) } }
+            }
+            p { a href="/api/openapi.json" { "Description of the interface (OpenAPI 3.1)" } }
+        }
+    };
+    document("When a request is refused · Acequia", "What each refusal of this node means.", &html! {}, &main)
 }
 
 /// Path of a version's own page.

@@ -262,8 +262,19 @@ fn statistics(splits: &[Rows]) -> Value {
         value["low"] = json!(bin as f64 * 250.0);
         value["high"] = json!(bin as f64 * 250.0 + 250.0);
     }
-    time["median"] = json!({"train": 1534.5, "validation": 1520.0, "test": 1541.0});
-    time["mean"] = json!({"train": 1530.25, "validation": 1528.123, "test": 1533.0});
+    for (name, rows) in SPLITS.iter().zip(splits) {
+        let mut days = rows.days.clone();
+        days.sort_by(f64::total_cmp);
+        let half = days.len() / 2;
+        time["median"][*name] =
+            json!(if days.len() % 2 == 1 { days[half] } else { (days[half - 1] + days[half]) / 2.0 });
+        time["mean"][*name] = json!(days.iter().sum::<f64>() / days.len() as f64);
+    }
+    let mut event =
+        category("event", "Death", &["no", "yes"], |r| r.event.iter().map(|e| *e as usize).collect(), splits);
+    for code in 0..2 {
+        event["bins"][code]["value"] = json!(code.to_string());
+    }
     let rows: Vec<Value> =
         SPLITS.iter().zip(splits).map(|(name, rows)| json!({"name": name, "rows": rows.age.len()})).collect();
     json!({"schema": "acequia-statistics/1", "minimum_cell": 12, "splits": rows, "columns": [
@@ -271,7 +282,7 @@ fn statistics(splits: &[Rows]) -> Value {
         category("grade", "Histological grade", &GRADES, |r| r.grade.clone(), splits),
         category("positive_nodes", "Lymph nodes with cancer", &NODES, |r| r.nodes.clone(), splits),
         time,
-        category("event", "Death", &["no", "yes"], |r| r.event.iter().map(|e| *e as usize).collect(), splits),
+        event,
     ]})
 }
 
@@ -361,18 +372,31 @@ fn croissant(files: &BTreeMap<String, Bytes>) -> Value {
         "@context": {"@language": "en", "@vocab": "https://schema.org/", "citeAs": "cr:citeAs", "column": "cr:column",
             "conformsTo": "dct:conformsTo", "cr": "http://mlcommons.org/croissant/", "rai": "http://mlcommons.org/croissant/RAI/",
             "data": {"@id": "cr:data", "@type": "@json"}, "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-            "dct": "http://purl.org/dc/terms/", "examples": {"@id": "cr:examples", "@type": "@json"}, "extract": "cr:extract",
+            "dct": "http://purl.org/dc/terms/", "prov": "http://www.w3.org/ns/prov#", "odrl": "http://www.w3.org/ns/odrl/2/",
+            "healthdcatap": "http://healthdataportal.eu/ns/health#", "examples": {"@id": "cr:examples", "@type": "@json"}, "extract": "cr:extract",
             "field": "cr:field", "fileProperty": "cr:fileProperty", "fileObject": "cr:fileObject", "fileSet": "cr:fileSet",
             "format": "cr:format", "includes": "cr:includes", "isLiveDataset": "cr:isLiveDataset", "jsonPath": "cr:jsonPath",
             "key": "cr:key", "md5": "cr:md5", "parentField": "cr:parentField", "path": "cr:path", "recordSet": "cr:recordSet",
             "references": "cr:references", "regex": "cr:regex", "repeated": "cr:repeated", "replace": "cr:replace", "sc": "https://schema.org/",
             "separator": "cr:separator", "source": "cr:source", "subField": "cr:subField", "transform": "cr:transform"},
-        "@type": "sc:Dataset", "conformsTo": "http://mlcommons.org/croissant/1.0", "name": "sample-survival",
+        "@type": "sc:Dataset", "conformsTo": ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0"],
+        "dateModified": "2026-11-20", "citeAs": "@misc{acequia-sample-survival-1.1.0, title = {Sample}}",
+        "rai:personalSensitiveInformation": ["Health"], "rai:dataReleaseMaintenancePlan": "A new version when consents change.",
+        "prov:wasDerivedFrom": [{"@type": "prov:Entity", "prov:label": "made up"}],
+        "prov:wasGeneratedBy": {"@type": "prov:Activity", "prov:label": "a test"}, "name": "sample-survival",
         "description": "A sample.\n\nEach row is one woman who had an operation.",
         "rai:dataUseCases": ["Teaching of survival models", "Not for: Deciding about a patient"],
         "rai:dataBiases": ["Trials differ from clinics."], "rai:dataLimitations": "Ages are bands.",
         "rai:dataCollection": "Made up for tests.", "rai:dataCollectionTimeframe": "1978/2026", "license": "https://creativecommons.org/licenses/by/4.0/", "url": "https://example.org/",
-        "creator": {"@type": "sc:Organization", "name": "Acequia"}, "datePublished": "2026-11-20", "version": "1.0.0",
+        "creator": {"@type": "sc:Organization", "name": "Acequia", "url": "https://acequia.example"},
+        "publisher": {"@type": "Organization", "name": "A trustee <of> \"tests\"", "contactPoint": {"@type": "ContactPoint", "email": "data@acequia.example"}},
+        "keywords": ["breast cancer", "survival & \"more\" <so>"], "inLanguage": ["en"],
+        "usageInfo": [{"@type": "DefinedTerm", "name": "general research use", "termCode": "DUO_0000042", "url": "http://purl.obolibrary.org/obo/DUO_0000042"},
+            {"@type": "odrl:Offer", "odrl:permission": {"odrl:action": {"@id": "odrl:use"}}}],
+        "about": [{"@type": "DefinedTerm", "@id": "http://purl.obolibrary.org/obo/MONDO_0007254", "name": "breast cancer"}],
+        "healthdcatap:healthCategory": [{"@id": "http://13.81.34.152:1101/resource/authority/healthcategories/EHRS"}],
+        "healthdcatap:hdab": {"@type": "Organization", "name": "Access body", "contactPoint": {"@type": "ContactPoint", "url": "https://acequia.example/access"}},
+        "healthdcatap:populationCoverage": "Made-up women.", "datePublished": "2026-11-20", "version": "1.0.0",
         "distribution": distribution, "recordSet": records})
 }
 

@@ -80,6 +80,17 @@ fn a_foreign_library_reads_the_consents() {
     }
 }
 
+/// RDF against its shapes, Croissant, RO-Crate, DataCite, OAI-PMH, DRS, Signposting, OpenAPI, as harvesters read them.
+#[test]
+fn catalogues_and_harvesters_read_the_data_set() {
+    let Some(python) = python() else { return };
+    let shapes = crate::manual::root().join("../shared/data/standards");
+    script(&python, "catalogues.py", |endpoint| {
+        let shapes = shapes.is_dir().then(|| shapes.display().to_string());
+        [endpoint.to_owned(), DATASET.to_owned()].into_iter().chain(shapes).collect()
+    });
+}
+
 /// In Chromium, on phones and wide screens, light and dark, with the keyboard, judged by axe-core.
 #[test]
 fn pages_stand_in_a_browser() {
@@ -90,7 +101,8 @@ fn pages_stand_in_a_browser() {
     }
     script(&python, "pages.py", |endpoint| {
         let page = format!("/datasets/{DATASET}");
-        let paths = [endpoint, "/", &page, "/?q=nothing-like-this", "/datasets/no/such"];
-        paths.map(str::to_owned).to_vec()
+        let paths = [endpoint, "/", &page, "/?q=nothing-like-this", "/datasets/no/such", "/problems"];
+        let tabs = ["data", "files", "versions", "use", "governance"].map(|tab| format!("{page}/v/1.0.0/{tab}"));
+        paths.into_iter().map(str::to_owned).chain(tabs).chain([format!("{page}/compare/1.0.0..1.0.0")]).collect()
     });
 }

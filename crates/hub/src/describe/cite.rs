@@ -1,0 +1,70 @@
+//! How to cite a version: CSL-JSON, BibTeX and the Citation File Format 1.2.0.
+
+use serde_json::{Value, json};
+
+use super::{Agent, Description};
+use crate::facts::text;
+
+/// CSL-JSON 1.0.2.
+pub(crate) fn csl(described: Description<'_>) -> Value {
+    let manifest = described.version.manifest();
+    let day = manifest.released_on.to_string();
+    let parts: Vec<i64> = day.split('-').filter_map(|part| part.parse().ok()).collect();
+    let author = |agent: Agent<'_>| json!({ "literal": agent.name });
+    json!({
+        "id": key(described),
+        "type": "dataset",
+        "title": manifest.title,
+        "author": described.creators().into_iter().map(author).collect::<Vec<_>>(),
+        "issued": { "date-parts": [parts] },
+        "publisher": described.publisher().name,
+        "version": manifest.version,
+        "URL": described.iri(),
+        "number": format!("sha256:{}", described.version.digest()),
+        "abstract": manifest.summary,
+    })
+}
+
+/// BibTeX, as the version's own Croissant document has it.
+pub(crate) fn bibtex(described: Description<'_>) -> String {
+    if let Some(entry) = text(&described.facts.croissant, "/citeAs") {
+        return format!("{entry}\n");
+    }
+    let manifest = described.version.manifest();
+    let plain = |text: &str| -> String { text.chars().filter(|c| !matches!(c, '{' | '}' | '\\')).collect() };
+    format!(
+        "@misc{{{},\n  title = {{{}}},\n  author = {{{{{}}}}},\n  year = {{{}}},\n  version = {{{}}},\n  url = {{{}}}\n}}\n",
+        key(described),
+        plain(&manifest.title),
+        plain(described.publisher().name),
+        &manifest.released_on.to_string()[..4],
+        manifest.version,
+        described.iri()
+    )
+}
+
+/// `CITATION.cff`. JSON strings are YAML strings.
+pub(crate) fn citation_file(described: Description<'_>) -> String {
+    let manifest = described.version.manifest();
+    let quoted = |text: &str| Value::from(text).to_string();
+    let mut out = String::from("cff-version: 1.2.0\nmessage: \"Cite this version of the data set.\"\ntype: dataset\n");
+    out.push_str(&format!("title: {}\nversion: {}\n", quoted(&manifest.title), quoted(&manifest.version)));
+    out.push_str(&format!("date-released: {}\nlicense: {}\n", manifest.released_on, quoted(&manifest.license)));
+    out.push_str(&format!("url: {}\nabstract: {}\n", quoted(&described.iri()), quoted(&manifest.summary)));
+    out.push_str(&format!(
+        "identifiers:\n- type: other\n  value: {}\n  description: Digest of manifest.json\n",
+        quoted(&format!("sha256:{}", described.version.digest()))
+    ));
+    if !described.keywords().is_empty() {
+        out.push_str("keywords:\n");
+        described.keywords().iter().for_each(|word| out.push_str(&format!("- {}\n", quoted(word))));
+    }
+    out.push_str("authors:\n");
+    described.creators().iter().for_each(|agent| out.push_str(&format!("- name: {}\n", quoted(agent.name))));
+    out
+}
+
+fn key(described: Description<'_>) -> String {
+    let manifest = described.version.manifest();
+    format!("{}-{}", manifest.dataset.to_string().replace('/', "-"), manifest.version)
+}

@@ -1,0 +1,81 @@
+//! GA4GH Data Repository Service 1.4: a file is named by its SHA-256, a version by its commit.
+
+use serde_json::{Value, json};
+
+use super::Description;
+use crate::http::{content_type, iso_ms};
+
+/// `GET /ga4gh/drs/v1/service-info` (GA4GH Service Info 1.0.0).
+pub(crate) fn service_info(address: &str, operator: &str, objects: usize) -> Value {
+    json!({
+        "id": format!("acequia.{}", host(address)),
+        "name": "Acequia hub",
+        "type": { "group": "org.ga4gh", "artifact": "drs", "version": "1.4.0" },
+        "description": "Open, de-identified and synthetic health data sets; every object may be read by anybody.",
+        "organization": { "name": operator, "url": format!("{address}/") },
+        "version": env!("CARGO_PKG_VERSION"),
+        "environment": "prod",
+        "maxBulkRequestLength": 1,
+        "drs": { "maxBulkRequestLength": 1, "objectCount": objects },
+    })
+}
+
+fn host(address: &str) -> &str {
+    address.split_once("://").map_or(address, |(_, host)| host)
+}
+
+/// A file of a version.
+pub(crate) fn file(described: Description<'_>, path: &str) -> Option<Value> {
+    let file = described.version.files().get(path)?;
+    let (id, at) = (file.sha256.to_string(), iso_ms(described.version.published_at()));
+    Some(json!({
+        "id": id,
+        "name": file.path.replace('/', "_"),
+        "self_uri": format!("drs://{}/{id}", host(described.address)),
+        "size": file.bytes,
+        "created_time": at,
+        "updated_time": at,
+        "version": described.version.commit(),
+        "mime_type": content_type(&file.path).split(';').next(),
+        "checksums": [{ "type": "sha-256", "checksum": id }],
+        "access_methods": [{ "type": "https", "access_url": { "url": described.file_iri(file) }, "available": true }],
+        "description": format!("{} of {} {}", file.path, described.version.manifest().dataset, described.version.manifest().version),
+        "aliases": [format!("{}/{}", described.version.manifest().dataset, file.path)],
+    }))
+}
+
+/// A version: a bundle of its files. Its checksum is that of the sorted checksums of the files (DRS, "Checksums").
+pub(crate) fn bundle(described: Description<'_>) -> Value {
+    let version = described.version;
+    let (id, at) = (version.commit(), iso_ms(version.published_at()));
+    let mut sums: Vec<String> = version.files().values().map(|file| file.sha256.to_string()).collect();
+    sums.sort_unstable();
+    let contents: Vec<Value> = version
+        .files()
+        .values()
+        .map(|file| {
+            json!({
+                "name": file.path, "id": file.sha256.to_string(),
+                "drs_uri": [format!("drs://{}/{}", host(described.address), file.sha256)],
+            })
+        })
+        .collect();
+    json!({
+        "id": id,
+        "name": format!("{}-{}", version.manifest().dataset.to_string().replace('/', "_"), version.manifest().version),
+        "self_uri": format!("drs://{}/{id}", host(described.address)),
+        "size": version.total_bytes(),
+        "created_time": at,
+        "updated_time": at,
+        "version": version.manifest().version,
+        "checksums": [{ "type": "sha-256", "checksum": acequia_types::Digest::of(sums.concat().as_bytes()).to_string() }],
+        "description": version.manifest().title,
+        "contents": contents,
+        "aliases": [described.iri()],
+    })
+}
+
+/// What is not there, as DRS says it.
+pub(crate) fn not_found() -> Value {
+    json!({ "msg": "This node has no object of this id.", "status_code": 404 })
+}

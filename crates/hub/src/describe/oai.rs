@@ -1,0 +1,302 @@
+//! OAI-PMH 2.0: records are data sets in their newest version, with Dublin Core and DataCite.
+//!
+//! Answers are pages of at most [`PAGE`] records. A resumption token holds all that the next page needs (a format, two
+//! dates and the name of the last data set), so that the node keeps no state for harvesters.
+
+use std::sync::Arc;
+
+use acequia_types::Timestamp;
+
+use super::xml::{element, escaped};
+use super::{Description, datacite};
+use crate::Shelf;
+use crate::catalogue::Dataset;
+use crate::facts::Facts;
+use crate::http::Fields;
+
+/// Records on a page.
+const PAGE: usize = 50;
+
+/// Metadata prefix, schema, namespace.
+const FORMATS: [(&str, &str, &str); 2] = [
+    ("oai_dc", "http://www.openarchives.org/OAI/2.0/oai_dc.xsd", "http://www.openarchives.org/OAI/2.0/oai_dc/"),
+    ("datacite", "http://schema.datacite.org/meta/kernel-4/metadata.xsd", "http://datacite.org/schema/kernel-4"),
+];
+
+/// An error of the protocol: its code and words.
+type Wrong = (&'static str, &'static str);
+
+/// What the node says of itself.
+pub(crate) struct Repository<'a> {
+    pub(crate) address: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) admin_email: String,
+    pub(crate) now: Timestamp,
+}
+
+/// What a request wants, after checking.
+pub(crate) enum Wanted<'s> {
+    Identify,
+    Formats,
+    Record { dataset: &'s Dataset, format: &'static str },
+    List { page: Vec<&'s Dataset>, headers_only: bool, format: &'static str, token: Option<Token> },
+    Wrong(Wrong),
+}
+
+/// What a list goes on with.
+pub(crate) struct Token {
+    /// Text of the token; empty on the last page of several.
+    text: String,
+    total: usize,
+    cursor: usize,
+}
+
+fn host(address: &str) -> &str {
+    let host = address.split_once("://").map_or(address, |(_, host)| host);
+    host.split(':').next().unwrap_or(host)
+}
+
+fn identifier(address: &str, dataset: &Dataset) -> String {
+    format!("oai:{}:{}", host(address), dataset.newest().manifest().dataset)
+}
+
+/// Checks a request against what is on the shelf.
+pub(crate) fn wanted<'s>(query: &Fields, shelf: &'s Shelf, address: &str) -> Wanted<'s> {
+    match read(query, shelf, address) {
+        Ok(wanted) => wanted,
+        Err(wrong) => Wanted::Wrong(wrong),
+    }
+}
+
+fn read<'s>(query: &Fields, shelf: &'s Shelf, address: &str) -> Result<Wanted<'s>, Wrong> {
+    const REPEATED: Wrong = ("badArgument", "An argument is repeated.");
+    let known = ["verb", "identifier", "metadataPrefix", "from", "until", "set", "resumptionToken"];
+    if query.all("verb").count() > 1 {
+        return Err(("badVerb", "The verb is repeated."));
+    }
+    if known.iter().any(|name| query.all(name).count() > 1) {
+        return Err(REPEATED);
+    }
+    let only = |allowed: &[&str]| {
+        let other = query.names().any(|name| name != "verb" && !allowed.contains(&name));
+        if other { Err(("badArgument", "The request has an argument that the verb does not know.")) } else { Ok(()) }
+    };
+    let find = |name: &str| -> Result<&'s Dataset, Wrong> {
+        const UNKNOWN: Wrong = ("idDoesNotExist", "This node has no such data set.");
+        let name = name.strip_prefix(&format!("oai:{}:", host(address))).ok_or(UNKNOWN)?;
+        let (namespace, name) = name.split_once('/').ok_or(UNKNOWN)?;
+        shelf.dataset(namespace, name).filter(|dataset| dataset.is_served()).ok_or(UNKNOWN)
+    };
+    let format = |name: &str| {
+        let found = FORMATS.iter().find(|(prefix, ..)| *prefix == name).map(|(prefix, ..)| *prefix);
+        found.ok_or(("cannotDisseminateFormat", "There are oai_dc and datacite."))
+    };
+    match query.get("verb").unwrap_or_default() {
+        "Identify" => only(&[]).map(|()| Wanted::Identify),
+        "ListMetadataFormats" => {
+            only(&["identifier"])?;
+            query.get("identifier").map(find).transpose()?;
+            Ok(Wanted::Formats)
+        }
+        "ListSets" => Err(("noSetHierarchy", "This node has no sets.")),
+        "GetRecord" => {
+            only(&["identifier", "metadataPrefix"])?;
+            const NEEDED: Wrong = ("badArgument", "GetRecord needs identifier and metadataPrefix.");
+            let (name, prefix) = (query.get("identifier").ok_or(NEEDED)?, query.get("metadataPrefix").ok_or(NEEDED)?);
+            Ok(Wanted::Record { dataset: find(name)?, format: format(prefix)? })
+        }
+        verb @ ("ListRecords" | "ListIdentifiers") => {
+            let headers_only = verb == "ListIdentifiers";
+            let (prefix, from, until, after) = match query.get("resumptionToken") {
+                Some(token) => {
+                    only(&["resumptionToken"])?;
+                    const BAD: Wrong = ("badResumptionToken", "The token is not one of this node.");
+                    let parts: Vec<&str> = token.split('!').collect();
+                    let [prefix, from, until, after] = parts[..] else { return Err(BAD) };
+                    (format(prefix).map_err(|_| BAD)?, from.to_owned(), until.to_owned(), after.to_owned())
+                }
+                None => {
+                    only(&["metadataPrefix", "from", "until", "set"])?;
+                    if query.get("set").is_some() {
+                        return Err(("noSetHierarchy", "This node has no sets."));
+                    }
+                    let prefix =
+                        query.get("metadataPrefix").ok_or(("badArgument", "The verb needs metadataPrefix."))?;
+                    let of = |name: &str| query.get(name).unwrap_or_default().to_owned();
+                    (format(prefix)?, of("from"), of("until"), String::new())
+                }
+            };
+            list(shelf, headers_only, prefix, &from, &until, &after)
+        }
+        _ => Err(("badVerb", "The verb is missing or is none of OAI-PMH 2.0.")),
+    }
+}
+
+fn list<'s>(
+    shelf: &'s Shelf,
+    headers_only: bool,
+    format: &'static str,
+    from: &str,
+    until: &str,
+    after: &str,
+) -> Result<Wanted<'s>, Wrong> {
+    const DATES: Wrong =
+        ("badArgument", "from and until must be days or seconds in UTC, both of one kind, from not after until.");
+    let is_date = |text: &str| {
+        let form = |pattern: &str| {
+            text.len() == pattern.len()
+                && text.bytes().zip(pattern.bytes()).all(|(b, p)| if p == b'0' { b.is_ascii_digit() } else { b == p })
+        };
+        form("0000-00-00") || form("0000-00-00T00:00:00Z")
+    };
+    if [from, until].iter().any(|text| !text.is_empty() && !is_date(text)) {
+        return Err(DATES);
+    }
+    if !from.is_empty() && !until.is_empty() && (from.len() != until.len() || from > until) {
+        return Err(DATES);
+    }
+    let inside = |dataset: &&Dataset| {
+        let at = dataset.newest().published_at().to_string();
+        // Texts of one form compare as their dates do; a day is the start of its seconds.
+        (from.is_empty() || at.as_str() >= from) && (until.is_empty() || at[..until.len().min(at.len())] <= *until)
+    };
+    let all: Vec<&Dataset> = shelf.datasets().filter(inside).collect();
+    if all.is_empty() {
+        return Err(("noRecordsMatch", "No data set was published in that time."));
+    }
+    let name = |dataset: &Dataset| dataset.newest().manifest().dataset.to_string();
+    let start = all.partition_point(|dataset| !after.is_empty() && name(dataset).as_str() <= after);
+    if start == all.len() {
+        return Err(("badResumptionToken", "The token leads beyond the list."));
+    }
+    let page: Vec<&Dataset> = all[start..].iter().take(PAGE).copied().collect();
+    let last = start + page.len() == all.len();
+    let next = if last {
+        String::new()
+    } else {
+        format!("{format}!{from}!{until}!{}", page.last().map_or_else(String::new, |d| name(d)))
+    };
+    let token = (start > 0 || !last).then_some(Token { text: next, total: all.len(), cursor: start });
+    Ok(Wanted::List { page, headers_only, format, token })
+}
+
+/// The data sets whose documents an answer needs.
+pub(crate) fn needed<'s>(wanted: &Wanted<'s>) -> Vec<&'s Dataset> {
+    match wanted {
+        Wanted::Record { dataset, .. } => vec![dataset],
+        Wanted::List { page, headers_only: false, .. } => page.clone(),
+        _ => Vec::new(),
+    }
+}
+
+/// The answer. `facts` are those of [`needed`], in the same order.
+pub(crate) fn answer(
+    wanted: &Wanted<'_>,
+    facts: &[Arc<Facts>],
+    query: &Fields,
+    repository: &Repository<'_>,
+    shelf: &Shelf,
+) -> String {
+    let address = repository.address;
+    let mut out = String::from(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<OAI-PMH xmlns=\"http://www.openarchives.org/OAI/2.0/\" \
+         xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" \
+         xsi:schemaLocation=\"http://www.openarchives.org/OAI/2.0/ http://www.openarchives.org/OAI/2.0/OAI-PMH.xsd\">\n",
+    );
+    out.push_str(&element("responseDate", "", &repository.now.to_string()));
+    let mut attributes = String::new();
+    // A request that is wrong in verb or arguments is not repeated (OAI-PMH 2.0, section 3.2).
+    if !matches!(wanted, Wanted::Wrong(("badVerb" | "badArgument", _))) {
+        for name in ["verb", "identifier", "metadataPrefix", "from", "until", "set", "resumptionToken"] {
+            if let Some(value) = query.get(name) {
+                attributes.push_str(&format!(" {name}=\"{}\"", escaped(value)));
+            }
+        }
+    }
+    out.push_str(&element("request", &attributes, &format!("{address}/oai")));
+    match wanted {
+        Wanted::Wrong((code, words)) => out.push_str(&element("error", &format!(" code=\"{code}\""), words)),
+        Wanted::Identify => {
+            let earliest = shelf.datasets().map(|dataset| dataset.newest().published_at()).min();
+            out.push_str("<Identify>\n");
+            for (name, text) in [
+                ("repositoryName", repository.name.to_owned()),
+                ("baseURL", format!("{address}/oai")),
+                ("protocolVersion", "2.0".to_owned()),
+                ("adminEmail", repository.admin_email.clone()),
+                ("earliestDatestamp", earliest.unwrap_or(repository.now).to_string()),
+                ("deletedRecord", "no".to_owned()),
+                ("granularity", "YYYY-MM-DDThh:mm:ssZ".to_owned()),
+            ] {
+                out.push_str(&element(name, "", &text));
+            }
+            out.push_str("</Identify>\n");
+        }
+        Wanted::Formats => {
+            out.push_str("<ListMetadataFormats>\n");
+            for (prefix, schema, namespace) in FORMATS {
+                out.push_str("<metadataFormat>\n");
+                out.push_str(&element("metadataPrefix", "", prefix));
+                out.push_str(&element("schema", "", schema));
+                out.push_str(&element("metadataNamespace", "", namespace));
+                out.push_str("</metadataFormat>\n");
+            }
+            out.push_str("</ListMetadataFormats>\n");
+        }
+        Wanted::Record { dataset, format } => {
+            out.push_str("<GetRecord>\n");
+            facts.iter().for_each(|facts| out.push_str(&record(address, dataset, facts, format)));
+            out.push_str("</GetRecord>\n");
+        }
+        Wanted::List { page, headers_only, format, token } => {
+            let verb = if *headers_only { "ListIdentifiers" } else { "ListRecords" };
+            out.push_str(&format!("<{verb}>\n"));
+            match headers_only {
+                true => page.iter().for_each(|dataset| out.push_str(&header(address, dataset))),
+                false => page
+                    .iter()
+                    .zip(facts)
+                    .for_each(|(dataset, facts)| out.push_str(&record(address, dataset, facts, format))),
+            }
+            if let Some(token) = token {
+                let attributes = format!(" completeListSize=\"{}\" cursor=\"{}\"", token.total, token.cursor);
+                out.push_str(&element("resumptionToken", &attributes, &token.text));
+            }
+            out.push_str(&format!("</{verb}>\n"));
+        }
+    }
+    out.push_str("</OAI-PMH>\n");
+    out
+}
+
+fn header(address: &str, dataset: &Dataset) -> String {
+    let stamp = element("datestamp", "", &dataset.newest().published_at().to_string());
+    format!("<header>\n{}{stamp}</header>\n", element("identifier", "", &identifier(address, dataset)))
+}
+
+fn record(address: &str, dataset: &Dataset, facts: &Facts, format: &str) -> String {
+    let described = Description { dataset, version: dataset.newest(), facts, address };
+    let metadata = if format == "datacite" { datacite::resource(described) } else { dublin_core(described) };
+    format!("<record>\n{}<metadata>\n{metadata}</metadata>\n</record>\n", header(address, dataset))
+}
+
+fn dublin_core(described: Description<'_>) -> String {
+    let manifest = described.version.manifest();
+    let mut out = String::from(
+        "<oai_dc:dc xmlns:oai_dc=\"http://www.openarchives.org/OAI/2.0/oai_dc/\" xmlns:dc=\"http://purl.org/dc/elements/1.1/\" \
+         xsi:schemaLocation=\"http://www.openarchives.org/OAI/2.0/oai_dc/ http://www.openarchives.org/OAI/2.0/oai_dc.xsd\">\n",
+    );
+    out.push_str(&element("dc:title", "", &manifest.title));
+    described.creators().iter().for_each(|agent| out.push_str(&element("dc:creator", "", agent.name)));
+    described.keywords().iter().for_each(|keyword| out.push_str(&element("dc:subject", "", keyword)));
+    out.push_str(&element("dc:description", "", described.text()));
+    out.push_str(&element("dc:publisher", "", described.publisher().name));
+    out.push_str(&element("dc:date", "", &manifest.released_on.to_string()));
+    out.push_str(&element("dc:type", "", "Dataset"));
+    out.push_str(&element("dc:identifier", "", &described.iri()));
+    out.push_str(&element("dc:identifier", "", &format!("sha256:{}", described.version.digest())));
+    described.languages().iter().for_each(|language| out.push_str(&element("dc:language", "", language)));
+    out.push_str(&element("dc:rights", "", &described.license_iri()));
+    out.push_str("</oai_dc:dc>\n");
+    out
+}

@@ -1,0 +1,114 @@
+//! RO-Crate 1.1 with a Process Run of its making (PROV as `CreateAction`).
+//!
+//! Paths are relative, so that the document describes a downloaded version as well as the one on this node, where the
+//! files lie beside it.
+
+use serde_json::{Value, json};
+
+use super::{Agent, Description};
+use crate::facts::text;
+use crate::http::{content_type, percent_encoded};
+
+fn encoded(path: &str) -> String {
+    path.split('/').map(percent_encoded).collect::<Vec<_>>().join("/")
+}
+
+/// `ro-crate-metadata.json`.
+pub(crate) fn crate_of(described: Description<'_>) -> Value {
+    let manifest = described.version.manifest();
+    let reference = |id: String| json!({ "@id": id });
+    let mut agents: Vec<Agent<'_>> = described.creators();
+    agents.push(described.publisher());
+    let id_of = |name: &str| format!("#agent-{}", acequia_types::Digest::of(name.as_bytes()).short(12));
+    let mut graph = vec![
+        json!({
+            "@id": "ro-crate-metadata.json", "@type": "CreativeWork",
+            "conformsTo": { "@id": "https://w3id.org/ro/crate/1.1" }, "about": { "@id": "./" },
+        }),
+        json!({
+            "@id": "./", "@type": "Dataset",
+            "name": manifest.title, "description": described.text(), "version": manifest.version,
+            "identifier": format!("sha256:{}", described.version.digest()),
+            "url": described.iri(),
+            "datePublished": manifest.released_on.to_string(),
+            "license": { "@id": described.license_iri() },
+            "keywords": described.keywords().join(", "),
+            "author": described.creators().iter().map(|agent| reference(id_of(agent.name))).collect::<Vec<_>>(),
+            "publisher": reference(id_of(described.publisher().name)),
+            "conditionsOfAccess": described.use_term().map(|(_, label)| label),
+            "hasPart": described.version.files().keys().map(|path| reference(encoded(path))).collect::<Vec<_>>(),
+            "mentions": { "@id": "#run" },
+        }),
+        json!({ "@id": described.license_iri(), "@type": "CreativeWork", "name": manifest.license }),
+    ];
+    for file in described.version.files().values() {
+        let mut entity = json!({
+            "@id": encoded(&file.path), "@type": "File", "name": file.path,
+            "contentSize": file.bytes.to_string(), "encodingFormat": content_type(&file.path).split(';').next(),
+            "sha256": file.sha256.to_string(),
+        });
+        if let Some(words) = about(&file.path) {
+            entity["description"] = words.into();
+        }
+        graph.push(entity);
+    }
+    agents.sort_by_key(|agent| agent.name);
+    agents.dedup_by_key(|agent| agent.name);
+    for agent in agents {
+        let mut entity = json!({
+            "@id": id_of(agent.name), "@type": if agent.is_person { "Person" } else { "Organization" }, "name": agent.name,
+        });
+        if let Some(url) = agent.url {
+            entity["url"] = url.into();
+        }
+        graph.push(entity);
+    }
+    let source = |at: usize| format!("#input-{}", at + 1);
+    graph.push(json!({
+        "@id": "#run", "@type": "CreateAction", "name": "From donated records to this version",
+        "description": format!("Recipe sha256:{}, split seed {}.", manifest.recipe, manifest.seed),
+        "endTime": manifest.released_on.to_string(),
+        "instrument": { "@id": "#program" },
+        "object": (0..manifest.inputs.len()).map(|at| reference(source(at))).collect::<Vec<_>>(),
+        "result": { "@id": "./" },
+    }));
+    graph.push(json!({ "@id": "#program", "@type": "SoftwareApplication", "name": manifest.program, "version": manifest.program.rsplit(' ').next() }));
+    for (at, input) in manifest.inputs.iter().enumerate() {
+        graph.push(json!({
+            "@id": source(at), "@type": "CreativeWork", "name": input.source,
+            "description": format!("{} files, {}; sealed, never published.", input.files, input.format),
+            "identifier": format!("sha256:{}", input.digest),
+        }));
+    }
+    for column in described.columns() {
+        if let Some(name) = text(column, "/name") {
+            graph.push(json!({
+                "@id": format!("#column-{}", percent_encoded(name)), "@type": "PropertyValue", "name": name,
+                "description": text(column, "/description"), "unitText": text(column, "/unit"),
+            }));
+        }
+    }
+    let measured: Vec<Value> = described
+        .columns()
+        .iter()
+        .filter_map(|column| text(column, "/name"))
+        .map(|name| reference(format!("#column-{}", percent_encoded(name))))
+        .collect();
+    graph[1]["variableMeasured"] = measured.into();
+    json!({ "@context": "https://w3id.org/ro/crate/1.1/context", "@graph": graph })
+}
+
+/// What the program's own documents hold.
+fn about(path: &str) -> Option<&'static str> {
+    Some(match path {
+        "manifest.json" => "Every file with its digests; names the version.",
+        "README.md" => "Data set card.",
+        "dictionary.json" => "What each column means.",
+        "statistics.json" => "Counts per column and split; small ones are hidden.",
+        "risk.json" => "The measured risk of re-identification.",
+        "diversity.json" => "Who is in the data, compared with a reference population.",
+        "croissant.json" => "Croissant description.",
+        path if path.ends_with(".parquet") => "Rows of one split.",
+        _ => return None,
+    })
+}

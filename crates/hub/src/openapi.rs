@@ -1,0 +1,254 @@
+//! The description of the interface: OpenAPI 3.1. One table; a test asks every address of it.
+
+use serde_json::{Map, Value, json};
+
+use crate::describe::FORMS;
+#[cfg(test)]
+use crate::viewer;
+
+/// A query or path parameter that several addresses share.
+struct Parameter {
+    name: &'static str,
+    place: &'static str,
+    kind: &'static str,
+    example: &'static str,
+    description: &'static str,
+}
+
+const fn path(name: &'static str, example: &'static str, description: &'static str) -> Parameter {
+    Parameter { name, place: "path", kind: "string", example, description }
+}
+
+const fn query(name: &'static str, kind: &'static str, example: &'static str, description: &'static str) -> Parameter {
+    Parameter { name, place: "query", kind, example, description }
+}
+
+const PARAMETERS: [Parameter; 28] = [
+    path("namespace", "acequia", "Who publishes the data set."),
+    path("name", "breast-cancer-survival", "The data set."),
+    path("revision", "v1.0.0", "A tag, `main`, or a whole commit; one path segment, percent-encoded."),
+    path("version", "1.0.0", "A version number, a tag or a whole commit."),
+    path("path", "README.md", "A file of the version; slashes may be percent-encoded."),
+    path("pair", "v1.0.0..v1.0.0", "Two revisions, `FROM..TO`."),
+    path("object", "", "SHA-256 of a file, or the commit of a version."),
+    query("search", "string", "survival", "Words that all occur; may be repeated."),
+    query("author", "string", "acequia", "Namespace."),
+    query("filter", "string", "license:cc-by-4.0", "A tag; may be repeated."),
+    query("sort", "string", "lastModified", "`lastModified`, `createdAt` or nothing for the order of names."),
+    query("direction", "string", "-1", "`-1` for the newest first, `1` for the oldest."),
+    query("limit", "integer", "20", "Entries of a page."),
+    query("cursor", "integer", "0", "Where the page begins; from the header `Link`."),
+    query("full", "boolean", "true", "With files and the card."),
+    query("expand", "string", "true", "More fields."),
+    query("blobs", "boolean", "true", "With sizes and digests of files."),
+    query("recursive", "boolean", "true", "With all that lies in folders."),
+    query("page", "integer", "1", "From 1."),
+    query("verb", "string", "Identify", "As OAI-PMH 2.0 has them."),
+    query("metadataPrefix", "string", "oai_dc", "`oai_dc` or `datacite`."),
+    query("resumptionToken", "string", "", "From the page before."),
+    query("dataset", "string", "acequia/breast-cancer-survival", "`namespace/name`."),
+    query("config", "string", "default", "`default` is the only one."),
+    query("split", "string", "train", "`train`, `validation` or `test`."),
+    query("offset", "integer", "0", "First row, from 0."),
+    query("length", "integer", "10", "Rows, at most 100."),
+    query("at", "string", "main", "Revision; the newest when left out."),
+];
+
+/// One address: its path, what it gives, its media type, its query parameters (`!` marks one that is needed).
+struct Route {
+    path: &'static str,
+    tag: &'static str,
+    summary: &'static str,
+    media_type: &'static str,
+    query: &'static [&'static str],
+}
+
+const fn get(
+    path: &'static str,
+    tag: &'static str,
+    summary: &'static str,
+    media_type: &'static str,
+    query: &'static [&'static str],
+) -> Route {
+    Route { path, tag, summary, media_type, query }
+}
+
+const JSON: &str = "application/json";
+const LIST: &[&str] = &["search", "author", "filter", "sort", "direction", "limit", "cursor", "full", "expand"];
+const VIEW: &[&str] = &["!dataset", "at"];
+const VIEW_SPLIT: &[&str] = &["!dataset", "config", "!split", "at"];
+const VIEW_ROWS: &[&str] = &["!dataset", "config", "!split", "offset", "length", "at"];
+
+const ROUTES: [Route; 26] = [
+    get("/api/datasets", "hub", "Data sets", JSON, LIST),
+    get("/api/datasets/{namespace}/{name}", "hub", "A data set in its newest version", JSON, &["blobs", "expand"]),
+    get("/api/datasets/{namespace}/{name}/revision/{revision}", "hub", "One version", JSON, &["blobs", "expand"]),
+    get(
+        "/api/datasets/{namespace}/{name}/tree/{revision}",
+        "hub",
+        "Files and folders",
+        JSON,
+        &["recursive", "expand", "limit", "cursor"],
+    ),
+    get("/api/datasets/{namespace}/{name}/refs", "hub", "Branches and tags", JSON, &[]),
+    get("/api/datasets/{namespace}/{name}/commits/{revision}", "hub", "Versions, newest first", JSON, &[]),
+    get("/api/datasets/{namespace}/{name}/auth-check", "hub", "Whether one may read: always", "text/plain", &[]),
+    get(
+        "/api/datasets/{namespace}/{name}/croissant",
+        "hub",
+        "Croissant of the newest version",
+        "application/ld+json",
+        &[],
+    ),
+    get(
+        "/api/datasets/{namespace}/{name}/croissant/{revision}",
+        "hub",
+        "Croissant of a version",
+        "application/ld+json",
+        &[],
+    ),
+    get(
+        "/api/datasets/{namespace}/{name}/compare/{pair}",
+        "hub",
+        "What changed between two versions (`acequia-difference/1`); 202 until it is computed",
+        JSON,
+        &[],
+    ),
+    get(
+        "/datasets/{namespace}/{name}/resolve/{revision}/{path}",
+        "hub",
+        "Bytes of a file, whole or a range",
+        "application/octet-stream",
+        &[],
+    ),
+    get("/api/openapi.json", "hub", "This description", JSON, &[]),
+    get(
+        "/datasets/{namespace}/{name}/v/{version}/SHA256SUMS",
+        "descriptions",
+        "Checksums of all files",
+        "text/plain",
+        &[],
+    ),
+    get("/catalogue.ttl", "harvesting", "DCAT-AP feed, Turtle", "text/turtle", &["page"]),
+    get("/catalogue.jsonld", "harvesting", "DCAT-AP feed, JSON-LD", "application/ld+json", &["page"]),
+    get("/oai", "harvesting", "OAI-PMH 2.0", "text/xml", &["!verb", "metadataPrefix", "resumptionToken"]),
+    get("/ga4gh/drs/v1/service-info", "harvesting", "GA4GH service info", JSON, &[]),
+    get("/ga4gh/drs/v1/objects/{object}", "harvesting", "A file or a version as a DRS object", JSON, &[]),
+    get("/is-valid", "viewer", "What the viewer can show", JSON, VIEW),
+    get("/splits", "viewer", "Splits", JSON, VIEW),
+    get("/size", "viewer", "Rows and bytes", JSON, VIEW),
+    get("/info", "viewer", "Features and splits", JSON, &["!dataset", "config", "at"]),
+    get("/parquet", "viewer", "Parquet files", JSON, VIEW),
+    get("/first-rows", "viewer", "The first rows of a split", JSON, VIEW_SPLIT),
+    get("/rows", "viewer", "Rows of a split", JSON, VIEW_ROWS),
+    get("/statistics", "viewer", "Counts per column of a split, small ones left out", JSON, VIEW_SPLIT),
+];
+
+fn parameter(name: &str, needed: bool) -> Value {
+    let Some(own) = PARAMETERS.iter().find(|parameter| parameter.name == name) else { return Value::Null };
+    let example: Value = match own.kind {
+        "integer" => own.example.parse::<i64>().map_or(Value::Null, Value::from),
+        "boolean" => Value::from(own.example == "true"),
+        _ => own.example.into(),
+    };
+    json!({
+        "name": own.name, "in": own.place, "required": needed || own.place == "path", "description": own.description,
+        "schema": { "type": own.kind }, "example": example,
+    })
+}
+
+fn operation(route_path: &str, tag: &str, summary: &str, media_type: &str, asked: &[&str]) -> Value {
+    let in_path = route_path.split('{').skip(1).filter_map(|rest| rest.split('}').next());
+    let parameters: Vec<Value> = in_path
+        .map(|name| parameter(name, true))
+        .chain(asked.iter().map(|name| parameter(name.trim_start_matches('!'), name.starts_with('!'))))
+        .collect();
+    let mut answers = json!({ "200": { "description": summary, "content": { media_type: {} } } });
+    if route_path.contains("/compare/") {
+        answers["202"] = json!({ "description": "It is being computed; see Retry-After.", "content": { JSON: {} } });
+    }
+    if route_path.contains("/resolve/") {
+        answers["206"] = json!({ "description": "The range that was asked for.", "content": { media_type: {} } });
+    }
+    answers["304"] = json!({ "description": "Not changed since the ETag in If-None-Match." });
+    answers["default"] = json!({ "$ref": "#/components/responses/Problem" });
+    json!({ "tags": [tag], "summary": summary, "parameters": parameters, "responses": answers })
+}
+
+/// `GET /api/openapi.json`.
+pub(crate) fn document(address: &str) -> Value {
+    let mut paths = Map::new();
+    for route in &ROUTES {
+        let own = operation(route.path, route.tag, route.summary, route.media_type, route.query);
+        paths.insert(route.path.to_owned(), json!({ "get": own }));
+    }
+    for offered in &FORMS {
+        let path = format!("/datasets/{{namespace}}/{{name}}/v/{{version}}/{}", offered.name);
+        let own = operation(&path, "descriptions", offered.title, offered.media_type, &[]);
+        paths.insert(path, json!({ "get": own }));
+    }
+    let mut asked = operation(
+        "/api/datasets/{namespace}/{name}/paths-info/{revision}",
+        "hub",
+        "What is there of some paths",
+        JSON,
+        &[],
+    );
+    let body = json!({
+        "type": "object", "required": ["paths"],
+        "properties": { "paths": { "type": "array", "items": { "type": "string" }, "maxItems": 1000 }, "expand": { "type": "boolean" } },
+    });
+    asked["requestBody"] = json!({ "required": true, "content": {
+        JSON: { "schema": body }, "application/x-www-form-urlencoded": { "schema": body },
+    } });
+    paths.insert("/api/datasets/{namespace}/{name}/paths-info/{revision}".to_owned(), json!({ "post": asked }));
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Acequia hub", "version": env!("CARGO_PKG_VERSION"),
+            "summary": "Open health data sets: the read interface of the Hub, descriptions for catalogues, and a viewer.",
+            "description": "Everything is open and read-only: no token, no cookie. Published versions never change, so an answer about a commit may be kept for ever.",
+            "license": { "name": "MIT OR Apache-2.0" },
+        },
+        "servers": [{ "url": address }],
+        "tags": [
+            { "name": "hub", "description": "As huggingface_hub and datasets read it." },
+            { "name": "viewer", "description": "As the Hub's data set viewer answers; also under the host name datasets-server." },
+            { "name": "descriptions", "description": "A version in the forms that catalogues read." },
+            { "name": "harvesting", "description": "The whole catalogue." },
+        ],
+        "paths": paths,
+        "components": {
+            "responses": { "Problem": {
+                "description": "A refusal, with X-Error-Code and X-Error-Message as Hub clients read them.",
+                "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } },
+                    JSON: { "schema": { "$ref": "#/components/schemas/Problem" } } },
+            } },
+            "schemas": { "Problem": {
+                "type": "object",
+                "description": "RFC 9457, with the members that Hub clients read.",
+                "required": ["type", "title", "status", "detail", "error"],
+                "properties": {
+                    "type": { "type": "string", "format": "uri-reference" }, "title": { "type": "string" },
+                    "status": { "type": "integer" }, "detail": { "type": "string" },
+                    "error": { "type": "string" }, "code": { "type": "string" },
+                },
+            } },
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_parameter_is_described_and_every_viewer_route_is_there() {
+        let document = document("http://a.example");
+        let text = document.to_string();
+        for route in viewer::ROUTES {
+            assert!(document["paths"].get(format!("/{route}")).is_some(), "{route}");
+        }
+        assert!(!text.contains("\"parameters\":[null") && !text.contains(",null"), "{text}");
+    }
+}

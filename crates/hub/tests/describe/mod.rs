@@ -1,0 +1,263 @@
+//! What catalogues and harvesters read. That RDF conforms to its shapes is checked by pySHACL in crate `it`.
+
+use acequia_types::Digest;
+use serde_json::{Value, json};
+
+use crate::{DATASET, TRAIN, app, ask, file, get, newest, sample};
+use acequia_hub::{Catalogue, router};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+const VERSION: &str = "/datasets/acequia/sample-survival/v/1.1.0";
+const ADDRESS: &str = "http://node.example:8080";
+
+async fn form(name: &str) -> crate::Answer {
+    get(&app().0, &format!("{VERSION}/{name}")).await
+}
+
+#[tokio::test]
+async fn turtle_and_json_ld_say_what_the_version_says() {
+    let turtle = form("dcat.ttl").await.text();
+    for said in [
+        "a dcat:Dataset",
+        "access-right/PUBLIC>",
+        "http://data.europa.eu/eli/reg/2025/327/oj",
+        "data-theme/HEAL>",
+        "healthcategories/EHRS>",
+        "\"3000\"^^xsd:nonNegativeInteger",
+        "csvw:name \"age_years\"",
+        "a cv:ContactPoint",
+        "dcat:previousVersion <http://node.example:8080/datasets/acequia/sample-survival/v/1.0.0>",
+        "odrl:prohibition",
+        "spdx:checksumAlgorithm_sha256",
+        "healthdcatap:hasStructuredData true",
+        "survival & \\\"more\\\" <so>",
+    ] {
+        assert!(turtle.contains(said), "{said}\n{turtle}");
+    }
+    let document = form("dcat.jsonld").await.json();
+    assert!(document.to_string().contains("http://www.w3.org/ns/dcat#Distribution"));
+}
+
+#[tokio::test]
+async fn what_nobody_stated_is_not_made_up() {
+    let memory = sample::Memory::default();
+    memory.publish("acequia/bare", "1.0.0", "Bare", [1, 1, 1], BTreeMap::new(), 0);
+    let app = router(Arc::new(memory));
+    let turtle = get(&app, "/datasets/acequia/bare/v/1.0.0/dcat.ttl").await.text();
+    assert!(turtle.contains("foaf:name \"acequia\"") && !turtle.contains("healthdcatap:hdab <"), "{turtle}");
+    let page = crate::tabs(&app, "acequia/bare").await;
+    assert!(
+        page.contains(
+            "HealthDCAT-AP also asks for: health.categories, health.access_body, publisher.contact, columns."
+        )
+    );
+    for name in
+        ["schema.jsonld", "datacite.json", "datacite.xml", "ro-crate-metadata.json", "citation.bib", "CITATION.cff"]
+    {
+        assert_eq!(get(&app, &format!("/datasets/acequia/bare/v/1.0.0/{name}")).await.status, 200, "{name}");
+    }
+    assert_eq!(get(&app, "/datasets/acequia/bare/v/1.0.0/croissant.jsonld").await.status, 404);
+}
+
+#[tokio::test]
+async fn citations() {
+    let datacite = form("datacite.json").await.json();
+    assert_eq!(datacite["identifiers"][0]["identifier"], format!("{ADDRESS}{VERSION}"));
+    assert_eq!(datacite["publicationYear"], "2026");
+    assert_eq!(datacite["rightsList"][0]["rightsIdentifier"], "CC-BY-4.0");
+    let relation = |kind: &str| {
+        let all = datacite["relatedIdentifiers"].as_array().unwrap().iter();
+        all.filter(|one| one["relationType"] == kind).count()
+    };
+    assert_eq!((relation("IsVersionOf"), relation("IsNewVersionOf"), relation("HasMetadata")), (1, 1, 1));
+    let xml = form("datacite.xml").await.text();
+    assert!(xml.contains("<publisher>A trustee &lt;of&gt; &quot;tests&quot;</publisher>"), "{xml}");
+    let csl = form("citation.json").await.json();
+    assert_eq!(csl["issued"]["date-parts"], json!([[2026, 11, 20]]));
+    assert!(form("CITATION.cff").await.text().contains("- name: \"Acequia\"\n"));
+    assert!(form("citation.bib").await.text().starts_with("@misc{acequia-sample-survival-1.1.0,"));
+}
+
+/// Every file that a crate names lies beside it, with the digest it states.
+#[tokio::test]
+async fn a_crate_lies_beside_its_files() {
+    let (app, _) = app();
+    let document = get(&app, &format!("{VERSION}/ro-crate-metadata.json")).await.json();
+    let graph = document["@graph"].as_array().unwrap();
+    let root = graph.iter().find(|entity| entity["@id"] == "./").unwrap();
+    let files: Vec<&Value> = graph.iter().filter(|entity| entity["@type"] == "File").collect();
+    assert_eq!(root["hasPart"].as_array().unwrap().len(), files.len());
+    for file in files {
+        let answer = get(&app, &format!("{VERSION}/{}", file["@id"].as_str().unwrap())).await;
+        assert_eq!(file["sha256"], Digest::of(&answer.body).to_string());
+        assert_eq!(file["contentSize"], answer.body.len().to_string());
+    }
+    // Every reference inside the document leads to an entity of it.
+    let ids: Vec<&Value> = graph.iter().map(|entity| &entity["@id"]).collect();
+    for reference in ["author", "hasPart", "variableMeasured"] {
+        let all = root[reference].as_array().unwrap();
+        assert!(!all.is_empty() && all.iter().all(|one| ids.contains(&&one["@id"])), "{reference}");
+    }
+}
+
+#[tokio::test]
+async fn signposts() {
+    let (app, _) = app();
+    let page = get(&app, VERSION).await;
+    let header = page.header("link").to_owned();
+    let set = get(&app, &format!("{VERSION}/linkset.json")).await.json();
+    let own = &set["linkset"][0];
+    for relation in ["cite-as", "describedby", "item", "license", "type", "author"] {
+        assert!(header.contains(&format!("rel=\"{relation}\"")), "{relation}: {header}");
+        for link in own[relation].as_array().unwrap() {
+            assert!(header.contains(&format!("<{}>", link["href"].as_str().unwrap())), "{link}");
+        }
+    }
+    assert!(header.contains("/linkset.json>; rel=\"linkset\"; type=\"application/linkset+json\""));
+    for link in own["describedby"].as_array().unwrap() {
+        let path = link["href"].as_str().unwrap().strip_prefix(ADDRESS).unwrap();
+        let answer = get(&app, path).await;
+        assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, link["type"].as_str().unwrap()));
+        assert!(answer.header("link").contains("rel=\"describes\"") || path.ends_with("croissant.jsonld"));
+    }
+    for (accept, form) in [("text/turtle", "dcat.ttl"), ("application/ld+json", "schema.jsonld")] {
+        let answer = ask(&app, "GET", VERSION, &[("accept", accept)], "").await;
+        assert_eq!((answer.status.as_u16(), answer.header("location")), (303, format!("{VERSION}/{form}").as_str()));
+    }
+    let browser = ask(&app, "GET", VERSION, &[("accept", "text/html,application/ld+json;q=0.9,*/*;q=0.8")], "").await;
+    assert_eq!(browser.status, 200);
+}
+
+#[tokio::test]
+async fn repository_service_objects() {
+    let (app, memory) = app();
+    let (commit, parquet, bytes) = file(&memory, TRAIN);
+    let object = get(&app, &format!("/ga4gh/drs/v1/objects/{}", parquet.sha256)).await.json();
+    assert_eq!(object["self_uri"], format!("drs://node.example:8080/{}", parquet.sha256));
+    assert_eq!((&object["size"], &object["checksums"][0]["type"]), (&json!(parquet.bytes), &json!("sha-256")));
+    let url = object["access_methods"][0]["access_url"]["url"].as_str().unwrap();
+    assert_eq!(get(&app, url.strip_prefix(ADDRESS).unwrap()).await.body, bytes);
+    let bundle = get(&app, &format!("/ga4gh/drs/v1/objects/{commit}")).await.json();
+    let contents = bundle["contents"].as_array().unwrap();
+    assert_eq!(contents.len(), newest(&memory.shelf()).files().len());
+    let mut sums: Vec<&str> = contents.iter().map(|one| one["id"].as_str().unwrap()).collect();
+    sums.sort_unstable();
+    assert_eq!(bundle["checksums"][0]["checksum"], Digest::of(sums.concat().as_bytes()).to_string());
+    for id in sums {
+        assert_eq!(get(&app, &format!("/ga4gh/drs/v1/objects/{id}")).await.status, 200);
+    }
+    let info = get(&app, "/ga4gh/drs/v1/service-info").await.json();
+    assert_eq!(info["type"], json!({"group": "org.ga4gh", "artifact": "drs", "version": "1.4.0"}));
+    assert_eq!(get(&app, "/ga4gh/drs/v1/objects/x").await.json()["status_code"], 404);
+}
+
+/// Many data sets: pages of the feed and lists of OAI-PMH together name each exactly once.
+#[tokio::test]
+async fn harvesting_in_pages() {
+    let many = sample::Memory::default();
+    for at in 0..123 {
+        many.publish(
+            &format!("acequia/set-{at:03}"),
+            "1.0.0",
+            "Set & <more>",
+            [1, 1, 1],
+            BTreeMap::new(),
+            1_700_000_000 + at,
+        );
+    }
+    let app = router(Arc::new(many));
+    let mut target = "/catalogue.ttl".to_owned();
+    let mut named = Vec::new();
+    for page in 1.. {
+        let answer = get(&app, &target).await;
+        let text = answer.text();
+        named.extend((0..123).filter(|at| text.contains(&format!("/set-{at:03}/v/1.0.0> a dcat:Dataset"))));
+        let link = answer.header("link").to_owned();
+        let next = link.split(", ").find(|link| link.ends_with("rel=\"next\""));
+        match next.and_then(|next| next.split(['<', '>']).nth(1)) {
+            Some(next) => {
+                assert!(text.contains(&format!("hydra:next <{next}>")));
+                target = next.strip_prefix(ADDRESS).unwrap().to_owned();
+            }
+            None => {
+                assert_eq!(page, 3);
+                break;
+            }
+        }
+    }
+    assert_eq!(named, (0..123).collect::<Vec<_>>());
+
+    for (verb, prefix) in [("ListRecords", "oai_dc"), ("ListIdentifiers", "oai_dc"), ("ListRecords", "datacite")] {
+        let mut target = format!("/oai?verb={verb}&metadataPrefix={prefix}");
+        let mut seen = 0;
+        let mut pages = 0;
+        loop {
+            let text = get(&app, &target).await.text();
+            pages += 1;
+            seen += text.matches("<identifier>oai:node.example:acequia/set-").count();
+            let token =
+                text.split("cursor=\"").nth(1).and_then(|rest| rest.split(['>', '<']).nth(1)).unwrap_or_default();
+            if token.is_empty() {
+                break;
+            }
+            assert!(text.contains("completeListSize=\"123\""));
+            target = format!("/oai?verb={verb}&resumptionToken={}", token.replace('!', "%21").replace('/', "%2F"));
+        }
+        assert_eq!((seen, pages), (123, 3), "{verb} {prefix}");
+    }
+    let day = get(
+        &app,
+        "/oai?verb=ListIdentifiers&metadataPrefix=oai_dc&from=2023-11-14T22:14:00Z&until=2023-11-14T22:14:09Z",
+    )
+    .await;
+    assert_eq!(day.text().matches("<header>").count(), 10);
+}
+
+#[tokio::test]
+async fn errors_of_harvesting() {
+    let (app, _) = app();
+    let name = "oai:node.example:acequia/sample-survival";
+    for (query, code) in [
+        ("", "badVerb"),
+        ("verb=Nonsense", "badVerb"),
+        ("verb=Identify&verb=Identify", "badVerb"),
+        ("verb=Identify&x=1", "badArgument"),
+        ("verb=ListRecords", "badArgument"),
+        ("verb=ListRecords&metadataPrefix=marc", "cannotDisseminateFormat"),
+        ("verb=ListRecords&metadataPrefix=oai_dc&from=yesterday", "badArgument"),
+        ("verb=ListRecords&metadataPrefix=oai_dc&from=2026-01-01&until=2026-01-01T00:00:00Z", "badArgument"),
+        ("verb=ListRecords&metadataPrefix=oai_dc&from=2027-01-02&until=2027-01-01", "badArgument"),
+        ("verb=ListRecords&metadataPrefix=oai_dc&until=1999-01-01", "noRecordsMatch"),
+        ("verb=ListRecords&metadataPrefix=oai_dc&set=x", "noSetHierarchy"),
+        ("verb=ListSets", "noSetHierarchy"),
+        ("verb=ListRecords&resumptionToken=x", "badResumptionToken"),
+        ("verb=ListRecords&resumptionToken=oai_dc!!!zzz", "badResumptionToken"),
+        ("verb=GetRecord&metadataPrefix=oai_dc", "badArgument"),
+        ("verb=GetRecord&metadataPrefix=oai_dc&identifier=oai:node.example:no/such", "idDoesNotExist"),
+        ("verb=ListMetadataFormats&identifier=nothing", "idDoesNotExist"),
+    ] {
+        let answer = get(&app, &format!("/oai?{query}")).await.text();
+        assert!(answer.contains(&format!("<error code=\"{code}\">")), "{query}: {answer}");
+    }
+    let record = get(&app, &format!("/oai?verb=GetRecord&metadataPrefix=oai_dc&identifier={name}")).await.text();
+    assert!(record.contains("<dc:subject>survival &amp; &quot;more&quot; &lt;so&gt;</dc:subject>"), "{record}");
+    assert!(get(&app, "/oai?verb=Identify").await.text().contains("<adminEmail>postmaster@node.example</adminEmail>"));
+    assert!(DATASET.starts_with("acequia/"));
+}
+
+#[tokio::test]
+async fn refusals_are_problem_details_too() {
+    let (app, _) = app();
+    let target = "/api/datasets/acequia/none";
+    let plain = get(&app, target).await;
+    assert_eq!((plain.status.as_u16(), plain.header("content-type")), (404, "application/json"));
+    let problem = ask(&app, "GET", target, &[("accept", "application/problem+json, */*")], "").await;
+    assert_eq!(problem.header("content-type"), "application/problem+json");
+    assert_eq!(problem.json(), plain.json());
+    let told = plain.json();
+    assert_eq!((&told["status"], &told["code"]), (&json!(404), &json!("RepoNotFound")));
+    assert_eq!(plain.header("x-error-message"), told["detail"].as_str().unwrap());
+    let place = told["type"].as_str().unwrap().strip_prefix("/problems#").unwrap().to_owned();
+    assert!(get(&app, "/problems").await.text().contains(&format!("id=\"{place}\"")));
+}

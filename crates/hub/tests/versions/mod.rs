@@ -1,0 +1,227 @@
+//! Versions never change, and what changed between them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use acequia_frame::Table;
+use acequia_hub::router;
+use acequia_types::Digest;
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use axum::Router;
+use bytes::Bytes;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::sample::Memory;
+use crate::{DATASET, app, ask, get, guarded, run, well_made};
+
+#[tokio::test]
+async fn nothing_published_can_be_changed() {
+    let (app, _) = app();
+    let repo = format!("/api/datasets/{DATASET}");
+    for (method, target, body, status) in [
+        ("POST", "/api/repos/create".to_owned(), r#"{"name":"new","organization":"acequia","type":"dataset"}"#, 403),
+        ("POST", "/api/repos/create".to_owned(), r#"{"name":"sample-survival","organization":"acequia"}"#, 409),
+        ("POST", "/api/repos/create".to_owned(), r#"{"name":"acequia/sample-survival"}"#, 409),
+        ("DELETE", "/api/repos/delete".to_owned(), r#"{"name":"acequia/sample-survival"}"#, 403),
+        ("POST", "/api/repos/move".to_owned(), "{}", 403),
+        ("POST", format!("{repo}/commit/main"), "{}", 403),
+        ("POST", format!("{repo}/preupload/main"), "not json", 403),
+        ("POST", format!("{repo}/tag/main"), r#"{"tag":"v1.0.0"}"#, 409),
+        ("POST", format!("{repo}/tag/main"), r#"{"tag":"v9.0.0"}"#, 403),
+        ("DELETE", format!("{repo}/tag/v1.0.0"), "", 403),
+        ("POST", format!("{repo}/branch/main"), "{}", 409),
+        ("POST", format!("{repo}/branch/other"), "{}", 403),
+        ("DELETE", format!("{repo}/branch/main"), "", 403),
+        ("POST", format!("{repo}/super-squash/main"), "{}", 403),
+        ("PUT", format!("{repo}/settings"), "{}", 403),
+        ("POST", format!("{repo}/lfs-files/batch"), "{}", 403),
+        ("GET", format!("{repo}/xet-write-token/main"), "", 403),
+        ("POST", format!("/datasets/{DATASET}.git/info/lfs/objects/batch"), "{}", 403),
+        ("POST", "/api/datasets/acequia/none/commit/main".to_owned(), "{}", 404),
+    ] {
+        let answer = ask(&app, method, &target, &[("content-type", "application/json")], body).await;
+        assert_eq!(answer.status.as_u16(), status, "{method} {target}: {}", answer.text());
+        let code = match status {
+            403 => "Immutable",
+            409 => "Exists",
+            _ => "RepoNotFound",
+        };
+        assert_eq!((answer.header("x-error-code"), &answer.json()["code"]), (code, &json!(code)), "{target}");
+        assert!(!answer.header("x-error-message").is_empty());
+        guarded(&answer, &target);
+    }
+}
+
+/// A step in the life of a hub: a version is published, or a client tries to rewrite one.
+#[derive(Debug, Clone)]
+enum Step {
+    Publish { name: usize, number: (u8, u8), content: u8 },
+    Rewrite { name: usize, how: usize },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let publish = (0..2_usize, (0..4_u8, 0..4_u8), any::<u8>());
+    prop_oneof![
+        publish.prop_map(|(name, number, content)| Step::Publish { name, number, content }),
+        (0..2_usize, 0..7_usize).prop_map(|(name, how)| Step::Rewrite { name, how }),
+    ]
+}
+
+const NAMES: [&str; 2] = ["acequia/one", "commons/two"];
+
+async fn rewrite(app: &Router, name: &str, how: usize) {
+    let repo = format!("/api/datasets/{name}");
+    let (method, target, body) = [
+        ("POST", format!("{repo}/commit/main"), "{\"key\":\"header\"}".to_owned()),
+        ("POST", format!("{repo}/tag/main"), "{\"tag\":\"v1.0.0\"}".to_owned()),
+        ("DELETE", format!("{repo}/tag/v1.0.0"), String::new()),
+        ("POST", format!("{repo}/super-squash/main"), "{}".to_owned()),
+        ("DELETE", format!("{repo}/branch/main"), String::new()),
+        ("DELETE", "/api/repos/delete".to_owned(), format!("{{\"name\":\"{name}\"}}")),
+        ("PUT", format!("/datasets/{name}/resolve/main/a.txt"), "x".to_owned()),
+    ][how]
+        .clone();
+    let answer = ask(app, method, &target, &[], &body).await;
+    assert!(answer.status.is_client_error(), "{method} {target}: {}", answer.status);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whatever is published later and whatever clients try: bytes once served for a data set, tag and path stay.
+    #[test]
+    fn bytes_once_served_for_a_tag_never_change(steps in prop::collection::vec(step(), 1..24)) {
+        run(async {
+            let memory = Arc::new(Memory::default());
+            let app = router(memory.clone());
+            let mut taken = BTreeMap::new();
+            let mut served: BTreeMap<(String, String), (Digest, String)> = BTreeMap::new();
+            for (at, step) in steps.into_iter().enumerate() {
+                match step {
+                    Step::Publish { name, number, content } => {
+                        let version = format!("{}.{}.0", number.0, number.1);
+                        // The store refuses a second manifest under one number; so does the shelf.
+                        if taken.insert((name, version.clone()), ()).is_none() {
+                            let files = BTreeMap::from([
+                                ("a.txt".to_owned(), Bytes::from(vec![content; usize::from(content)])),
+                                (format!("data/train-{content}.parquet"), Bytes::from(format!("{at}"))),
+                            ]);
+                            memory.publish(NAMES[name], &version, "T", [1, 1, 1], files, at as i64);
+                            for path in ["a.txt", "manifest.json", &format!("data/train-{content}.parquet")] {
+                                let target = format!("/datasets/{}/resolve/v{version}/{path}", NAMES[name]);
+                                let answer = get(&app, &target).await;
+                                assert_eq!(answer.status, 200, "{target}");
+                                let kept = (Digest::of(&answer.body), answer.header("etag").to_owned());
+                                served.insert((target, answer.header("x-repo-commit").to_owned()), kept);
+                            }
+                        }
+                    }
+                    Step::Rewrite { name, how } => rewrite(&app, NAMES[name], how).await,
+                }
+                for ((target, commit), (digest, etag)) in &served {
+                    let answer = get(&app, target).await;
+                    assert_eq!(answer.status, 200, "{target}");
+                    assert_eq!(&Digest::of(&answer.body), digest, "{target}");
+                    assert_eq!((answer.header("etag"), answer.header("x-repo-commit")), (etag.as_str(), commit.as_str()));
+                }
+            }
+        });
+    }
+}
+
+/// The difference, as soon as it is computed.
+async fn compared(app: &Router, target: &str) -> Value {
+    for _ in 0..600 {
+        let answer = get(app, target).await;
+        if answer.status == 200 {
+            return answer.json();
+        }
+        assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (202, "1"), "{target}");
+        assert_eq!(answer.json(), json!({ "status": "computing" }));
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("{target} is never computed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_difference_of_two_versions() {
+    let (app, _) = app();
+    let target = format!("/api/datasets/{DATASET}/compare/v1.0.0..v1.1.0");
+    let told = compared(&app, &target).await;
+    assert_eq!(told["schema"], "acequia-difference/1");
+    assert_eq!((&told["from"]["version"], &told["to"]["version"]), (&json!("1.0.0"), &json!("1.1.0")));
+    assert_eq!(told["splits"][0], json!({"name": "train", "from": 1400, "to": 2100, "difference": 700}));
+    assert_eq!(told["columns"]["same"], 5);
+    let rows = &told["rows"];
+    assert_eq!(rows["compared"], true);
+    let of = |name: &str| rows[name].as_u64().unwrap();
+    assert_eq!((of("same") + of("removed"), of("same") + of("added")), (2000, 3000));
+    let age = told["statistics"].as_array().unwrap().iter().find(|column| column["name"] == "age_years").unwrap();
+    assert_eq!((&age["comparable"], age["bins"].as_array().unwrap().len()), (&json!(true), 9));
+    assert!(told["files"]["changed"].as_array().unwrap().iter().any(|file| file["path"] == crate::TRAIN));
+    // The other way round, every sign is the other one.
+    let back = compared(&app, &format!("/api/datasets/{DATASET}/compare/main...v1.0.0")).await;
+    assert_eq!((&back["rows"]["added"], &back["rows"]["removed"]), (&rows["removed"], &rows["added"]));
+    assert_eq!(back["splits"][0]["difference"], -700);
+    let same = compared(&app, &format!("/api/datasets/{DATASET}/compare/v1.0.0..v1.0.0")).await;
+    assert_eq!((&same["rows"]["same"], &same["rows"]["in_another_split"]), (&json!(2000), &json!(0)));
+    assert_eq!((&same["words"], &same["risk"], &same["files"]["changed"]), (&json!([]), &json!([]), &json!([])));
+
+    let page = get(&app, &format!("/datasets/{DATASET}/compare/1.0.0..1.1.0")).await;
+    assert_eq!(page.status, 200);
+    well_made(&page.text(), "difference");
+    for said in ["What changed from 1.0.0 to 1.1.0", "only in the newer one", "+700", "The same as JSON"] {
+        assert!(page.text().contains(said), "{said}");
+    }
+    let versions = get(&app, &format!("/datasets/{DATASET}/v/1.1.0/versions")).await.text();
+    assert!(versions.contains(&format!("/datasets/{DATASET}/compare/1.0.0..1.1.0")), "the versions link to it");
+}
+
+fn parquet(rows: &[(Option<i64>, &str)]) -> Bytes {
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("a", Arc::new(rows.iter().map(|row| row.0).collect::<Int64Array>())),
+        ("b", Arc::new(rows.iter().map(|row| Some(row.1)).collect::<StringArray>())),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    Table::new("rows", vec![batch]).unwrap().to_parquet().unwrap().into()
+}
+
+type Row = (Option<i64>, String);
+
+fn multiset(rows: &[Row]) -> BTreeMap<&Row, u64> {
+    let mut counts = BTreeMap::new();
+    rows.iter().for_each(|row| *counts.entry(row).or_default() += 1);
+    counts
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// Rows are compared as multisets, by the values of all columns that both versions have.
+    #[test]
+    fn rows_are_compared_as_multisets(
+        old in prop::collection::vec((prop::option::of(0..4_i64), "[xy]{0,1}"), 1..60),
+        new in prop::collection::vec((prop::option::of(0..4_i64), "[xy]{0,1}"), 1..60),
+    ) {
+        let memory = Memory::default();
+        for (version, rows, at) in [("1.0.0", &old, 0), ("2.0.0", &new, 1)] {
+            let rows: Vec<(Option<i64>, &str)> = rows.iter().map(|row| (row.0, row.1.as_str())).collect();
+            let files = BTreeMap::from([
+                ("data/train-00000-of-00001.parquet".to_owned(), parquet(&rows)),
+                // Nothing is hidden, so that all numbers can be checked.
+                ("statistics.json".to_owned(), Bytes::from_static(b"{\"minimum_cell\": 1}")),
+            ]);
+            memory.publish("acequia/x", version, "X", [rows.len() as u64, 0, 0], files, at);
+        }
+        let app = router(Arc::new(memory));
+        let told = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap()
+            .block_on(compared(&app, "/api/datasets/acequia/x/compare/1.0.0..2.0.0"));
+        let (a, b) = (multiset(&old), multiset(&new));
+        let same: u64 = a.iter().map(|(row, count)| *count.min(b.get(row).unwrap_or(&0))).sum();
+        prop_assert_eq!(&told["rows"]["same"], &json!(same));
+        prop_assert_eq!(&told["rows"]["removed"], &json!(old.len() as u64 - same));
+        prop_assert_eq!(&told["rows"]["added"], &json!(new.len() as u64 - same));
+        prop_assert_eq!(&told["rows"]["in_another_split"], &json!(0));
+    }
+}

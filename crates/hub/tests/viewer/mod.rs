@@ -1,0 +1,119 @@
+//! The data set viewer's interface.
+
+use serde_json::{Value, json};
+
+use crate::{DATASET, TRAIN, app, ask, file, get};
+use acequia_frame::Table;
+
+async fn view(route: &str) -> Value {
+    let separator = if route.contains('?') { '&' } else { '?' };
+    get(&app().0, &format!("/{route}{separator}dataset={DATASET}")).await.json()
+}
+
+#[tokio::test]
+async fn what_there_is_to_see() {
+    assert_eq!(
+        view("is-valid").await,
+        json!({"preview": true, "viewer": true, "search": false, "filter": false, "statistics": true})
+    );
+    let splits = view("splits").await;
+    assert_eq!(splits["splits"][1], json!({"dataset": DATASET, "config": "default", "split": "validation"}));
+    let size = view("size").await;
+    assert_eq!(size["size"]["dataset"]["num_rows"], 3000);
+    assert_eq!(size["size"]["splits"][0]["num_rows"], 2100);
+    assert_eq!(size["size"]["configs"][0]["num_columns"], 5);
+    let info = view("info").await;
+    assert_eq!(info["dataset_info"]["default"]["features"]["event"], json!({"dtype": "int64", "_type": "Value"}));
+    assert_eq!(view("info?config=default").await["dataset_info"]["splits"]["test"]["num_examples"], 450);
+    let parquet = view("parquet").await;
+    assert_eq!(parquet["parquet_files"][0]["filename"], "train-00000-of-00001.parquet");
+    let old = view("size?at=v1.0.0").await;
+    assert_eq!(old["size"]["dataset"]["num_rows"], 2000);
+}
+
+#[tokio::test]
+async fn rows_are_those_of_the_table() {
+    let (app, memory) = app();
+    let (commit, _, bytes) = file(&memory, TRAIN);
+    let whole = Table::from_parquet("train", bytes).unwrap();
+    assert_eq!(whole.rows(), 2100);
+    let page = |offset: usize, length: usize| {
+        format!("/rows?dataset={DATASET}&config=default&split=train&offset={offset}&length={length}")
+    };
+    let mut all = Vec::new();
+    for offset in (0..2100).step_by(100) {
+        let answer = get(&app, &page(offset, 100)).await;
+        assert_eq!(answer.header("x-revision"), commit);
+        let told = answer.json();
+        assert_eq!((&told["num_rows_total"], &told["num_rows_per_page"]), (&json!(2100), &json!(100)));
+        all.extend(told["rows"].as_array().unwrap().clone());
+    }
+    assert_eq!(all.len(), 2100);
+    let days = whole.column("time_days").unwrap();
+    let days = days.as_any().downcast_ref::<arrow::array::Float64Array>().unwrap();
+    for (at, row) in all.iter().enumerate() {
+        assert_eq!((&row["row_idx"], &row["row"]["time_days"]), (&json!(at), &json!(days.value(at))));
+    }
+    assert_eq!(get(&app, &page(2099, 5)).await.json()["rows"].as_array().unwrap().len(), 1);
+    assert_eq!(get(&app, &page(9999, 5)).await.json()["rows"], json!([]));
+    let first = view("first-rows?split=train").await;
+    assert_eq!((first["rows"].as_array().unwrap().len(), &first["truncated"]), (100, &json!(true)));
+    assert_eq!(first["features"][3]["name"], "time_days");
+}
+
+#[tokio::test]
+async fn statistics_leave_small_counts_out() {
+    let told = view("statistics?split=train").await;
+    assert_eq!((&told["num_examples"], &told["partial"]), (&json!(2100), &json!(false)));
+    let column = |name: &str| {
+        told["statistics"].as_array().unwrap().iter().find(|column| column["column_name"] == name).unwrap().clone()
+    };
+    let age = column("age_years");
+    assert_eq!(age["column_type"], "string_label");
+    let shown = age["column_statistics"]["frequencies"].as_object().unwrap();
+    assert!(!shown.is_empty() && shown.values().all(|count| !(1..12).contains(&count.as_u64().unwrap())));
+    let days = column("time_days");
+    let histogram = &days["column_statistics"]["histogram"];
+    assert_eq!(
+        (histogram["hist"].as_array().unwrap().len(), histogram["bin_edges"].as_array().unwrap().len()),
+        (13, 14)
+    );
+    assert_eq!((&days["column_type"], &days["column_statistics"]["min"]), (&json!("float"), &Value::Null));
+}
+
+#[tokio::test]
+async fn what_the_viewer_refuses() {
+    let (app, _) = app();
+    for (target, status, code) in [
+        ("/rows".to_owned(), 400, ""),
+        ("/rows?dataset=x".to_owned(), 400, ""),
+        ("/splits?dataset=no/such".to_owned(), 404, "RepoNotFound"),
+        (format!("/splits?dataset={DATASET}&at=v9"), 404, "RevisionNotFound"),
+        (format!("/rows?dataset={DATASET}"), 400, ""),
+        (format!("/rows?dataset={DATASET}&split=other"), 404, "EntryNotFound"),
+        (format!("/rows?dataset={DATASET}&config=other&split=train"), 404, "EntryNotFound"),
+        (format!("/rows?dataset={DATASET}&split=train&length=101"), 400, ""),
+        (format!("/rows?dataset={DATASET}&split=train&offset=-1"), 400, ""),
+    ] {
+        let answer = get(&app, &target).await;
+        assert_eq!((answer.status.as_u16(), answer.header("x-error-code")), (status, code), "{target}");
+    }
+    let parquet = format!("/parquet?dataset={DATASET}");
+    let virtual_host = ask(&app, "GET", &parquet, &[("host", "datasets-server.node.example:8080")], "").await;
+    let address = virtual_host.json()["parquet_files"][0]["url"].as_str().unwrap().to_owned();
+    assert!(address.starts_with("http://node.example:8080/datasets/"), "{address}");
+}
+
+#[tokio::test]
+async fn rows_on_the_page() {
+    let (app, _) = app();
+    let path = format!("/datasets/{DATASET}/v/1.1.0/data");
+    let first = get(&app, &path).await.text();
+    assert!(first.contains("Rows 1 to 50 of 2,100 in train.") && first.contains("data?split=train&amp;row=50#rows"));
+    let last = get(&app, &format!("{path}?split=test&row=430")).await.text();
+    assert!(last.contains("Rows 431 to 450 of 450 in test.") && !last.contains("Later rows"));
+    let beyond = get(&app, &format!("{path}?split=test&row=9999")).await.text();
+    assert!(beyond.contains("There are 450 rows in test."));
+    let odd = get(&app, &format!("{path}?split=%3Cx%3E&row=-1")).await.text();
+    assert!(odd.contains("Rows 1 to 50 of 2,100 in train."));
+}
