@@ -21,7 +21,7 @@ use crate::http::{
 };
 use crate::pages::Tab;
 use crate::search::{Facet, Query};
-use crate::{Catalogue, HubError, PublishedVersion, Shelf, api, files, http, openapi, pages, rows, viewer};
+use crate::{Catalogue, HubError, PublishedVersion, Shelf, api, bundle, files, http, openapi, pages, rows, viewer};
 
 /// The style sheet. Its address holds its digest, so that it can be kept for ever.
 const STYLE: &str = include_str!("../assets/style.css");
@@ -54,6 +54,8 @@ const FEED_PAGE: usize = 50;
 /// Addresses in one part of the site map (sitemaps.org protocol 0.9).
 const SITEMAP_PART: usize = 50_000;
 const LONGEST_SEARCH_CHARACTERS: usize = 200;
+/// A whole version as one file.
+const BUNDLE: &str = "bundle.tar";
 /// Values of facets that a search looks at.
 const MOST_CHOSEN: usize = 64;
 
@@ -134,15 +136,7 @@ fn writes(parts: &[&str]) -> bool {
         ["api", "repos", "create" | "delete" | "move"] | ["api", "validate-yaml"] => true,
         ["api", "datasets", _, _, kind, ..] => matches!(
             *kind,
-            "commit"
-                | "preupload"
-                | "tag"
-                | "branch"
-                | "super-squash"
-                | "settings"
-                | "lfs-files"
-                | "xet-write-token"
-                | "discussions"
+            "commit" | "preupload" | "tag" | "branch" | "super-squash" | "settings" | "lfs-files" | "xet-write-token"
         ),
         ["datasets", _, name, "info", "lfs", ..] => name.ends_with(".git"),
         _ => false,
@@ -259,6 +253,11 @@ impl Site {
                 let dataset = find(namespace, name)?;
                 let version = served(dataset.revision(wanted))?;
                 self.described(dataset, version, form, &address, headers).await
+            }
+            ["datasets", namespace, name, "v", wanted, BUNDLE] => {
+                let dataset = find(namespace, name)?;
+                let version = served(dataset.revision(wanted))?;
+                self.bundle(dataset, version, &address, method, headers).await
             }
             ["datasets", namespace, name, "v", wanted, "SHA256SUMS"] => {
                 let version = served(find(namespace, name)?.revision(wanted))?;
@@ -524,6 +523,43 @@ impl Site {
         Ok(response)
     }
 
+    /// A version as a tar archive, whole or a range of it.
+    async fn bundle(
+        &self,
+        dataset: &Dataset,
+        version: &PublishedVersion,
+        address: &str,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Result<Response<Body>, Refusal> {
+        let facts = self.facts.of(&self.catalogue, version).await;
+        let described = Description { dataset, version, facts: &facts, address };
+        let ro_crate = serde_json::to_vec_pretty(&ro_crate::crate_of(described)).unwrap_or_default();
+        let computed = [
+            ("SHA256SUMS", pages::checksums(version).into()),
+            ("ro-crate-metadata.json", ro_crate.into()),
+            ("CITATION.cff", cite::citation_file(described).into()),
+        ];
+        let absent = || Refusal::Entry { commit: version.commit().to_owned() };
+        let bundle = bundle::Bundle::of(version, &computed).ok_or_else(absent)?;
+        let (size_bytes, tag, name) = (bundle.size_bytes, bundle.etag.clone(), bundle.name.clone());
+        let part = files::part(size_bytes, &tag, method, headers)?;
+        let body = |range| if *method == Method::HEAD { Body::empty() } else { bundle.body(&self.catalogue, range) };
+        let mut response = files::partial(part, size_bytes, body);
+        let own = response.headers_mut();
+        own.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-tar"));
+        put(own, header::ETAG, &format!("\"{tag}\""));
+        put(own, REPO_COMMIT, version.commit());
+        own.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        own.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        put(
+            own,
+            header::CONTENT_DISPOSITION,
+            &format!("attachment; filename*=UTF-8''{}", http::percent_encoded(&name)),
+        );
+        Ok(response)
+    }
+
     /// The documents of several data sets' newest versions, in the same order.
     async fn facts_of(&self, datasets: &[&Dataset]) -> Vec<Arc<Facts>> {
         let mut all = Vec::with_capacity(datasets.len());
@@ -773,8 +809,7 @@ fn guard(response: &mut Response<Body>, reader: Reader) {
         // Open data without cookies or logins: any site may read it.
         let any = HeaderValue::from_static("*");
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, any);
-        let seen =
-            "ETag, Link, Accept-Ranges, Content-Range, Content-Length, X-Repo-Commit, X-Error-Code, X-Error-Message";
+        let seen = "ETag, Link, Accept-Ranges, Content-Range, Content-Length, X-Repo-Commit, X-Error-Code, X-Error-Message, X-Revision, Retry-After";
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(seen));
     }
 }

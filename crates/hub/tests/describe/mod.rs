@@ -61,6 +61,23 @@ async fn what_nobody_stated_is_not_made_up() {
 }
 
 #[tokio::test]
+async fn a_description_is_the_same_each_time() {
+    for name in [
+        "dcat.ttl",
+        "dcat.jsonld",
+        "schema.jsonld",
+        "datacite.json",
+        "datacite.xml",
+        "ro-crate-metadata.json",
+        "linkset.json",
+        "citation.json",
+    ] {
+        let (first, again) = (form(name).await, form(name).await);
+        assert!(first.body == again.body && first.header("etag") == again.header("etag"), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn citations() {
     let datacite = form("datacite.json").await.json();
     assert_eq!(datacite["identifiers"][0]["identifier"], format!("{ADDRESS}{VERSION}"));
@@ -150,6 +167,19 @@ async fn repository_service_objects() {
     let info = get(&app, "/ga4gh/drs/v1/service-info").await.json();
     assert_eq!(info["type"], json!({"group": "org.ga4gh", "artifact": "drs", "version": "1.4.0"}));
     assert_eq!(get(&app, "/ga4gh/drs/v1/objects/x").await.json()["status_code"], 404);
+}
+
+#[tokio::test]
+async fn a_header_stays_short_and_the_link_set_is_whole() {
+    let memory = sample::Memory::default();
+    let files =
+        (0..500).map(|at| (format!("data/train-{at:05}-of-00500.parquet"), bytes::Bytes::from(format!("{at}"))));
+    memory.publish("acequia/shards", "1.0.0", "Shards", [1, 1, 1], files.collect(), 0);
+    let app = router(Arc::new(memory));
+    let page = get(&app, "/datasets/acequia/shards").await;
+    assert!((2_000..3_500).contains(&page.header("link").len()), "{}", page.header("link").len());
+    let set = get(&app, "/datasets/acequia/shards/v/1.0.0/linkset.json").await.json();
+    assert_eq!(set["linkset"][0]["item"].as_array().unwrap().len(), 500);
 }
 
 /// Many data sets: pages of the feed and lists of OAI-PMH together name each exactly once.
