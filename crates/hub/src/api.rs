@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::PublishedVersion;
 use crate::catalogue::{Dataset, is_large};
 use crate::facts::Brief;
+use crate::search::{Facet, Order, Query};
 use crate::http::{Fields, REPO_COMMIT, Refusal, fresh, iso_ms, json_bytes, percent_encoded, put};
 
 /// Entries on a page of a tree, and with `expand`.
@@ -286,48 +287,40 @@ pub(crate) fn commits(dataset: &Dataset, version: &PublishedVersion) -> Value {
     history(dataset, version).into_iter().map(commit).collect()
 }
 
-/// Whether a data set is meant by the words and filters of a listing.
-pub(crate) fn matches(version: &PublishedVersion, brief: &Brief, query: &Fields) -> bool {
-    let manifest = version.manifest();
-    let author = query.get("author").is_none_or(|author| author == manifest.dataset.namespace());
+/// Which page of a listing is wanted: its query, where it begins, and how many entries it has.
+pub(crate) fn wanted_page(query: &Fields) -> (Query, usize, usize) {
+    let words: Vec<&str> = query.all("search").collect();
     let filters = query.all("filter").flat_map(|filter| filter.split(',')).filter(|filter| !filter.is_empty());
-    author
-        && query.all("search").all(|words| says(version, brief, words))
-        && filters.into_iter().all(|filter| brief.tags.iter().any(|tag| tag == filter))
-        && query.get("gated").is_none_or(|gated| !matches!(gated, "true" | "True" | "1"))
+    let author = query.get("author").map(|author| (Facet::Publisher, author.to_owned()));
+    let order = match query.get("sort").unwrap_or("lastModified") {
+        "createdAt" | "created_at" => Order::Created,
+        "lastModified" | "last_modified" => Order::Published,
+        _ => Order::Name,
+    };
+    let wanted = Query {
+        words: words.join(" "),
+        in_names: true,
+        chosen: author.into_iter().collect(),
+        tags: filters.map(str::to_owned).collect(),
+        order,
+        reverse: query.get("direction") == Some("1"),
+    };
+    let limit = query.number("limit").unwrap_or(LIST_PAGE).clamp(1, LIST_PAGE_LONGEST);
+    (wanted, query.number("cursor").unwrap_or(0), limit)
 }
 
-/// Whether every word occurs in the name, title, summary or tags, in any case.
-pub(crate) fn says(version: &PublishedVersion, brief: &Brief, words: &str) -> bool {
-    let manifest = version.manifest();
-    let text = format!("{}\n{}\n{}\n{}", manifest.dataset, manifest.title, manifest.summary, brief.tags.join("\n"));
-    let text = text.to_lowercase();
-    words.to_lowercase().split_whitespace().all(|word| text.contains(word))
-}
-
-/// `GET /api/datasets` over the data sets that match, already chosen. Sorted, cut and linked.
+/// `GET /api/datasets`: a page of a listing of `total` entries, linked to the next one.
 pub(crate) fn listing(
     request: &HeaderMap,
-    mut chosen: Vec<(&Dataset, std::sync::Arc<Brief>)>,
+    shown: &[(&Dataset, std::sync::Arc<Brief>)],
+    (start, total): (usize, u64),
     query: &Fields,
     raw_query: &str,
     address: &str,
 ) -> Response<Body> {
-    // Ties and unknown orders: by name, which is the order they come in.
-    match query.get("sort").unwrap_or("lastModified") {
-        "createdAt" | "created_at" => chosen.sort_by_key(|(d, _)| std::cmp::Reverse(d.versions()[0].published_at())),
-        "lastModified" | "last_modified" => chosen.sort_by_key(|(d, _)| std::cmp::Reverse(d.newest().published_at())),
-        _ => {}
-    }
-    if query.get("direction") == Some("1") {
-        chosen.reverse();
-    }
-    let limit = query.number("limit").unwrap_or(LIST_PAGE).clamp(1, LIST_PAGE_LONGEST);
-    let start = query.number("cursor").unwrap_or(0).min(chosen.len());
-    let end = chosen.len().min(start.saturating_add(limit));
     let full = query.is_true("full");
     let wanted: BTreeSet<&str> = query.all("expand").collect();
-    let page = chosen[start..end].iter().map(|(dataset, brief)| {
+    let page = shown.iter().map(|(dataset, brief)| {
         let version = dataset.newest();
         if !wanted.is_empty() {
             return info(dataset, version, brief, query);
@@ -341,7 +334,8 @@ pub(crate) fn listing(
         Value::Object(entry)
     });
     let mut response = answer(request, &page.collect(), None);
-    if end < chosen.len() {
+    let end = start.saturating_add(shown.len());
+    if !shown.is_empty() && (end as u64) < total {
         let same = |part: &&str| !part.is_empty() && !part.starts_with("cursor=");
         let mut next: Vec<&str> = raw_query.split('&').filter(same).collect();
         let cursor = format!("cursor={end}");

@@ -127,15 +127,18 @@ fn scalar(text: &str) -> Value {
     }
 }
 
+/// Texts of a field that holds one or several.
+pub(crate) fn texts(card: &Map<String, Value>, key: &str) -> Vec<String> {
+    match card.get(key) {
+        Some(Value::String(one)) => vec![one.clone()],
+        Some(Value::Array(many)) => many.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect(),
+        _ => Vec::new(),
+    }
+}
+
 /// The tags that listings are filtered by: those of the card, and its licence, languages and so on as `kind:value`.
 pub(crate) fn tags(card: &Map<String, Value>) -> Vec<String> {
-    let list = |key: &str| -> Vec<String> {
-        match card.get(key) {
-            Some(Value::String(one)) => vec![one.clone()],
-            Some(Value::Array(many)) => many.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect(),
-            _ => Vec::new(),
-        }
-    };
+    let list = |key: &str| texts(card, key);
     let mut tags = Vec::new();
     for key in ["task_categories", "language", "license", "size_categories"] {
         tags.extend(list(key).into_iter().map(|value| format!("{key}:{value}")));

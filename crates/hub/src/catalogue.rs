@@ -197,13 +197,21 @@ impl Dataset {
 }
 
 /// Everything published at one moment: an immutable index, built when something is published.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Shelf {
     datasets: BTreeMap<String, Dataset>,
     /// Where a file is first found, by its content.
     files: BTreeMap<Digest, (Arc<PublishedVersion>, String)>,
     /// Versions by commit.
     commits: BTreeMap<String, Arc<PublishedVersion>>,
+    fingerprint: Digest,
+}
+
+impl Default for Shelf {
+    fn default() -> Self {
+        let fingerprint = Digest::of(b"");
+        Self { datasets: BTreeMap::new(), files: BTreeMap::new(), commits: BTreeMap::new(), fingerprint }
+    }
 }
 
 impl Shelf {
@@ -239,13 +247,20 @@ impl Shelf {
         }
         let mut files = BTreeMap::new();
         let mut commits = BTreeMap::new();
+        let mut listed = String::new();
         for version in datasets.values().flat_map(|dataset| &dataset.versions) {
             commits.insert(version.commit.clone(), version.clone());
+            listed.push_str(&format!("{} {}\n", version.digest, version.published_at));
             for (path, file) in &version.files {
                 files.entry(file.sha256).or_insert_with(|| (version.clone(), path.clone()));
             }
         }
-        Ok(Self { datasets, files, commits })
+        Ok(Self { datasets, files, commits, fingerprint: Digest::of(listed.as_bytes()) })
+    }
+
+    /// Tells shelves with other versions apart.
+    pub(crate) fn fingerprint(&self) -> Digest {
+        self.fingerprint
     }
 
     /// The first version that holds a file of this content, and the file's path in it.

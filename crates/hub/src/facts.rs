@@ -22,6 +22,12 @@ pub(crate) struct Brief {
     pub(crate) kind: Kind,
     /// The highest chance of picking one person's row, under the prosecutor attacker.
     pub(crate) highest_risk: Option<f64>,
+    /// Names of diseases and findings.
+    pub(crate) conditions: Vec<String>,
+    /// What may be done: the label of the Data Use Ontology's term.
+    pub(crate) purpose: Option<String>,
+    /// Keywords and the description, for the search.
+    pub(crate) words: String,
 }
 
 /// Whose records the rows are.
@@ -52,7 +58,7 @@ pub(crate) struct Facts {
 }
 
 impl Brief {
-    fn of(readme: &[u8], risk: &Value) -> Self {
+    fn of(readme: &[u8], risk: &Value, croissant: &Value) -> Self {
         let card = front_matter(&String::from_utf8_lossy(readme));
         let tags = tags(&card);
         // A risk report is made for rows of people only.
@@ -65,7 +71,20 @@ impl Brief {
             Kind::NotStated
         };
         let highest_risk = number(risk, "/risk/prosecutor/maximum").filter(|risk| *risk > 0.0 && *risk <= 1.0);
-        Self { card, tags, kind, highest_risk }
+        let named = |pointer: &str| -> Vec<String> {
+            list(croissant, pointer).iter().filter_map(|term| text(term, "/name").map(str::to_owned)).collect()
+        };
+        let keywords = list(croissant, "/keywords").iter().filter_map(Value::as_str);
+        let words: Vec<&str> = keywords.chain(text(croissant, "/description")).collect();
+        Self {
+            card,
+            tags,
+            kind,
+            highest_risk,
+            conditions: named("/about"),
+            purpose: named("/usageInfo").into_iter().next(),
+            words: words.join("\n"),
+        }
     }
 }
 
@@ -109,8 +128,10 @@ impl FactsCache {
         }
         let readme = whole(catalogue, version, "README.md").await;
         let risk = document(catalogue, version, "risk.json").await;
-        let complete = readme.is_ok() && risk.is_ok();
-        let brief = Arc::new(Brief::of(&readme.ok().flatten().unwrap_or_default(), &risk.unwrap_or_default()));
+        let croissant = document(catalogue, version, "croissant.json").await;
+        let complete = readme.is_ok() && risk.is_ok() && croissant.is_ok();
+        let readme = readme.ok().flatten().unwrap_or_default();
+        let brief = Arc::new(Brief::of(&readme, &risk.unwrap_or_default(), &croissant.unwrap_or_default()));
         if complete {
             self.briefs
                 .lock()

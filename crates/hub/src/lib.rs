@@ -41,11 +41,13 @@ mod difference;
 mod error;
 mod facts;
 mod files;
+mod finding;
 mod http;
 mod openapi;
 mod pages;
 mod range;
 mod rows;
+pub mod search;
 mod site;
 mod viewer;
 

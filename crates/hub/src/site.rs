@@ -14,10 +14,12 @@ use crate::describe::{
     Agent, Description, FORMS, Form, cite, datacite, dcat, drs, oai, ro_crate, schema_org, signposting,
 };
 use crate::difference::{Differences, State as Progress};
-use crate::facts::{Brief, Facts, FactsCache, Kind, whole};
+use crate::facts::{Brief, Facts, FactsCache, whole};
+use crate::finding::Finder;
 use crate::http::{
     Fields, REPO_COMMIT, Refusal, accepts, content, fresh, json_bytes, own_address, parse_address, put, see, segments,
 };
+use crate::search::{Facet, Query};
 use crate::{Catalogue, HubError, PublishedVersion, Shelf, api, files, http, openapi, pages, viewer};
 
 /// The style sheet. Its address holds its digest, so that it can be kept for ever.
@@ -51,12 +53,15 @@ const FEED_PAGE: usize = 50;
 /// Addresses in one part of the site map (sitemaps.org protocol 0.9).
 const SITEMAP_PART: usize = 50_000;
 const LONGEST_SEARCH_CHARACTERS: usize = 200;
+/// Values of facets that a search looks at.
+const MOST_CHOSEN: usize = 64;
 
 struct Site {
     catalogue: Arc<dyn Catalogue>,
     address: Option<String>,
     facts: Arc<FactsCache>,
     differences: Arc<Differences>,
+    finder: Arc<Finder>,
 }
 
 /// Serves the pages and the Hub-compatible routes over a catalogue. Addresses given out use the reader's `Host` header.
@@ -75,7 +80,7 @@ pub fn router_at(catalogue: Arc<dyn Catalogue>, public_address: &str) -> Result<
 
 fn build(catalogue: Arc<dyn Catalogue>, address: Option<String>) -> Router {
     // One handler sees the raw path: several routes have segments with encoded slashes or a path of any length.
-    let site = Site { catalogue, address, facts: Arc::default(), differences: Arc::default() };
+    let site = Site { catalogue, address, facts: Arc::default(), differences: Arc::default(), finder: Arc::default() };
     Router::new().fallback(serve).with_state(Arc::new(site))
 }
 
@@ -279,8 +284,13 @@ impl Site {
                 Ok(fresh(headers, "application/json", serde_json::to_vec_pretty(&document).unwrap_or_default()))
             }
             ["api", "datasets"] => {
-                let chosen = self.chosen(&shelf, |version, brief| api::matches(version, brief, &query)).await;
-                Ok(api::listing(headers, chosen, &query, raw_query, &address))
+                let (wanted, start, limit) = api::wanted_page(&query);
+                // Nothing is gated.
+                let none = query.get("gated").is_some_and(|gated| matches!(gated, "true" | "True" | "1"));
+                let indexed = self.finder.indexed(&self.catalogue, &self.facts, &shelf).await;
+                let found = indexed.index.find(&wanted, start, if none { 0 } else { limit });
+                let shown = self.listed(&shelf, &found.names).await;
+                Ok(api::listing(headers, &shown, (start, found.total), &query, raw_query, &address))
             }
             ["api", "models" | "spaces"] => Ok(api::answer(headers, &serde_json::json!([]), None)),
             ["api", "datasets", namespace, name, rest @ ..] => {
@@ -321,20 +331,16 @@ impl Site {
         }
     }
 
-    /// Data sets whose newest version passes `test`, in the order of their names.
-    async fn chosen<'s>(
-        &self,
-        shelf: &'s Shelf,
-        test: impl Fn(&PublishedVersion, &Brief) -> bool,
-    ) -> Vec<(&'s Dataset, Arc<Brief>)> {
-        let mut chosen = Vec::new();
-        for dataset in shelf.datasets() {
-            let brief = self.facts.brief(&self.catalogue, dataset.newest()).await;
-            if test(dataset.newest(), &brief) {
-                chosen.push((dataset, brief));
+    /// Data sets by name, with what listings say about them. Those that are no longer on the shelf are left out.
+    async fn listed<'s>(&self, shelf: &'s Shelf, names: &[&str]) -> Vec<(&'s Dataset, Arc<Brief>)> {
+        let mut listed = Vec::with_capacity(names.len());
+        for name in names {
+            let dataset = name.split_once('/').and_then(|(namespace, name)| shelf.dataset(namespace, name));
+            if let Some(dataset) = dataset {
+                listed.push((dataset, self.facts.brief(&self.catalogue, dataset.newest()).await));
             }
         }
-        chosen
+        listed
     }
 
     async fn info(
@@ -583,30 +589,34 @@ impl Site {
 
     async fn catalogue_page(
         &self,
-        shelf: &Shelf,
+        shelf: &Arc<Shelf>,
         query: &Fields,
         address: &str,
         headers: &HeaderMap,
     ) -> Result<Response<Body>, Refusal> {
         let words: String = query.get("q").unwrap_or_default().chars().take(LONGEST_SEARCH_CHARACTERS).collect();
-        let mut chosen = self.chosen(shelf, |version, brief| api::says(version, brief, &words)).await;
-        chosen.sort_by_key(|(dataset, _)| std::cmp::Reverse(dataset.newest().published_at()));
-        let pages = chosen.len().div_ceil(CATALOGUE_PAGE).max(1);
-        let page = query.number("page").unwrap_or(1).clamp(1, pages);
-        let shown = chosen.iter().skip((page - 1) * CATALOGUE_PAGE).take(CATALOGUE_PAGE);
+        let of = |facet: Facet| query.all(facet.field()).map(move |value| (facet, value.to_owned()));
+        let chosen = Facet::ALL.into_iter().flat_map(of).take(MOST_CHOSEN).collect();
+        let wanted = Query { words, chosen, ..Query::default() };
+        let indexed = self.finder.indexed(&self.catalogue, &self.facts, shelf).await;
+        let asked = query.number("page").unwrap_or(1).max(1);
+        let mut found = indexed.index.find(&wanted, (asked - 1).saturating_mul(CATALOGUE_PAGE), CATALOGUE_PAGE);
+        let pages = usize::try_from(found.total).unwrap_or(usize::MAX).div_ceil(CATALOGUE_PAGE).max(1);
+        let page = asked.min(pages);
+        if page != asked {
+            found = indexed.index.find(&wanted, (page - 1) * CATALOGUE_PAGE, CATALOGUE_PAGE);
+        }
+        let shown = self.listed(shelf, &found.names).await;
         let listed: Vec<pages::Listed<'_>> =
-            shown.map(|(dataset, brief)| pages::Listed { version: dataset.newest(), brief }).collect();
-        let real = chosen.iter().filter(|(_, brief)| brief.kind != Kind::Synthetic);
-        // A sum is stated only when every part of it is.
-        let people = real.clone().map(|(dataset, brief)| (brief.kind == Kind::Real).then(|| dataset.newest().people()));
-        let risks = real.map(|(_, brief)| brief.highest_risk);
+            shown.iter().map(|(dataset, brief)| pages::Listed { version: dataset.newest(), brief }).collect();
         let view = pages::Catalogue {
             listed: &listed,
-            found: chosen.len(),
+            found: found.total,
             of: shelf.len(),
-            people: people.sum(),
-            highest_risk: risks.collect::<Option<Vec<f64>>>().and_then(|risks| risks.into_iter().reduce(f64::max)),
-            words: &words,
+            people: indexed.people,
+            highest_risk: indexed.highest_risk,
+            wanted: &wanted,
+            facets: &found.facets,
             page,
             pages,
             address,

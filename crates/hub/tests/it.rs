@@ -756,9 +756,25 @@ async fn the_page_says_it_in_plain_words_and_in_numbers() {
 #[tokio::test]
 async fn search_on_the_front_page() {
     let (app, _) = app();
-    let found = get(&app, "/?q=sample").await.text();
+    let found = get(&app, "/?q=acequia").await.text();
     assert!(found.contains("1 of 2 data sets for") && found.contains("/datasets/acequia/sample-survival"));
     assert!(!found.contains("/datasets/commons/"));
+    // Facets: values with counts, chosen ones stay chosen, and counts say what another choice would give.
+    let narrowed = get(&app, "/?q=surviv&kind=synthetic").await.text();
+    well_made(&narrowed, "facets");
+    for said in [
+        "1 of 2 data sets for “surviv”",
+        "/datasets/commons/synthetic-survival",
+        "name=\"kind\" value=\"synthetic\" checked",
+        "real people, de-identified <span class=\"count\">1</span>",
+        "<a href=\"/?q=surviv\">Clear</a>",
+    ] {
+        assert!(narrowed.contains(said), "{said}");
+    }
+    assert!(!narrowed.contains("<h3><a href=\"/datasets/acequia/"));
+    let either = get(&app, "/?kind=synthetic&kind=real%20people,%20de-identified&condition=breast%20cancer").await.text();
+    assert!(either.contains("2 of 2 data sets"));
+    assert!(get(&app, "/?licence=none").await.text().contains("0 of 2 data sets"));
     // The figures are sums over what the data sets state; synthetic rows are nobody's.
     let all = get(&app, "/").await.text();
     for said in [

@@ -162,7 +162,13 @@ fn health(plan: &Plan) -> Vec<(&'static str, Value)> {
     let one = |iri: &str| (!iri.is_empty()).then(|| reference(iri));
     let expanded = |code: &String| if code.contains(':') { code.clone() } else { format!("{HEALTH_CATEGORIES}{code}") };
     let categories: Vec<String> = told.categories.iter().map(expanded).collect();
+    let conditions: Vec<Value> = told
+        .conditions
+        .iter()
+        .map(|condition| json!({"@type": "DefinedTerm", "@id": condition.iri, "name": condition.label}))
+        .collect();
     let all = [
+        ("about", (!conditions.is_empty()).then(|| conditions.into())),
         ("healthdcatap:healthCategory", references(&categories)),
         ("healthdcatap:healthTheme", references(&told.themes)),
         ("healthdcatap:hdab", told.access_body.as_ref().map(agent)),

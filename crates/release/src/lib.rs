@@ -92,7 +92,7 @@ use acequia_gate::{Outbound, Parcel};
 pub use acequia_diversity::{NotRecorded, ReferenceCell, Report};
 pub use error::ReleaseError;
 pub use plan::{
-    Agent, AgentKind, CollectionPlan, ColumnPlan, ConsentGroup, ConsentOutcome, ConsentPlan, Dimension, DiversityPlan,
+    Agent, AgentKind, CollectionPlan, ColumnPlan, Condition, ConsentGroup, ConsentOutcome, ConsentPlan, Dimension, DiversityPlan,
     HealthPlan, Plan, SplitPlan, UseTerm, VersionNote,
 };
 pub use verify::{Check, Verification, verify, verify_listed};

@@ -297,6 +297,8 @@ pub struct CollectionPlan {
 pub struct HealthPlan {
     /// Categories of Regulation (EU) 2025/327, Article 51, as four-letter codes such as `EHRS`, or as IRIs.
     pub categories: Vec<String>,
+    /// Diseases and findings that the data set is about.
+    pub conditions: Vec<Condition>,
     /// Themes, as IRIs, such as terms of Wikidata or of the Commission's list.
     pub themes: Vec<String>,
     /// The health data access body of the country; needs a `contact`.
@@ -315,6 +317,16 @@ pub struct HealthPlan {
     pub legal_basis: String,
     /// Purpose of processing, as an IRI of the Data Privacy Vocabulary.
     pub purpose: String,
+}
+
+/// A disease or finding.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Condition {
+    /// Its term in MONDO, SNOMED CT or another ontology, such as `http://purl.obolibrary.org/obo/MONDO_0007254`.
+    pub iri: String,
+    /// Its name.
+    pub label: String,
 }
 
 /// A term of the Data Use Ontology.
@@ -424,6 +436,9 @@ impl Plan {
         }
         if health.categories.iter().any(|category| !is_code(category) && !is_iri(category)) {
             return Err(unfit("health.categories", "must hold four-letter codes such as EHRS, or http or https IRIs"));
+        }
+        if health.conditions.iter().any(|condition| !is_iri(&condition.iri) || condition.label.trim().is_empty()) {
+            return Err(unfit("health.conditions", "needs an http or https IRI and a label each"));
         }
         let iris = health.themes.iter().chain(&health.coding_systems).chain([&health.legal_basis, &health.purpose]);
         if iris.into_iter().any(|iri| !iri.is_empty() && !is_iri(iri)) {

@@ -42,6 +42,9 @@ pub(crate) fn json(described: Description<'_>) -> Value {
     }
     let mut subjects: Vec<Value> =
         described.keywords().into_iter().map(|keyword| json!({ "subject": keyword })).collect();
+    for (iri, label) in described.conditions() {
+        subjects.push(json!({ "subject": label, "valueUri": iri }));
+    }
     if let Some((iri, label)) = described.use_term() {
         subjects.push(json!({ "subject": label, "subjectScheme": "Data Use Ontology", "valueUri": iri }));
     }

@@ -118,6 +118,9 @@ fn add(graph: &mut Graph, described: Description<'_>) {
     for keyword in described.keywords() {
         graph.add(&this, "dcat:keyword", Says::Local(keyword, language));
     }
+    for (iri, _) in described.conditions() {
+        graph.add(&this, "dct:subject", Says::Iri(iri));
+    }
     for tag in described.languages() {
         if let Some(code) = language_code(tag) {
             graph.add(&this, "dct:language", Says::Iri(&format!("{AUTHORITY}/language/{code}")));

@@ -211,6 +211,12 @@ impl<'a> Description<'a> {
         terms.filter_map(|term| Some((text(term, "/url")?, text(term, "/name")?))).next()
     }
 
+    /// Diseases and findings it is about: IRI and name.
+    pub(crate) fn conditions(&self) -> Vec<(&'a str, &'a str)> {
+        let all = list(&self.facts.croissant, "/about").iter();
+        all.filter_map(|term| Some((text(term, "/@id")?, text(term, "/name")?))).collect()
+    }
+
     /// First and last day or year of collection.
     pub(crate) fn timeframe(&self) -> Option<(&'a str, &'a str)> {
         let (from, to) = text(&self.facts.croissant, "/rai:dataCollectionTimeframe")?.split_once('/')?;

@@ -67,6 +67,11 @@ pub(crate) fn dataset(described: Description<'_>) -> Value {
         "distribution": version.files().values().filter(|file| is_large(file)).map(download).collect::<Vec<_>>(),
         "variableMeasured": described.columns().iter().filter_map(variable).collect::<Vec<_>>(),
     });
+    let about = |(iri, name): (&str, &str)| json!({ "@type": "MedicalCondition", "@id": iri, "name": name });
+    let about: Vec<Value> = described.conditions().into_iter().map(about).collect();
+    if !about.is_empty() {
+        document["about"] = about.into();
+    }
     if let Some((from, to)) = described.timeframe() {
         document["temporalCoverage"] = format!("{from}/{to}").into();
     }

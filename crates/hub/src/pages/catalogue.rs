@@ -6,6 +6,8 @@ use super::document;
 use super::words::{counted, one_in, thousands};
 use crate::PublishedVersion;
 use crate::facts::{Brief, Kind};
+use crate::http::percent_encoded;
+use crate::search::{Counted, Facet, Query};
 
 /// One data set in the list.
 pub(crate) struct Listed<'a> {
@@ -17,15 +19,17 @@ pub(crate) struct Listed<'a> {
 pub(crate) struct Catalogue<'a> {
     pub(crate) listed: &'a [Listed<'a>],
     /// How many match the search.
-    pub(crate) found: usize,
+    pub(crate) found: u64,
     /// How many there are.
     pub(crate) of: usize,
     /// Rows of people in all data sets that match; `None` where one does not say whose rows they are.
     pub(crate) people: Option<u64>,
     /// The highest stated chance among them; `None` where one does not state it.
     pub(crate) highest_risk: Option<f64>,
-    /// What was searched for; empty when nothing.
-    pub(crate) words: &'a str,
+    /// What was searched for.
+    pub(crate) wanted: &'a Query,
+    /// How the search can be narrowed down.
+    pub(crate) facets: &'a [(Facet, Vec<Counted<'a>>)],
     /// One-based.
     pub(crate) page: usize,
     pub(crate) pages: usize,
@@ -47,7 +51,8 @@ const COURSE: [(&str, &str); 6] = [
 ];
 
 pub(crate) fn catalogue(view: &Catalogue<'_>) -> String {
-    let searched = !view.words.trim().is_empty();
+    let words = view.wanted.words.trim();
+    let searched = !words.is_empty() || !view.wanted.chosen.is_empty();
     let main = html! {
         section.hero {
             div.frame {
@@ -59,9 +64,10 @@ pub(crate) fn catalogue(view: &Catalogue<'_>) -> String {
                     form.search role="search" action="/" method="get" {
                         label for="q" { "Search the data sets" }
                         div.row {
-                            input #q type="search" name="q" value=(view.words) maxlength="200" autocomplete="off";
+                            input #q type="search" name="q" value=(view.wanted.words) maxlength="200" autocomplete="off";
                             button type="submit" { "Search" }
                         }
+                        @for (facet, value) in &view.wanted.chosen { input type="hidden" name=(facet.field()) value=(value); }
                     }
                 }
                 (watercourse())
@@ -72,13 +78,19 @@ pub(crate) fn catalogue(view: &Catalogue<'_>) -> String {
             section aria-labelledby="list" {
                 h2 #list {
                     @if searched {
-                        (thousands(view.found as u64)) " of " (counted(view.of as u64, "data set", "data sets")) " for “" (view.words) "”"
+                        (thousands(view.found)) " of " (counted(view.of as u64, "data set", "data sets"))
+                        @if !words.is_empty() { " for “" (words) "”" }
                     } @else { "Data sets" }
                 }
-                @if view.listed.is_empty() { (empty(searched)) }
-                @else {
-                    ul.cards { @for listed in view.listed { (card(listed)) } }
-                    @if view.pages > 1 { (pager(view)) }
+                div.found {
+                    @if !view.facets.is_empty() { (facets(view)) }
+                    div {
+                        @if view.listed.is_empty() { (empty(searched)) }
+                        @else {
+                            ul.cards { @for listed in view.listed { (card(listed)) } }
+                            @if view.pages > 1 { (pager(view)) }
+                        }
+                    }
                 }
             }
             section aria-labelledby="how" {
@@ -162,7 +174,7 @@ fn empty(searched: bool) -> Markup {
     html! {
         div.empty {
             @if searched {
-                p { "No data set has all of these words in its name, title, summary or tags." }
+                p { "No data set has all of these words, or the beginnings of words, in its name, description or tags, and what was chosen." }
                 p { a href="/" { "Show all data sets" } }
             } @else {
                 p { "Nothing is published here yet." }
@@ -213,10 +225,44 @@ pub(super) fn kind(brief: &Brief) -> Markup {
     }
 }
 
+/// Values to choose from. Without scripts: a form whose button applies the choice.
+fn facets(view: &Catalogue<'_>) -> Markup {
+    let words = view.wanted.words.trim();
+    html! {
+        form.facets action="/" method="get" aria-label="Narrow down" {
+            @if !words.is_empty() { input type="hidden" name="q" value=(words); }
+            @for (facet, values) in view.facets {
+                @let chosen = values.iter().any(|value| value.chosen);
+                details open[chosen || *facet == Facet::Condition || *facet == Facet::Kind] {
+                    summary { (facet.title()) }
+                    fieldset {
+                        legend.unseen { (facet.title()) }
+                        @for (at, value) in values.iter().enumerate() {
+                            @let id = format!("{}-{at}", facet.field());
+                            div {
+                                input type="checkbox" id=(id) name=(facet.field()) value=(value.value) checked[value.chosen];
+                                label for=(id) { (value.value) " " span.count { (thousands(value.count)) } }
+                            }
+                        }
+                    }
+                }
+            }
+            div.row {
+                button type="submit" { "Apply" }
+                @if !view.wanted.chosen.is_empty() {
+                    a href=(if words.is_empty() { "/".to_owned() } else { format!("/?q={}", percent_encoded(words)) }) { "Clear" }
+                }
+            }
+        }
+    }
+}
+
 fn pager(view: &Catalogue<'_>) -> Markup {
-    let address = |page: usize| match view.words.trim() {
-        "" => format!("/?page={page}"),
-        words => format!("/?q={}&page={page}", crate::http::percent_encoded(words)),
+    let address = |page: usize| {
+        let words = view.wanted.words.trim();
+        let words = (!words.is_empty()).then(|| format!("q={}&", percent_encoded(words)));
+        let chosen = view.wanted.chosen.iter().map(|(facet, value)| format!("{}={}&", facet.field(), percent_encoded(value)));
+        format!("/?{}page={page}", words.into_iter().chain(chosen).collect::<String>())
     };
     html! {
         nav.pager aria-label="Pages" {

@@ -375,6 +375,7 @@ fn croissant(files: &BTreeMap<String, Bytes>) -> Value {
         "keywords": ["breast cancer", "survival & \"more\" <so>"], "inLanguage": ["en"],
         "usageInfo": [{"@type": "DefinedTerm", "name": "general research use", "termCode": "DUO_0000042", "url": "http://purl.obolibrary.org/obo/DUO_0000042"},
             {"@type": "odrl:Offer", "odrl:permission": {"odrl:action": {"@id": "odrl:use"}}}],
+        "about": [{"@type": "DefinedTerm", "@id": "http://purl.obolibrary.org/obo/MONDO_0007254", "name": "breast cancer"}],
         "healthdcatap:healthCategory": [{"@id": "http://13.81.34.152:1101/resource/authority/healthcategories/EHRS"}],
         "healthdcatap:hdab": {"@type": "Organization", "name": "Access body", "contactPoint": {"@type": "ContactPoint", "url": "https://acequia.example/access"}},
         "healthdcatap:populationCoverage": "Made-up women.", "datePublished": "2026-11-20", "version": "1.0.0",

@@ -1,0 +1,118 @@
+//! The search index of what is on the shelf, kept until something is published.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use acequia_types::Digest;
+
+use crate::card::texts;
+use crate::catalogue::Dataset;
+use crate::facts::{Brief, FactsCache, Kind};
+use crate::search::{Document, Facet, Index, size_class};
+use crate::{Catalogue, Shelf};
+
+/// A shelf with at most this many data sets is indexed anew before the next answer; of a larger one the index before
+/// serves until the new one is ready.
+const INDEXED_AT_ONCE: usize = 2_000;
+
+/// The index of a shelf, and sums over all its data sets.
+#[derive(Debug, Default)]
+pub(crate) struct Indexed {
+    fingerprint: Option<Digest>,
+    pub(crate) index: Index,
+    /// Rows of people in all data sets; `None` where one does not say whose rows they are.
+    pub(crate) people: Option<u64>,
+    /// The highest stated chance among them; `None` where one does not state it.
+    pub(crate) highest_risk: Option<f64>,
+}
+
+/// Keeps the newest index.
+#[derive(Default)]
+pub(crate) struct Finder {
+    newest: Mutex<Arc<Indexed>>,
+    building: tokio::sync::Mutex<()>,
+}
+
+impl Finder {
+    fn newest(&self) -> Arc<Indexed> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The index of `shelf`, or of the one before while a large one is being indexed.
+    pub(crate) async fn indexed(
+        self: &Arc<Self>,
+        catalogue: &Arc<dyn Catalogue>,
+        facts: &Arc<FactsCache>,
+        shelf: &Arc<Shelf>,
+    ) -> Arc<Indexed> {
+        let newest = self.newest();
+        if newest.fingerprint == Some(shelf.fingerprint()) {
+            return newest;
+        }
+        if shelf.len() > INDEXED_AT_ONCE && newest.fingerprint.is_some() {
+            let (own, catalogue, facts, shelf) = (self.clone(), catalogue.clone(), facts.clone(), shelf.clone());
+            tokio::spawn(async move {
+                // Whoever holds it is at it.
+                if let Ok(_turn) = own.building.try_lock() {
+                    own.build(&catalogue, &facts, &shelf).await;
+                }
+            });
+            return newest;
+        }
+        let _turn = self.building.lock().await;
+        let newest = self.newest();
+        if newest.fingerprint == Some(shelf.fingerprint()) { newest } else { self.build(catalogue, facts, shelf).await }
+    }
+
+    async fn build(&self, catalogue: &Arc<dyn Catalogue>, facts: &FactsCache, shelf: &Shelf) -> Arc<Indexed> {
+        let mut documents = Vec::with_capacity(shelf.len());
+        let (mut people, mut highest_risk) = (Some(0_u64), Some(0.0_f64));
+        for dataset in shelf.datasets() {
+            let brief = facts.brief(catalogue, dataset.newest()).await;
+            if brief.kind != Kind::Synthetic {
+                // A sum is stated only when every part of it is.
+                let own = (brief.kind == Kind::Real).then(|| dataset.newest().people());
+                people = people.zip(own).map(|(sum, own)| sum.saturating_add(own));
+                highest_risk = highest_risk.zip(brief.highest_risk).map(|(most, own)| most.max(own));
+            }
+            documents.push(document(dataset, &brief));
+        }
+        let fingerprint = Some(shelf.fingerprint());
+        let index = tokio::task::spawn_blocking(|| Index::of(documents)).await.unwrap_or_default();
+        let highest_risk = highest_risk.filter(|risk| *risk > 0.0);
+        let indexed = Arc::new(Indexed { fingerprint, index, people, highest_risk });
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = indexed.clone();
+        indexed
+    }
+}
+
+/// The words of a kind, as a facet shows them.
+fn kind(brief: &Brief) -> &'static str {
+    match brief.kind {
+        Kind::Real => "real people, de-identified",
+        Kind::Synthetic => "synthetic",
+        Kind::NotStated => "not stated",
+    }
+}
+
+fn document(dataset: &Dataset, brief: &Brief) -> Document {
+    let (version, manifest) = (dataset.newest(), dataset.newest().manifest());
+    let mut facets = vec![
+        (Facet::Kind, kind(brief).to_owned()),
+        (Facet::Size, size_class(version.people()).to_owned()),
+        (Facet::Licence, manifest.license.clone()),
+        (Facet::Publisher, manifest.dataset.namespace().to_owned()),
+    ];
+    facets.extend(brief.conditions.iter().map(|condition| (Facet::Condition, condition.clone())));
+    facets.extend(brief.purpose.iter().map(|purpose| (Facet::Purpose, purpose.clone())));
+    facets.extend(texts(&brief.card, "task_categories").into_iter().map(|task| (Facet::Task, task)));
+    facets.extend(texts(&brief.card, "language").into_iter().map(|language| (Facet::Language, language)));
+    Document {
+        name: manifest.dataset.to_string(),
+        title: manifest.title.clone(),
+        text: format!("{}\n{}", manifest.summary, brief.words),
+        tags: brief.tags.clone(),
+        facets,
+        created_s: dataset.versions()[0].published_at().unix_s(),
+        published_s: version.published_at().unix_s(),
+    }
+}
