@@ -33,9 +33,7 @@ fn word(number: u64) -> String {
 }
 
 fn document(number: u64, dice: &mut Dice) -> Document {
-    let say = |dice: &mut Dice, count: usize| {
-        (0..count).map(|_| word(dice.zipf(20_000))).collect::<Vec<_>>().join(" ")
-    };
+    let say = |dice: &mut Dice, count: usize| (0..count).map(|_| word(dice.zipf(20_000))).collect::<Vec<_>>().join(" ");
     Document {
         name: format!("trustee-{}/set-{number}", dice.zipf(500)),
         title: say(dice, 5),
@@ -98,7 +96,12 @@ fn main() {
         let percentile = |p: usize| times_ms[times_ms.len() * p / 100];
         println!(
             "{size} data sets (made in {:.1} s, indexed in {:.1} s): p50 {:.2} ms, p95 {:.2} ms, longest {:.2} ms; {} found per query",
-            made.as_secs_f64(), indexed.as_secs_f64(), percentile(50), percentile(95), times_ms[times_ms.len() - 1], matched / 1_000
+            made.as_secs_f64(),
+            indexed.as_secs_f64(),
+            percentile(50),
+            percentile(95),
+            times_ms[times_ms.len() - 1],
+            matched / 1_000
         );
     }
 }

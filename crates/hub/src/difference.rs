@@ -67,7 +67,12 @@ impl Differences {
         let Some(mut done) = self.start(catalogue, facts, from, to, &key) else { return State::Busy };
         // The sender says `true` when it is done, or is gone.
         let _ = tokio::time::timeout(PATIENCE, done.wait_for(|done| *done)).await;
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned().map_or(State::Computing, State::Ready)
+        self.ready
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&key)
+            .cloned()
+            .map_or(State::Computing, State::Ready)
     }
 
     /// Starts computing unless it is ready or on its way already; `None` when too many wait.
@@ -125,7 +130,8 @@ async fn compute(
     let (facts_from, facts_to) = (facts.of(catalogue, from).await, facts.of(catalogue, to).await);
     let (catalogue, from, to) = (catalogue.clone(), from.clone(), to.clone());
     let worked = tokio::task::spawn_blocking(move || {
-        let minimum = [&facts_from, &facts_to].map(|facts| count(&facts.statistics, "/minimum_cell").unwrap_or(MINIMUM_CELL));
+        let minimum =
+            [&facts_from, &facts_to].map(|facts| count(&facts.statistics, "/minimum_cell").unwrap_or(MINIMUM_CELL));
         let minimum = minimum[0].max(minimum[1]);
         let rows = compare_rows(&catalogue, &from, &to, minimum).unwrap_or_else(|error| {
             tracing::error!(code = error.code(), "rows of two versions are not compared: {error}");
@@ -280,7 +286,8 @@ fn statistics_of(name: &str, old: &Value, from: &Value, new: &Value, to: &Value)
             .collect()
     };
     let (bins_from, bins_to) = (bins(old), bins(new));
-    let labels = |bins: &[(String, Option<Value>)]| -> Vec<String> { bins.iter().map(|(label, _)| label.clone()).collect() };
+    let labels =
+        |bins: &[(String, Option<Value>)]| -> Vec<String> { bins.iter().map(|(label, _)| label.clone()).collect() };
     let is_number = text(new, "/kind") == Some("number") || text(old, "/kind") == Some("number");
     // Intervals of a number can only be compared when they are the same; of categories the union is shown.
     let comparable = !is_number || labels(&bins_from) == labels(&bins_to);
@@ -291,7 +298,9 @@ fn statistics_of(name: &str, old: &Value, from: &Value, new: &Value, to: &Value)
         all.extend(labels(&bins_from).into_iter().filter(|label| !bins_to.iter().any(|(known, _)| known == label)));
         // A value that the other version does not list has no row there.
         let find = |bins: &[(String, Option<Value>)], label: &str, splits: &[String], rows: u64| {
-            bins.iter().find(|(known, _)| known == label).map_or(Some(0.0), |(_, counts)| share(counts.as_ref(), splits, rows))
+            bins.iter()
+                .find(|(known, _)| known == label)
+                .map_or(Some(0.0), |(_, counts)| share(counts.as_ref(), splits, rows))
         };
         for label in all {
             let before = find(&bins_from, &label, &splits_from, rows_from);
@@ -364,7 +373,8 @@ fn compare_rows(
         let mut after = fingerprints(catalogue, to, &names, &common, (pass, passes))?;
         before.sort_unstable();
         after.sort_unstable();
-        let (mut old, mut new) = (before.chunk_by(|a, b| a.0 == b.0).peekable(), after.chunk_by(|a, b| a.0 == b.0).peekable());
+        let (mut old, mut new) =
+            (before.chunk_by(|a, b| a.0 == b.0).peekable(), after.chunk_by(|a, b| a.0 == b.0).peekable());
         loop {
             let order = match (old.peek(), new.peek()) {
                 (None, None) => break,
@@ -440,7 +450,9 @@ fn fingerprints(
                     let hash = Sha256::digest(row.as_ref());
                     let mut short = [0; 16];
                     short.copy_from_slice(&hash[..16]);
-                    let part = u64::from_be_bytes([hash[16], hash[17], hash[18], hash[19], hash[20], hash[21], hash[22], hash[23]]);
+                    let part = u64::from_be_bytes([
+                        hash[16], hash[17], hash[18], hash[19], hash[20], hash[21], hash[22], hash[23],
+                    ]);
                     if part % passes == pass {
                         all.push((short, place));
                     }

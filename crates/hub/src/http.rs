@@ -134,17 +134,41 @@ pub(crate) enum Refusal {
 
 /// Every kind of refusal with its slug and what to do about it, for the page that problem details point to.
 pub(crate) const PROBLEMS: [(&str, &str, &str); 13] = [
-    ("repo-not-found", "No such data set", "See the list of data sets. Names are namespace/name, in the same case. Models are not published here yet."),
-    ("revision-not-found", "No such version", "Ask for main, for a tag such as v1.0.0, or for a whole commit of 40 hex digits; the start of one is not enough."),
-    ("entry-not-found", "No such file or folder", "List the files of the version first: /api/datasets/{namespace}/{name}/tree/{revision}."),
-    ("not-found", "No such page", "Check the address. Published versions are never removed to make room for newer ones."),
+    (
+        "repo-not-found",
+        "No such data set",
+        "See the list of data sets. Names are namespace/name, in the same case. Models are not published here yet.",
+    ),
+    (
+        "revision-not-found",
+        "No such version",
+        "Ask for main, for a tag such as v1.0.0, or for a whole commit of 40 hex digits; the start of one is not enough.",
+    ),
+    (
+        "entry-not-found",
+        "No such file or folder",
+        "List the files of the version first: /api/datasets/{namespace}/{name}/tree/{revision}.",
+    ),
+    (
+        "not-found",
+        "No such page",
+        "Check the address. Published versions are never removed to make room for newer ones.",
+    ),
     ("not-logged-in", "Nobody is logged in", "Leave the token out: everything here is open."),
     ("method-not-allowed", "Another method", "The header Allow says which methods the address knows."),
-    ("bad-request", "The request cannot be understood", "The description of the interface says what each address takes: /api/openapi.json."),
+    (
+        "bad-request",
+        "The request cannot be understood",
+        "The description of the interface says what each address takes: /api/openapi.json.",
+    ),
     ("too-long", "The request is too long", "Ask for fewer paths at a time."),
     ("range-not-satisfiable", "Outside the file", "The header Content-Range says how long the file is."),
     ("store-failed", "The node cannot read this now", "Try again later; the operator finds the reason in the log."),
-    ("immutable", "Published versions never change", "A correction or a withdrawal makes a new version, which passes the gate as every version does. Nobody moves a tag, rewrites history or deletes a file."),
+    (
+        "immutable",
+        "Published versions never change",
+        "A correction or a withdrawal makes a new version, which passes the gate as every version does. Nobody moves a tag, rewrites history or deletes a file.",
+    ),
     ("exists", "The name is taken", "What is published under this name stays. Choose the next version number."),
     ("busy", "Too much is being computed", "Try again after the number of seconds in the header Retry-After."),
 ];
@@ -208,7 +232,9 @@ impl Refusal {
             Self::TooLong => "The request is too long.",
             Self::Range { .. } => "The range lies outside the file.",
             Self::Store => "The node cannot read this from its store now. Its operator finds the reason in the log.",
-            Self::Immutable => "A published version never changes: no tag moves, no history is rewritten, no file is replaced or deleted. Publish the next version.",
+            Self::Immutable => {
+                "A published version never changes: no tag moves, no history is rewritten, no file is replaced or deleted. Publish the next version."
+            }
             Self::Exists => "This name is taken, and what it stands for never changes.",
             Self::Busy => "Too much is being computed now. Try again in a few seconds.",
         }
@@ -229,7 +255,8 @@ impl Refusal {
         if let Some(code) = self.code() {
             body["code"] = Value::from(code);
         }
-        let kind = if accepts(request, "application/problem+json") { "application/problem+json" } else { "application/json" };
+        let kind =
+            if accepts(request, "application/problem+json") { "application/problem+json" } else { "application/json" };
         self.with_headers(content(self.status(), kind, json_bytes(&body)))
     }
 

@@ -83,16 +83,52 @@ const ROUTES: [Route; 26] = [
     get("/api/datasets", "hub", "Data sets", JSON, LIST),
     get("/api/datasets/{namespace}/{name}", "hub", "A data set in its newest version", JSON, &["blobs", "expand"]),
     get("/api/datasets/{namespace}/{name}/revision/{revision}", "hub", "One version", JSON, &["blobs", "expand"]),
-    get("/api/datasets/{namespace}/{name}/tree/{revision}", "hub", "Files and folders", JSON, &["recursive", "expand", "limit", "cursor"]),
+    get(
+        "/api/datasets/{namespace}/{name}/tree/{revision}",
+        "hub",
+        "Files and folders",
+        JSON,
+        &["recursive", "expand", "limit", "cursor"],
+    ),
     get("/api/datasets/{namespace}/{name}/refs", "hub", "Branches and tags", JSON, &[]),
     get("/api/datasets/{namespace}/{name}/commits/{revision}", "hub", "Versions, newest first", JSON, &[]),
     get("/api/datasets/{namespace}/{name}/auth-check", "hub", "Whether one may read: always", "text/plain", &[]),
-    get("/api/datasets/{namespace}/{name}/croissant", "hub", "Croissant of the newest version", "application/ld+json", &[]),
-    get("/api/datasets/{namespace}/{name}/croissant/{revision}", "hub", "Croissant of a version", "application/ld+json", &[]),
-    get("/api/datasets/{namespace}/{name}/compare/{pair}", "hub", "What changed between two versions (`acequia-difference/1`); 202 until it is computed", JSON, &[]),
-    get("/datasets/{namespace}/{name}/resolve/{revision}/{path}", "hub", "Bytes of a file, whole or a range", "application/octet-stream", &[]),
+    get(
+        "/api/datasets/{namespace}/{name}/croissant",
+        "hub",
+        "Croissant of the newest version",
+        "application/ld+json",
+        &[],
+    ),
+    get(
+        "/api/datasets/{namespace}/{name}/croissant/{revision}",
+        "hub",
+        "Croissant of a version",
+        "application/ld+json",
+        &[],
+    ),
+    get(
+        "/api/datasets/{namespace}/{name}/compare/{pair}",
+        "hub",
+        "What changed between two versions (`acequia-difference/1`); 202 until it is computed",
+        JSON,
+        &[],
+    ),
+    get(
+        "/datasets/{namespace}/{name}/resolve/{revision}/{path}",
+        "hub",
+        "Bytes of a file, whole or a range",
+        "application/octet-stream",
+        &[],
+    ),
     get("/api/openapi.json", "hub", "This description", JSON, &[]),
-    get("/datasets/{namespace}/{name}/v/{version}/SHA256SUMS", "descriptions", "Checksums of all files", "text/plain", &[]),
+    get(
+        "/datasets/{namespace}/{name}/v/{version}/SHA256SUMS",
+        "descriptions",
+        "Checksums of all files",
+        "text/plain",
+        &[],
+    ),
     get("/catalogue.ttl", "harvesting", "DCAT-AP feed, Turtle", "text/turtle", &["page"]),
     get("/catalogue.jsonld", "harvesting", "DCAT-AP feed, JSON-LD", "application/ld+json", &["page"]),
     get("/oai", "harvesting", "OAI-PMH 2.0", "text/xml", &["!verb", "metadataPrefix", "resumptionToken"]),
@@ -151,7 +187,13 @@ pub(crate) fn document(address: &str) -> Value {
         let own = operation(&path, "descriptions", offered.title, offered.media_type, &[]);
         paths.insert(path, json!({ "get": own }));
     }
-    let mut asked = operation("/api/datasets/{namespace}/{name}/paths-info/{revision}", "hub", "What is there of some paths", JSON, &[]);
+    let mut asked = operation(
+        "/api/datasets/{namespace}/{name}/paths-info/{revision}",
+        "hub",
+        "What is there of some paths",
+        JSON,
+        &[],
+    );
     let body = json!({
         "type": "object", "required": ["paths"],
         "properties": { "paths": { "type": "array", "items": { "type": "string" }, "maxItems": 1000 }, "expand": { "type": "boolean" } },

@@ -24,13 +24,14 @@
 //! assert_eq!(conditions.1.iter().map(|value| (value.value, value.count)).collect::<Vec<_>>(), [("breast cancer", 1), ("sepsis", 1)]);
 //! ```
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use roaring::RoaringBitmap;
 
 /// Values of a facet that are counted for an answer: the most frequent ones and those that were chosen.
-const SHOWN_VALUES: usize = 40;
+const SHOWN_VALUES: usize = 20;
 /// Words of a query that are looked at.
 const MOST_WORDS: usize = 16;
 /// A word this long also finds words that begin with it.
@@ -188,8 +189,8 @@ pub struct Found<'a> {
 pub struct Index {
     names: Vec<String>,
     all: RoaringBitmap,
-    words: BTreeMap<String, RoaringBitmap>,
-    titles: BTreeMap<String, RoaringBitmap>,
+    words: Words,
+    titles: Words,
     tags: BTreeMap<String, RoaringBitmap>,
     /// Values of each facet, the most frequent first.
     facets: BTreeMap<Facet, Vec<(String, RoaringBitmap)>>,
@@ -197,9 +198,88 @@ pub struct Index {
     by_name: Vec<u32>,
 }
 
+/// The data sets of each word.
+#[derive(Debug, Default)]
+struct Words {
+    whole: BTreeMap<String, RoaringBitmap>,
+    /// Unions over the words of a short beginning, where there are many: what is typed first is asked most.
+    begun: BTreeMap<String, RoaringBitmap>,
+}
+
+/// Beginnings of this many characters have unions of their own.
+const BEGINNINGS: [usize; 2] = [PREFIX_CHARACTERS, PREFIX_CHARACTERS + 1];
+/// Fewer words than this are put together when they are asked for.
+const MANY_WORDS: usize = 8;
+
+impl Words {
+    fn of(gathered: Gathered) -> Self {
+        let whole: BTreeMap<String, RoaringBitmap> = gathered
+            .names
+            .into_iter()
+            .map(|(word, at)| {
+                (word, RoaringBitmap::from_sorted_iter(gathered.members[at].iter().copied()).unwrap_or_default())
+            })
+            .collect();
+        let mut begun = BTreeMap::new();
+        for length in BEGINNINGS {
+            let beginning = |word: &str| word.char_indices().nth(length).map(|(end, _)| word[..end].to_owned());
+            let mut groups: BTreeMap<String, Vec<&RoaringBitmap>> = BTreeMap::new();
+            for (word, set) in &whole {
+                let own = beginning(word).unwrap_or_else(|| word.clone());
+                if own.chars().count() == length {
+                    groups.entry(own).or_default().push(set);
+                }
+            }
+            for (own, sets) in groups.into_iter().filter(|(_, sets)| sets.len() >= MANY_WORDS) {
+                begun.insert(own, roaring::MultiOps::union(sets));
+            }
+        }
+        Self { whole, begun }
+    }
+
+    /// Data sets with a word, or with one that begins with it.
+    fn with(&self, word: &str) -> RoaringBitmap {
+        if word.chars().count() < PREFIX_CHARACTERS {
+            return self.whole.get(word).cloned().unwrap_or_default();
+        }
+        if let Some(known) = self.begun.get(word) {
+            return known.clone();
+        }
+        let longer = self.whole.range(word.to_owned()..).take_while(|(own, _)| own.starts_with(word));
+        roaring::MultiOps::union(longer.map(|(_, set)| set))
+    }
+}
+
+/// Numbers of data sets by word, in growing order, while an index is made.
+#[derive(Default)]
+struct Gathered {
+    names: HashMap<String, usize>,
+    members: Vec<Vec<u32>>,
+}
+
+impl Gathered {
+    fn add(&mut self, text: &str, number: u32) {
+        for word in words(text) {
+            let at = match self.names.get(word.as_ref()) {
+                Some(at) => *at,
+                None => {
+                    self.members.push(Vec::new());
+                    self.names.insert(word.into_owned(), self.members.len() - 1);
+                    self.members.len() - 1
+                }
+            };
+            if self.members[at].last() != Some(&number) {
+                self.members[at].push(number);
+            }
+        }
+    }
+}
+
 /// Words of a text: runs of letters and digits, in small letters.
-fn words(text: &str) -> impl Iterator<Item = String> + '_ {
-    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase)
+fn words(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    let small = |word: &str| word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let parts = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    parts.map(move |word| if small(word) { Cow::Borrowed(word) } else { Cow::Owned(word.to_lowercase()) })
 }
 
 impl Index {
@@ -208,29 +288,31 @@ impl Index {
         documents.sort_by(|a, b| b.published_s.cmp(&a.published_s).then_with(|| a.name.cmp(&b.name)));
         let mut index = Self::default();
         let mut facets: BTreeMap<Facet, BTreeMap<String, RoaringBitmap>> = BTreeMap::new();
+        let (mut in_titles, mut anywhere) = (Gathered::default(), Gathered::default());
         let mut created = Vec::with_capacity(documents.len());
         for (number, document) in (0_u32..).zip(documents) {
-            // Numbers only grow, so each is put at the end of its sets.
             let add = |sets: &mut BTreeMap<String, RoaringBitmap>, key: String| {
                 sets.entry(key).or_default().insert(number);
             };
-            for word in words(&document.title).chain(words(&document.name)) {
-                add(&mut index.titles, word.clone());
-                add(&mut index.words, word);
+            for text in [&document.title, &document.name] {
+                in_titles.add(text, number);
+                anywhere.add(text, number);
             }
-            words(&document.text).for_each(|word| add(&mut index.words, word));
+            anywhere.add(&document.text, number);
             for tag in document.tags {
-                words(&tag).for_each(|word| add(&mut index.words, word));
+                anywhere.add(&tag, number);
                 add(&mut index.tags, tag);
             }
             for (facet, value) in document.facets {
-                words(&value).for_each(|word| add(&mut index.words, word));
+                anywhere.add(&value, number);
                 add(facets.entry(facet).or_default(), value);
             }
             index.all.insert(number);
             created.push(document.created_s);
             index.names.push(document.name);
         }
+        index.titles = Words::of(in_titles);
+        index.words = Words::of(anywhere);
         let count = u32::try_from(index.names.len()).unwrap_or(u32::MAX);
         index.by_created = (0..count).collect();
         index.by_created.sort_by_key(|number| Reverse(created[*number as usize]));
@@ -278,7 +360,7 @@ impl Index {
     fn with_words_and_tags(&self, query: &Query) -> RoaringBitmap {
         let mut found = self.all.clone();
         for word in words(&query.words).take(MOST_WORDS) {
-            found &= with_word(if query.in_names { &self.titles } else { &self.words }, &word);
+            found &= if query.in_names { &self.titles } else { &self.words }.with(&word);
         }
         for tag in &query.tags {
             match self.tags.get(tag) {
@@ -330,7 +412,7 @@ impl Index {
             Order::Best => {
                 let mut first = found.clone();
                 for word in words(&query.words).take(MOST_WORDS) {
-                    first &= with_word(&self.titles, &word);
+                    first &= self.titles.with(&word);
                 }
                 let before = usize::try_from(first.len()).unwrap_or(usize::MAX);
                 let mut numbers = part(&first, offset, limit);
@@ -351,15 +433,6 @@ fn part(set: &RoaringBitmap, offset: usize, limit: usize) -> Vec<u32> {
     let mut members = set.iter();
     members.advance_to(first);
     members.take(limit).collect()
-}
-
-/// Data sets with a word, or with one that begins with it.
-fn with_word(words: &BTreeMap<String, RoaringBitmap>, word: &str) -> RoaringBitmap {
-    if word.chars().count() < PREFIX_CHARACTERS {
-        return words.get(word).cloned().unwrap_or_default();
-    }
-    let longer = words.range(word.to_owned()..).take_while(|(own, _)| own.starts_with(word));
-    roaring::MultiOps::union(longer.map(|(_, set)| set))
 }
 
 #[cfg(test)]
@@ -393,21 +466,34 @@ mod tests {
     /// The same by going through all documents.
     fn naive<'d>(documents: &'d [Document], query: &Query, left_out: Option<Facet>) -> Vec<&'d Document> {
         let text = |document: &Document| {
-            format!("{} {} {} {} {}", document.title, document.text, document.name, document.tags.join(" "),
-                document.facets.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>().join(" "))
+            format!(
+                "{} {} {} {} {}",
+                document.title,
+                document.text,
+                document.name,
+                document.tags.join(" "),
+                document.facets.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>().join(" ")
+            )
         };
         let says = |document: &Document| {
             words(&query.words).all(|word| {
-                words(&text(document)).any(|own| own == word || (word.chars().count() >= 3 && own.starts_with(&word)))
+                words(&text(document))
+                    .any(|own| own == word || (word.chars().count() >= 3 && own.starts_with(word.as_ref())))
             })
         };
         let chosen = |document: &Document| {
             Facet::ALL.iter().filter(|facet| Some(**facet) != left_out).all(|facet| {
-                let wanted: Vec<&String> = query.chosen.iter().filter(|(own, _)| own == facet).map(|(_, value)| value).collect();
+                let wanted: Vec<&String> =
+                    query.chosen.iter().filter(|(own, _)| own == facet).map(|(_, value)| value).collect();
                 wanted.is_empty() || document.facets.iter().any(|(own, value)| own == facet && wanted.contains(&value))
             })
         };
-        documents.iter().filter(|document| says(document) && chosen(document) && query.tags.iter().all(|tag| document.tags.contains(tag))).collect()
+        documents
+            .iter()
+            .filter(|document| {
+                says(document) && chosen(document) && query.tags.iter().all(|tag| document.tags.contains(tag))
+            })
+            .collect()
     }
 
     proptest! {
@@ -433,7 +519,7 @@ mod tests {
             prop_assert_eq!(found.total, expected.len() as u64);
             let in_title = |document: &Document| {
                 let own = format!("{} {}", document.title, document.name);
-                words(&query.words).all(|word| words(&own).any(|own| own == word || (word.chars().count() >= 3 && own.starts_with(&word))))
+                words(&query.words).all(|word| words(&own).any(|own| own == word || (word.chars().count() >= 3 && own.starts_with(word.as_ref()))))
             };
             expected.sort_by(|a, b| b.published_s.cmp(&a.published_s).then_with(|| a.name.cmp(&b.name)));
             match order {

@@ -19,8 +19,9 @@ use crate::finding::Finder;
 use crate::http::{
     Fields, REPO_COMMIT, Refusal, accepts, content, fresh, json_bytes, own_address, parse_address, put, see, segments,
 };
+use crate::pages::Tab;
 use crate::search::{Facet, Query};
-use crate::{Catalogue, HubError, PublishedVersion, Shelf, api, files, http, openapi, pages, viewer};
+use crate::{Catalogue, HubError, PublishedVersion, Shelf, api, files, http, openapi, pages, rows, viewer};
 
 /// The style sheet. Its address holds its digest, so that it can be kept for ever.
 const STYLE: &str = include_str!("../assets/style.css");
@@ -117,10 +118,14 @@ async fn serve(State(site): State<Arc<Site>>, request: Request) -> Response<Body
 fn reader(parts: &[&str]) -> Reader {
     let file = |at: usize| parts.get(at).is_some_and(|part| matches!(*part, "resolve" | "raw"));
     let first = parts.first().copied().unwrap_or_default();
-    let described = parts.len() > 5 && parts.get(3) == Some(&"v");
+    let described = parts.len() > 5 && parts[3] == "v" && !(parts.len() == 6 && pages::Tab::of(parts[5]).is_some());
     let program = matches!(first, "api" | "oai" | "ga4gh" | "catalogue.ttl" | "catalogue.jsonld");
     let program = program || (parts.len() == 1 && viewer::ROUTES.contains(&first));
-    if program || described || file(1) || file(2) || file(3) || writes(parts) { Reader::Program } else { Reader::Person }
+    if program || described || file(1) || file(2) || file(3) || writes(parts) {
+        Reader::Program
+    } else {
+        Reader::Person
+    }
 }
 
 /// Whether Hub clients write, or ask how to, under this path.
@@ -129,7 +134,14 @@ fn writes(parts: &[&str]) -> bool {
         ["api", "repos", "create" | "delete" | "move"] | ["api", "validate-yaml"] => true,
         ["api", "datasets", _, _, kind, ..] => matches!(
             *kind,
-            "commit" | "preupload" | "tag" | "branch" | "super-squash" | "settings" | "lfs-files" | "xet-write-token"
+            "commit"
+                | "preupload"
+                | "tag"
+                | "branch"
+                | "super-squash"
+                | "settings"
+                | "lfs-files"
+                | "xet-write-token"
                 | "discussions"
         ),
         ["datasets", _, name, "info", "lfs", ..] => name.ends_with(".git"),
@@ -229,17 +241,21 @@ impl Site {
                         let version = dataset.revision(wanted).ok_or(Refusal::Revision)?;
                         Ok(see(&pages::version_path(version)))
                     }
-                    None => self.dataset_page(dataset, dataset.newest(), &address, headers).await,
+                    None => self.dataset_page(dataset, dataset.newest(), Tab::Card, &query, &address, headers).await,
                 }
             }
             ["datasets", namespace, name, "v", wanted] => {
                 let dataset = find(namespace, name)?;
                 let version = dataset.revision(wanted).ok_or(Refusal::Revision)?;
-                self.dataset_page(dataset, version, &address, headers).await
+                self.dataset_page(dataset, version, Tab::Card, &query, &address, headers).await
             }
-            ["datasets", namespace, name, "v", wanted, form]
-                if FORMS.iter().any(|offered| offered.name == *form) =>
-            {
+            ["datasets", namespace, name, "v", wanted, tab] if Tab::of(tab).is_some() => {
+                let dataset = find(namespace, name)?;
+                let version = dataset.revision(wanted).ok_or(Refusal::Revision)?;
+                let tab = Tab::of(tab).unwrap_or(Tab::Card);
+                self.dataset_page(dataset, version, tab, &query, &address, headers).await
+            }
+            ["datasets", namespace, name, "v", wanted, form] if FORMS.iter().any(|offered| offered.name == *form) => {
                 let dataset = find(namespace, name)?;
                 let version = dataset.revision(wanted).ok_or(Refusal::Revision)?;
                 self.described(dataset, version, form, &address, headers).await
@@ -434,7 +450,11 @@ impl Site {
             }
             _ => {
                 let first = route == "first-rows";
-                let page = if first { viewer::Page { offset: 0, length: viewer::MOST_ROWS } } else { viewer::Page::of(query)? };
+                let page = if first {
+                    viewer::Page { offset: 0, length: viewer::MOST_ROWS }
+                } else {
+                    viewer::Page::of(query)?
+                };
                 let (split, rows, files) = viewed.split(query)?;
                 let files = files.into_iter().cloned().collect();
                 viewed.rows(split, rows, page, &self.read_rows(files, page).await?, first)
@@ -443,6 +463,19 @@ impl Site {
         let mut response = api::answer(headers, &told, Some(version));
         put(response.headers_mut(), HeaderName::from_static("x-revision"), version.commit());
         Ok(response)
+    }
+
+    /// The rows of the tab with the data; `None` when they cannot be read now.
+    async fn shown_rows(&self, version: &PublishedVersion, query: &Fields) -> Option<pages::rows::Shown> {
+        let splits = rows::splits(version);
+        let wanted = query.get("split");
+        let chosen = splits.iter().find(|(split, _)| wanted == Some(*split)).or(splits.first());
+        let (split, files) = chosen?;
+        let total = version.manifest().splits.iter().find(|(name, _)| name == split).map_or(0, |(_, rows)| *rows);
+        let page = viewer::Page { offset: query.number("row").unwrap_or(0), length: pages::rows::PAGE };
+        let read = self.read_rows(files.iter().map(|file| (*file).clone()).collect(), page).await.ok()?;
+        let records = read.iter().flat_map(viewer::records).collect();
+        Some(pages::rows::Shown { split: (*split).to_owned(), total, offset: page.offset, records })
     }
 
     /// Rows of some files, read off the async threads.
@@ -529,7 +562,8 @@ impl Site {
             "ttl" => fresh(headers, "text/turtle", graph.turtle()),
             _ => fresh(headers, "application/ld+json", graph.json_ld()),
         };
-        let to = |page: usize, relation: &str| format!("<{address}/catalogue.{extension}?page={page}>; rel=\"{relation}\"");
+        let to =
+            |page: usize, relation: &str| format!("<{address}/catalogue.{extension}?page={page}>; rel=\"{relation}\"");
         let mut links = vec![to(1, "first"), to(pages, "last")];
         links.extend((page > 1).then(|| to(page - 1, "prev")));
         links.extend((page < pages).then(|| to(page + 1, "next")));
@@ -628,6 +662,8 @@ impl Site {
         &self,
         dataset: &Dataset,
         version: &PublishedVersion,
+        tab: Tab,
+        query: &Fields,
         address: &str,
         headers: &HeaderMap,
     ) -> Result<Response<Body>, Refusal> {
@@ -641,8 +677,9 @@ impl Site {
             }
         }
         let facts = self.facts.of(&self.catalogue, version).await;
-        let mut response = fresh(headers, PAGE, pages::dataset(dataset, version, &facts, address));
         let described = Description { dataset, version, facts: &facts, address };
+        let rows = if tab == Tab::Data { self.shown_rows(version, query).await } else { None };
+        let mut response = fresh(headers, PAGE, pages::dataset(described, tab, rows.as_ref()));
         put(response.headers_mut(), header::LINK, &signposting::header(described));
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
         put(response.headers_mut(), REPO_COMMIT, version.commit());

@@ -101,7 +101,8 @@ impl<'a> Viewed<'a> {
     pub(crate) fn size(&self) -> Value {
         let bytes = |files: &[&ReleasedFile]| files.iter().map(|file| file.bytes).sum::<u64>();
         let splits = self.splits();
-        let (all_rows, all_bytes) = (self.version.people(), splits.iter().map(|(_, _, files)| bytes(files)).sum::<u64>());
+        let (all_rows, all_bytes) =
+            (self.version.people(), splits.iter().map(|(_, _, files)| bytes(files)).sum::<u64>());
         let columns = self.features().len();
         let line = |(split, rows, files): &(&str, u64, Vec<&ReleasedFile>)| {
             json!({
@@ -161,9 +162,10 @@ impl<'a> Viewed<'a> {
                 "filename": file.path.rsplit('/').next(), "size": file.bytes,
             })
         };
-        let files = self.splits().into_iter().flat_map(|(split, _, files)| {
-            files.into_iter().map(|file| line(split, file)).collect::<Vec<_>>()
-        });
+        let files = self
+            .splits()
+            .into_iter()
+            .flat_map(|(split, _, files)| files.into_iter().map(|file| line(split, file)).collect::<Vec<_>>());
         let files: Vec<Value> = files.collect();
         json!({
             "parquet_files": files, "features": { CONFIG: self.features_by_name() }, "pending": [], "failed": [], "partial": false,
@@ -187,9 +189,10 @@ impl<'a> Viewed<'a> {
     /// `GET /rows`, and `GET /first-rows` when `first`.
     pub(crate) fn rows(&self, split: &str, total: u64, page: Page, read: &[RecordBatch], first: bool) -> Value {
         let read: Vec<Map<String, Value>> = read.iter().flat_map(records).collect();
-        let rows = read.into_iter().enumerate().map(|(at, row)| {
-            json!({ "row_idx": page.offset + at, "row": row, "truncated_cells": [] })
-        });
+        let rows = read
+            .into_iter()
+            .enumerate()
+            .map(|(at, row)| json!({ "row_idx": page.offset + at, "row": row, "truncated_cells": [] }));
         let rows: Vec<Value> = rows.collect();
         if first {
             return json!({
@@ -219,11 +222,8 @@ impl<'a> Viewed<'a> {
         let bins = list(column, "/bins");
         let of = |bin: &Value| bin["counts"].get(split).and_then(Value::as_u64);
         let (column_type, statistics) = if text(column, "/kind") == Some("number") {
-            let edges: Vec<Value> = bins
-                .iter()
-                .map(|bin| bin["low"].clone())
-                .chain(bins.last().map(|bin| bin["high"].clone()))
-                .collect();
+            let edges: Vec<Value> =
+                bins.iter().map(|bin| bin["low"].clone()).chain(bins.last().map(|bin| bin["high"].clone())).collect();
             let told = json!({
                 "nan_count": missing, "nan_proportion": share(missing),
                 // Extremes are those of single people and are not published as statistics.
@@ -285,8 +285,12 @@ pub(crate) fn read(
 /// Rows as JSON objects, columns in their order.
 pub(crate) fn records(batch: &RecordBatch) -> Vec<Map<String, Value>> {
     let schema = batch.schema();
-    let columns: Vec<(&str, Vec<Value>)> =
-        schema.fields().iter().zip(batch.columns()).map(|(field, column)| (field.name().as_str(), values(column))).collect();
+    let columns: Vec<(&str, Vec<Value>)> = schema
+        .fields()
+        .iter()
+        .zip(batch.columns())
+        .map(|(field, column)| (field.name().as_str(), values(column)))
+        .collect();
     let row = |at: usize| columns.iter().map(|(name, values)| ((*name).to_owned(), values[at].clone())).collect();
     (0..batch.num_rows()).map(row).collect()
 }
@@ -302,7 +306,9 @@ fn values(column: &dyn Array) -> Vec<Value> {
         let text = formatter.value(at).to_string();
         match column.data_type() {
             DataType::Boolean => text.parse().map_or(Value::Null, Value::Bool),
-            kind if kind.is_integer() => text.parse::<i64>().map_or_else(|_| text.parse::<u64>().map_or(Value::Null, Value::from), Value::from),
+            kind if kind.is_integer() => {
+                text.parse::<i64>().map_or_else(|_| text.parse::<u64>().map_or(Value::Null, Value::from), Value::from)
+            }
             // What is no number in JSON, such as NaN, is none.
             kind if kind.is_floating() => text.parse::<f64>().map_or(Value::Null, Value::from),
             _ => text.into(),

@@ -92,8 +92,8 @@ use acequia_gate::{Outbound, Parcel};
 pub use acequia_diversity::{NotRecorded, ReferenceCell, Report};
 pub use error::ReleaseError;
 pub use plan::{
-    Agent, AgentKind, CollectionPlan, ColumnPlan, Condition, ConsentGroup, ConsentOutcome, ConsentPlan, Dimension, DiversityPlan,
-    HealthPlan, Plan, SplitPlan, UseTerm, VersionNote,
+    Agent, AgentKind, CollectionPlan, ColumnPlan, Condition, ConsentGroup, ConsentOutcome, ConsentPlan, Dimension,
+    DiversityPlan, HealthPlan, Plan, SplitPlan, UseTerm, VersionNote,
 };
 pub use verify::{Check, Verification, verify, verify_listed};
 

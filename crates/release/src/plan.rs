@@ -424,7 +424,9 @@ impl Plan {
             }
         }
         let health = &self.health;
-        for agent in [&self.publisher].into_iter().chain(&self.creators).chain(&health.access_body).chain(&health.custodian) {
+        for agent in
+            [&self.publisher].into_iter().chain(&self.creators).chain(&health.access_body).chain(&health.custodian)
+        {
             if agent.contact.as_ref().is_some_and(|contact| !is_contact(contact)) {
                 return Err(unfit("contact", "is neither an e-mail address nor an https:// page"));
             }
@@ -442,7 +444,10 @@ impl Plan {
         }
         let iris = health.themes.iter().chain(&health.coding_systems).chain([&health.legal_basis, &health.purpose]);
         if iris.into_iter().any(|iri| !iri.is_empty() && !is_iri(iri)) {
-            return Err(unfit("health", "must hold http or https IRIs as themes, coding_systems, legal_basis and purpose"));
+            return Err(unfit(
+                "health",
+                "must hold http or https IRIs as themes, coding_systems, legal_basis and purpose",
+            ));
         }
         if let (Some(least), Some(most)) = (health.minimum_age_years, health.maximum_age_years)
             && least > most
@@ -569,12 +574,15 @@ fn is_code(text: &str) -> bool {
 }
 
 fn is_iri(text: &str) -> bool {
-    let odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '<' | '>' | '\\' | '`' | '{' | '}' | '|' | '^');
+    let odd = |c: char| {
+        c.is_whitespace() || c.is_control() || matches!(c, '"' | '<' | '>' | '\\' | '`' | '{' | '}' | '|' | '^')
+    };
     (text.starts_with("https://") || text.starts_with("http://")) && !text.contains(odd)
 }
 
 fn is_contact(text: &str) -> bool {
-    let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_+".contains(&b));
+    let plain =
+        |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_+".contains(&b));
     match text.split_once('@') {
         Some((name, host)) => plain(name) && plain(host) && host.contains('.'),
         None => is_public_address("contact", text).is_ok(),

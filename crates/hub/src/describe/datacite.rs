@@ -19,7 +19,9 @@ fn name_type(agent: Agent<'_>) -> &'static str {
 /// A related thing: its address and how this version relates to it.
 fn related(described: Description<'_>) -> Vec<(String, &'static str)> {
     let mut all = vec![(described.dataset_iri(), "IsVersionOf")];
-    all.extend(described.previous().map(|previous| (Description { version: previous, ..described }.iri(), "IsNewVersionOf")));
+    all.extend(
+        described.previous().map(|previous| (Description { version: previous, ..described }.iri(), "IsNewVersionOf")),
+    );
     all.push((described.form_iri("croissant.jsonld"), "HasMetadata"));
     all
 }

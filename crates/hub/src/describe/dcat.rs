@@ -159,7 +159,11 @@ fn add(graph: &mut Graph, described: Description<'_>) {
     let analytics = version.files().get("statistics.json");
     let is_health = missing(described).is_empty();
     if is_health {
-        graph.add(&this, "dct:conformsTo", Says::Iri("https://healthdataeu.pages.code.europa.eu/healthdcat-ap/releases/release-8/"));
+        graph.add(
+            &this,
+            "dct:conformsTo",
+            Says::Iri("https://healthdataeu.pages.code.europa.eu/healthdcat-ap/releases/release-8/"),
+        );
         health(graph, described, &this);
     }
 
@@ -188,12 +192,20 @@ fn add(graph: &mut Graph, described: Description<'_>) {
     }
     let run = own("run");
     graph.is_a(&run, "prov:Activity");
-    graph.add(&run, "rdfs:label", Says::Text(&format!("{}, recipe sha256:{}, split seed {}", manifest.program, manifest.recipe, manifest.seed)));
+    graph.add(
+        &run,
+        "rdfs:label",
+        Says::Text(&format!("{}, recipe sha256:{}, split seed {}", manifest.program, manifest.recipe, manifest.seed)),
+    );
     for (at, input) in manifest.inputs.iter().enumerate() {
         let entity = own(&format!("input-{}", at + 1));
         graph.add(&run, "prov:used", Says::Iri(&entity));
         graph.is_a(&entity, "prov:Entity");
-        graph.add(&entity, "rdfs:label", Says::Text(&format!("{} ({}, {} files)", input.source, input.format, input.files)));
+        graph.add(
+            &entity,
+            "rdfs:label",
+            Says::Text(&format!("{} ({}, {} files)", input.source, input.format, input.files)),
+        );
         graph.add(&entity, "dct:identifier", Says::Text(&format!("sha256:{}", input.digest)));
     }
     if let Some((term, _)) = described.use_term() {
@@ -385,10 +397,33 @@ fn date(text: &str) -> Says<'_> {
 fn language_code(tag: &str) -> Option<&'static str> {
     let short = tag.split('-').next().unwrap_or_default().to_ascii_lowercase();
     const CODES: [(&str, &str); 27] = [
-        ("bg", "BUL"), ("cs", "CES"), ("da", "DAN"), ("de", "DEU"), ("el", "ELL"), ("en", "ENG"), ("es", "SPA"),
-        ("et", "EST"), ("fi", "FIN"), ("fr", "FRA"), ("ga", "GLE"), ("hr", "HRV"), ("hu", "HUN"), ("it", "ITA"),
-        ("lt", "LIT"), ("lv", "LAV"), ("mt", "MLT"), ("nl", "NLD"), ("no", "NOR"), ("pl", "POL"), ("pt", "POR"),
-        ("ro", "RON"), ("sk", "SLK"), ("sl", "SLV"), ("sv", "SWE"), ("tr", "TUR"), ("uk", "UKR"),
+        ("bg", "BUL"),
+        ("cs", "CES"),
+        ("da", "DAN"),
+        ("de", "DEU"),
+        ("el", "ELL"),
+        ("en", "ENG"),
+        ("es", "SPA"),
+        ("et", "EST"),
+        ("fi", "FIN"),
+        ("fr", "FRA"),
+        ("ga", "GLE"),
+        ("hr", "HRV"),
+        ("hu", "HUN"),
+        ("it", "ITA"),
+        ("lt", "LIT"),
+        ("lv", "LAV"),
+        ("mt", "MLT"),
+        ("nl", "NLD"),
+        ("no", "NOR"),
+        ("pl", "POL"),
+        ("pt", "POR"),
+        ("ro", "RON"),
+        ("sk", "SLK"),
+        ("sl", "SLV"),
+        ("sv", "SWE"),
+        ("tr", "TUR"),
+        ("uk", "UKR"),
     ];
     CODES.iter().find(|(known, _)| *known == short).map(|(_, code)| *code)
 }

@@ -85,13 +85,7 @@ pub(crate) const FORMS: [Offered; 11] = [
         "application/ld+json",
         Some("http://data.europa.eu/r5r/"),
     ),
-    offered(
-        Form::SchemaOrg,
-        "schema.org",
-        "schema.jsonld",
-        "application/ld+json",
-        Some("https://schema.org/Dataset"),
-    ),
+    offered(Form::SchemaOrg, "schema.org", "schema.jsonld", "application/ld+json", Some("https://schema.org/Dataset")),
     offered(
         Form::DataCite,
         "DataCite 4, JSON",

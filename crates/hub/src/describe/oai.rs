@@ -120,7 +120,8 @@ fn read<'s>(query: &Fields, shelf: &'s Shelf, address: &str) -> Result<Wanted<'s
                     if query.get("set").is_some() {
                         return Err(("noSetHierarchy", "This node has no sets."));
                     }
-                    let prefix = query.get("metadataPrefix").ok_or(("badArgument", "The verb needs metadataPrefix."))?;
+                    let prefix =
+                        query.get("metadataPrefix").ok_or(("badArgument", "The verb needs metadataPrefix."))?;
                     let of = |name: &str| query.get(name).unwrap_or_default().to_owned();
                     (format(prefix)?, of("from"), of("until"), String::new())
                 }
@@ -170,7 +171,11 @@ fn list<'s>(
     }
     let page: Vec<&Dataset> = all[start..].iter().take(PAGE).copied().collect();
     let last = start + page.len() == all.len();
-    let next = if last { String::new() } else { format!("{format}!{from}!{until}!{}", page.last().map_or_else(String::new, |d| name(d))) };
+    let next = if last {
+        String::new()
+    } else {
+        format!("{format}!{from}!{until}!{}", page.last().map_or_else(String::new, |d| name(d)))
+    };
     let token = (start > 0 || !last).then_some(Token { text: next, total: all.len(), cursor: start });
     Ok(Wanted::List { page, headers_only, format, token })
 }
@@ -248,7 +253,10 @@ pub(crate) fn answer(
             out.push_str(&format!("<{verb}>\n"));
             match headers_only {
                 true => page.iter().for_each(|dataset| out.push_str(&header(address, dataset))),
-                false => page.iter().zip(facts).for_each(|(dataset, facts)| out.push_str(&record(address, dataset, facts, format))),
+                false => page
+                    .iter()
+                    .zip(facts)
+                    .for_each(|(dataset, facts)| out.push_str(&record(address, dataset, facts, format))),
             }
             if let Some(token) = token {
                 let attributes = format!(" completeListSize=\"{}\" cursor=\"{}\"", token.total, token.cursor);

@@ -80,7 +80,9 @@ pub(crate) fn linkset(described: Description<'_>) -> Value {
             target["profile"] = json!([profile]);
         }
         if link.relation == "item" {
-            sets.push(json!({ "anchor": link.target, "collection": [{ "href": described.iri(), "type": "text/html" }] }));
+            sets.push(
+                json!({ "anchor": link.target, "collection": [{ "href": described.iri(), "type": "text/html" }] }),
+            );
         }
         if let Some(all) = own.entry(link.relation).or_insert_with(|| json!([])).as_array_mut() {
             all.push(target);

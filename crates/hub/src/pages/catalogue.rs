@@ -261,7 +261,8 @@ fn pager(view: &Catalogue<'_>) -> Markup {
     let address = |page: usize| {
         let words = view.wanted.words.trim();
         let words = (!words.is_empty()).then(|| format!("q={}&", percent_encoded(words)));
-        let chosen = view.wanted.chosen.iter().map(|(facet, value)| format!("{}={}&", facet.field(), percent_encoded(value)));
+        let chosen =
+            view.wanted.chosen.iter().map(|(facet, value)| format!("{}={}&", facet.field(), percent_encoded(value)));
         format!("/?{}page={page}", words.into_iter().chain(chosen).collect::<String>())
     };
     html! {

@@ -4,39 +4,68 @@ use maud::{Markup, html};
 
 use super::catalogue::kind;
 use super::words::{counted, license_address, one_in, size, thousands};
-use super::{diversity, document, json_ld, plain, risk, statistics, usage, version_path, wide};
+use super::{diversity, document, json_ld, plain, risk, rows, statistics, usage, version_path, wide};
 use crate::PublishedVersion;
 use crate::catalogue::Dataset;
 use crate::describe::{Description, FORMS, dcat, schema_org};
 use crate::facts::{Facts, Kind, count, list};
 use crate::http::percent_encoded;
 
-/// The parts of the page, in order.
-const PARTS: [(&str, &str); 11] = [
-    ("plain", "In plain words"),
-    ("columns", "What is in it"),
-    ("splits", "Train, validation, test"),
-    ("risk", "Could I be found?"),
-    ("diversity", "Who is in it"),
-    ("use", "Use it"),
-    ("files", "Files"),
-    ("catalogues", "Cite and catalogue"),
-    ("versions", "Versions"),
-    ("made", "How it was made"),
-    ("withdraw", "For patients"),
+/// A part of what there is to say about a version, on a page of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tab {
+    Card,
+    Data,
+    Files,
+    Versions,
+    Use,
+    Governance,
+}
+
+/// All tabs: the last segment of the address, and what people read.
+const TABS: [(Tab, &str, &str); 6] = [
+    (Tab::Card, "card", "Card"),
+    (Tab::Data, "data", "Data"),
+    (Tab::Files, "files", "Files"),
+    (Tab::Versions, "versions", "Versions"),
+    (Tab::Use, "use", "Use it"),
+    (Tab::Governance, "governance", "Governance"),
 ];
 
-pub(crate) fn dataset(dataset: &Dataset, version: &PublishedVersion, facts: &Facts, address: &str) -> String {
+impl Tab {
+    /// The tab of an address.
+    pub(crate) fn of(segment: &str) -> Option<Self> {
+        TABS.iter().find(|(_, own, _)| *own == segment).map(|(tab, ..)| *tab)
+    }
+
+    /// What stands on it: ids and titles of its sections.
+    fn sections(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Card => &[("plain", "In plain words"), ("withdraw", "For patients")],
+            Self::Data => &[("columns", "What is in it"), ("splits", "Train, validation, test"), ("rows", "Rows")],
+            Self::Files => &[("files", "Files")],
+            Self::Versions => &[("versions", "Versions")],
+            Self::Use => &[("use", "Use it"), ("catalogues", "Cite and catalogue")],
+            Self::Governance => {
+                &[("risk", "Could I be found?"), ("diversity", "Who is in it"), ("made", "How it was made")]
+            }
+        }
+    }
+}
+
+/// A tab of a version's page. `rows` are those of the tab with the data.
+pub(crate) fn dataset(described: Description<'_>, tab: Tab, rows: Option<&rows::Shown>) -> String {
+    let Description { dataset, version, facts, address } = described;
     let manifest = version.manifest();
     let newest = dataset.newest();
-    let described = Description { dataset, version, facts, address };
-    let canonical = described.iri();
+    let own = described.iri();
+    let canonical = if tab == Tab::Card { own } else { format!("{own}/{}", segment(tab)) };
     let head = html! {
         link rel="canonical" href=(canonical);
         @for offered in &FORMS {
             link rel="describedby" type=(offered.media_type) href=(format!("{}/{}", version_path(version), offered.name));
         }
-        (json_ld(&schema_org::dataset(described)))
+        @if tab == Tab::Card { (json_ld(&schema_org::dataset(described))) }
     };
     let main = html! {
         div.top {
@@ -56,6 +85,9 @@ pub(crate) fn dataset(dataset: &Dataset, version: &PublishedVersion, facts: &Fac
                             None => { (manifest.license) }
                         }
                     }
+                    @if let Some((iri, label)) = described.use_term() {
+                        li.badge { "For " a href=(iri) rel="noopener" { (label) } }
+                    }
                 }
                 @if newest.commit() != version.commit() {
                     p.notice {
@@ -66,24 +98,60 @@ pub(crate) fn dataset(dataset: &Dataset, version: &PublishedVersion, facts: &Fac
                 (figures(version, facts))
             }
         }
-        div.frame.with-parts {
-            nav.parts aria-label="On this page" { ul { @for (id, title) in PARTS { li { a href=(format!("#{id}")) { (title) } } } } }
+        div.frame {
+            nav.tabs aria-label="About this data set" {
+                ul {
+                    @for (other, segment, title) in TABS {
+                        li { a href=(tab_path(version, segment)) aria-current=[(other == tab).then_some("page")] { (title) } }
+                    }
+                }
+            }
+        }
+        div.frame.with-parts[tab.sections().len() > 1] {
+            @if tab.sections().len() > 1 {
+                nav.parts aria-label="On this page" { ul { @for (id, title) in tab.sections() { li { a href=(format!("#{id}")) { (title) } } } } }
+            }
             div.body {
-                (plain::section(facts, version))
-                (statistics::columns_section(facts))
-                (statistics::splits_section(facts, version))
-                (risk::section(facts))
-                (diversity::section(facts))
-                (usage::section(version, address))
-                (files(version))
-                (catalogues(described))
-                (versions(dataset, version))
-                (made(version, address))
-                (withdrawal(facts))
+                @match tab {
+                    Tab::Card => { (plain::section(facts, version)) (elsewhere(version)) (withdrawal(facts)) }
+                    Tab::Data => { (statistics::columns_section(facts)) (statistics::splits_section(facts, version)) (rows::section(rows, version, facts)) }
+                    Tab::Files => { (files(version)) }
+                    Tab::Versions => { (versions(dataset, version)) }
+                    Tab::Use => { (usage::section(version, address)) (catalogues(described)) }
+                    Tab::Governance => { (risk::section(facts)) (diversity::section(facts)) (made(version, address)) }
+                }
             }
         }
     };
-    document(&format!("{} · Acequia", manifest.title), &manifest.summary, &head, &main)
+    let (_, _, title) = TABS.iter().find(|(other, ..)| *other == tab).copied().unwrap_or(TABS[0]);
+    let title = if tab == Tab::Card { String::new() } else { format!("{title}: ") };
+    document(&format!("{title}{} · Acequia", manifest.title), &manifest.summary, &head, &main)
+}
+
+fn segment(tab: Tab) -> &'static str {
+    TABS.iter().find(|(other, ..)| *other == tab).map_or("card", |(_, segment, _)| segment)
+}
+
+/// Path of a tab of a version; the card is the version's own page.
+fn tab_path(version: &PublishedVersion, segment: &str) -> String {
+    if segment == "card" { version_path(version) } else { format!("{}/{segment}", version_path(version)) }
+}
+
+/// From the card to what readers ask next.
+fn elsewhere(version: &PublishedVersion) -> Markup {
+    let to = |segment: &str| tab_path(version, segment);
+    html! {
+        section #next aria-labelledby="next-title" {
+            h2 #next-title { "What else is told here" }
+            ul {
+                li { a href=(format!("{}#risk", to("governance"))) { "Could I be found in it?" } " The measured risk, and how it was attacked." }
+                li { a href=(format!("{}#diversity", to("governance"))) { "Who is in it, and who is missing?" } }
+                li { a href=(to("data")) { "What is in the columns" } ", train, validation and test in the same axes, and the rows." }
+                li { a href=(to("use")) { "How to load it" } " with the tools you have." }
+                li { a href=(format!("{}#made", to("governance"))) { "How it was made, and how to check it" } }
+            }
+        }
+    }
 }
 
 /// The numbers a reader looks for first.

@@ -146,7 +146,8 @@ fn signed(difference: i64) -> String {
 }
 
 fn columns(told: &Value) -> Markup {
-    let (added, removed, changed) = (list(told, "/columns/added"), list(told, "/columns/removed"), list(told, "/columns/changed"));
+    let (added, removed, changed) =
+        (list(told, "/columns/added"), list(told, "/columns/removed"), list(told, "/columns/changed"));
     let same = count(told, "/columns/same").unwrap_or_default();
     html! {
         section aria-labelledby="columns-title" {
@@ -201,12 +202,15 @@ fn statistics(told: &Value) -> Markup {
 fn column_card(at: usize, column: &Value) -> Markup {
     let title = text(column, "/title").or_else(|| text(column, "/name")).unwrap_or("(no name)");
     let bins = list(column, "/bins");
-    let labels: Vec<&str> = bins.iter().map(|bin| super::statistics::shown(text(bin, "/label").unwrap_or("(no label)"))).collect();
+    let labels: Vec<&str> =
+        bins.iter().map(|bin| super::statistics::shown(text(bin, "/label").unwrap_or("(no label)"))).collect();
     let shares = |side: &str| bins.iter().map(|bin| bin[side].as_f64()).collect::<Vec<_>>();
     let (older, newer) = (shares("from"), shares("to"));
     let drawn = labels.len().min(BARS);
     let id = format!("difference-{at}");
-    let description = format!("Share of people per value of {title}, in the older and the newer version. The numbers are in the table below.");
+    let description = format!(
+        "Share of people per value of {title}, in the older and the newer version. The numbers are in the table below."
+    );
     let words = Words { id: &id, title, description: &description };
     let in_words = |share: Option<f64>| share.map_or_else(|| "hidden".to_owned(), percent);
     html! {
@@ -274,7 +278,10 @@ fn lines(name: &str, title: &str, same: &str, told: &Value) -> Markup {
 
 fn files(told: &Value) -> Markup {
     let names = |pointer: &str| -> Vec<String> {
-        list(told, pointer).iter().filter_map(|file| file.as_str().or_else(|| text(file, "/path")).map(str::to_owned)).collect()
+        list(told, pointer)
+            .iter()
+            .filter_map(|file| file.as_str().or_else(|| text(file, "/path")).map(str::to_owned))
+            .collect()
     };
     let all = [("New", names("/files/added")), ("Gone", names("/files/removed")), ("Changed", names("/files/changed"))];
     html! {

@@ -6,6 +6,7 @@ pub(crate) mod difference;
 mod diversity;
 mod plain;
 mod risk;
+pub(crate) mod rows;
 mod statistics;
 mod usage;
 mod words;
@@ -17,7 +18,7 @@ use crate::http::{PROBLEMS, Refusal, percent_encoded};
 use crate::site::{mark_path, style_path};
 
 pub(crate) use catalogue::{Catalogue, Listed, catalogue};
-pub(crate) use dataset::{checksums, dataset};
+pub(crate) use dataset::{Tab, checksums, dataset};
 pub(crate) use words::license_address;
 
 /// A whole document around `main`. `head` goes into the head as it is.

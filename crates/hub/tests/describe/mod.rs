@@ -46,9 +46,15 @@ async fn what_nobody_stated_is_not_made_up() {
     let app = router(Arc::new(memory));
     let turtle = get(&app, "/datasets/acequia/bare/v/1.0.0/dcat.ttl").await.text();
     assert!(turtle.contains("foaf:name \"acequia\"") && !turtle.contains("healthdcatap:hdab <"), "{turtle}");
-    let page = get(&app, "/datasets/acequia/bare").await.text();
-    assert!(page.contains("HealthDCAT-AP also asks for: health.categories, health.access_body, publisher.contact, columns."));
-    for name in ["schema.jsonld", "datacite.json", "datacite.xml", "ro-crate-metadata.json", "citation.bib", "CITATION.cff"] {
+    let page = crate::tabs(&app, "acequia/bare").await;
+    assert!(
+        page.contains(
+            "HealthDCAT-AP also asks for: health.categories, health.access_body, publisher.contact, columns."
+        )
+    );
+    for name in
+        ["schema.jsonld", "datacite.json", "datacite.xml", "ro-crate-metadata.json", "citation.bib", "CITATION.cff"]
+    {
         assert_eq!(get(&app, &format!("/datasets/acequia/bare/v/1.0.0/{name}")).await.status, 200, "{name}");
     }
     assert_eq!(get(&app, "/datasets/acequia/bare/v/1.0.0/croissant.jsonld").await.status, 404);
@@ -151,7 +157,14 @@ async fn repository_service_objects() {
 async fn harvesting_in_pages() {
     let many = sample::Memory::default();
     for at in 0..123 {
-        many.publish(&format!("acequia/set-{at:03}"), "1.0.0", "Set & <more>", [1, 1, 1], BTreeMap::new(), 1_700_000_000 + at);
+        many.publish(
+            &format!("acequia/set-{at:03}"),
+            "1.0.0",
+            "Set & <more>",
+            [1, 1, 1],
+            BTreeMap::new(),
+            1_700_000_000 + at,
+        );
     }
     let app = router(Arc::new(many));
     let mut target = "/catalogue.ttl".to_owned();
@@ -183,7 +196,8 @@ async fn harvesting_in_pages() {
             let text = get(&app, &target).await.text();
             pages += 1;
             seen += text.matches("<identifier>oai:node.example:acequia/set-").count();
-            let token = text.split("cursor=\"").nth(1).and_then(|rest| rest.split(['>', '<']).nth(1)).unwrap_or_default();
+            let token =
+                text.split("cursor=\"").nth(1).and_then(|rest| rest.split(['>', '<']).nth(1)).unwrap_or_default();
             if token.is_empty() {
                 break;
             }
@@ -192,7 +206,11 @@ async fn harvesting_in_pages() {
         }
         assert_eq!((seen, pages), (123, 3), "{verb} {prefix}");
     }
-    let day = get(&app, "/oai?verb=ListIdentifiers&metadataPrefix=oai_dc&from=2023-11-14T22:14:00Z&until=2023-11-14T22:14:09Z").await;
+    let day = get(
+        &app,
+        "/oai?verb=ListIdentifiers&metadataPrefix=oai_dc&from=2023-11-14T22:14:00Z&until=2023-11-14T22:14:09Z",
+    )
+    .await;
     assert_eq!(day.text().matches("<header>").count(), 10);
 }
 

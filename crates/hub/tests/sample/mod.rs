@@ -249,7 +249,8 @@ fn statistics(splits: &[Rows]) -> Value {
         let mut days = rows.days.clone();
         days.sort_by(f64::total_cmp);
         let half = days.len() / 2;
-        time["median"][*name] = json!(if days.len() % 2 == 1 { days[half] } else { (days[half - 1] + days[half]) / 2.0 });
+        time["median"][*name] =
+            json!(if days.len() % 2 == 1 { days[half] } else { (days[half - 1] + days[half]) / 2.0 });
         time["mean"][*name] = json!(days.iter().sum::<f64>() / days.len() as f64);
     }
     let mut event =

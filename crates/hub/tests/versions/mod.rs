@@ -80,7 +80,8 @@ async fn rewrite(app: &Router, name: &str, how: usize) {
         ("DELETE", format!("{repo}/branch/main"), String::new()),
         ("DELETE", "/api/repos/delete".to_owned(), format!("{{\"name\":\"{name}\"}}")),
         ("PUT", format!("/datasets/{name}/resolve/main/a.txt"), "x".to_owned()),
-    ][how].clone();
+    ][how]
+        .clone();
     let answer = ask(app, method, &target, &[], &body).await;
     assert!(answer.status.is_client_error(), "{method} {target}: {}", answer.status);
 }
@@ -173,7 +174,7 @@ async fn the_difference_of_two_versions() {
     for said in ["What changed from 1.0.0 to 1.1.0", "only in the newer one", "+700", "The same as JSON"] {
         assert!(page.text().contains(said), "{said}");
     }
-    let versions = get(&app, &format!("/datasets/{DATASET}")).await.text();
+    let versions = get(&app, &format!("/datasets/{DATASET}/v/1.1.0/versions")).await.text();
     assert!(versions.contains(&format!("/datasets/{DATASET}/compare/1.0.0..1.1.0")), "the versions link to it");
 }
 

@@ -74,7 +74,10 @@ async fn statistics_leave_small_counts_out() {
     assert!(!shown.is_empty() && shown.values().all(|count| !(1..12).contains(&count.as_u64().unwrap())));
     let days = column("time_days");
     let histogram = &days["column_statistics"]["histogram"];
-    assert_eq!((histogram["hist"].as_array().unwrap().len(), histogram["bin_edges"].as_array().unwrap().len()), (13, 14));
+    assert_eq!(
+        (histogram["hist"].as_array().unwrap().len(), histogram["bin_edges"].as_array().unwrap().len()),
+        (13, 14)
+    );
     assert_eq!((&days["column_type"], &days["column_statistics"]["min"]), (&json!("float"), &Value::Null));
 }
 
@@ -99,4 +102,18 @@ async fn what_the_viewer_refuses() {
     let virtual_host = ask(&app, "GET", &parquet, &[("host", "datasets-server.node.example:8080")], "").await;
     let address = virtual_host.json()["parquet_files"][0]["url"].as_str().unwrap().to_owned();
     assert!(address.starts_with("http://node.example:8080/datasets/"), "{address}");
+}
+
+#[tokio::test]
+async fn rows_on_the_page() {
+    let (app, _) = app();
+    let path = format!("/datasets/{DATASET}/v/1.1.0/data");
+    let first = get(&app, &path).await.text();
+    assert!(first.contains("Rows 1 to 50 of 2,100 in train.") && first.contains("data?split=train&amp;row=50#rows"));
+    let last = get(&app, &format!("{path}?split=test&row=430")).await.text();
+    assert!(last.contains("Rows 431 to 450 of 450 in test.") && !last.contains("Later rows"));
+    let beyond = get(&app, &format!("{path}?split=test&row=9999")).await.text();
+    assert!(beyond.contains("There are 450 rows in test."));
+    let odd = get(&app, &format!("{path}?split=%3Cx%3E&row=-1")).await.text();
+    assert!(odd.contains("Rows 1 to 50 of 2,100 in train."));
 }
