@@ -230,7 +230,9 @@ for split in splits:
             if own.get(measure) is not None:
                 assert abs(own[measure] - getattr(values_of, measure)()) <= 1e-9 * max(1, abs(own[measure])), column
                 compared += 1
-        counts = values_of.dropna().map(str).value_counts()
+        # A column of whole numbers with unknown ones is read as fractions.
+        plain = values_of.dropna().map(lambda value: f"{value:g}" if isinstance(value, float) else str(value))
+        counts = plain.value_counts()
         for value, count in own.get("frequencies", {}).items():
             if count is not None and column["column_type"] == "string_label":
                 assert counts.get(value, 0) == count, (column["column_name"], value)

@@ -229,8 +229,9 @@ class Snippets(HTMLParser):
 
 
 parser = Snippets()
-with urllib.request.urlopen(f"{endpoint}/datasets/{name}") as page:
-    parser.feed(page.read().decode())
+for tab in ("use", "governance"):
+    with urllib.request.urlopen(f"{endpoint}/datasets/{name}/v/{tag[1:]}/{tab}") as page:
+        parser.feed(page.read().decode())
 work = Path(home.name) / "pasted"
 work.mkdir()
 bare = {key: value for key, value in os.environ.items() if key != "HF_ENDPOINT"}

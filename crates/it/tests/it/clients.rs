@@ -57,7 +57,8 @@ fn pages_stand_in_a_browser() {
     }
     script(&python, "pages.py", |endpoint| {
         let page = format!("/datasets/{DATASET}");
-        let paths = [endpoint, "/", &page, "/?q=nothing-like-this", "/datasets/no/such"];
-        paths.map(str::to_owned).to_vec()
+        let paths = [endpoint, "/", &page, "/?q=nothing-like-this", "/datasets/no/such", "/problems"];
+        let tabs = ["data", "files", "versions", "use", "governance"].map(|tab| format!("{page}/v/1.0.0/{tab}"));
+        paths.into_iter().map(str::to_owned).chain(tabs).chain([format!("{page}/compare/1.0.0..1.0.0")]).collect()
     });
 }
