@@ -103,16 +103,26 @@ impl Node {
     /// # Errors
     /// Errors of the store; two manifests under one version.
     pub async fn catalogue(&self) -> Result<Arc<Shelves>, Failure> {
-        let shelf = RwLock::new(Arc::new(self.shelf().await?));
+        let releases = self.store.releases().await?;
+        let (shelf, complete) = self.shelf(&releases, &Shelf::default())?;
         let operator = Settings::read(&self.home)?.operator();
-        Ok(Arc::new(Shelves { blobs: self.blobs.clone(), operator, shelf }))
+        let (shelf, of) = (RwLock::new(Arc::new(shelf)), RwLock::new(complete.then(|| listed(&releases))));
+        Ok(Arc::new(Shelves { blobs: self.blobs.clone(), operator, shelf, of }))
     }
 
-    async fn shelf(&self) -> Result<Shelf, Failure> {
-        let mut versions = Vec::new();
-        for release in self.store.releases().await? {
+    /// What can be served of `releases`, and whether that is all of them. Versions that stand on the shelf before are
+    /// not read again.
+    fn shelf(&self, releases: &[Release], before: &Shelf) -> Result<(Shelf, bool), Failure> {
+        let standing: BTreeMap<Digest, &Arc<PublishedVersion>> =
+            before.versions().map(|version| (version.digest(), version)).collect();
+        let mut versions = Vec::with_capacity(releases.len());
+        for release in releases {
+            if let Some(version) = standing.get(&release.manifest) {
+                versions.push(Arc::clone(version));
+                continue;
+            }
             let seal = ExitSeal::from_text(release.seal.clone());
-            match self.manifest(&release) {
+            match self.manifest(release) {
                 Ok(manifest) => {
                     let version = PublishedVersion::new(manifest, release.published_at);
                     versions.push(Arc::new(version.with_seal(&seal, &self.gate_key().verifier())));
@@ -124,7 +134,8 @@ impl Node {
                 }
             }
         }
-        Ok(Shelf::of(versions)?)
+        let complete = versions.len() == releases.len();
+        Ok((Shelf::of(versions)?, complete))
     }
 
     /// Takes up versions published since, while serving.
@@ -132,12 +143,25 @@ impl Node {
     /// # Errors
     /// As [`Node::catalogue`]; the shelf then stays as it was.
     pub async fn refresh(&self, shelves: &Shelves) -> Result<(), Failure> {
-        let shelf = Arc::new(self.shelf().await?);
-        if let Ok(mut current) = shelves.shelf.write() {
-            *current = shelf;
+        let releases = self.store.releases().await?;
+        let now = listed(&releases);
+        if shelves.of.read().is_ok_and(|of| *of == Some(now)) {
+            return Ok(());
+        }
+        let (shelf, complete) = self.shelf(&releases, &shelves.shelf())?;
+        if let (Ok(mut current), Ok(mut of)) = (shelves.shelf.write(), shelves.of.write()) {
+            *current = Arc::new(shelf);
+            // A version that could not be served is tried again next time.
+            *of = complete.then_some(now);
         }
         Ok(())
     }
+}
+
+/// Tells lists of releases apart.
+fn listed(releases: &[Release]) -> Digest {
+    let line = |release: &Release| format!("{} {} {}\n", release.dataset, release.version, release.manifest);
+    Digest::of(releases.iter().map(line).collect::<String>().as_bytes())
 }
 
 /// Rechecks a downloaded version in a folder. Without the node's key the exit seal is not among the checks.
@@ -162,6 +186,8 @@ pub struct Shelves {
     blobs: BlobStore,
     operator: Option<Operator>,
     shelf: RwLock<Arc<Shelf>>,
+    /// The releases that the shelf holds, when it holds all there were.
+    of: RwLock<Option<Digest>>,
 }
 
 impl Catalogue for Shelves {
