@@ -32,36 +32,20 @@ pub(crate) async fn resolve(
 ) -> Result<Response<Body>, Refusal> {
     let file = version.files().get(path).ok_or_else(|| Refusal::Entry { commit: version.commit().to_owned() })?;
     let tag = etag(file);
-    let mut response = if none_match(request, &tag) {
-        not_modified()
+    let part = part(file.bytes, &tag, method, request)?;
+    let range = part.clone().unwrap_or(0..file.bytes);
+    let body = if *method == Method::HEAD || range.is_empty() {
+        Body::empty()
+    } else if path == MANIFEST {
+        let slice = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+        Body::from(version.manifest_bytes().slice(slice(range.start)..slice(range.end)))
     } else {
-        // RFC 9110 §14.2: a range means something for GET only.
-        let asked = request.get(header::RANGE).filter(|_| *method == Method::GET && range_allowed(request, &tag));
-        let part = match wanted(asked.and_then(|value| value.to_str().ok()), file.bytes) {
-            Wanted::Whole => None,
-            Wanted::Part(part) => Some(part),
-            Wanted::Outside => return Err(Refusal::Range { size_bytes: file.bytes }),
-        };
-        let range = part.clone().unwrap_or(0..file.bytes);
-        let length = range.end - range.start;
-        let body = if *method == Method::HEAD {
-            Body::empty()
-        } else if path == MANIFEST {
-            let slice = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
-            Body::from(version.manifest_bytes().slice(slice(range.start)..slice(range.end)))
-        } else {
-            body::of_file(catalogue, file, range.clone()).await.map_err(|error| unreadable(&error))?
-        };
-        let mut response = Response::new(body);
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(path)));
-        if part.is_some() {
-            put(headers, header::CONTENT_RANGE, &format!("bytes {}-{}/{}", range.start, range.end - 1, file.bytes));
-            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-        }
-        response
+        body::of_file(catalogue, file, range).await.map_err(|error| unreadable(&error))?
     };
+    let mut response = partial(part, file.bytes, |_| body);
+    if response.status() != StatusCode::NOT_MODIFIED {
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(path)));
+    }
     let headers = response.headers_mut();
     put(headers, header::ETAG, &format!("\"{tag}\""));
     put(headers, REPO_COMMIT, version.commit());
@@ -73,6 +57,50 @@ pub(crate) async fn resolve(
     let cache = if fixed { "public, max-age=31536000, immutable" } else { "no-cache" };
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
     Ok(response)
+}
+
+/// What of a file of `size_bytes` with this tag is asked for: all of it (`None`), a part, or nothing since the client
+/// has it (an empty range).
+///
+/// # Errors
+/// [`Refusal::Range`] when the part lies outside.
+pub(crate) fn part(
+    size_bytes: u64,
+    tag: &str,
+    method: &Method,
+    request: &HeaderMap,
+) -> Result<Option<std::ops::Range<u64>>, Refusal> {
+    if none_match(request, tag) {
+        return Ok(Some(0..0));
+    }
+    // RFC 9110 §14.2: a range means something for GET only.
+    let asked = request.get(header::RANGE).filter(|_| *method == Method::GET && range_allowed(request, tag));
+    match wanted(asked.and_then(|value| value.to_str().ok()), size_bytes) {
+        Wanted::Whole => Ok(None),
+        Wanted::Part(part) => Ok(Some(part)),
+        Wanted::Outside => Err(Refusal::Range { size_bytes }),
+    }
+}
+
+/// The answer 200, 206 or 304 to what [`part`] found, with its length.
+pub(crate) fn partial(
+    part: Option<std::ops::Range<u64>>,
+    size_bytes: u64,
+    body: impl FnOnce(std::ops::Range<u64>) -> Body,
+) -> Response<Body> {
+    if part.as_ref().is_some_and(std::ops::Range::is_empty) {
+        return not_modified();
+    }
+    let range = part.clone().unwrap_or(0..size_bytes);
+    let length = range.end - range.start;
+    let stated = format!("bytes {}-{}/{size_bytes}", range.start, range.end.saturating_sub(1));
+    let mut response = Response::new(body(range));
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    if part.is_some() {
+        put(response.headers_mut(), header::CONTENT_RANGE, &stated);
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
+    response
 }
 
 /// Says in the log what the store says; the reader learns only that it failed.

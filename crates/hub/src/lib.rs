@@ -33,6 +33,7 @@
 
 mod api;
 mod body;
+mod bundle;
 mod card;
 mod catalogue;
 mod chart;

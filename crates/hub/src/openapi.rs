@@ -79,7 +79,7 @@ const VIEW: &[&str] = &["!dataset", "at"];
 const VIEW_SPLIT: &[&str] = &["!dataset", "config", "!split", "at"];
 const VIEW_ROWS: &[&str] = &["!dataset", "config", "!split", "offset", "length", "at"];
 
-const ROUTES: [Route; 26] = [
+const ROUTES: [Route; 27] = [
     get("/api/datasets", "hub", "Data sets", JSON, LIST),
     get("/api/datasets/{namespace}/{name}", "hub", "A data set in its newest version", JSON, &["blobs", "expand"]),
     get("/api/datasets/{namespace}/{name}/revision/{revision}", "hub", "One version", JSON, &["blobs", "expand"]),
@@ -127,6 +127,13 @@ const ROUTES: [Route; 26] = [
         "descriptions",
         "Checksums of all files",
         "text/plain",
+        &[],
+    ),
+    get(
+        "/datasets/{namespace}/{name}/v/{version}/bundle.tar",
+        "hub",
+        "The whole version as one archive, whole or a range",
+        "application/x-tar",
         &[],
     ),
     get("/catalogue.ttl", "harvesting", "DCAT-AP feed, Turtle", "text/turtle", &["page"]),

@@ -21,7 +21,7 @@ use crate::http::{
 };
 use crate::pages::Tab;
 use crate::search::{Facet, Query};
-use crate::{Catalogue, HubError, PublishedVersion, Shelf, api, files, http, openapi, pages, rows, viewer};
+use crate::{Catalogue, HubError, PublishedVersion, Shelf, api, bundle, files, http, openapi, pages, rows, viewer};
 
 /// The style sheet. Its address holds its digest, so that it can be kept for ever.
 const STYLE: &str = include_str!("../assets/style.css");
@@ -54,6 +54,8 @@ const FEED_PAGE: usize = 50;
 /// Addresses in one part of the site map (sitemaps.org protocol 0.9).
 const SITEMAP_PART: usize = 50_000;
 const LONGEST_SEARCH_CHARACTERS: usize = 200;
+/// A whole version as one file.
+const BUNDLE: &str = "bundle.tar";
 /// Values of facets that a search looks at.
 const MOST_CHOSEN: usize = 64;
 
@@ -259,6 +261,11 @@ impl Site {
                 let dataset = find(namespace, name)?;
                 let version = dataset.revision(wanted).ok_or(Refusal::Revision)?;
                 self.described(dataset, version, form, &address, headers).await
+            }
+            ["datasets", namespace, name, "v", wanted, BUNDLE] => {
+                let dataset = find(namespace, name)?;
+                let version = dataset.revision(wanted).ok_or(Refusal::Revision)?;
+                self.bundle(dataset, version, &address, method, headers).await
             }
             ["datasets", namespace, name, "v", wanted, "SHA256SUMS"] => {
                 let version = find(namespace, name)?.revision(wanted).ok_or(Refusal::Revision)?;
@@ -520,6 +527,43 @@ impl Site {
         let mut response = fresh(headers, offered.media_type, bytes);
         put(response.headers_mut(), REPO_COMMIT, version.commit());
         put(response.headers_mut(), header::LINK, &format!("<{}>; rel=\"describes\"", described.iri()));
+        Ok(response)
+    }
+
+    /// A version as a tar archive, whole or a range of it.
+    async fn bundle(
+        &self,
+        dataset: &Dataset,
+        version: &PublishedVersion,
+        address: &str,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Result<Response<Body>, Refusal> {
+        let facts = self.facts.of(&self.catalogue, version).await;
+        let described = Description { dataset, version, facts: &facts, address };
+        let ro_crate = serde_json::to_vec_pretty(&ro_crate::crate_of(described)).unwrap_or_default();
+        let computed = [
+            ("SHA256SUMS", pages::checksums(version).into()),
+            ("ro-crate-metadata.json", ro_crate.into()),
+            ("CITATION.cff", cite::citation_file(described).into()),
+        ];
+        let absent = || Refusal::Entry { commit: version.commit().to_owned() };
+        let bundle = bundle::Bundle::of(version, &computed).ok_or_else(absent)?;
+        let (size_bytes, tag, name) = (bundle.size_bytes, bundle.etag.clone(), bundle.name.clone());
+        let part = files::part(size_bytes, &tag, method, headers)?;
+        let body = |range| if *method == Method::HEAD { Body::empty() } else { bundle.body(&self.catalogue, range) };
+        let mut response = files::partial(part, size_bytes, body);
+        let own = response.headers_mut();
+        own.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-tar"));
+        put(own, header::ETAG, &format!("\"{tag}\""));
+        put(own, REPO_COMMIT, version.commit());
+        own.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        own.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        put(
+            own,
+            header::CONTENT_DISPOSITION,
+            &format!("attachment; filename*=UTF-8''{}", http::percent_encoded(&name)),
+        );
         Ok(response)
     }
 

@@ -7,8 +7,9 @@ use super::{Description, FORMS, Form};
 use crate::catalogue::is_large;
 use crate::http::content_type;
 
-/// Files named in the `Link` header of a page; more would outgrow what proxies pass. The link set has all of them.
-const LINKED_FILES: usize = 16;
+/// Length of a `Link` header at which no more links are added: proxies pass 4 KiB of headers at least. The link set has
+/// all of them.
+const LONGEST_BYTES: usize = 3_000;
 
 /// One typed link.
 struct Link {
@@ -43,28 +44,30 @@ fn links(described: Description<'_>) -> Vec<Link> {
 
 /// The value of the `Link` header of the version's page.
 pub(crate) fn header(described: Description<'_>) -> String {
-    let mut items = 0;
     let set = Link {
         relation: "linkset",
         target: described.form_iri("linkset.json"),
         media_type: Some("application/linkset+json"),
         profile: None,
     };
-    let shown = links(described).into_iter().chain([set]).filter(|link| {
-        items += usize::from(link.relation == "item");
-        link.relation != "item" || items <= LINKED_FILES
-    });
-    let written = shown.filter(|link| !link.target.contains(['<', '>', '"', ' '])).map(|link| {
-        let mut text = format!("<{}>; rel=\"{}\"", link.target, link.relation);
+    let mut out = String::new();
+    let shown = std::iter::once(set).chain(links(described));
+    for link in shown.filter(|link| !link.target.contains(['<', '>', '"', ' '])) {
+        if !out.is_empty() {
+            out.push_str(", ");
+        }
+        out.push_str(&format!("<{}>; rel=\"{}\"", link.target, link.relation));
         if let Some(media_type) = link.media_type {
-            text.push_str(&format!("; type=\"{media_type}\""));
+            out.push_str(&format!("; type=\"{media_type}\""));
         }
         if let Some(profile) = link.profile {
-            text.push_str(&format!("; profile=\"{profile}\""));
+            out.push_str(&format!("; profile=\"{profile}\""));
         }
-        text
-    });
-    written.collect::<Vec<_>>().join(", ")
+        if out.len() >= LONGEST_BYTES {
+            break;
+        }
+    }
+    out
 }
 
 /// `application/linkset+json`: the version's links, and for each file what it belongs to.

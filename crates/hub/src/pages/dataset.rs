@@ -186,7 +186,9 @@ fn files(version: &PublishedVersion) -> Markup {
             h2 #files-title { "Files" }
             p {
                 (counted(version.files().len() as u64, "file", "files")) ", " (size(version.total_bytes())) " in all. "
-                a href=(format!("{}/SHA256SUMS", version_path(version))) { "All checksums as one file" } "."
+                a href=(format!("{}/SHA256SUMS", version_path(version))) { "All checksums as one file" } ". "
+                a href=(format!("{}/bundle.tar", version_path(version))) { "Everything as one archive" }
+                ", which can be fetched in pieces: a download that was cut off goes on where it stopped."
             }
             (wide("Files", &html! {
                 table {

@@ -152,6 +152,19 @@ async fn repository_service_objects() {
     assert_eq!(get(&app, "/ga4gh/drs/v1/objects/x").await.json()["status_code"], 404);
 }
 
+#[tokio::test]
+async fn a_header_stays_short_and_the_link_set_is_whole() {
+    let memory = sample::Memory::default();
+    let files =
+        (0..500).map(|at| (format!("data/train-{at:05}-of-00500.parquet"), bytes::Bytes::from(format!("{at}"))));
+    memory.publish("acequia/shards", "1.0.0", "Shards", [1, 1, 1], files.collect(), 0);
+    let app = router(Arc::new(memory));
+    let page = get(&app, "/datasets/acequia/shards").await;
+    assert!((2_000..3_500).contains(&page.header("link").len()), "{}", page.header("link").len());
+    let set = get(&app, "/datasets/acequia/shards/v/1.0.0/linkset.json").await.json();
+    assert_eq!(set["linkset"][0]["item"].as_array().unwrap().len(), 500);
+}
+
 /// Many data sets: pages of the feed and lists of OAI-PMH together name each exactly once.
 #[tokio::test]
 async fn harvesting_in_pages() {
