@@ -120,6 +120,34 @@ raises(RevisionNotFoundError, api.dataset_info, name, revision=info.sha[:10])
 raises(EntryNotFoundError, hub.hf_hub_download, name, "nowhere.txt", repo_type="dataset")
 step("what is not there")
 
+# Nobody rewrites what is published: refused in the form that clients raise as an error with the node's words.
+from huggingface_hub.errors import HfHubHTTPError  # noqa: E402
+
+
+def refused(status, call, *arguments, **named):
+    try:
+        call(*arguments, repo_type="dataset", token="any", **named)
+    except HfHubHTTPError as error:
+        assert error.response.status_code == status, (call.__name__, error)
+        assert "never changes" in str(error), error
+        return
+    raise AssertionError(f"{call.__name__} was not refused")
+
+
+refused(409, api.create_tag, name, tag=tag)
+refused(403, api.create_tag, name, tag="v99.0.0")
+refused(403, api.delete_tag, name, tag=tag)
+refused(409, api.create_branch, name, branch="main")
+refused(403, api.delete_branch, name, branch="main")
+refused(403, api.super_squash_history, name)
+refused(403, api.upload_file, path_or_fileobj=b"x", path_in_repo="README.md", repo_id=name)
+refused(403, api.delete_file, "README.md", name)
+refused(403, api.delete_repo, name)
+refused(409, api.create_repo, name)
+assert api.create_tag(name, tag=tag, exist_ok=True, repo_type="dataset", token="any") is None
+assert api.dataset_info(name).sha == info.sha
+step("tags, branches, history and files cannot be rewritten")
+
 # Bytes.
 folder = Path(hub.snapshot_download(name, repo_type="dataset", revision=tag))
 assert folder.name == info.sha
