@@ -85,7 +85,12 @@ impl Graph {
             // Writing to memory does not fail.
             let _ = writer.serialize_triple(triple);
         }
-        writer.finish().unwrap_or_default()
+        // The serializer keeps prefixes in no order; the same graph must give the same bytes.
+        let written = String::from_utf8(writer.finish().unwrap_or_default()).unwrap_or_default();
+        let mut lines: Vec<&str> = written.split_inclusive('\n').collect();
+        let prefixes = lines.iter().take_while(|line| line.starts_with("@prefix ")).count();
+        lines[..prefixes].sort_unstable();
+        lines.concat().into_bytes()
     }
 
     /// `application/ld+json`.

@@ -61,6 +61,23 @@ async fn what_nobody_stated_is_not_made_up() {
 }
 
 #[tokio::test]
+async fn a_description_is_the_same_each_time() {
+    for name in [
+        "dcat.ttl",
+        "dcat.jsonld",
+        "schema.jsonld",
+        "datacite.json",
+        "datacite.xml",
+        "ro-crate-metadata.json",
+        "linkset.json",
+        "citation.json",
+    ] {
+        let (first, again) = (form(name).await, form(name).await);
+        assert!(first.body == again.body && first.header("etag") == again.header("etag"), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn citations() {
     let datacite = form("datacite.json").await.json();
     assert_eq!(datacite["identifiers"][0]["identifier"], format!("{ADDRESS}{VERSION}"));
