@@ -136,15 +136,7 @@ fn writes(parts: &[&str]) -> bool {
         ["api", "repos", "create" | "delete" | "move"] | ["api", "validate-yaml"] => true,
         ["api", "datasets", _, _, kind, ..] => matches!(
             *kind,
-            "commit"
-                | "preupload"
-                | "tag"
-                | "branch"
-                | "super-squash"
-                | "settings"
-                | "lfs-files"
-                | "xet-write-token"
-                | "discussions"
+            "commit" | "preupload" | "tag" | "branch" | "super-squash" | "settings" | "lfs-files" | "xet-write-token"
         ),
         ["datasets", _, name, "info", "lfs", ..] => name.ends_with(".git"),
         _ => false,
@@ -802,8 +794,7 @@ fn guard(response: &mut Response<Body>, reader: Reader) {
         // Open data without cookies or logins: any site may read it.
         let any = HeaderValue::from_static("*");
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, any);
-        let seen =
-            "ETag, Link, Accept-Ranges, Content-Range, Content-Length, X-Repo-Commit, X-Error-Code, X-Error-Message";
+        let seen = "ETag, Link, Accept-Ranges, Content-Range, Content-Length, X-Repo-Commit, X-Error-Code, X-Error-Message, X-Revision, Retry-After";
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(seen));
     }
 }

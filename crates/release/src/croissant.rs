@@ -145,7 +145,7 @@ fn usage(plan: &Plan) -> Value {
                     "odrl:rightOperand": {"@id": term},
                 },
             },
-            "odrl:prohibition": {"odrl:action": {"@id": "dpv:Identify"}, "description": card::NO_NAMING},
+            "odrl:prohibition": {"odrl:action": {"@id": "https://w3id.org/dpv/risk#Reidentification"}, "description": card::NO_NAMING},
             "odrl:duty": {"odrl:action": {"@id": "odrl:attribute"}},
         },
     ])

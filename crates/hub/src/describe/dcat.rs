@@ -235,7 +235,7 @@ fn policy(graph: &mut Graph, policy: &str, own: &impl Fn(&str) -> String, term: 
     graph.add(&own("purpose"), "odrl:operator", Says::Name("odrl:isA"));
     graph.add(&own("purpose"), "odrl:rightOperand", Says::Iri(term));
     graph.is_a(&own("prohibition"), "odrl:Prohibition");
-    graph.add(&own("prohibition"), "odrl:action", Says::Name("dpv:Identify"));
+    graph.add(&own("prohibition"), "odrl:action", Says::Iri("https://w3id.org/dpv/risk#Reidentification"));
 }
 
 fn distribution(graph: &mut Graph, described: Description<'_>, file: &acequia_gate::ReleasedFile, this: &str) {

@@ -178,6 +178,17 @@ async fn the_difference_of_two_versions() {
     assert!(versions.contains(&format!("/datasets/{DATASET}/compare/1.0.0..1.1.0")), "the versions link to it");
 }
 
+#[tokio::test]
+async fn any_two_versions_are_chosen_from_a_form() {
+    let (app, memory) = app();
+    memory.publish(DATASET, "1.2.0", "Survival", [1, 1, 1], BTreeMap::new(), 1_799_000_000);
+    let page = get(&app, &format!("/datasets/{DATASET}/v/1.2.0/versions")).await.text();
+    well_made(&page, "three versions");
+    assert!(page.contains("<select id=\"from\"") && page.contains("<option value=\"1.0.0\" selected>"), "{page}");
+    let chosen = get(&app, &format!("/datasets/{DATASET}/compare?from=1.0.0&to=1.2.0")).await;
+    assert_eq!(chosen.header("location"), format!("/datasets/{DATASET}/compare/1.0.0..1.2.0"));
+}
+
 fn parquet(rows: &[(Option<i64>, &str)]) -> Bytes {
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("a", Arc::new(rows.iter().map(|row| row.0).collect::<Int64Array>())),
