@@ -604,3 +604,47 @@ fn is_public_address(field: &str, url: &str) -> Result<(), ReleaseError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::sample::plan;
+    use crate::{Agent, AgentKind, Condition, Plan};
+
+    fn refused(change: impl FnOnce(&mut Plan)) -> String {
+        let mut plan = plan();
+        assert!(plan.check().is_ok());
+        change(&mut plan);
+        plan.check().unwrap_err().to_string()
+    }
+
+    fn agent(name: &str, contact: Option<&str>) -> Option<Agent> {
+        let contact = contact.map(str::to_owned);
+        Some(Agent { name: name.to_owned(), url: None, contact, kind: AgentKind::Organization })
+    }
+
+    #[test]
+    fn what_catalogues_are_told_is_well_formed() {
+        for contact in
+            ["someone", "a@b", "a b@c.example", "http://a.example", "https://localhost/x", "mailto:a@b.example"]
+        {
+            let words = refused(|plan| plan.publisher.contact = Some(contact.to_owned()));
+            assert_eq!(words, "release plan: contact is neither an e-mail address nor an https:// page", "{contact}");
+        }
+        assert!(refused(|plan| plan.health.access_body = agent("Body", None)).contains("needs a name and a contact"));
+        assert!(refused(|plan| plan.health.custodian = agent(" ", Some("a@b.example"))).contains("health.custodian"));
+        for category in ["EHR", "ehrs", "EHRS ", "ftp://a.example"] {
+            let words = refused(|plan| plan.health.categories = vec![category.to_owned()]);
+            assert!(words.contains("four-letter codes"), "{words}");
+        }
+        for iri in ["MONDO:1", "http://a b", "https://a.example/<x>"] {
+            assert!(refused(|plan| plan.health.themes = vec![iri.to_owned()]).contains("IRIs"), "{iri}");
+            let condition = Condition { iri: iri.to_owned(), label: "x".to_owned() };
+            assert!(refused(|plan| plan.health.conditions = vec![condition]).contains("health.conditions"), "{iri}");
+        }
+        let words = refused(|plan| {
+            plan.health.minimum_age_years = Some(60);
+            plan.health.maximum_age_years = Some(18);
+        });
+        assert!(words.contains("greater than maximum_age_years"), "{words}");
+    }
+}
