@@ -617,6 +617,24 @@ mod tests {
         plan.check().unwrap_err().to_string()
     }
 
+    /// What stands under `[release]` in the recipe of the example, with what the node adds.
+    #[test]
+    fn the_example_tells_catalogues_all_they_ask_for() {
+        let text = include_str!("../../../examples/breast-cancer/recipe.toml");
+        let recipe: toml::Table = toml::from_str(text).unwrap();
+        let mut plan = serde_json::to_value(&recipe["release"]).unwrap();
+        let digest = "0".repeat(64);
+        plan["seed"] = 1.into();
+        plan["recipe"] = digest.as_str().into();
+        plan["program"] = "acequia 0.1.0".into();
+        plan["inputs"] = serde_json::json!([{ "source": "s", "format": "csv", "files": 1, "digest": digest }]);
+        let plan: Plan = serde_json::from_value(plan).unwrap();
+        plan.check().unwrap();
+        let health = &plan.health;
+        assert!(!health.categories.is_empty() && !health.conditions.is_empty());
+        assert!(health.access_body.is_some() && plan.publisher.contact.is_some());
+    }
+
     fn agent(name: &str, contact: Option<&str>) -> Option<Agent> {
         let contact = contact.map(str::to_owned);
         Some(Agent { name: name.to_owned(), url: None, contact, kind: AgentKind::Organization })
