@@ -14,6 +14,9 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 endpoint, paths = sys.argv[1].rstrip("/"), sys.argv[2:]
@@ -181,12 +184,26 @@ def judge(browser, script, path, how):
     return result["passes"]
 
 
+def computed(path):
+    """What is computed in the background says so with status 202 and is then looked at when it is there."""
+    for _ in range(300):
+        try:
+            with urllib.request.urlopen(endpoint + path) as answer:
+                if answer.status != 202:
+                    return
+        except urllib.error.HTTPError:
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"{path} is never computed")
+
+
 def main():
     script = axe()
     with tempfile.TemporaryDirectory(prefix="acequia-pages-") as profile:
         browser = Chromium(profile)
         try:
             for number, path in enumerate(paths):
+                computed(path)
                 passes, looks = 0, 0
                 for scheme in ("light", "dark"):
                     for width, height, mobile in WIDTHS:
