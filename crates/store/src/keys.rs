@@ -5,7 +5,8 @@
 //! wrapped under the key of the epoch. Destroying a donor's key begins a new epoch, so that older copies of a wrapped key are
 //! of no use to anybody who lacks the old epoch's key, which is gone.
 //!
-//! No write-ahead log: what is deleted is overwritten in the one file (`secure_delete`), and the rollback journal is overwritten too.
+//! No write-ahead log: what is deleted is overwritten in the one file (`secure_delete`), and the rollback journal, which holds
+//! what was there before, is emptied when a change is done. A journal that were only marked as done would keep destroyed keys.
 //! Source: reference design §3.5.
 
 use std::path::Path;
@@ -76,9 +77,9 @@ impl KeyStore {
             1,
             &[
                 "PRAGMA busy_timeout = 10000",
-                "PRAGMA journal_mode = PERSIST",
+                "PRAGMA journal_mode = TRUNCATE",
                 "PRAGMA synchronous = FULL",
-                // Overwrites deleted content, and with PERSIST the header of the rollback journal.
+                // Overwrites deleted content.
                 "PRAGMA secure_delete = ON",
             ],
         )
@@ -88,6 +89,12 @@ impl KeyStore {
         let found: i64 = row.try_get(0).map_err(read())?;
         if found > KNOWN {
             return Err(StoreError::Layout { found, known: KNOWN });
+        }
+        // Older programs left journals that were only marked as done; any change empties them.
+        let mut journal = path.as_os_str().to_owned();
+        journal.push("-journal");
+        if found == KNOWN && std::fs::metadata(&journal).is_ok_and(|file| file.len() > 0) {
+            sqlx::query("PRAGMA user_version = 1").execute(&mut *transaction).await.map_err(written())?;
         }
         if found < KNOWN {
             for statement in [

@@ -97,8 +97,12 @@ impl Desk {
         });
         let withdrawn = withdrawn.next_back();
         let reason = |purpose, operation| Ask { purpose, operation, policy, now }.about(donor, Some(&history)).reason();
-        let closed =
-            |operation: &Operation| Purpose::ALL.into_iter().all(|purpose| person_left(reason(purpose, *operation)));
+        // What is allowed for a purpose, or will be by itself, has not stopped.
+        let closed = |operation: &Operation| {
+            let reasons = Purpose::ALL.map(|purpose| reason(purpose, *operation));
+            let goes_on = |reason: &Option<Reason>| matches!(reason, None | Some(Reason::CoolingOff | Reason::NotYet));
+            !reasons.iter().any(goes_on) && reasons.into_iter().any(person_left)
+        };
         let stopped: Vec<Operation> = Operation::ALL.into_iter().filter(closed).collect();
 
         let accesses = self.store.accesses(Some(&subject)).await?;

@@ -106,6 +106,28 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// A rollback journal holds what was there before a change: it must not outlive it.
+#[tokio::test]
+async fn a_destroyed_key_and_its_owner_are_in_no_file() {
+    let house = House::new().await;
+    house.give("canary-donor-5e1", b"a record").await;
+    house.give("stays", b"other").await;
+    let of_donor = |file: &PathBuf| holds(file, b"canary-donor-5e1");
+    assert!(files(house.folder.path()).iter().any(of_donor));
+    house.vault.shred(&[&donor("canary-donor-5e1")], at("2026-02-01")).await.unwrap();
+    house.store.erase(&donor("canary-donor-5e1"), at("2026-02-01"), None).await.unwrap();
+    for file in files(house.folder.path()) {
+        assert!(!of_donor(&file), "{}", file.display());
+    }
+    // What an older program left is emptied on opening.
+    let journal = house.folder.path().join("keys/keys.sqlite-journal");
+    drop(house.vault);
+    let left = [&[0; 512][..], b"canary-donor-5e1"].concat();
+    std::fs::write(&journal, left).unwrap();
+    KeyStore::open(&house.folder.path().join("keys/keys.sqlite")).await.unwrap();
+    assert!(!holds(&journal, b"canary-donor-5e1"));
+}
+
 #[tokio::test]
 async fn a_record_opens_with_a_grant_that_names_its_donor() {
     let house = House::new().await;
