@@ -942,6 +942,10 @@ async fn a_version_taken_down_leaves_a_page_and_no_files() {
             format!("/api/datasets/{DATASET}/revision/{revision}"),
             format!("/api/datasets/{DATASET}/tree/{revision}"),
             format!("/api/datasets/{DATASET}/croissant/{revision}"),
+            format!("/api/datasets/{DATASET}/compare/{revision}..main"),
+            format!("/datasets/{DATASET}/v/{revision}/croissant.json"),
+            format!("/datasets/{DATASET}/v/{revision}/bundle.tar"),
+            format!("/datasets/{DATASET}/v/{revision}/manifest.json"),
         ] {
             let answer = get(&app, &target).await;
             assert_eq!(answer.status, 410, "{target}");
@@ -967,7 +971,9 @@ async fn a_version_taken_down_leaves_a_page_and_no_files() {
     let page = get(&app, &format!("/datasets/{DATASET}")).await;
     assert!(page.status == 410 && page.text().contains("no version in its place"));
     assert_eq!(get(&app, &format!("/api/datasets/{DATASET}")).await.status, 410);
-    for list in ["/", "/api/datasets", "/sitemap.xml"] {
+    assert_eq!(get(&app, &format!("/splits?dataset={DATASET}")).await.status, 410);
+    let harvested = "/oai?verb=ListIdentifiers&metadataPrefix=oai_dc";
+    for list in ["/", "/api/datasets", "/sitemap.xml", "/catalogue.ttl", harvested] {
         let listed = get(&app, list).await;
         assert!(listed.status == 200 && !listed.text().contains(DATASET), "{list}");
     }
