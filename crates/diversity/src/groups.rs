@@ -132,6 +132,11 @@ pub(crate) fn group_columns(
 }
 
 impl Grouped {
+    /// Places of the totals, which readers look at before any group.
+    pub(crate) fn totals(&self) -> impl Iterator<Item = usize> {
+        self.missing.iter().chain(&self.events).copied()
+    }
+
     pub(crate) fn missingness(&self, people: &People, shown: &[Option<u64>]) -> Vec<Missing> {
         let line = |((column, _), at): (&(String, Vec<bool>), &usize)| Missing {
             column: column.clone(),

@@ -469,8 +469,6 @@ impl Report {
 pub(crate) struct System {
     pub(crate) counts: Vec<u64>,
     sums: Vec<Sum>,
-    /// Known to nobody: they stand for what is not printed.
-    unprinted: Vec<usize>,
 }
 
 impl System {
@@ -483,21 +481,18 @@ impl System {
         self.sums.push(Sum { total, parts });
     }
 
-    /// The same where the parts leave `rest` people out, who are counted nowhere.
+    /// The same where the parts leave people out, who are counted nowhere. A reader can take the parts from the total, so
+    /// that rest is a count like others: hidden when it is small, known when it is not.
     pub(crate) fn sum_with_rest(&mut self, total: usize, mut parts: Vec<usize>) {
         let rest = self.counts[total].saturating_sub(parts.iter().map(|part| self.counts[*part]).sum());
         if rest > 0 {
-            let at = self.add(rest);
-            self.unprinted.push(at);
-            parts.push(at);
+            parts.push(self.add(rest));
         }
         self.sum(total, parts);
     }
 
     pub(crate) fn all_shown(&self, open: &[usize], wanted: &[usize], minimum: u64) -> Vec<Option<u64>> {
-        let mut hidden = vec![false; self.counts.len()];
-        self.unprinted.iter().for_each(|at| hidden[*at] = true);
-        let hidden = suppress_sums(&self.counts, &self.sums, open, wanted, hidden, minimum);
+        let hidden = suppress_sums(&self.counts, &self.sums, open, wanted, minimum);
         self.counts.iter().zip(hidden).map(|(count, hidden)| (!hidden).then_some(*count)).collect()
     }
 }
@@ -534,8 +529,9 @@ pub fn report(people: &People, question: &Question) -> Result<Report, DiversityE
     let grouped = group_columns(&mut system, everybody, people, &placed, &question.predictions);
     let consent = PlacedConsent::new(&mut system, everybody, &question.asked, &placed);
     // Readers look at one column first; cells of two columns together give way to it.
-    let of_one: Vec<usize> =
+    let mut of_one: Vec<usize> =
         placed.iter().flat_map(|one| [one.known, one.missing].into_iter().chain(one.cells.iter().copied())).collect();
+    of_one.extend(grouped.totals());
     let shown = system.all_shown(&[everybody, consent.total], &of_one, minimum);
 
     let mut dimensions = Vec::new();

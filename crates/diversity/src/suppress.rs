@@ -14,24 +14,16 @@ pub struct Sum {
     pub parts: Vec<usize>,
 }
 
-/// Which counts to hide: those from 1 to `minimum - 1`, those already `hidden`, and as many others as are needed so that
-/// none follows from the sums. Zero is shown where it can be: it is about nobody.
+/// Which counts to hide: those from 1 to `minimum - 1`, and as many others as are needed so that none follows from the
+/// sums. Zero is shown where it can be: it is about nobody.
 ///
 /// `open` counts are known to the reader whatever is done here, such as the number of people. `wanted` counts, such as
 /// those of a single column, are worth more to readers than others and hidden after them.
 ///
 /// # Panics
 /// When a sum names a place that is not there.
-pub fn suppress_sums(
-    counts: &[u64],
-    sums: &[Sum],
-    open: &[usize],
-    wanted: &[usize],
-    hidden: Vec<bool>,
-    minimum: u64,
-) -> Vec<bool> {
-    let mut hidden = hidden;
-    hidden.resize(counts.len(), false);
+pub fn suppress_sums(counts: &[u64], sums: &[Sum], open: &[usize], wanted: &[usize], minimum: u64) -> Vec<bool> {
+    let mut hidden = vec![false; counts.len()];
     let mut free = vec![false; counts.len()];
     open.iter().for_each(|at| free[*at] = true);
     let mut late = vec![false; counts.len()];
@@ -39,7 +31,7 @@ pub fn suppress_sums(
     // Smallest count first, zeros last: hiding a zero tells a reader something that is not so.
     let order = |at: usize| (counts[at] == 0, late[at], counts[at], at);
     for (at, &count) in counts.iter().enumerate() {
-        hidden[at] = !free[at] && (hidden[at] || (count > 0 && count < minimum));
+        hidden[at] = !free[at] && count > 0 && count < minimum;
     }
     // Every round hides at least one more count, so this ends.
     loop {
@@ -216,7 +208,7 @@ pub fn suppress(counts: &[Vec<u64>], minimum: u64) -> Vec<Vec<Option<u64>>> {
     for (row, own) in counts.iter().enumerate().filter(|(_, own)| totalled(own)) {
         total((0..own.len()).map(|column| row * width + column).collect());
     }
-    let hidden = suppress_sums(&all, &sums, &open, &[], Vec::new(), minimum);
+    let hidden = suppress_sums(&all, &sums, &open, &[], minimum);
     let cell = |at: usize| (!hidden[at]).then_some(all[at]);
     (0..counts.len()).map(|row| (0..width).map(|column| cell(row * width + column)).collect()).collect()
 }

@@ -59,7 +59,6 @@ fn asked() -> Question {
 }
 
 #[test]
-#[ignore = "expects counts by sex that the report still hides: to be decided which is right"]
 fn a_table_of_people_is_reported_in_all_parts() {
     let people = People::from_csv(made_up().as_bytes(), &settings()).unwrap();
     let found = report(&people, &asked()).unwrap();
@@ -72,7 +71,8 @@ fn a_table_of_people_is_reported_in_all_parts() {
     let language = &found.dimensions[3];
     assert!(language.cells.iter().all(|cell| cell.count.is_none()), "{language:?}");
     let strokes = &found.events[0];
-    assert_eq!((strokes.people, strokes.per_person), (Some(34), Some(0.17)));
+    // Six people with a stroke have no language; from the total their number would follow.
+    assert_eq!((strokes.people, strokes.per_person), (None, None));
     let by_sex = found.by_group.iter().find(|groups| groups.name == "sex").unwrap();
     let women = &by_sex.groups[0];
     assert_eq!((women.label.as_str(), women.people), ("female", Some(67)));
@@ -125,7 +125,6 @@ fn no_small_count_is_written_anywhere() {
 }
 
 #[test]
-#[ignore = "expects counts by sex that the report still hides: to be decided which is right"]
 fn a_second_report_tells_what_changed() {
     let before = report(&People::from_csv(made_up().as_bytes(), &settings()).unwrap(), &asked()).unwrap();
     let mut csv = made_up();
