@@ -52,14 +52,14 @@ pub(crate) enum PapersCommand {
         /// The recipe
         recipe: PathBuf,
         /// Record that it was approved, by whom
-        #[arg(long, value_name = "STAFF", requires = "until")]
+        #[arg(long, value_name = "STAFF", requires_all = ["until", "risk"])]
         approved_by: Option<String>,
         /// Last day on which the approval counts
-        #[arg(long, value_name = "DAY", value_parser = crate::args::day)]
+        #[arg(long, value_name = "DAY", value_parser = crate::args::day, requires = "approved_by")]
         until: Option<Day>,
         /// Risk that is left: low, medium, high; with a high one nothing is opened
-        #[arg(long, default_value = "low", value_parser = risk)]
-        risk: ResidualRisk,
+        #[arg(long, value_parser = risk, requires = "approved_by")]
+        risk: Option<ResidualRisk>,
     },
     /// Register of breaches (GDPR Art. 33), with the clock until the authority must be told
     #[command(
@@ -97,6 +97,9 @@ pub(crate) struct BreachArgs {
     /// The authority was told
     #[arg(long, requires = "number")]
     authority_told: bool,
+    /// When, if it is recorded later (YYYY-MM-DDThh:mm:ssZ)
+    #[arg(long, value_name = "TIME", value_parser = time, requires = "authority_told")]
+    told_at: Option<Timestamp>,
     /// The people were told
     #[arg(long, requires = "number")]
     people_told: bool,
@@ -119,7 +122,7 @@ impl BreachArgs {
             events.push(BreachEvent::Assessed { effects, measures, high_risk: self.high_risk });
         }
         events.extend(self.not_told.iter().map(|why| BreachEvent::NotTold { why: why.clone() }));
-        events.extend(self.authority_told.then_some(BreachEvent::AuthorityTold));
+        events.extend(self.authority_told.then_some(BreachEvent::AuthorityTold { told_at: self.told_at }));
         events.extend(self.people_told.then_some(BreachEvent::PeopleTold));
         events.extend(self.close.then_some(BreachEvent::Closed));
         events
@@ -182,7 +185,7 @@ pub(crate) async fn run(node: &Node, command: &PapersCommand, out: &Out) -> Resu
         }
         PapersCommand::Assessment { recipe, approved_by, until, risk } => {
             let recipe = Recipe::read(recipe)?;
-            if let (Some(by), Some(until)) = (approved_by, until) {
+            if let (Some(by), Some(until), Some(risk)) = (approved_by, until, risk) {
                 // Staff are named by an id, so that no free text gets into the journal.
                 node.assess(&recipe, String::from(DonorId::parse(by)?), *until, *risk).await?;
             }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use acequia_node::rights::{Alarm, Event, Refusal, Right};
-use acequia_node::{Case, DonorId, Failure, Node, Notice, NoticeState, Purpose, Recipient};
+use acequia_node::{Case, DonorId, Failure, Node, Notice, Purpose, Recipient};
 use clap::Subcommand;
 use serde_json::json;
 
@@ -282,7 +282,7 @@ fn show(case: &Case, out: &Out) {
 }
 
 fn notices(all: &[(Notice, acequia_node::Day)], now: acequia_node::Timestamp, out: &Out) {
-    let late = |notice: &Notice, by: &acequia_node::Day| notice.state < NoticeState::Confirmed && *by < now.day();
+    let late = |notice: &Notice, by: &acequia_node::Day| notice.is_late(*by, now.day());
     let value = || {
         let line = |(notice, by): &(Notice, acequia_node::Day)| json!({ "id": notice.id(), "notice": notice, "confirm_by": by, "suspended": late(notice, by) });
         json!(all.iter().map(line).collect::<Vec<_>>())

@@ -107,7 +107,23 @@ impl ScratchFolder {
 }
 
 /// Prefix of files that are not whole yet.
-pub(crate) const ASIDE: &str = ".aside-";
+const ASIDE: &str = ".aside-";
+
+/// Removes files of a folder that interrupted work left aside. Only while nobody else writes there. Returns how many.
+///
+/// # Errors
+/// [`BlobError::Io`].
+pub fn sweep_aside(folder: &Path) -> Result<u64, BlobError> {
+    let mut swept = 0;
+    for entry in fs::read_dir(folder).map_err(io("a folder of the node", "read"))? {
+        let entry = entry.map_err(io("a folder of the node", "read"))?;
+        if entry.file_name().to_string_lossy().starts_with(ASIDE) {
+            fs::remove_file(entry.path()).map_err(io("a folder of the node", "written"))?;
+            swept += 1;
+        }
+    }
+    Ok(swept)
+}
 
 /// A name that no other thread and no other process uses.
 pub(crate) fn aside_name() -> String {

@@ -22,7 +22,7 @@ mod seal;
 mod store;
 
 pub use error::BlobError;
-pub use files::{ScratchFolder, make_private, read_file, write_file_atomically, write_stream_atomically};
+pub use files::{ScratchFolder, make_private, read_file, sweep_aside, write_file_atomically, write_stream_atomically};
 pub use map::{MappedFile, map_file};
 pub use seal::{Key, open, seal};
 pub use store::BlobStore;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::BlobError;
 use crate::error::io;
-use crate::files::{ASIDE, aside_name, make_private, sync_folder, write_synced};
+use crate::files::{aside_name, make_private, sweep_aside, sync_folder, write_synced};
 
 /// Files by content address: `<folder>/ab/abcdef…`. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -145,15 +145,7 @@ impl BlobStore {
     /// # Errors
     /// [`BlobError::Io`].
     pub fn sweep(&self) -> Result<u64, BlobError> {
-        let mut swept = 0;
-        for entry in fs::read_dir(self.folder.join("aside")).map_err(io(WHAT, "read"))? {
-            let entry = entry.map_err(io(WHAT, "read"))?;
-            if entry.file_name().to_string_lossy().starts_with(ASIDE) {
-                fs::remove_file(entry.path()).map_err(io(WHAT, "written"))?;
-                swept += 1;
-            }
-        }
-        Ok(swept)
+        sweep_aside(&self.folder.join("aside"))
     }
 
     fn missing(&self, digest: &Digest, error: std::io::Error) -> BlobError {

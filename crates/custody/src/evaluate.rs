@@ -384,8 +384,10 @@ struct State<'a> {
     stopped: Option<(Timestamp, Reason)>,
     /// When somebody with authority last gave for the purpose, alone or with others.
     asked_at: Option<Timestamp>,
-    /// Since when the purpose has been allowed without a break.
+    /// Since when the purpose has been allowed without a break, by the same side: donor or representative.
     allowed_since: Option<Timestamp>,
+    /// Whether a representative gave the consent before the one in force.
+    before_by_representative: Option<bool>,
     represented: Option<Representation>,
     institution: Option<Result<Permission, ()>>,
     opted_out_at: Option<Timestamp>,
@@ -460,7 +462,14 @@ impl<'a> State<'a> {
                     after_death: conditions.as_ref().is_some_and(|conditions| conditions.after_death),
                     notice_version: event.notice.as_ref().map_or(0, |notice| notice.version),
                 };
-                if self.given.as_ref().is_some_and(|old| old.at < at && passed(old.last_day, at.day())) {
+                if let Some(old) = self.given.as_ref().filter(|old| old.at < at) {
+                    self.before_by_representative = Some(old.by_representative);
+                    if passed(old.last_day, at.day()) {
+                        self.allowed_since = None;
+                    }
+                }
+                // What somebody else thought over does not count for who gives now.
+                if self.before_by_representative.is_some_and(|before| before != new.by_representative) {
                     self.allowed_since = None;
                 }
                 if let Some(same) = self.given.take().filter(|old| old.at == at) {
@@ -755,11 +764,19 @@ impl Decision {
         }
     }
 
-    /// Why not, if not.
+    /// Why not, if not: the first reason.
     pub fn reason(&self) -> Option<Reason> {
         match self {
             Self::Permit(_) => None,
             Self::Refer(reasons) | Self::Deny(reasons) => Some(reasons.first()),
+        }
+    }
+
+    /// Every reason why not.
+    pub fn reasons(&self) -> Reasons {
+        match self {
+            Self::Permit(_) => Reasons::NONE,
+            Self::Refer(reasons) | Self::Deny(reasons) => *reasons,
         }
     }
 }

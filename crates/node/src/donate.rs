@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use acequia_custody::{ConsentEvent, History, Operation, Purpose, Reason, Recorded};
+use acequia_custody::{ConsentEvent, ConsentKind, History, Operation, Purpose, Reason, Recorded};
 use acequia_intake::{Format, Limits, Mapping};
 use acequia_omop::ItemCounts;
 use acequia_store::{Added, Donation, State};
@@ -255,20 +255,24 @@ impl Node {
         Ok(())
     }
 
-    /// Whether a donor had withdrawn from the collection of data before this file was offered, and its consent does not allow it again.
-    /// A withdrawal in the file's own consent came after the donor gave the file.
+    /// Whether a donor had withdrawn from the collection of data before this file was offered, and nothing, its own consent
+    /// included, allows it again. A withdrawal in the file's own consent came after the donor gave the file.
     fn withdrew_from_collection(&self, donor: &DonorId, before: Option<History>, own: &[ConsentEvent]) -> bool {
         let now = self.clock.now();
         let before = before.map(|history| history.records().to_vec()).unwrap_or_default();
         let earlier: Vec<Recorded> = before.iter().filter(|recorded| !own.contains(&recorded.event)).cloned().collect();
         let own = own.iter().map(|event| Recorded { known_at: now, event: event.clone() });
+        let stops = |recorded: &Recorded| {
+            let withdrawn = matches!(recorded.event.kind,
+                ConsentKind::Withdraw { level } if level >= Operation::Collect.stopped_by());
+            withdrawn && recorded.event.at <= now
+        };
         let closed = |records: Vec<Recorded>| {
             let history = History::recorded(records);
-            let withdrew =
-                |purpose| self.reason(donor, &history, (purpose, Operation::Collect), now) == Some(Reason::Withdrawn);
-            Purpose::ALL.into_iter().all(withdrew)
+            let allowed = |purpose| self.reason(donor, &history, (purpose, Operation::Collect), now).is_none();
+            !Purpose::ALL.into_iter().any(allowed)
         };
-        !earlier.is_empty() && closed(earlier) && closed(before.into_iter().chain(own).collect())
+        earlier.iter().any(stops) && closed(earlier) && closed(before.into_iter().chain(own).collect())
     }
 
     /// A name for a file whose donor is unknown; keyed, so that nobody else can compute it from the content.

@@ -149,6 +149,17 @@ pub enum NodeError {
         /// From 1.
         row: usize,
     },
+    /// The recipe needs an approved impact assessment.
+    #[error(
+        "the settings ask for an impact assessment, and none of this recipe and this program is approved and in force"
+    )]
+    NoAssessment,
+    /// A breach is to be closed too early.
+    #[error("nobody decided yet whether the authority is told of breach {number}")]
+    Undecided {
+        /// Which.
+        number: u64,
+    },
     /// A work table is gone.
     #[error("a work table of step {step} is damaged")]
     Work {
@@ -176,6 +187,8 @@ impl Coded for NodeError {
             Self::TakenDown { .. } => "NO014",
             Self::NotCollected => "NO015",
             Self::Texts { .. } => "NO016",
+            Self::NoAssessment => "NO017",
+            Self::Undecided { .. } => "NO018",
         }
     }
     fn hint(&self) -> &'static str {
@@ -196,6 +209,10 @@ impl Coded for NodeError {
             Self::Verification { .. } => "do not use the version; restore it from a copy whose digest is right",
             Self::Work { .. } => "run the recipe again; the step is made anew",
             Self::TakenDown { .. } => "take the version in its place; see `acequia release list`",
+            Self::NoAssessment => {
+                "see `acequia papers assessment RECIPE`; approve it with --approved-by, --until and --risk"
+            }
+            Self::Undecided { .. } => "add --authority-told, or --not-told with the reason",
             Self::NotCollected => "if the donor allows it again, record that first with `acequia consent give`",
             Self::Texts { .. } => {
                 "write Fluent (projectfluent.org); the keys are those of crates/vault/data/texts/en.ftl"
@@ -211,10 +228,10 @@ impl Coded for NodeError {
             Self::NoNode { .. } | Self::NotFound { .. } | Self::Io { kind: std::io::ErrorKind::NotFound, .. } => {
                 Exit::NotFound
             }
-            Self::NodeExists { .. } | Self::Recipe { .. } | Self::Texts { .. } => Exit::Usage,
+            Self::NodeExists { .. } | Self::Recipe { .. } | Self::Texts { .. } | Self::Undecided { .. } => Exit::Usage,
             Self::Busy => Exit::Temporary,
             Self::Published { .. } | Self::TooFewChanges { .. } | Self::TakenDown { .. } => Exit::PolicyRefused,
-            Self::NothingGranted { .. } | Self::NotCollected => Exit::NotPermitted,
+            Self::NothingGranted { .. } | Self::NotCollected | Self::NoAssessment => Exit::NotPermitted,
             Self::Verification { .. } | Self::Work { .. } => Exit::Integrity,
             Self::Io { .. } | Self::ConsentFile { .. } | Self::Address { .. } => Exit::Failure,
         }

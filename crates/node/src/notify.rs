@@ -5,7 +5,8 @@
 //! then ticked off in the records; after a crash between the two, the file is found in one of the folders and not written again.
 //! The same notice gives the same bytes.
 //!
-//! The notice itself is signed (JWS, RFC 7515, EdDSA by RFC 8037), so that a recipient can tell it from a forgery.
+//! The notice itself is signed (JWS, RFC 7515, EdDSA by RFC 8037). Anybody can sign with a key of her own and put that key
+//! into the header: a recipient compares it with the one that `rights notify` prints, given to it when it is registered.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,7 +15,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use acequia_types::Day;
-use acequia_vault::{Notice, Recipient};
+use acequia_vault::{Notice, Recipient, Texts};
 
 use crate::failpoint::failpoint;
 use crate::failure::{Failure, io};
@@ -43,9 +44,10 @@ impl Node {
     }
 
     pub(crate) async fn hand_over_notices(&self) -> Result<HandedOver, Failure> {
+        self.give_way().await?;
         let (desk, now) = (self.desk(), self.clock.now());
         let (new, sent) = (self.home.join("outbox").join("new"), self.home.join("outbox").join("sent"));
-        let mut written = 0;
+        let (mut written, mut handed) = (0, Vec::new());
         for (notice, recipient, confirm_by) in desk.due_notices(now).await? {
             for folder in [&new, &sent] {
                 std::fs::create_dir_all(folder).map_err(io("the outbox", "written"))?;
@@ -58,19 +60,19 @@ impl Node {
                 written += 1;
                 failpoint("notify.spooled");
             }
-            desk.delivered(notice, now).await?;
+            handed.push(notice);
+        }
+        if !handed.is_empty() {
+            desk.delivered(handed, now).await?;
             failpoint("notify.recorded");
         }
         let mut in_outbox = 0;
         if new.is_dir() {
+            // What a crash left half-written; nobody else writes here while the node is locked.
+            acequia_blobs::sweep_aside(&new)?;
             for entry in std::fs::read_dir(&new).map_err(io("the outbox", "read"))? {
-                let entry = entry.map_err(io("the outbox", "read"))?;
-                if entry.file_name().to_string_lossy().ends_with(".json") {
-                    in_outbox += 1;
-                } else {
-                    // What a crash left half-written; nobody else writes here while the node is locked.
-                    std::fs::remove_file(entry.path()).map_err(io("the outbox", "written"))?;
-                }
+                let name = entry.map_err(io("the outbox", "read"))?.file_name();
+                in_outbox += u64::from(name.to_string_lossy().ends_with(".json"));
             }
         }
         let key = SigningKey::from_bytes(&self.notice_key());
@@ -80,7 +82,12 @@ impl Node {
 
     /// What a carrier gets: where to, a letter, and the notice for programs, signed.
     fn paper(&self, notice: &Notice, recipient: &Recipient, confirm_by: Day) -> Result<Value, Failure> {
-        let texts = self.texts(recipient.language.as_deref().unwrap_or("en"))?;
+        let language = recipient.language.as_deref().unwrap_or("en");
+        // Texts of the node that cannot be read keep no recipient from hearing.
+        let texts = self.texts(language).unwrap_or_else(|failure| {
+            tracing::warn!(code = %failure.code, "{}", failure.message);
+            Texts::of(language)
+        });
         let trustee = Settings::read(&self.home)?.trustee();
         let (subject, sentences) = notice.letter(&texts, confirm_by);
         let told = json!({
@@ -94,7 +101,7 @@ impl Node {
             "successor": notice.successor,
             "confirm_by": confirm_by,
         });
-        let signed = self.signed(&told);
+        let signed = sign(&SigningKey::from_bytes(&self.notice_key()), &told);
         let (language, from) = (texts.language(), trustee.contact);
         Ok(json!({
             "id": notice.id(),
@@ -107,15 +114,37 @@ impl Node {
             "signed": signed,
         }))
     }
+}
 
-    /// JSON Web Signature in compact form (RFC 7515 §7.1), which carries its public key.
-    fn signed(&self, payload: &Value) -> String {
-        let key = SigningKey::from_bytes(&self.notice_key());
-        let x = URL_SAFE_NO_PAD.encode(key.verifying_key().as_bytes());
-        let header = json!({ "alg": "EdDSA", "jwk": { "kty": "OKP", "crv": "Ed25519", "x": x } });
-        let input =
-            format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(payload.to_string()));
-        let signature = key.sign(input.as_bytes()).to_bytes();
-        format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature))
+/// JSON Web Signature in compact form (RFC 7515 §7.1), which carries its public key.
+fn sign(key: &SigningKey, payload: &Value) -> String {
+    let x = URL_SAFE_NO_PAD.encode(key.verifying_key().as_bytes());
+    let header = json!({ "alg": "EdDSA", "jwk": { "kty": "OKP", "crv": "Ed25519", "x": x } });
+    let input =
+        format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(payload.to_string()));
+    let signature = key.sign(input.as_bytes()).to_bytes();
+    format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::{Signature, Verifier};
+
+    use super::*;
+
+    #[test]
+    fn a_changed_notice_does_not_verify() {
+        let key = SigningKey::from_bytes(&[7; 32]);
+        let signed = sign(&key, &json!({ "jti": "1" }));
+        let (input, signature) = signed.rsplit_once('.').unwrap();
+        let (header, payload) = input.split_once('.').unwrap();
+        let decoded = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap();
+        let header: Value = serde_json::from_slice(&decoded(header)).unwrap();
+        assert_eq!(decoded(header["jwk"]["x"].as_str().unwrap()), key.verifying_key().as_bytes());
+        assert_eq!(decoded(payload), br#"{"jti":"1"}"#);
+        let signature = Signature::from_slice(&decoded(signature)).unwrap();
+        assert!(key.verifying_key().verify(input.as_bytes(), &signature).is_ok());
+        let forged = input.replace(payload, &URL_SAFE_NO_PAD.encode(r#"{"jti":"2"}"#));
+        assert!(key.verifying_key().verify(forged.as_bytes(), &signature).is_err());
     }
 }

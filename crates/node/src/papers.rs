@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use acequia_custody::receipt::activities;
 use acequia_custody::{ConsentKind, Paper, Policy};
 use acequia_types::{Day, Digest, Timestamp, digest_named};
-use acequia_vault::NoticeState;
+use acequia_vault::{NoticeState, named_version};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -29,6 +29,17 @@ fn people(count: usize) -> Value {
         0 => json!(0),
         1..FEWEST_TOLD => json!(format!("fewer than {FEWEST_TOLD}")),
         count => json!(count),
+    }
+}
+
+/// People who allowed one purpose, in steps: beside all people or another purpose an exact count would tell of the few between.
+fn band(count: usize) -> Value {
+    match count as u64 {
+        0..FEWEST_TOLD => people(count),
+        count => {
+            let from = count - count % FEWEST_TOLD;
+            json!(format!("{from} to {}", from + FEWEST_TOLD - 1))
+        }
     }
 }
 
@@ -102,7 +113,11 @@ pub enum BreachEvent {
         high_risk: bool,
     },
     /// The authority was told.
-    AuthorityTold,
+    AuthorityTold {
+        /// When, if not at the moment of the entry.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        told_at: Option<Timestamp>,
+    },
     /// The people were told.
     PeopleTold,
     /// It was decided that nobody has to be told, and why (Art. 33(1), 33(5)).
@@ -146,7 +161,8 @@ impl Node {
     /// # Errors
     /// Errors of the store.
     pub async fn altruism_report(&self, year: i32) -> Result<Value, Failure> {
-        let within = |at: Timestamp| at.day().to_string().starts_with(&format!("{year:04}-"));
+        let in_year = |day: Day| day.to_string().starts_with(&format!("{year:04}-"));
+        let within = |at: Timestamp| in_year(at.day());
         let trustee = Settings::read(&self.home)?.trustee();
         let (mut gave, mut withdrew) = (BTreeSet::new(), BTreeSet::new());
         let mut purposes: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
@@ -219,10 +235,12 @@ impl Node {
             .into_iter()
             .map(|(right, (all, in_time))| json!({ "right": right, "received": people(all), "answered_in_time": people(in_time) }))
             .collect();
-        let notices = desk.notices().await?;
-        let confirmed = notices.iter().filter(|(notice, _)| notice.state == NoticeState::Confirmed).count();
+        let mut notices = desk.dated_notices().await?;
+        // Notices about requests would tell how many there were.
+        notices.retain(|(notice, told_on, _)| notice.request.is_none() && in_year(*told_on));
+        let confirmed = notices.iter().filter(|(notice, ..)| notice.state == NoticeState::Confirmed).count();
         let by_purpose: BTreeMap<&str, Value> =
-            purposes.iter().map(|(purpose, donors)| (*purpose, people(donors.len()))).collect();
+            purposes.iter().map(|(purpose, donors)| (*purpose, band(donors.len()))).collect();
         Ok(json!({
             "report": "acequia-altruism/1",
             "rule": "Regulation (EU) 2022/868, Art. 21(3) and 20",
@@ -302,6 +320,9 @@ impl Node {
 
     /// The policy under which a recipe runs: where `settings.toml` asks for an impact assessment, nothing opens without one of this
     /// very recipe and pipeline, nor with one that found a high risk.
+    ///
+    /// # Errors
+    /// [`NodeError::NoAssessment`]; the policy itself holds when one runs out while the work is done.
     pub(crate) async fn policy_for(&self, recipe: &Recipe) -> Result<Policy, Failure> {
         if !Settings::read(&self.home)?.needs_assessment() {
             return Ok(self.policy.clone());
@@ -309,14 +330,16 @@ impl Node {
         let newest = self.assessments().await?.into_iter().rev().find(|assessed| assessed.recipe == recipe.digest);
         let valid =
             newest.filter(|assessed| assessed.pipeline == pipeline() && assessed.residual_risk != ResidualRisk::High);
-        let assessment = valid.map_or(Paper::Missing, |assessed| Paper::Until(assessed.until));
-        Ok(Policy { assessment, ..self.policy.clone() })
+        let until = valid.map(|assessed| assessed.until).filter(|until| *until >= self.clock.now().day());
+        let until = until.ok_or(NodeError::NoAssessment)?;
+        Ok(Policy { assessment: Paper::Until(until), ..self.policy.clone() })
     }
 
     /// Records what happened to a breach; a new one gets the next number.
     ///
     /// # Errors
-    /// [`NodeError::NotFound`] when there is no breach of that number, or it is closed.
+    /// [`NodeError::NotFound`] when there is no breach of that number, or it is closed; [`NodeError::Undecided`] when it is to
+    /// be closed before anybody decided whether the authority is told.
     pub async fn record_breach(&self, number: Option<u64>, event: BreachEvent) -> Result<Breach, Failure> {
         let mut placed = 0;
         let place = |before: &[acequia_store::Entry]| -> Result<Value, Failure> {
@@ -328,6 +351,12 @@ impl Node {
                     let closed = own.iter().any(|entry| entry.entry["event"] == "closed");
                     if own.is_empty() || closed {
                         return Err(NodeError::NotFound { what: "open breach" }.into());
+                    }
+                    let decides = |entry: &&acequia_store::Entry| {
+                        matches!(entry.entry["event"].as_str(), Some("authority-told" | "not-told"))
+                    };
+                    if event == BreachEvent::Closed && !own.iter().any(|entry| decides(entry)) {
+                        return Err(NodeError::Undecided { number }.into());
                     }
                     number
                 }
@@ -359,10 +388,9 @@ impl Node {
                     let mut donors = BTreeSet::new();
                     let mut known = false;
                     for release in &releases {
-                        let name = dataset.as_deref().unwrap_or_default();
-                        let (name, version) = name.split_once('@').map_or((name, None), |(n, v)| (n, Some(v)));
+                        let (name, version) = named_version(dataset.as_deref().unwrap_or_default());
                         let meant = release.dataset.to_string() == name && version.is_none_or(|v| v == release.version);
-                        if let Some(subjects) = self.vault.subjects_of(release)?.filter(|_| meant) {
+                        if meant && let Some(subjects) = self.vault.subjects_of(release)? {
                             known = true;
                             donors.extend(subjects);
                         }
@@ -381,9 +409,14 @@ impl Node {
                 }
                 event => {
                     let breach = all.get_mut(&number).ok_or_else(bad)?;
-                    if matches!(event, BreachEvent::AuthorityTold | BreachEvent::NotTold { .. }) {
-                        // Whether it was in time is settled when it happens, not when the register is read.
-                        breach.overdue = !breach.decided && entry.at > breach.tell_by;
+                    let decided_at = match event {
+                        BreachEvent::AuthorityTold { told_at } => Some(told_at.unwrap_or(entry.at)),
+                        BreachEvent::NotTold { .. } => Some(entry.at),
+                        _ => None,
+                    };
+                    // Whether it was in time is settled by the first decision, not when the register is read.
+                    if let Some(at) = decided_at.filter(|_| !breach.decided) {
+                        breach.overdue = at > breach.tell_by;
                         breach.decided = true;
                     }
                     breach.events.push(written);

@@ -18,9 +18,9 @@ use acequia_intake::{Limits, Mapping};
 use acequia_omop::Vocabulary;
 use acequia_release::{ConsentGroup, ConsentOutcome, ConsentPlan, Plan, Report};
 use acequia_store::{Donation, Publication, Published, Release, State, TakenDown, Tombstone};
-use acequia_types::{Digest, DonorId, digest_named};
+use acequia_types::{Digest, DonorId, Timestamp, digest_named};
 use acequia_unify::{Donated, PERSON_SOURCE, Unifier};
-use acequia_vault::{SUBJECTS, Use, person_left};
+use acequia_vault::{SUBJECTS, Use, left_version};
 use acequia_vocabulary::Review;
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
@@ -292,14 +292,8 @@ impl Node {
             .store
             .publish(|consents| -> Result<Publication, Failure> {
                 self.approve(subject, &selection.grant, &safe_donors, consents, &asked_by)?;
-                let (operation, now) = (Operation::Republish, self.clock.now());
-                let ask = Ask { purpose: recipe.purpose, operation, policy: &self.policy, now };
-                // Who was erased has no name any more.
-                let left = |subject: &String| {
-                    donors_by_name
-                        .get(subject)
-                        .is_none_or(|donor| person_left(ask.about(donor, consents.get(donor)).reason()))
-                };
+                let now = self.clock.now();
+                let left = |subject: &String| self.has_left(subject, &donors_by_name, consents, recipe.purpose);
                 let superseded = served.iter().filter(|(_, subjects)| subjects.iter().any(left));
                 let superseded = superseded.map(|(version, _)| Tombstone {
                     dataset: manifest.dataset.to_string(),
@@ -360,23 +354,73 @@ impl Node {
         Ok(served)
     }
 
-    /// Donors in the newest version of a data set: who begins no further use may stay in the next one.
-    async fn donors_in_newest(&self, recipe: &Recipe) -> Result<BTreeSet<DonorId>, Failure> {
+    /// Whether somebody in a published version, by her random name there, has left it since. Who was erased has no name any more.
+    fn has_left(
+        &self,
+        subject: &str,
+        donors_by_name: &BTreeMap<String, DonorId>,
+        consents: &BTreeMap<DonorId, History>,
+        purpose: Purpose,
+    ) -> bool {
+        let (operation, now) = (Operation::Republish, self.clock.now());
+        let ask = Ask { purpose, operation, policy: &self.policy, now };
+        let reasons = |donor: &DonorId| ask.about(donor, consents.get(donor)).reasons();
+        donors_by_name.get(subject).is_none_or(|donor| left_version(reasons(donor)))
+    }
+
+    /// Takes versions down with people in them who left after a newer version without them was out. (Those who left before
+    /// are seen by the publication of that version.)
+    pub(crate) async fn give_way(&self) -> Result<(), Failure> {
+        let releases = self.store.releases().await?;
+        let names = self.store.subjects().await?;
+        let donors_by_name: BTreeMap<String, DonorId> = names.into_iter().map(|(donor, name)| (name, donor)).collect();
+        let consents = self.store.consents().await?;
+        let mut by_dataset: BTreeMap<String, Vec<Release>> = BTreeMap::new();
+        for release in releases {
+            by_dataset.entry(release.dataset.to_string()).or_default().push(release);
+        }
+        for (dataset, mut releases) in by_dataset {
+            releases.sort_by_key(|release| release.published_at);
+            let mut served = self.served(&releases).await?;
+            let Some((newest, still_in)) = served.pop() else { continue };
+            for (version, subjects) in served {
+                let left =
+                    |subject: &&String| self.has_left(subject, &donors_by_name, &consents, Purpose::OpenPublication);
+                let mut left = subjects.iter().filter(left).peekable();
+                if left.peek().is_some() && !left.any(|subject| still_in.contains(subject)) {
+                    let (dataset, successor) = (dataset.clone(), Some(newest.clone()));
+                    let stone = Tombstone { dataset, version, reason: TakenDown::Withdrawal, successor };
+                    self.store.take_down(&stone, self.clock.now()).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Donors in the newest version of a data set, and when it was published: what of theirs was there then may stay in the next
+    /// version, though no further use is begun. Not where the version was taken down for a fault of its own.
+    async fn in_newest(&self, recipe: &Recipe) -> Result<Option<(BTreeSet<DonorId>, Timestamp)>, Failure> {
         if recipe.purpose != Purpose::OpenPublication {
-            return Ok(BTreeSet::new());
+            return Ok(None);
         }
         let dataset = recipe.plan(Vec::new(), ConsentPlan::default())?.dataset;
         let releases = self.store.releases().await?.into_iter().filter(|release| release.dataset == dataset);
-        let Some(newest) = releases.max_by_key(|release| release.published_at) else { return Ok(BTreeSet::new()) };
+        let Some(newest) = releases.max_by_key(|release| release.published_at) else { return Ok(None) };
+        let stones = self.store.tombstones().await?;
+        let faulty =
+            |stone: &Tombstone| stone.is_of(&newest.dataset, &newest.version) && stone.reason != TakenDown::Withdrawal;
+        if stones.iter().any(|(_, stone)| faulty(stone)) {
+            return Ok(None);
+        }
         let subjects = self.vault.subjects_of(&newest)?.unwrap_or_default();
         let names = self.store.subjects().await?.into_iter().filter(|(_, name)| subjects.contains(name));
-        Ok(names.map(|(donor, _)| donor).collect())
+        Ok(Some((names.map(|(donor, _)| donor).collect(), newest.published_at)))
     }
 
     /// Asks every donor's consent.
     async fn select(&self, recipe: &Recipe, policy: &Policy) -> Result<Selection, Failure> {
         let consents = self.store.consents().await?;
-        let in_newest = self.donors_in_newest(recipe).await?;
+        let in_newest = self.in_newest(recipe).await?;
         let (purpose, now) = (recipe.purpose, self.clock.now());
         let ask =
             |donor: &DonorId, operation| Ask { purpose, operation, policy, now }.about(donor, consents.get(donor));
@@ -393,8 +437,11 @@ impl Node {
                 *own.entry("quarantined").or_default() += 1;
                 continue;
             }
+            let stays = in_newest.as_ref().is_some_and(|(donors, published_at)| {
+                donors.contains(&donation.donor) && donation.received_at < *published_at
+            });
             let decision = match ask(&donation.donor, Operation::Use) {
-                Decision::Deny(_) if in_newest.contains(&donation.donor) => ask(&donation.donor, Operation::Republish),
+                Decision::Deny(_) if stays => ask(&donation.donor, Operation::Republish),
                 decision => decision,
             };
             match decision {

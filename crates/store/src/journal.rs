@@ -178,6 +178,24 @@ impl Store {
         Ok(number)
     }
 
+    /// The same for any number of entries, all or none.
+    ///
+    /// # Errors
+    /// Those of `decide`; [`StoreError::Sql`].
+    pub async fn append_entries<E: From<StoreError>>(
+        &self,
+        stream: &str,
+        at: Timestamp,
+        decide: impl FnOnce(&[Entry]) -> Result<Vec<Value>, E>,
+    ) -> Result<(), E> {
+        let mut transaction = self.begin().await?;
+        for entry in decide(&read(&mut transaction, stream).await?)? {
+            append(&mut transaction, stream, at, None, &entry).await?;
+        }
+        transaction.commit().await.map_err(sql("written: journal"))?;
+        Ok(())
+    }
+
     /// A stream, oldest first.
     ///
     /// # Errors

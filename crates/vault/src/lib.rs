@@ -43,8 +43,8 @@ use acequia_types::{Coded, Digest, DonorId, Exit, IntakeId, Timestamp};
 use zeroize::Zeroizing;
 
 pub use desk::{Case, Desk, DeskError, Export, HandOver};
-pub use recipients::{Notice, NoticeState, Recipient};
-pub use report::{HeldVersion, Told, Withdrawal, person_left};
+pub use recipients::{Notice, NoticeState, Recipient, named_version};
+pub use report::{HeldVersion, Told, Withdrawal, left_version};
 pub use texts::{Texts, Unreadable};
 
 /// Why the vault stays shut.

@@ -7,12 +7,13 @@
 //!
 //! Source: reference design §3.6(4), §3.8; GDPR Art. 19.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use acequia_custody::rights::Right;
 use acequia_store::{Entry, StoreError, TakenDown};
 use acequia_types::{Day, Timestamp, digest_named};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::desk::{Case, Desk, DeskError, bad};
 use crate::texts::Texts;
@@ -38,10 +39,14 @@ pub struct Recipient {
 impl Recipient {
     /// Whether it got this version.
     fn got(&self, dataset: &str, version: &str) -> bool {
-        let (name, own) =
-            self.dataset.split_once([' ', '@']).map_or((self.dataset.as_str(), None), |(n, v)| (n, Some(v)));
-        name == dataset && own.is_none_or(|own| own.trim_start_matches('v') == version)
+        let (name, own) = named_version(&self.dataset);
+        name == dataset && own.is_none_or(|own| own == version)
     }
+}
+
+/// A data set and, after a space or an at sign, a version of it, as people write them.
+pub fn named_version(text: &str) -> (&str, Option<&str>) {
+    text.split_once([' ', '@']).map_or((text, None), |(name, version)| (name, Some(version.trim_start_matches('v'))))
 }
 
 /// A notice to a recipient: about a request of a person, or about a version.
@@ -96,6 +101,16 @@ impl Notice {
         digest_named("acequia notice v1", parts).short(32)
     }
 
+    /// Whether its recipient had it and did not confirm in time, and so gets no further data.
+    pub fn is_late(&self, confirm_by: Day, today: Day) -> bool {
+        self.state == NoticeState::Delivered && confirm_by < today
+    }
+
+    /// The data set alone: `namespace/name`.
+    pub(crate) fn data_set(&self) -> &str {
+        named_version(&self.dataset).0
+    }
+
     /// The letter: a subject and sentences.
     pub fn letter(&self, texts: &Texts, confirm_by: Day) -> (String, Vec<String>) {
         let (dataset, day) = (("dataset", self.dataset.as_str()), confirm_by.to_string());
@@ -107,8 +122,7 @@ impl Notice {
                     _ => "recipient-taken-down",
                 };
                 // The register may name a version too; the letter names the one that it is about.
-                let name = self.dataset.split([' ', '@']).next().unwrap_or_default();
-                sentences.push(texts.say_with(key, &[("dataset", name), ("version", version)]));
+                sentences.push(texts.say_with(key, &[("dataset", self.data_set()), ("version", version)]));
                 match &self.successor {
                     Some(next) => sentences.push(texts.say_with("recipient-successor", &[("version", next)])),
                     None => sentences.push(texts.say("recipient-delete")),
@@ -134,11 +148,16 @@ impl Desk {
     /// # Errors
     /// [`DeskError::Suspended`] when it has not confirmed a notice in time; [`DeskError::Store`].
     pub async fn add_recipient(&self, recipient: &Recipient, now: Timestamp) -> Result<(), DeskError> {
-        if self.recipients().await?.contains(recipient) {
-            return Ok(());
-        }
-        if let Some(due_on) = self.suspended(now).await?.get(&recipient.id) {
+        let known = |other: &Recipient| (&other.id, &other.dataset) == (&recipient.id, &recipient.dataset);
+        let registered = self.recipients().await?;
+        // Who moved may say where to, and is told there what was not confirmed.
+        if let Some(due_on) = self.suspended(now).await?.get(&recipient.id)
+            && !registered.iter().any(known)
+        {
             return Err(DeskError::Suspended { recipient: recipient.id.clone(), due_on: *due_on });
+        }
+        if registered.iter().rev().find(|other| known(other)) == Some(recipient) {
+            return Ok(());
         }
         let value = serde_json::to_value(recipient).map_err(|_| bad())?;
         self.store.append_entry(RECIPIENTS, now, None, |_| Ok::<_, StoreError>(value)).await?;
@@ -159,8 +178,7 @@ impl Desk {
     /// # Errors
     /// [`DeskError::Store`].
     pub async fn suspended(&self, now: Timestamp) -> Result<BTreeMap<String, Day>, DeskError> {
-        let late = |(notice, due_on): &(Notice, Day)| notice.state < NoticeState::Confirmed && *due_on < now.day();
-        let late = self.notices().await?.into_iter().filter(late);
+        let late = self.notices().await?.into_iter().filter(|(notice, due_on)| notice.is_late(*due_on, now.day()));
         // The first day that passed, if there are several.
         Ok(late.rev().map(|(notice, due_on)| (notice.recipient, due_on)).collect())
     }
@@ -172,6 +190,7 @@ impl Desk {
             let in_it = self.vault.subjects_of(&release)?.is_none_or(|subjects| subjects.contains(&case.subject));
             known.push((release.dataset.to_string(), release.version, in_it));
         }
+        let mut notices = Vec::new();
         for recipient in self.recipients().await? {
             let got = known.iter().filter(|(dataset, version, _)| recipient.got(dataset, version));
             let got: Vec<bool> = got.map(|(_, _, in_it)| *in_it).collect();
@@ -179,7 +198,7 @@ impl Desk {
             if !got.is_empty() && !got.contains(&true) {
                 continue;
             }
-            let notice = Notice {
+            notices.push(Notice {
                 request: Some(case.number),
                 recipient: recipient.id,
                 dataset: recipient.dataset,
@@ -188,10 +207,9 @@ impl Desk {
                 reason: None,
                 successor: None,
                 state: NoticeState::Told,
-            };
-            self.record_notice(notice, now).await?;
+            });
         }
-        Ok(())
+        self.record_notices(notices, now).await
     }
 
     /// Records the notices that follow from versions not served any more, each once, and returns all that no carrier has yet, with
@@ -201,7 +219,8 @@ impl Desk {
     /// [`DeskError::Store`].
     pub async fn due_notices(&self, now: Timestamp) -> Result<Vec<(Notice, Recipient, Day)>, DeskError> {
         let recipients = self.recipients().await?;
-        let mut on_record: Vec<String> = self.notices().await?.iter().map(|(notice, _)| notice.id()).collect();
+        let mut on_record: BTreeSet<String> = self.notices().await?.iter().map(|(notice, _)| notice.id()).collect();
+        let mut new = Vec::new();
         for (_, stone) in self.store.tombstones().await? {
             for recipient in recipients.iter().filter(|recipient| recipient.got(&stone.dataset, &stone.version)) {
                 let notice = Notice {
@@ -214,42 +233,48 @@ impl Desk {
                     successor: stone.successor.clone(),
                     state: NoticeState::Told,
                 };
-                let id = notice.id();
-                if !on_record.contains(&id) {
-                    self.record_notice(notice, now).await?;
-                    (self.reached)("notify.told");
-                    on_record.push(id);
+                if on_record.insert(notice.id()) {
+                    new.push(notice);
                 }
             }
         }
+        if !new.is_empty() {
+            self.record_notices(new, now).await?;
+            (self.reached)("notify.told");
+        }
         let told = self.notices().await?.into_iter().filter(|(notice, _)| notice.state == NoticeState::Told);
-        let to = |(notice, day): (Notice, Day)| {
+        let confirm_by = self.confirm_by(now.day());
+        let to = |(notice, _): (Notice, Day)| {
             let of_it =
                 |recipient: &&Recipient| (&recipient.id, &recipient.dataset) == (&notice.recipient, &notice.dataset);
-            let recipient = recipients.iter().find(of_it).cloned()?;
-            Some((notice, recipient, day))
+            // A contact that changed was registered again.
+            let recipient = recipients.iter().rev().find(of_it).cloned()?;
+            Some((notice, recipient, confirm_by))
         };
         Ok(told.filter_map(to).collect())
     }
 
-    /// Records that a carrier has a notice.
+    /// Records that a carrier has these notices.
     ///
     /// # Errors
     /// [`DeskError::Store`].
-    pub async fn delivered(&self, notice: Notice, now: Timestamp) -> Result<(), DeskError> {
-        self.record_notice(Notice { state: NoticeState::Delivered, ..notice }, now).await
+    pub async fn delivered(&self, notices: Vec<Notice>, now: Timestamp) -> Result<(), DeskError> {
+        let ticked = notices.into_iter().map(|notice| Notice { state: NoticeState::Delivered, ..notice });
+        self.record_notices(ticked.collect(), now).await
     }
 
-    async fn record_notice(&self, notice: Notice, now: Timestamp) -> Result<(), DeskError> {
-        let value = serde_json::to_value(&notice).map_err(|_| bad())?;
-        let once = |before: &[Entry]| match before.iter().any(|entry| entry.entry == value) {
-            true => Err(OrThere::There),
-            false => Ok(value.clone()),
-        };
-        match self.store.append_entry(NOTICES, now, None, once).await {
-            Ok(_) | Err(OrThere::There) => Ok(()),
-            Err(OrThere::Store(error)) => Err(error.into()),
+    /// Adds to the journal what is not there yet, in one transaction.
+    async fn record_notices(&self, notices: Vec<Notice>, now: Timestamp) -> Result<(), DeskError> {
+        if notices.is_empty() {
+            return Ok(());
         }
+        let values: Vec<Value> =
+            notices.iter().map(serde_json::to_value).collect::<Result<_, _>>().map_err(|_| bad())?;
+        let missing = |before: &[Entry]| {
+            let there: BTreeSet<String> = before.iter().map(|entry| entry.entry.to_string()).collect();
+            Ok::<_, StoreError>(values.into_iter().filter(|value| !there.contains(&value.to_string())).collect())
+        };
+        Ok(self.store.append_entries(NOTICES, now, missing).await?)
     }
 
     /// Records that a recipient confirmed what it was told about a request.
@@ -270,11 +295,11 @@ impl Desk {
     }
 
     async fn confirm_those(&self, which: impl Fn(&Notice) -> bool, now: Timestamp) -> Result<bool, DeskError> {
-        let mut any = false;
-        for (notice, _) in self.notices().await?.into_iter().filter(|(notice, _)| which(notice)) {
-            any = true;
-            self.record_notice(Notice { state: NoticeState::Confirmed, ..notice }, now).await?;
-        }
+        let notices = self.notices().await?.into_iter().filter(|(notice, _)| which(notice));
+        let confirmed: Vec<Notice> =
+            notices.map(|(notice, _)| Notice { state: NoticeState::Confirmed, ..notice }).collect();
+        let any = !confirmed.is_empty();
+        self.record_notices(confirmed, now).await?;
         Ok(any)
     }
 
@@ -287,31 +312,31 @@ impl Desk {
     }
 
     /// Every notice as it stands, with the day it was told and the day by which it must be confirmed.
-    pub(crate) async fn dated_notices(&self) -> Result<Vec<(Notice, Day, Day)>, DeskError> {
+    ///
+    /// # Errors
+    /// [`DeskError::Store`].
+    pub async fn dated_notices(&self) -> Result<Vec<(Notice, Day, Day)>, DeskError> {
         let mut all: Vec<(Notice, Day, Day)> = Vec::new();
         let mut at: BTreeMap<String, usize> = BTreeMap::new();
-        let days = u64::from(self.rules.recipients_confirm_days);
         for entry in self.store.entries(NOTICES).await? {
             let notice = Notice::deserialize(&entry.entry).map_err(|_| bad())?;
             let place = *at.entry(notice.id()).or_insert(all.len());
             match all.get_mut(place) {
-                // A tick that comes late does not undo a confirmation.
-                Some((other, ..)) => other.state = other.state.max(notice.state),
-                None => all.push((notice, entry.at.day(), entry.at.day() + chrono::Days::new(days))),
+                Some((other, _, due_on)) => {
+                    // The time runs from when a carrier had it.
+                    if other.state == NoticeState::Told {
+                        *due_on = self.confirm_by(entry.at.day());
+                    }
+                    // A tick that comes late does not undo a confirmation.
+                    other.state = other.state.max(notice.state);
+                }
+                None => all.push((notice, entry.at.day(), self.confirm_by(entry.at.day()))),
             }
         }
         Ok(all)
     }
-}
 
-/// Either the records failed, or what was to be added is there.
-enum OrThere {
-    Store(StoreError),
-    There,
-}
-
-impl From<StoreError> for OrThere {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
+    fn confirm_by(&self, from: Day) -> Day {
+        from + chrono::Days::new(u64::from(self.rules.recipients_confirm_days))
     }
 }

@@ -2,9 +2,7 @@
 //!
 //! Source: reference design §3.6(9); GDPR Art. 7(3), 12(1), 19.
 
-use std::collections::BTreeMap;
-
-use acequia_custody::{Ask, ConsentKind, Level, Operation, Policy, Purpose, Reason};
+use acequia_custody::{Ask, ConsentKind, Level, Operation, Policy, Purpose, Reason, Reasons};
 use acequia_store::Tombstone;
 use acequia_types::{Day, DonorId, Timestamp};
 use maud::html;
@@ -50,7 +48,8 @@ pub struct HeldVersion {
     pub taken_down_on: Option<Day>,
     /// The version in its place.
     pub successor: Option<String>,
-    /// Whether the next version will be without the donor, and is not there yet.
+    /// Whether it gives way as soon as there is a version without the donor. One of an older program, of which it is not
+    /// known who is in it, does not by itself.
     pub waits: bool,
 }
 
@@ -67,20 +66,17 @@ pub struct Told {
     pub confirmed: bool,
 }
 
-/// Whether a purpose is closed by an act of the person, so that what is published gives way to a version without her. Consent
-/// that merely ran out allowed what was published while it held.
-pub fn person_left(reason: Option<Reason>) -> bool {
-    matches!(
-        reason,
-        Some(
-            Reason::Withdrawn
-                | Reason::Refused
-                | Reason::Erased
-                | Reason::Invalidated
-                | Reason::Objected
-                | Reason::OptedOut
-        )
-    )
+/// Whether a purpose is closed by an act of the person, whatever else closes it too. Consent that merely ran out is none.
+fn person_left(reasons: Reasons) -> bool {
+    const ACTS: [Reason; 6] =
+        [Reason::Withdrawn, Reason::Refused, Reason::Erased, Reason::Invalidated, Reason::Objected, Reason::OptedOut];
+    ACTS.into_iter().any(|act| reasons.contains(act))
+}
+
+/// The same of somebody in a published version, which then gives way to one without her: she allowed it once, so a later
+/// consent that leaves the purpose out took it back.
+pub fn left_version(reasons: Reasons) -> bool {
+    person_left(reasons) || reasons.contains(Reason::NotAsked)
 }
 
 impl Desk {
@@ -91,17 +87,26 @@ impl Desk {
     pub async fn withdrawal(&self, donor: &DonorId, policy: &Policy, now: Timestamp) -> Result<Withdrawal, DeskError> {
         let history = self.store.consent(donor).await?.ok_or(DeskError::NoDonor)?;
         let subject = self.store.subject(donor).await?.ok_or(DeskError::NoDonor)?;
-        let mut withdrawn = history.events().filter(|event| event.at <= now).filter_map(|event| match event.kind {
-            ConsentKind::Withdraw { level } => Some((event.at, level)),
-            _ => None,
-        });
-        let withdrawn = withdrawn.next_back();
-        let reason = |purpose, operation| Ask { purpose, operation, policy, now }.about(donor, Some(&history)).reason();
+        // The furthest withdrawal since the donor last allowed anything, and the first of that level: later ones take nothing more.
+        let mut withdrawn: Option<(Timestamp, Level)> = None;
+        for event in history.events().filter(|event| event.at <= now) {
+            match event.kind {
+                ConsentKind::Give { .. } => withdrawn = None,
+                ConsentKind::Withdraw { level } if withdrawn.is_none_or(|(_, before)| before < level) => {
+                    withdrawn = Some((event.at, level));
+                }
+                _ => {}
+            }
+        }
+        let reasons =
+            |purpose, operation| Ask { purpose, operation, policy, now }.about(donor, Some(&history)).reasons();
         // What is allowed for a purpose, or will be by itself, has not stopped.
         let closed = |operation: &Operation| {
-            let reasons = Purpose::ALL.map(|purpose| reason(purpose, *operation));
-            let goes_on = |reason: &Option<Reason>| matches!(reason, None | Some(Reason::CoolingOff | Reason::NotYet));
-            !reasons.iter().any(goes_on) && reasons.into_iter().any(person_left)
+            let all = Purpose::ALL.map(|purpose| reasons(purpose, *operation));
+            let stops = |reasons: Reasons| person_left(reasons) || reasons.contains(Reason::Restricted);
+            let waits = |reasons: Reasons| reasons.contains(Reason::CoolingOff) || reasons.contains(Reason::NotYet);
+            let goes_on = |reasons: Reasons| reasons == Reasons::NONE || (!stops(reasons) && waits(reasons));
+            !all.into_iter().any(goes_on) && all.into_iter().any(stops)
         };
         let stopped: Vec<Operation> = Operation::ALL.into_iter().filter(closed).collect();
 
@@ -111,11 +116,9 @@ impl Desk {
         let after = |at: &&Timestamp| withdrawn.is_some_and(|(withdrawn_at, _)| **at > withdrawn_at);
 
         let donated_at = self.donations(donor).await?.iter().map(|donation| donation.received_at).min();
-        let left = person_left(reason(Purpose::OpenPublication, Operation::Republish));
+        let left = left_version(reasons(Purpose::OpenPublication, Operation::Republish));
         let stones = self.store.tombstones().await?;
         let releases = self.store.releases().await?;
-        let newest: BTreeMap<String, String> =
-            releases.iter().map(|release| (release.dataset.to_string(), release.version.clone())).collect();
         let mut versions = Vec::new();
         for release in &releases {
             let subjects = self.vault.subjects_of(release)?;
@@ -135,7 +138,7 @@ impl Desk {
                 known: subjects.is_some(),
                 taken_down_on: stone.map(|(at, _)| at.day()),
                 successor: stone.and_then(|(_, stone)| stone.successor.clone()),
-                waits: left && stone.is_none() && newest.get(&release.dataset.to_string()) == Some(&release.version),
+                waits: left && stone.is_none() && subjects.is_some(),
             });
         }
 
@@ -145,7 +148,7 @@ impl Desk {
         for (notice, on, _) in self.dated_notices().await? {
             let about_own = match (&notice.version, notice.request) {
                 (Some(version), _) => {
-                    versions.iter().any(|held| notice.dataset.starts_with(&held.dataset) && held.version == *version)
+                    versions.iter().any(|held| *version == held.version && notice.data_set() == held.dataset)
                 }
                 (None, Some(number)) => own(number),
                 (None, None) => false,

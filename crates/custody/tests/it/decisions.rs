@@ -199,6 +199,11 @@ fn open_publication_waits_for_second_thoughts() {
     check_with(&format!("{open}\n{renewed}"), "2026-02-02", "permit", ask, &policy);
     let ended = open.replace("]}", "],\"expires_on\":\"2026-01-20\"}");
     check_with(&format!("{ended}\n{renewed}"), "2026-02-02", "deny cooling-off", ask, &policy);
+    // What parents thought over does not count for the child who decides now.
+    let parents = r#"2020-01-01 {"event":"represent","by":"desk","authority":"parental","expires_on":"2026-01-31"}"#;
+    let by_parents = open.replace("\"event\"", "\"by\":\"representative\",\"event\"");
+    check_with(&format!("{parents}\n{by_parents}\n{renewed}"), "2026-02-02", "deny cooling-off", ask, &policy);
+    check_with(&format!("{parents}\n{by_parents}\n{renewed}"), "2026-02-15", "permit", ask, &policy);
     for between in [r#"2026-01-20 {"event":"withdraw"}"#, &GIVE.replace("01-01", "01-20")] {
         check_with(&format!("{open}\n{between}\n{renewed}"), "2026-02-02", "deny cooling-off", ask, &policy);
         check_with(&format!("{open}\n{between}\n{renewed}"), "2026-02-15", "permit", ask, &policy);

@@ -88,14 +88,16 @@ class Case:
         return last_on is not None and (last_off is None or last_on >= last_off)
 
     def allowed_since(self, gives, stops):
-        """First instant of the unbroken row of consents to the purpose that ends with the newest."""
+        """First instant of the unbroken row of consents to the purpose, all by one side, that ends with the newest."""
         first, before = None, None
+        by_representative = lambda event: event.get("by") == "representative"
         for t in sorted({event["t"] for event in gives}):
             group = [event for event in gives if event["t"] == t]
             if before is not None:
                 stopped = any(before <= stop["t"] < t for stop in stops)
                 lapsed = day_passed(soonest([e.get("expires_on") for e in gives if e["t"] == before]), day_of(t))
-                if stopped or lapsed:
+                side = any(by_representative(event) for event in gives if event["t"] == before)
+                if stopped or lapsed or any(by_representative(event) != side for event in group):
                     first = None
             good = len(self.about(group)) == len(group) and all(self.can_widen(event) for event in group)
             first = (t if first is None else first) if good else None

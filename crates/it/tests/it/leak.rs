@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use acequia_frame::Table;
 use arrow::util::display::array_value_to_string;
 
-use crate::{DATASET, Home};
+use crate::{DATASET, Home, files};
 
 /// A serving node that is stopped at the end.
 pub(crate) struct Served {
@@ -93,15 +93,6 @@ fn find(wanted: &[Vec<u8>], bytes: &[u8]) -> Option<usize> {
             .get(&bytes[*at..at + 4])
             .is_some_and(|starts| starts.iter().any(|identifier| bytes[*at..].starts_with(identifier)))
     })
-}
-
-fn files(folder: &Path) -> Vec<std::path::PathBuf> {
-    let mut all = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { all.extend(files(&path)) } else { all.push(path) }
-    }
-    all
 }
 
 /// Addresses on this node that a page links to.

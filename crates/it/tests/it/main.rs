@@ -28,6 +28,16 @@ pub(crate) fn program() -> PathBuf {
     program
 }
 
+/// Every file in a folder and in those inside it.
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { all.extend(files(&path)) } else { all.push(path) }
+    }
+    all
+}
+
 /// A node in a folder of its own.
 pub(crate) struct Home {
     pub(crate) folder: tempfile::TempDir,

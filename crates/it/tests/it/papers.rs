@@ -40,6 +40,7 @@ fn the_yearly_report_hides_small_counts(home: &Home) {
     assert!(!report.to_string().contains("donor-"), "no donor is named");
     let other = home.json(&["papers", "altruism", "2019"]);
     assert_eq!((&other["donors"]["gave"], other["results"].as_array().unwrap().len()), (&json!(0), 0));
+    assert_eq!(other["recipients_told"], json!({ "notices": 0, "confirmed": 0 }));
 }
 
 /// Where an assessment is needed, nothing opens without one of this very recipe.
@@ -48,19 +49,19 @@ fn an_assessment_is_of_one_recipe(home: &Home) {
     let change = ("version = \"1.0.0\"\ntitle", "version = \"1.1.0\"\ntitle");
     let recipe = changed_recipe(home, "assessed.toml", &[change]);
     let recipe = recipe.to_str().unwrap();
-    home.refused(&["run", recipe], 4, "NO007");
+    home.refused(&["run", recipe], 4, "NO017");
     let paper = home.json(&["papers", "assessment", recipe]);
     assert_eq!((&paper["approval"], &paper["approval_is_of_this_pipeline"]), (&json!(null), &json!(false)));
     let approve = |risk: &str, until: &str| {
         home.json(&["papers", "assessment", recipe, "--approved-by", "ann", "--until", until, "--risk", risk])
     };
     approve("high", "2999-12-31");
-    home.refused(&["run", recipe], 4, "NO007");
+    home.refused(&["run", recipe], 4, "NO017");
     approve("low", "2020-01-01");
-    home.refused(&["run", recipe], 4, "NO007");
+    home.refused(&["run", recipe], 4, "NO017");
     assert_eq!(approve("low", "2999-12-31")["approval_is_of_this_pipeline"], true);
     let other = changed_recipe(home, "other.toml", &[change, ("k = 12", "k = 13")]);
-    home.refused(&["run", other.to_str().unwrap()], 4, "NO007");
+    home.refused(&["run", other.to_str().unwrap()], 4, "NO017");
     assert_eq!(home.json(&["run", recipe])["published"], true);
 }
 
@@ -70,6 +71,7 @@ fn the_register_of_breaches_keeps_the_clock(home: &Home) {
     assert_eq!(register[0]["tell_by"], "2026-05-07T09:30:00Z");
     assert_eq!((&register[0]["overdue"], &register[0]["decided"]), (&json!(true), &json!(false)));
     assert!(register[0]["donors_concerned"].as_u64().unwrap() > 100);
+    home.refused(&["papers", "breach", "1", "--close"], 2, "NO018");
     let told = home.json(&[
         "papers",
         "breach",
@@ -82,7 +84,16 @@ fn the_register_of_breaches_keeps_the_clock(home: &Home) {
     ]);
     assert_eq!((&told[0]["overdue"], &told[0]["decided"]), (&json!(true), &json!(true)), "told, but late");
     assert_eq!(told[0]["events"].as_array().unwrap().len(), 3);
+    let again = home.json(&["papers", "breach", "1", "--authority-told"]);
+    assert_eq!(again[0]["overdue"], true, "told again does not make it in time");
     home.json(&["papers", "breach", "1", "--close"]);
+    // Entered later, told in time.
+    let words = ["--aware", "2026-05-04T09:30:00Z", "--nature", "another", "--dataset"];
+    let version = format!("{}@v1.0.0", crate::DATASET);
+    let register = home.json(&[&["papers", "breach"], &words[..], &[version.as_str()]].concat());
+    assert!(register[1]["donors_concerned"].as_u64().unwrap() > 100);
+    let told = home.json(&["papers", "breach", "2", "--authority-told", "--told-at", "2026-05-06T09:30:00Z"]);
+    assert_eq!((&told[1]["overdue"], &told[1]["decided"]), (&json!(false), &json!(true)));
     home.refused(&["papers", "breach", "1", "--people-told"], 3, "NO009");
     home.refused(&["papers", "breach", "7", "--close"], 3, "NO009");
     assert!(home.run(&["doctor"]).status.success());

@@ -92,6 +92,7 @@ impl<'f> Feed<'f> {
             pieces.extend(self.piece(open, &mut bytes)?);
         }
         if pieces.is_empty() {
+            self.spare.push(bytes);
             return Ok(None);
         }
         self.number += 1;

@@ -236,10 +236,10 @@ async fn who_withdraws_is_told_what_followed_and_recipients_hear_of_it_once() {
     let (subject, sentences) = notice.letter(&Texts::of("de"), confirm_by);
     assert!(subject.contains("a/b") && sentences.concat().contains("Fassung 1.0.0 von a/b wird nicht mehr angeboten"));
     assert!(sentences.concat().contains("2.0.0") && sentences.concat().contains("2026-07-01"));
-    desk.delivered(notice.clone(), at("2026-04-02")).await.unwrap();
+    desk.delivered(vec![notice.clone()], at("2026-04-02")).await.unwrap();
     assert_eq!(desk.due_notices(at("2026-04-03")).await.unwrap().len(), 1);
     desk.confirm_notice(&notice.id(), at("2026-04-05")).await.unwrap();
-    desk.delivered(notice, at("2026-04-06")).await.unwrap();
+    desk.delivered(vec![notice], at("2026-04-06")).await.unwrap();
     assert_eq!(desk.notices().await.unwrap()[1].0.state, NoticeState::Confirmed, "a late tick undoes nothing");
     assert_eq!(desk.confirm_notice("0", at("2026-04-05")).await.unwrap_err().code(), "RI016");
 
@@ -264,13 +264,16 @@ async fn who_withdraws_is_told_what_followed_and_recipients_hear_of_it_once() {
     house.vault.open(&other, &grant, RUN, at("2026-04-01")).await.unwrap();
     assert_eq!(ask("2026-04-10").await.uses_after, 0, "another donor's");
 
-    // Who does not confirm in time gets nothing more.
-    assert_eq!(desk.suspended(at("2026-07-01")).await.unwrap().len(), 0);
-    assert_eq!(desk.suspended(at("2026-07-02")).await.unwrap().keys().collect::<Vec<_>>(), ["lab-1"]);
+    // Who has it and does not confirm in time gets nothing more.
+    assert_eq!(desk.suspended(at("2026-09-01")).await.unwrap().len(), 0, "no carrier had it yet");
+    let (waiting, ..) = desk.due_notices(at("2026-04-12")).await.unwrap().remove(0);
+    desk.delivered(vec![waiting], at("2026-04-12")).await.unwrap();
+    assert_eq!(desk.suspended(at("2026-07-11")).await.unwrap().len(), 0);
+    assert_eq!(desk.suspended(at("2026-07-12")).await.unwrap().keys().collect::<Vec<_>>(), ["lab-1"]);
     let more = recipient_of("lab-1", "a/other");
-    assert_eq!(desk.add_recipient(&more, at("2026-07-02")).await.unwrap_err().code(), "RI015");
-    desk.confirm_notice(&desk.notices().await.unwrap()[0].0.id(), at("2026-07-03")).await.unwrap();
-    desk.add_recipient(&more, at("2026-07-03")).await.unwrap();
+    assert_eq!(desk.add_recipient(&more, at("2026-07-12")).await.unwrap_err().code(), "RI015");
+    desk.confirm_notice(&desk.notices().await.unwrap()[0].0.id(), at("2026-07-13")).await.unwrap();
+    desk.add_recipient(&more, at("2026-07-13")).await.unwrap();
     house.store.check().await.unwrap();
 }
 
