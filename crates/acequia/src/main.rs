@@ -103,6 +103,11 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
                 }
                 other => {
                     if let Some((donor, change)) = other.change() {
+                        if change.gives_unshown() && !args.quiet {
+                            eprintln!(
+                                "note: open publication cannot be undone; show the donor `acequia consent notice`, and record it with --shown LANGUAGE"
+                            );
+                        }
                         out.consent(&node.change_consent(&DonorId::parse(donor)?, change).await?);
                     }
                 }
@@ -198,7 +203,7 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
         Command::Link(args) => link::run(args, threads, out)?,
         Command::Vocabulary { command } => return vocabulary::run(command, home, args.quiet, out),
         Command::Unify(words) => return unify::run(words, threads, out),
-        Command::Train(args) => train::run(args, out)?,
+        Command::Train(args) => train::run(args, home, threads, progress, out).await?,
         Command::Validate(args) => validate::run(args, out)?,
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Args::command(), "acequia", &mut std::io::stdout());

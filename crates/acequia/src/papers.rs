@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use acequia_node::{Breach, BreachEvent, Day, DonorId, Failure, FhirRelease, Node, Recipe, ResidualRisk, Timestamp};
+use acequia_node::{
+    Assessable, Breach, BreachEvent, Day, DonorId, Failure, FhirRelease, Node, ResidualRisk, Timestamp,
+};
 use clap::{Subcommand, ValueEnum};
 use serde_json::json;
 
@@ -184,12 +186,12 @@ pub(crate) async fn run(node: &Node, command: &PapersCommand, out: &Out) -> Resu
             out.print(|| paper.clone(), || format!("{paper:#}"));
         }
         PapersCommand::Assessment { recipe, approved_by, until, risk } => {
-            let recipe = Recipe::read(recipe)?;
+            let assessed = Assessable::read(recipe)?;
             if let (Some(by), Some(until), Some(risk)) = (approved_by, until, risk) {
                 // Staff are named by an id, so that no free text gets into the journal.
-                node.assess(&recipe, String::from(DonorId::parse(by)?), *until, *risk).await?;
+                node.assess(&assessed, String::from(DonorId::parse(by)?), *until, *risk).await?;
             }
-            let paper = node.impact_assessment(&recipe).await?;
+            let paper = node.impact_assessment(&assessed).await?;
             out.print(|| paper.clone(), || format!("{paper:#}"));
         }
         PapersCommand::Breach(words) => {

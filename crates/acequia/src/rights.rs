@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use acequia_node::rights::{Alarm, Event, Refusal, Right};
-use acequia_node::{Case, DonorId, Failure, Node, Notice, Purpose, Recipient};
+use acequia_node::{Case, DonorId, Failure, Node, Notice, Purpose, Recipient, named_version};
 use clap::Subcommand;
 use serde_json::json;
 
@@ -233,7 +233,16 @@ pub(crate) async fn run(node: &Node, command: &RightsCommand, out: &Out) -> Resu
             let (contact, dataset, language) = (contact.clone(), dataset.clone(), language.clone());
             let recipient = Recipient { id: staff(id)?, contact, dataset, language };
             desk.add_recipient(&recipient, now).await?;
-            out.print(|| json!(recipient), || format!("{} is told of changes to {}", recipient.id, recipient.dataset));
+            // Other extracts may be handed out too, but a name that was typed wrong would never be told anything.
+            let name = named_version(&recipient.dataset).0;
+            let published_here = node.published().await?.iter().any(|line| line.dataset == name);
+            let mut entry = json!(recipient);
+            entry["published_here"] = published_here.into();
+            let text = || {
+                let note = if published_here { "" } else { "; this node published nothing of that name" };
+                format!("{} is told of changes to {}{note}", recipient.id, recipient.dataset)
+            };
+            out.print(|| entry, text);
         }
         RightsCommand::Notices => notices(&desk.notices().await?, now, out),
         RightsCommand::Notify => {

@@ -1,13 +1,14 @@
-//! `acequia train`: a run plan over tables of sites, in this process.
+//! `acequia train`: a run plan over tables of sites and rows of donors, in this process.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use acequia_learn::{
     Architecture, Data, Form, LearnError, Ledger, Membership, Model, Needs, Outcome, Plan, Protection, Report, Roster,
-    Run, Site, SiteMap, SiteRules, SystemEntropy, membership_test, run_here,
+    Run, Site, SiteMap, SiteRules, StillAllowed, SystemEntropy, membership_test, run_while_allowed,
 };
-use acequia_node::Failure;
+use acequia_node::{CohortDefinition, Failure, Node, Progress, TrainingRows};
 use acequia_types::{Clock, SystemClock};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -17,17 +18,21 @@ use crate::show::Out;
 
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  acequia train examples/breast-cancer/survival.plan.toml --site rotterdam=examples/breast-cancer/rotterdam.csv -o model.json\n  acequia train survival.plan.toml --site north=north.csv --site south=south.parquet --donated pool.csv -o model.json --log left\n  acequia train survival.plan.toml --site north=north.csv --site south=south.csv --look"
+    after_help = "Examples:\n  acequia train examples/breast-cancer/survival.plan.toml --site rotterdam=examples/breast-cancer/rotterdam.csv -o model.json\n  acequia train survival.plan.toml --site north=north.csv --site south=south.parquet --donated pool.csv -o model.json --log left\n  acequia train survival.plan.toml --site north=north.csv --site south=south.csv --look\n  acequia train survival.plan.toml --donors donors.cohort.toml --site north=north.csv -o model.json"
 )]
 pub(crate) struct TrainArgs {
     /// The run plan (TOML, or JSON)
     plan: PathBuf,
     /// A site and its table, CSV or Parquet; beside `name.csv`, `name.site.toml` says how its columns become the plan's
-    #[arg(long = "site", required = true, value_name = "NAME=TABLE")]
+    #[arg(long = "site", required_unless_present = "donors", value_name = "NAME=TABLE")]
     sites: Vec<NamedTable>,
     /// Table of donated rows, which take part as one more site
     #[arg(long, value_name = "TABLE")]
     donated: Option<PathBuf>,
+    /// Cohort (TOML) of this node's donors, whose rows take part as the site `donors`; each of them must allow it before every
+    /// round, and the run begins anew without who withdraws
+    #[arg(long, value_name = "COHORT")]
+    donors: Option<PathBuf>,
     /// Where rows are: a site for each table, or all tables at one site
     #[arg(long, value_enum, default_value_t = Mode::Federated)]
     mode: Mode,
@@ -53,6 +58,16 @@ enum Mode {
     Federated,
     /// A site for each table, adding up in turns
     Decentralised,
+}
+
+impl Mode {
+    fn architecture(self) -> Architecture {
+        match self {
+            Self::Centralised => Architecture::Centralised,
+            Self::Federated => Architecture::Federated,
+            Self::Decentralised => Architecture::Decentralised,
+        }
+    }
 }
 
 /// A site's name and its table.
@@ -97,7 +112,49 @@ pub(crate) fn read_site(site: &NamedTable, needs: &Needs<'_>) -> Result<Data, Le
     Data::read(&site.name, &site.path, needs, &map)
 }
 
-pub(crate) fn run(args: &TrainArgs, out: &Out) -> Result<(), Failure> {
+/// Name of the site that the node's donors are.
+const DONORS: &str = "donors";
+
+/// Rows of the node's donors in a run.
+struct Donors {
+    node: Arc<Node>,
+    rows: Arc<TrainingRows>,
+    /// What went wrong when consent was to be asked.
+    failure: Arc<Mutex<Option<Failure>>>,
+}
+
+impl Donors {
+    /// Whether every one of them allows this step.
+    async fn allow(&self, step: &str) -> Result<bool, Failure> {
+        self.node.use_for_training(&self.rows, step).await
+    }
+
+    /// Asks before each round. A run waits for the answer; where there is none, nothing is allowed.
+    fn still_allowed(&self) -> StillAllowed {
+        let (node, rows, kept) = (Arc::clone(&self.node), Arc::clone(&self.rows), Arc::clone(&self.failure));
+        Arc::new(move |round| {
+            let step = format!("round {round}");
+            let ask = node.use_for_training(&rows, &step);
+            let answer = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(ask));
+            answer.unwrap_or_else(|failure| {
+                *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+                false
+            })
+        })
+    }
+
+    fn failure(&self) -> Option<Failure> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+pub(crate) async fn run(
+    args: &TrainArgs,
+    home: &Path,
+    threads: usize,
+    progress: &dyn Progress,
+    out: &Out,
+) -> Result<(), Failure> {
     let text = text_of(&args.plan, "the run plan")?;
     let is_json = args.plan.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
     let mut plan = if is_json { Plan::from_json(&text)? } else { Plan::from_toml(&text)? };
@@ -106,32 +163,82 @@ pub(crate) fn run(args: &TrainArgs, out: &Out) -> Result<(), Failure> {
     }
     let mut sites = args.sites.clone();
     sites.extend(args.donated.iter().map(|path| NamedTable { name: "donated".to_owned(), path: path.clone() }));
-    distinct(&sites)?;
+    let own = args.donors.iter().map(|_| DONORS.to_owned());
+    Roster::new(sites.iter().map(|site| site.name.clone()).chain(own)).map(drop)?;
     let tables = sites.iter().map(|site| read_site(site, &plan.needs())).collect::<Result<Vec<_>, _>>()?;
-    if args.look {
-        return Ok(look(&plan, tables, out)?);
-    }
-    let counts: Vec<Value> = tables
-        .iter()
-        .map(|table| {
-            json!({
-                "site": table.name(), "rows": table.rows(), "events": table.events(), "dropped": table.dropped(),
-                "outside_cohort": table.outside(),
-            })
-        })
-        .collect();
-    let architecture = match args.mode {
-        Mode::Centralised => Architecture::Centralised,
-        Mode::Federated => Architecture::Federated,
-        Mode::Decentralised => Architecture::Decentralised,
+    let node = match &args.donors {
+        Some(path) => Some((Arc::new(Node::open(home, threads).await?), CohortDefinition::read(path)?)),
+        None => None,
     };
+    let mut begun_again = 0_u64;
+    loop {
+        let mut tables = tables.clone();
+        let donors = match &node {
+            Some((node, cohort)) => {
+                let rows = Arc::new(node.training_rows(DONORS, cohort, &plan, progress).await?);
+                tables.push(rows.data.clone());
+                Some(Donors { node: Arc::clone(node), rows, failure: Arc::default() })
+            }
+            None => None,
+        };
+        if args.look {
+            return Ok(look(&plan, tables, out)?);
+        }
+        match finished(args, &plan, &tables, donors.as_ref()).await {
+            Ok(report) => return told(args, &plan, &tables, &report, begun_again, out),
+            // Nothing of that run was told to anybody. The next one is on the rows of those who still allow it.
+            Err(failure) if failure.code == WITHDRAWN => {
+                progress.start("train", 1);
+                progress.finish("somebody withdrew; the run begins again without the rows");
+                begun_again += 1;
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+}
+
+/// Code of [`LearnError::Withdrawn`].
+const WITHDRAWN: &str = "LE016";
+
+/// The run with its membership test, as long as the donors allow it: up to the moment before anything is written.
+async fn finished(args: &TrainArgs, plan: &Plan, tables: &[Data], donors: Option<&Donors>) -> Result<Report, Failure> {
+    let architecture = args.mode.architecture();
+    let still_allowed = donors.map(Donors::still_allowed);
+    let asked = still_allowed.as_ref().map(|still_allowed| (DONORS, still_allowed));
     let now = SystemClock.now();
-    let mut report = run_here(&plan, tables.clone(), architecture, &SiteRules::own(), now, &mut SystemEntropy)?;
+    let run = run_while_allowed(plan, tables.to_vec(), architecture, &SiteRules::own(), asked, now, &mut SystemEntropy);
+    if let Some(failure) = donors.and_then(Donors::failure) {
+        return Err(failure);
+    }
+    let mut report = run?;
+    let withdrawn = || LearnError::Withdrawn { site: DONORS.to_owned() };
     if let Outcome::Model(model) = report.outcome {
+        if let Some(donors) = donors
+            && !donors.allow("membership test").await?
+        {
+            return Err(withdrawn().into());
+        }
         // Before anything is written: a model that gives its rows away stays here.
-        let tested = model.tested(membership_test(&plan, &tables), &plan.privacy)?;
+        let tested = model.tested(membership_test(plan, tables), &plan.privacy)?;
         report.outcome = Outcome::Model(Box::new(tested));
     }
+    if let Some(donors) = donors
+        && !donors.allow("result").await?
+    {
+        return Err(withdrawn().into());
+    }
+    Ok(report)
+}
+
+/// Writes what was asked for, and tells the rest.
+fn told(
+    args: &TrainArgs,
+    plan: &Plan,
+    tables: &[Data],
+    report: &Report,
+    begun_again: u64,
+    out: &Out,
+) -> Result<(), Failure> {
     if let Some(path) = &args.out {
         write_aside(path, &document(&report.outcome))?;
     }
@@ -142,6 +249,13 @@ pub(crate) fn run(args: &TrainArgs, out: &Out) -> Result<(), Failure> {
             write_aside(&folder.join(format!("{site}.left.jsonl")), &log.to_lines())?;
         }
     }
+    let architecture = args.mode.architecture();
+    let counts = |table: &Data| {
+        json!({
+            "site": table.name(), "rows": table.rows(), "events": table.events(), "dropped": table.dropped(),
+            "outside_cohort": table.outside(),
+        })
+    };
     out.print(
         || {
             let digest = match &report.outcome {
@@ -150,10 +264,11 @@ pub(crate) fn run(args: &TrainArgs, out: &Out) -> Result<(), Failure> {
             };
             json!({
                 "plan": plan.digest(), "architecture": architecture, "rounds": report.rounds,
-                "bytes_out": report.bytes_out, "sites": counts, "outcome": report.outcome, "model": digest,
+                "bytes_out": report.bytes_out, "sites": tables.iter().map(counts).collect::<Vec<Value>>(),
+                "outcome": report.outcome, "model": digest, "begun_again": begun_again,
             })
         },
-        || words(&plan, architecture, &report),
+        || words(plan, architecture, report),
     );
     Ok(())
 }

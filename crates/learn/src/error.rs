@@ -103,6 +103,12 @@ pub enum LearnError {
         /// One-based entry.
         entry: usize,
     },
+    /// Somebody whose rows took part may not take part any more.
+    #[error("{site}: somebody whose rows take part withdrew during the run")]
+    Withdrawn {
+        /// The site.
+        site: String,
+    },
     /// The operating system gave no random bytes.
     #[error("no random bytes")]
     Entropy,
@@ -138,6 +144,7 @@ impl Coded for LearnError {
             Self::Entropy => "LE013",
             Self::File { .. } => "LE014",
             Self::Tells { .. } => "LE015",
+            Self::Withdrawn { .. } => "LE016",
         }
     }
     fn hint(&self) -> &'static str {
@@ -156,6 +163,7 @@ impl Coded for LearnError {
             Self::TooFewSites { .. } => "wait until more sites are there, then start the run again",
             Self::Model { .. } => "train the model again, or fetch the file again",
             Self::Log { .. } => "somebody changed the log; restore it from a copy and ask who did",
+            Self::Withdrawn { .. } => "start the run again; it begins anew without those rows",
             Self::Entropy => "try again; if it stays, the operating system is damaged",
             Self::File { .. } => "check that the file is there and may be read, or the folder may be written to",
             Self::Tells { .. } => {
@@ -167,7 +175,7 @@ impl Coded for LearnError {
         match self {
             Self::Plan { .. } | Self::NoColumn { .. } => Exit::Usage,
             Self::File { problem: std::io::ErrorKind::NotFound, .. } => Exit::NotFound,
-            Self::Expired { .. } => Exit::NotPermitted,
+            Self::Expired { .. } | Self::Withdrawn { .. } => Exit::NotPermitted,
             Self::Withheld { .. } | Self::TooFewSites { .. } | Self::Tells { .. } => Exit::PolicyRefused,
             Self::Protocol { .. } | Self::Log { .. } | Self::Model { .. } => Exit::Integrity,
             Self::Entropy => Exit::Temporary,

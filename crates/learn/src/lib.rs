@@ -46,7 +46,7 @@ mod validate;
 mod variable;
 
 pub use error::LearnError;
-pub use local::{Architecture, Report, run_here};
+pub use local::{Architecture, Report, run_here, run_while_allowed};
 pub use membership::{Membership, membership_test};
 pub use model::{Fit, Form, Model, ModelVariable};
 pub use peer::{Envelope, Peer, PeerMessage, RoundTotal};
@@ -56,7 +56,7 @@ pub use plan::{
 };
 pub use protocol::{
     Aggregator, Ask, Entropy, Message, PartTotal, Payload, Progress, Roster, Run, SeededEntropy, Site, SiteUpdate,
-    SystemEntropy,
+    StillAllowed, SystemEntropy,
 };
 pub use sovereignty::{Coordinator, ExitLog, Leaving, Ledger, Left, LogEntry, SiteRules};
 pub use sums::Sums;

@@ -1,6 +1,7 @@
 //! A run in one process: the same sites, questions and sums as over a network.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use acequia_types::Timestamp;
 use serde::Serialize;
@@ -8,7 +9,7 @@ use serde::Serialize;
 use crate::LearnError;
 use crate::peer::{Envelope, Peer, PeerMessage};
 use crate::plan::{Plan, PrivacyRule, Protection};
-use crate::protocol::{Aggregator, Entropy, Progress, Roster, Run, Site};
+use crate::protocol::{Aggregator, Entropy, Progress, Roster, Run, Site, StillAllowed};
 use crate::sovereignty::{ExitLog, Ledger, SiteRules};
 use crate::table::Data;
 use crate::tasks::Outcome;
@@ -50,6 +51,23 @@ pub fn run_here(
     now: Timestamp,
     entropy: &mut dyn Entropy,
 ) -> Result<Report, LearnError> {
+    run_while_allowed(plan, tables, architecture, rules, None, now, entropy)
+}
+
+/// Runs a plan over tables in this process, of which one (named) is of people who may withdraw meanwhile: the site that holds
+/// it asks before each answer.
+///
+/// # Errors
+/// As [`run_here`]; [`LearnError::Withdrawn`] as soon as the answer is no. Nothing of the run is told then.
+pub fn run_while_allowed(
+    plan: &Plan,
+    tables: Vec<Data>,
+    architecture: Architecture,
+    rules: &SiteRules,
+    still_allowed: Option<(&str, &StillAllowed)>,
+    now: Timestamp,
+    entropy: &mut dyn Entropy,
+) -> Result<Report, LearnError> {
     let mut names: Vec<String> = tables.iter().map(|table| table.name.clone()).collect();
     names.sort_unstable();
     let digest = plan.digest();
@@ -66,8 +84,15 @@ pub fn run_here(
     let roster = Roster::new(groups.iter().map(|(name, _)| name.clone()))?;
     let mut sites = groups
         .into_iter()
-        .map(|(name, tables)| Site::join(&name, plan, &roster, tables, rules.clone(), &mut Ledger::default()))
-        .collect::<Result<Vec<_>, _>>()?;
+        .map(|(name, tables)| {
+            let asks = still_allowed.filter(|(table, _)| tables.iter().any(|own| own.name == *table));
+            let site = Site::join(&name, plan, &roster, tables, rules.clone(), &mut Ledger::default())?;
+            Ok(match asks {
+                Some((_, still_allowed)) => site.asking(Arc::clone(still_allowed)),
+                None => site,
+            })
+        })
+        .collect::<Result<Vec<_>, LearnError>>()?;
     if architecture == Architecture::Decentralised && roster.sites().len() > 1 {
         return peers(plan, &roster, sites, now, entropy);
     }

@@ -5,6 +5,7 @@
 //! The [`Run`] turns sums into the next question; it sees no site's sums unless the plan says that none are protected.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use acequia_types::{Digest, Timestamp, digest_named};
 use serde::{Deserialize, Serialize};
@@ -219,9 +220,14 @@ impl SiteUpdate {
     }
 }
 
+/// Asked with the round before each answer: whether all rows may still be used. Rows are people, who may withdraw while a run
+/// lasts.
+pub type StillAllowed = Arc<dyn Fn(u32) -> bool + Send + Sync>;
+
 /// A site in a run.
 pub struct Site {
     name: String,
+    still_allowed: Option<StillAllowed>,
     plan: Plan,
     digest: Digest,
     roster: Roster,
@@ -250,6 +256,7 @@ impl Site {
         ledger.enter(name, &tables, rules.minimum_difference)?;
         Ok(Self {
             name: name.to_owned(),
+            still_allowed: None,
             digest: plan.digest(),
             plan: plan.clone(),
             roster: roster.clone(),
@@ -260,6 +267,12 @@ impl Site {
             answered: BTreeMap::new(),
             stopped: false,
         })
+    }
+
+    /// The same site, which asks before each answer.
+    #[must_use]
+    pub fn asking(self, still_allowed: StillAllowed) -> Self {
+        Self { still_allowed: Some(still_allowed), ..self }
     }
 
     /// Its name.
@@ -308,8 +321,8 @@ impl Site {
     /// difference of two answers could be somebody's data.
     ///
     /// # Errors
-    /// [`LearnError::Protocol`], [`LearnError::Expired`] or [`LearnError::Withheld`] when it does not answer;
-    /// [`LearnError::Range`] when a sum does not fit.
+    /// [`LearnError::Protocol`], [`LearnError::Expired`], [`LearnError::Withdrawn`] or [`LearnError::Withheld`] when it does
+    /// not answer; [`LearnError::Range`] when a sum does not fit.
     pub fn answer(
         &mut self,
         ask: &Ask,
@@ -320,6 +333,13 @@ impl Site {
             return Err(LearnError::Withheld { site: self.name.clone(), reason: "it was stopped".to_owned() });
         }
         self.belongs(ask)?;
+        // Not only before something new is computed: what was computed with her does not leave any more either.
+        if let Some(still_allowed) = &self.still_allowed
+            && !still_allowed(ask.round)
+        {
+            self.stopped = true;
+            return Err(LearnError::Withdrawn { site: self.name.clone() });
+        }
         let context = ask.context();
         let asked = Ask { attempt: 0, ..ask.clone() }.context();
         if let Some((answered, attempts)) = self.answered.get(&ask.round) {

@@ -5,8 +5,9 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
-use acequia_frame::Table as ParquetTable;
-use arrow::array::Array;
+use acequia_frame::Table;
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::Schema;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde::{Deserialize, Serialize};
 
@@ -146,30 +147,24 @@ impl Data {
     }
 
     fn from_parquet(name: &str, file: File, needs: &Needs<'_>, map: &SiteMap) -> Result<Self, LearnError> {
-        let broken = |problem: &str| LearnError::Table { table: name.to_owned(), problem: problem.to_owned() };
-        let (schema, batches) =
-            ParquetTable::parquet_batches(name, file).map_err(|_| broken("the Parquet file is damaged"))?;
-        let headers: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
-        let mut builder = Builder::new(name, &headers, needs, map)?;
-        let options = FormatOptions::default();
+        let damaged =
+            || LearnError::Table { table: name.to_owned(), problem: "the Parquet file is damaged".to_owned() };
+        let (schema, batches) = Table::parquet_batches(name, file).map_err(|_| damaged())?;
+        let mut builder = Builder::of_schema(name, &schema, needs, map)?;
         for batch in batches {
-            let batch = batch.map_err(|_| broken("the Parquet file is damaged"))?;
-            let columns = batch.columns();
-            let formats = columns
-                .iter()
-                .map(|column| ArrayFormatter::try_new(column, &options))
-                .collect::<Result<Vec<_>, _>>()
-                .map_err(|_| broken("a column has a type that cannot be read"))?;
-            let mut texts: Vec<String> = vec![String::new(); columns.len()];
-            for row in 0..batch.num_rows() {
-                for ((text, format), column) in texts.iter_mut().zip(&formats).zip(columns) {
-                    text.clear();
-                    if !column.is_null(row) {
-                        text.push_str(&format.value(row).to_string());
-                    }
-                }
-                builder.push(&|column| texts[column].as_str(), texts.len())?;
-            }
+            builder.push_batch(&batch.map_err(|_| damaged())?)?;
+        }
+        Ok(builder.finish())
+    }
+
+    /// Takes the rows of a table in memory; see [`Data::read`].
+    ///
+    /// # Errors
+    /// As [`Data::read`].
+    pub fn from_table(name: &str, table: &Table, needs: &Needs<'_>, map: &SiteMap) -> Result<Self, LearnError> {
+        let mut builder = Builder::of_schema(name, table.schema(), needs, map)?;
+        for batch in table.batches() {
+            builder.push_batch(batch)?;
         }
         Ok(builder.finish())
     }
@@ -323,6 +318,33 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
+    fn of_schema(name: &'a str, schema: &Schema, needs: &Needs<'a>, map: &'a SiteMap) -> Result<Self, LearnError> {
+        let headers: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
+        Self::new(name, &headers, needs, map)
+    }
+
+    fn push_batch(&mut self, batch: &RecordBatch) -> Result<(), LearnError> {
+        let options = FormatOptions::default();
+        let columns = batch.columns();
+        let formats =
+            columns.iter().map(|column| ArrayFormatter::try_new(column, &options)).collect::<Result<Vec<_>, _>>();
+        let formats = formats.map_err(|_| LearnError::Table {
+            table: self.name.to_owned(),
+            problem: "a column has a type that cannot be read".to_owned(),
+        })?;
+        let mut texts: Vec<String> = vec![String::new(); columns.len()];
+        for row in 0..batch.num_rows() {
+            for ((text, format), column) in texts.iter_mut().zip(&formats).zip(columns) {
+                text.clear();
+                if !column.is_null(row) {
+                    text.push_str(&format.value(row).to_string());
+                }
+            }
+            self.push(&|column| texts[column].as_str(), texts.len())?;
+        }
+        Ok(())
+    }
+
     fn new(name: &'a str, headers: &[String], needs: &Needs<'a>, map: &'a SiteMap) -> Result<Self, LearnError> {
         let mut sorted: Vec<&String> = headers.iter().collect();
         sorted.sort_unstable();

@@ -37,6 +37,13 @@ pub enum ConsentChange {
     },
 }
 
+impl ConsentChange {
+    /// Whether open publication is allowed by somebody of whom it is not on record that she was told what that means.
+    pub fn gives_unshown(&self) -> bool {
+        matches!(self, Self::Give { purposes, shown: None, .. } if purposes.contains(&Purpose::OpenPublication))
+    }
+}
+
 /// How one donor stands.
 #[derive(Debug, Clone, Serialize)]
 pub struct ConsentLine {

@@ -21,6 +21,9 @@ const EXAMPLE: &[(&str, &[u8])] = example![
     "recipe.toml",
     "cohort.sql",
     "nodes.hierarchy.csv",
+    "survival.plan.toml",
+    "donors.cohort.toml",
+    "training.sql",
     "README.md",
 ];
 

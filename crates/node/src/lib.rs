@@ -13,6 +13,7 @@
 //! # }
 //! ```
 
+mod cohort;
 mod consent;
 mod demo;
 mod desk;
@@ -32,6 +33,7 @@ mod recipe;
 mod serve;
 mod settings;
 mod steps;
+mod training;
 
 pub use consent::{ConsentChange, ConsentLine, bundled_notice};
 pub use demo::{DemoFiles, write_demo_files};
@@ -46,8 +48,9 @@ pub use pipeline::{RunReport, StageReport};
 pub use progress::{Progress, Silent};
 pub use publish::{ReleaseLine, Shelves, verify_folder};
 pub use read::{FileReading, ReadOptions, ReadReport, TableReading, read_files};
-pub use recipe::Recipe;
+pub use recipe::{Assessable, CohortDefinition, Recipe};
 pub use settings::SettingsError;
+pub use training::TrainingRows;
 
 pub use acequia_custody::fhir::Release as FhirRelease;
 pub use acequia_custody::{Level, Purpose, rights};
@@ -58,7 +61,7 @@ pub use acequia_store::{NoticeText, TakenDown};
 pub use acequia_types::{
     Clock, DatasetName, Day, DonorId, Exit, FixedClock, IdError, SystemClock, Timestamp, parse_day, parse_timestamp,
 };
-pub use acequia_vault::{Case, Desk, Notice, NoticeState, Recipient, Texts, Withdrawal};
+pub use acequia_vault::{Case, Desk, Notice, NoticeState, Recipient, Texts, Withdrawal, named_version};
 
 /// Program and version, as manifests and step names state it.
 pub const PROGRAM: &str = concat!("acequia ", env!("CARGO_PKG_VERSION"));

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::failure::{Failure, NodeError};
 use crate::home::Node;
-use crate::recipe::Recipe;
+use crate::recipe::Assessable;
 use crate::settings::Settings;
 
 /// Smaller counts of people are not told in a paper for the public.
@@ -265,29 +265,39 @@ impl Node {
         }))
     }
 
-    /// The impact assessment of a recipe, as it follows from recipe, program and records: to be read, completed and approved by
+    /// The impact assessment of a recipe or of the cohort of a training, as it follows from recipe, program and records: to be read, completed and approved by
     /// people. It names the digests that it is about.
     ///
     /// # Errors
     /// Errors of the store.
-    pub async fn impact_assessment(&self, recipe: &Recipe) -> Result<Value, Failure> {
-        let approved = self.assessments().await?.into_iter().rev().find(|assessed| assessed.recipe == recipe.digest);
+    pub async fn impact_assessment(&self, assessed: &Assessable) -> Result<Value, Failure> {
+        let (cohort, policy) = (&assessed.cohort, assessed.policy.as_ref());
+        let approved = self.assessments().await?.into_iter().rev().find(|assessed| assessed.recipe == cohort.digest);
         let current = approved.as_ref().is_some_and(|assessed| assessed.pipeline == pipeline());
         Ok(json!({
             "assessment": "acequia-dpia/1",
             "rule": "GDPR Art. 35(7)",
             "controller": Settings::read(&self.home)?.trustee(),
-            "recipe": recipe.digest,
+            "recipe": cohort.digest,
             "pipeline": pipeline(),
             "program": crate::PROGRAM,
             "processing": activities(),
-            "purpose": recipe.purpose,
-            "sources": recipe.sources,
-            "necessity": "open data sets cannot be made from records that stay closed; only columns that the policy names are released",
-            "risks": {
-                "re-identification": { "class_size": recipe.policy.class_size(), "policy": recipe.policy },
-                "versions compared": "refused where fewer persons than a class joined or left",
-                "withdrawal": "what was downloaded cannot be called back; said before, with time to think",
+            "purpose": cohort.purpose,
+            "sources": cohort.sources,
+            "necessity": match policy {
+                Some(_) => "open data sets cannot be made from records that stay closed; only columns that the policy names are released",
+                None => "a model learns from records; only sums over all rows leave a site, and the model is attacked before it is written",
+            },
+            "risks": match policy {
+                Some(policy) => json!({
+                    "re-identification": { "class_size": policy.class_size(), "policy": policy },
+                    "versions compared": "refused where fewer persons than a class joined or left",
+                    "withdrawal": "what was downloaded cannot be called back; said before, with time to think",
+                }),
+                None => json!({
+                    "membership": "tested on every model; the plan's limit decides whether it is written",
+                    "withdrawal": "asked before every round; the run begins anew without who withdrew. A model that is out cannot be called back",
+                }),
             },
             "time_to_think_days": self.rules.cooling_off_days,
             "approval": approved,
@@ -301,12 +311,12 @@ impl Node {
     /// Errors of the store.
     pub async fn assess(
         &self,
-        recipe: &Recipe,
+        assessed: &Assessable,
         by: String,
         until: Day,
         residual_risk: ResidualRisk,
     ) -> Result<Assessed, Failure> {
-        let assessed = Assessed { recipe: recipe.digest, pipeline: pipeline(), by, until, residual_risk };
+        let assessed = Assessed { recipe: assessed.cohort.digest, pipeline: pipeline(), by, until, residual_risk };
         let value = serde_json::to_value(&assessed).unwrap_or_default();
         self.store.append_entry(ASSESSMENTS, self.clock.now(), None, |_| Ok::<_, Failure>(value)).await?;
         Ok(assessed)
@@ -323,11 +333,11 @@ impl Node {
     ///
     /// # Errors
     /// [`NodeError::NoAssessment`]; the policy itself holds when one runs out while the work is done.
-    pub(crate) async fn policy_for(&self, recipe: &Recipe) -> Result<Policy, Failure> {
+    pub(crate) async fn policy_for(&self, recipe: Digest) -> Result<Policy, Failure> {
         if !Settings::read(&self.home)?.needs_assessment() {
             return Ok(self.policy.clone());
         }
-        let newest = self.assessments().await?.into_iter().rev().find(|assessed| assessed.recipe == recipe.digest);
+        let newest = self.assessments().await?.into_iter().rev().find(|assessed| assessed.recipe == recipe);
         let valid =
             newest.filter(|assessed| assessed.pipeline == pipeline() && assessed.residual_risk != ResidualRisk::High);
         let until = valid.map(|assessed| assessed.until).filter(|until| *until >= self.clock.now().day());

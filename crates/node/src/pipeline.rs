@@ -4,30 +4,23 @@
 //! consent ─► vault ─► unify ─► cleanse ─► cohort ─► deidentify ─► gate ─► release ─► publish
 //! ```
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use acequia_cleanse::{Scorecard, Status, Thresholds};
-use acequia_custody::{
-    Approval, Ask, Decision, Grant, History, Identified, Operation, Policy, Purpose, approve_granted,
-};
+use acequia_custody::{Approval, Ask, Grant, History, Identified, Operation, Policy, Purpose, approve_granted};
 use acequia_deidentify::deidentify_beside;
-use acequia_frame::{FrameError, SqlStep, Table};
+use acequia_frame::{FrameError, Table};
 use acequia_gate::{InputDigest, let_out, seal};
-use acequia_intake::{Limits, Mapping};
-use acequia_omop::Vocabulary;
 use acequia_release::{ConsentGroup, ConsentOutcome, ConsentPlan, Plan, Report};
-use acequia_store::{Donation, Publication, Published, Release, State, TakenDown, Tombstone};
+use acequia_store::{Donation, Publication, Published, Release, TakenDown, Tombstone};
 use acequia_types::{Digest, DonorId, Timestamp, digest_named};
-use acequia_unify::{Donated, PERSON_SOURCE, Unifier};
-use acequia_vault::{SUBJECTS, Use, left_version};
-use acequia_vocabulary::Review;
+use acequia_vault::{SUBJECTS, left_version};
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
+use crate::cohort::{FEWEST_COUNTED, Selection};
 use crate::failpoint::failpoint;
 use crate::failure::{Failure, NodeError};
 use crate::home::Node;
@@ -37,12 +30,6 @@ use crate::steps::{Made, step_key};
 
 /// Column of the cohort that names the person; the policy removes it.
 const PERSON_ID: &str = "person_id";
-/// Table of values before and after repairs; it stays between the steps.
-const REPAIR_VALUES: &str = "repair_values";
-/// Originals that are opened with one entry on record.
-const OPENED_AT_ONCE: usize = 64;
-/// Smaller counts of rows are not told in the report of a run.
-const FEWEST_COUNTED: u64 = 12;
 /// Column with the split assignment; the policy takes it out of the table.
 pub(crate) const ASSIGNMENT: &str = "assignment";
 
@@ -78,13 +65,10 @@ pub struct StageReport {
     pub detail: Value,
 }
 
-/// The donations a run may use, and why not the others.
-struct Selection {
-    granted: Vec<Donation>,
-    grant: Grant,
-    outcomes: BTreeMap<&'static str, u64>,
-    /// The same for each source of the recipe.
-    by_source: BTreeMap<String, BTreeMap<&'static str, u64>>,
+impl StageReport {
+    fn new(stage: &str, ran: bool, detail: Value) -> Self {
+        Self { stage: stage.to_owned(), how: if ran { "ran" } else { "reused" }.to_owned(), detail }
+    }
 }
 
 impl Node {
@@ -102,95 +86,29 @@ impl Node {
 
     async fn walk(&self, recipe: &Recipe, progress: &dyn Progress) -> Result<RunReport, Failure> {
         let mut stages = Vec::new();
-        let mut note = |stage: &str, ran: bool, detail: Value| {
-            let how = if ran { "ran" } else { "reused" }.to_owned();
-            stages.push(StageReport { stage: stage.to_owned(), how, detail });
-        };
+        let mut note = |stage: &str, ran: bool, detail: Value| stages.push(StageReport::new(stage, ran, detail));
 
-        let asked_by = self.policy_for(recipe).await?;
-        let selection = self.select(recipe, &asked_by).await?;
+        let asked_by = self.policy_for(recipe.cohort.digest).await?;
+        let stays = self.in_newest(recipe).await?;
+        let selection = self.select(&recipe.cohort, stays.as_ref(), &asked_by).await?;
         let donations: BTreeMap<String, u64> =
             selection.outcomes.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
-        if selection.granted.is_empty() {
-            return Err(NodeError::NothingGranted { purpose: recipe.purpose.to_string() }.into());
-        }
+        let plan = recipe.plan(Vec::new(), ConsentPlan::default())?;
+        let reason = format!("{} {}", plan.dataset, plan.version);
+        let clean = self.clean_tables(&recipe.cohort, &selection, &reason, progress, &mut note).await?;
         let donors: BTreeSet<DonorId> = selection.granted.iter().map(|donation| donation.donor.clone()).collect();
-
-        // unify
-        let id_key = self.id_key();
-        let inputs: Vec<u8> = selection.granted.iter().flat_map(|d| d.intake.as_str().bytes().chain([0])).collect();
-        let id_key_check = id_key.check();
-        let vocabulary = self.vocabulary()?;
-        if let Some(review) = &recipe.review {
-            review.check(&vocabulary)?;
-        }
-        let local_codes = recipe.review.as_ref().map(Review::local_codes).unwrap_or_default();
-        let unify_key = step_key(
-            "unify",
-            &[
-                ("inputs", &inputs),
-                ("id key", &id_key_check),
-                ("vocabulary", vocabulary.version().as_bytes()),
-                ("local codes", &local_codes.digest()),
-            ],
-        );
-        progress.start("unify", selection.granted.len() as u64);
-        let (unified, ran) = match self.finished(unify_key).await? {
-            Some(made) => (made, false),
-            None => {
-                let plan = recipe.plan(Vec::new(), ConsentPlan::default())?;
-                let reason = format!("{} {}", plan.dataset, plan.version);
-                let mut unifier = Unifier::new(id_key, &vocabulary, local_codes.into());
-                for file in self.open_granted(&selection, &vocabulary, &reason, progress).await? {
-                    unifier.add(file, &selection.grant)?;
-                }
-                let unified = unifier.finish()?.into_open(&selection.grant)?;
-                let detail = serde_json::to_value(&unified.report).unwrap_or_default();
-                let made = Made { tables: unified.tables, detail };
-                self.keep("unify", unify_key, &made).await?;
-                (made, true)
-            }
-        };
-        progress.finish(&counts_in_words(&unified.detail["counts"]));
-        note("unify", ran, unified.detail.clone());
-
-        // cleanse
-        let released_on = recipe.plan(Vec::new(), ConsentPlan::default())?.released_on;
-        let thresholds = Thresholds::as_of(released_on);
-        let thresholds_text = format!("{thresholds:?}");
-        let cleanse_key =
-            step_key("cleanse", &[("unify", unify_key.as_bytes()), ("thresholds", thresholds_text.as_bytes())]);
-        progress.start("cleanse", 1);
-        let person_source = unified.tables.get(PERSON_SOURCE).cloned();
-        let (clean, ran) = self
-            .step("cleanse", cleanse_key, || {
-                let cleansed = acequia_cleanse::cleanse(&unified.tables, &thresholds)?;
-                let scorecard = cleansed.scorecard.without_small_counts(FEWEST_COUNTED);
-                let detail = scorecard_in_brief(&scorecard);
-                let mut tables = cleansed.tables;
-                tables.insert("repairs".to_owned(), cleansed.repairs);
-                tables.insert(REPAIR_VALUES.to_owned(), cleansed.repair_values);
-                Ok(Made { tables, detail })
-            })
-            .await?;
-        progress.finish(&scorecard_in_words(&clean.detail));
-        note("cleanse", ran, clean.detail.clone());
 
         // cohort
         let split_key = self.split_key(recipe, &selection).await?;
         let cohort_key = step_key(
             "cohort",
-            &[("cleanse", cleanse_key.as_bytes()), ("sql", recipe.cohort_sql.as_bytes()), ("split key", &split_key)],
+            &[("cleanse", clean.key.as_bytes()), ("sql", recipe.cohort.sql.as_bytes()), ("split key", &split_key)],
         );
         progress.start("cohort", 1);
         let (cohort, ran) = self
             .step("cohort", cohort_key, || {
-                let sql = SqlStep { name: "cohort".to_owned(), sql: recipe.cohort_sql.clone(), expects: None };
-                let hidden = [PERSON_SOURCE, REPAIR_VALUES];
-                let inputs: Vec<&Table> =
-                    clean.tables.values().filter(|table| !hidden.contains(&table.name())).collect();
-                let rows = self.engine.run(&sql, &inputs)?;
-                let source = person_source.as_ref().ok_or(NodeError::Work { step: "unify".to_owned() })?;
+                let rows = self.cohort_rows(&recipe.cohort, &clean.tables)?;
+                let source = clean.person_source.as_ref().ok_or(NodeError::Work { step: "unify".to_owned() })?;
                 let cohort = assign(&rows, source, &split_key)?.sorted()?;
                 let persons = clean.tables.get("person").map_or(0, Table::rows);
                 let detail = json!({
@@ -293,7 +211,7 @@ impl Node {
             .publish(|consents| -> Result<Publication, Failure> {
                 self.approve(subject, &selection.grant, &safe_donors, consents, &asked_by)?;
                 let now = self.clock.now();
-                let left = |subject: &String| self.has_left(subject, &donors_by_name, consents, recipe.purpose);
+                let left = |subject: &String| self.has_left(subject, &donors_by_name, consents, recipe.cohort.purpose);
                 let superseded = served.iter().filter(|(_, subjects)| subjects.iter().any(left));
                 let superseded = superseded.map(|(version, _)| Tombstone {
                     dataset: manifest.dataset.to_string(),
@@ -400,7 +318,7 @@ impl Node {
     /// Donors in the newest version of a data set, and when it was published: what of theirs was there then may stay in the next
     /// version, though no further use is begun. Not where the version was taken down for a fault of its own.
     async fn in_newest(&self, recipe: &Recipe) -> Result<Option<(BTreeSet<DonorId>, Timestamp)>, Failure> {
-        if recipe.purpose != Purpose::OpenPublication {
+        if recipe.cohort.purpose != Purpose::OpenPublication {
             return Ok(None);
         }
         let dataset = recipe.plan(Vec::new(), ConsentPlan::default())?.dataset;
@@ -417,50 +335,6 @@ impl Node {
         Ok(Some((names.map(|(donor, _)| donor).collect(), newest.published_at)))
     }
 
-    /// Asks every donor's consent.
-    async fn select(&self, recipe: &Recipe, policy: &Policy) -> Result<Selection, Failure> {
-        let consents = self.store.consents().await?;
-        let in_newest = self.in_newest(recipe).await?;
-        let (purpose, now) = (recipe.purpose, self.clock.now());
-        let ask =
-            |donor: &DonorId, operation| Ask { purpose, operation, policy, now }.about(donor, consents.get(donor));
-        let (mut granted, mut grants, mut outcomes) = (Vec::new(), Vec::new(), BTreeMap::new());
-        let mut by_source: BTreeMap<String, BTreeMap<&'static str, u64>> = BTreeMap::new();
-        for donation in self.store.donations().await? {
-            if !recipe.sources.contains(&donation.source) {
-                *outcomes.entry("other-source").or_default() += 1;
-                continue;
-            }
-            let own = by_source.entry(donation.source.as_str().to_owned()).or_default();
-            if matches!(donation.state, State::Quarantined { .. }) {
-                *outcomes.entry("quarantined").or_default() += 1;
-                *own.entry("quarantined").or_default() += 1;
-                continue;
-            }
-            let stays = in_newest.as_ref().is_some_and(|(donors, published_at)| {
-                donors.contains(&donation.donor) && donation.received_at < *published_at
-            });
-            let decision = match ask(&donation.donor, Operation::Use) {
-                Decision::Deny(_) if stays => ask(&donation.donor, Operation::Republish),
-                decision => decision,
-            };
-            match decision {
-                Decision::Permit(grant) => {
-                    grants.push(grant);
-                    granted.push(donation);
-                    *outcomes.entry("included").or_default() += 1;
-                    *own.entry("included").or_default() += 1;
-                }
-                // What a person must judge first stays closed until then.
-                Decision::Refer(reasons) | Decision::Deny(reasons) => {
-                    *outcomes.entry(reasons.first().as_str()).or_default() += 1;
-                    *own.entry(reasons.first().as_str()).or_default() += 1;
-                }
-            }
-        }
-        Ok(Selection { granted, grant: Grant::join(recipe.purpose, grants), outcomes, by_source })
-    }
-
     /// The diversity report of the greatest earlier version, to tell what changed.
     async fn diversity_before(&self, plan: &Plan) -> Result<Option<Report>, Failure> {
         let number = |version: &str| version.split('.').map(|part| part.parse().unwrap_or(0)).collect::<Vec<u64>>();
@@ -471,51 +345,6 @@ impl Node {
         let bytes = self.blobs.get(&file_digest(&earlier, "diversity.json")?)?;
         // A version of another program may have another layout; then nothing is compared.
         Ok(Report::parse(&bytes).ok().map(|report| Report { change: None, ..report }))
-    }
-
-    async fn open_granted(
-        &self,
-        selection: &Selection,
-        vocabulary: &Vocabulary,
-        reason: &str,
-        progress: &dyn Progress,
-    ) -> Result<Vec<Identified<Donated>>, Failure> {
-        let mut files = Vec::with_capacity(selection.granted.len());
-        let mut mappings = BTreeMap::new();
-        let mut opened = Vec::new().into_iter();
-        for (at, donation) in selection.granted.iter().enumerate() {
-            // Consent is asked again, and the access put on record, before each batch.
-            if at % OPENED_AT_ONCE == 0 {
-                let batch: Vec<&Donation> = selection.granted[at..].iter().take(OPENED_AT_ONCE).collect();
-                let used = Use { actor: "run", reason };
-                opened = self.vault.open_all(&batch, &selection.grant, used, self.clock.now()).await?.into_iter();
-            }
-            let mapping = match donation.mapping {
-                None => None,
-                Some(digest) => {
-                    let known = match mappings.entry(digest) {
-                        Entry::Occupied(known) => known.into_mut(),
-                        Entry::Vacant(place) => {
-                            let text = self.blobs.get(&digest)?;
-                            place.insert(Mapping::parse(&String::from_utf8_lossy(&text), vocabulary)?)
-                        }
-                    };
-                    Some(&*known)
-                }
-            };
-            let sealed = opened.next().ok_or(NodeError::Work { step: "vault".to_owned() })?;
-            let own = donation.source.as_str() == crate::INDIVIDUAL_DONORS;
-            let read = sealed.map(|bytes| {
-                let read = acequia_intake::read(&bytes, mapping, &Limits::default())?;
-                Ok::<_, acequia_intake::IntakeError>(if own { own_record(read) } else { read })
-            });
-            let donors = read.donors().clone();
-            let file = read.into_open(&selection.grant)??;
-            let (intake, source, donor) = (donation.intake.clone(), donation.source.clone(), donation.donor.clone());
-            files.push(Identified::of_many(donors, Donated { intake, source, donor, file }));
-            progress.advance(1);
-        }
-        Ok(files)
     }
 
     /// The key of the split assignment.
@@ -543,14 +372,6 @@ impl Node {
         }
         Ok(*hasher.finalize().as_bytes())
     }
-}
-
-/// A donor is one person, whatever number each hospital gave her: files of one donor meet in one person, and a second
-/// patient in a file stays out.
-fn own_record(file: acequia_omop::SourceFile) -> acequia_omop::SourceFile {
-    let mut file = file.only_first_person();
-    file.records.iter_mut().for_each(|record| record.person.key.clear());
-    file
 }
 
 /// Adds the assignment column: keyed BLAKE3 of the person's source key digest, 63 bits.
@@ -647,30 +468,6 @@ fn consent_plan(selection: &Selection) -> ConsentPlan {
 pub(crate) fn file_digest(release: &Release, path: &str) -> Result<Digest, Failure> {
     let found = release.files.iter().find(|(own, _)| own == path).map(|(_, digest)| *digest);
     Ok(found.ok_or(NodeError::NotFound { what: "file in the version" })?)
-}
-
-fn counts_in_words(counts: &Value) -> String {
-    format!(
-        "{} items: {} loaded, {} excluded, {} held, {} unmapped, {} rejected",
-        counts["total"], counts["loaded"], counts["excluded"], counts["held"], counts["unmapped"], counts["rejected"]
-    )
-}
-
-/// What a run tells of the scorecard: numbers of checks, those that failed, and counts that are not small.
-fn scorecard_in_brief(scorecard: &Scorecard) -> Value {
-    let failed = scorecard.checks.iter().filter(|check| check.status == Status::Fail);
-    json!({
-        "outcomes": scorecard.outcomes(),
-        "failed": failed.collect::<Vec<_>>(),
-        "repairs": scorecard.repairs,
-        "rows_in": scorecard.rows_in,
-        "rows_out": scorecard.rows_out,
-        "minimum": scorecard.minimum,
-    })
-}
-
-fn scorecard_in_words(scorecard: &Value) -> String {
-    format!("{} checks passed, {} failed", scorecard["outcomes"]["pass"], scorecard["outcomes"]["fail"])
 }
 
 fn risk_in_words(risk: &Value) -> String {

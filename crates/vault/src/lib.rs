@@ -289,7 +289,27 @@ impl Vault {
             }
             *objects.entry(&donation.donor).or_default() += 1;
         }
-        let donors: Vec<(&DonorId, u64)> = objects.into_iter().collect();
+        self.record_use(&objects, grant, used, now).await?;
+        let mut opened = Vec::with_capacity(donations.len());
+        for (donation, plaintext) in donations.iter().zip(self.unseal_all(donations).await?) {
+            opened.push(Identified::new(donation.donor.clone(), plaintext));
+        }
+        Ok(opened)
+    }
+
+    /// Puts a further use of what was opened on record, by donor with how many objects, after asking consent again in the same
+    /// transaction. Work tables are used like this; [`Vault::open_all`] does it for what it opens.
+    ///
+    /// # Errors
+    /// [`VaultError::ConsentChanged`] when somebody says no by now: then nothing of it may be used. [`VaultError::Store`].
+    pub async fn record_use(
+        &self,
+        objects: &BTreeMap<&DonorId, u64>,
+        grant: &Grant,
+        used: Use<'_>,
+        now: Timestamp,
+    ) -> Result<(), VaultError> {
+        let donors: Vec<(&DonorId, u64)> = objects.iter().map(|(donor, objects)| (*donor, *objects)).collect();
         let purpose = grant.purpose();
         let access = Access {
             actor: used.actor.to_owned(),
@@ -306,11 +326,7 @@ impl Vault {
         if open.len() < donors.len() {
             return Err(VaultError::ConsentChanged { closed: donors.len() - open.len(), asked: donors.len(), purpose });
         }
-        let mut opened = Vec::with_capacity(donations.len());
-        for (donation, plaintext) in donations.iter().zip(self.unseal_all(donations).await?) {
-            opened.push(Identified::new(donation.donor.clone(), plaintext));
-        }
-        Ok(opened)
+        Ok(())
     }
 
     /// Opens a donor's own donations to hand them back. Consent does not matter: what was withdrawn is the donor's still.

@@ -12,6 +12,7 @@ mod leak;
 mod learning;
 mod manual;
 mod papers;
+mod training;
 mod withdrawal;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,15 @@
+//! What tells who may do what: FHIR consents of both releases, and a node's own rules.
+
+#![no_main]
+
+use acequia_custody::fhir::from_fhir;
+use acequia_custody::rights::Rules;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    let _ = Rules::parse(text);
+    let Ok(resource) = serde_json::from_str::<serde_json::Value>(text) else { return };
+    let Some(read) = from_fhir(&resource) else { return };
+    // The same consent read twice says the same.
+    assert_eq!(from_fhir(&resource).map(|again| again.events), Some(read.events));
+});
