@@ -36,13 +36,14 @@ pub(crate) async fn resolve(
     let range = part.clone().unwrap_or(0..file.bytes);
     let body = if *method == Method::HEAD || range.is_empty() {
         Body::empty()
-    } else if path == MANIFEST {
-        let slice = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
-        Body::from(version.manifest_bytes().slice(slice(range.start)..slice(range.end)))
     } else {
-        body::of_file(catalogue, file, range).await.map_err(|error| unreadable(&error))?
+        let whole = match path {
+            MANIFEST => body::Part::Bytes(version.manifest_bytes().clone()),
+            _ => body::Part::File { sha256: file.sha256, bytes: file.bytes },
+        };
+        body::of_parts(catalogue, [whole], range).await.map_err(|error| unreadable(&error))?
     };
-    let mut response = partial(part, file.bytes, |_| body);
+    let mut response = partial(part, file.bytes, body);
     if response.status() != StatusCode::NOT_MODIFIED {
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(path)));
     }
@@ -86,7 +87,7 @@ pub(crate) fn part(
 pub(crate) fn partial(
     part: Option<std::ops::Range<u64>>,
     size_bytes: u64,
-    body: impl FnOnce(std::ops::Range<u64>) -> Body,
+    body: Body,
 ) -> Response<Body> {
     if part.as_ref().is_some_and(std::ops::Range::is_empty) {
         return not_modified();
@@ -94,7 +95,7 @@ pub(crate) fn partial(
     let range = part.clone().unwrap_or(0..size_bytes);
     let length = range.end - range.start;
     let stated = format!("bytes {}-{}/{size_bytes}", range.start, range.end.saturating_sub(1));
-    let mut response = Response::new(body(range));
+    let mut response = Response::new(body);
     response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     if part.is_some() {
         put(response.headers_mut(), header::CONTENT_RANGE, &stated);

@@ -21,7 +21,7 @@ use crate::http::{
 };
 use crate::pages::Tab;
 use crate::search::{Facet, Query};
-use crate::{Catalogue, HubError, PublishedVersion, Shelf, api, bundle, files, http, openapi, pages, rows, viewer};
+use crate::{Catalogue, HubError, PublishedVersion, Shelf, api, body, bundle, files, http, openapi, pages, rows, viewer};
 
 /// The style sheet. Its address holds its digest, so that it can be kept for ever.
 const STYLE: &str = include_str!("../assets/style.css");
@@ -544,7 +544,13 @@ impl Site {
         let bundle = bundle::Bundle::of(version, &computed).ok_or_else(absent)?;
         let (size_bytes, tag, name) = (bundle.size_bytes, bundle.etag.clone(), bundle.name.clone());
         let part = files::part(size_bytes, &tag, method, headers)?;
-        let body = |range| if *method == Method::HEAD { Body::empty() } else { bundle.body(&self.catalogue, range) };
+        let range = part.clone().unwrap_or(0..size_bytes);
+        let body = if *method == Method::HEAD || range.is_empty() {
+            Body::empty()
+        } else {
+            let body = body::of_parts(&self.catalogue, bundle.parts, range).await;
+            body.map_err(|error| files::unreadable(&error))?
+        };
         let mut response = files::partial(part, size_bytes, body);
         let own = response.headers_mut();
         own.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-tar"));

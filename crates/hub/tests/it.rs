@@ -545,27 +545,35 @@ async fn files_of_any_size_arrive_whole() {
     }
 }
 
+/// Where a whole file, or a whole version, is fetched.
+const WHOLE: [&str; 2] = [LARGE, "/datasets/acequia/large/v/1.0.0/bundle.tar"];
+
 #[tokio::test]
 async fn damaged_files_never_arrive_whole() {
     let chunk = CHUNK_BYTES as usize;
     for size in [1000, 3 * chunk + 5] {
-        let (memory, bytes) = large(size);
-        let app = router(memory.clone());
-        let address = Digest::of(&bytes);
-        let fetch = async || {
-            let response = app.clone().oneshot(Request::get(LARGE).body(Body::empty()).unwrap()).await.unwrap();
-            (response.status(), to_bytes(response.into_body(), usize::MAX).await)
-        };
-        let mut flipped = bytes.to_vec();
-        flipped[size / 2] ^= 1;
-        memory.store(address, Some(flipped.into()));
-        let (status, body) = fetch().await;
-        assert!(status == 500 || body.is_err(), "{size}: a flipped bit passed");
-        memory.store(address, None);
-        let (status, body) = fetch().await;
-        assert_eq!(status, 500);
-        let body = String::from_utf8(body.unwrap().to_vec()).unwrap();
-        assert!(body.contains("cannot read this") && !body.contains(&address.to_string()), "{body}");
+        for target in WHOLE {
+            let (memory, bytes) = large(size);
+            let app = router(memory.clone());
+            let address = Digest::of(&bytes);
+            let fetch = async || {
+                let response = app.clone().oneshot(Request::get(target).body(Body::empty()).unwrap()).await.unwrap();
+                (response.status(), to_bytes(response.into_body(), usize::MAX).await)
+            };
+            let mut flipped = bytes.to_vec();
+            flipped[size / 2] ^= 1;
+            memory.store(address, Some(flipped.into()));
+            let (status, body) = fetch().await;
+            assert!(status == 500 || body.is_err(), "{target} {size}: a flipped bit passed");
+            memory.store(address, Some(bytes.slice(..size / 2)));
+            let (status, body) = fetch().await;
+            assert!(status == 500 || body.is_err(), "{target} {size}: half a file passed");
+            memory.store(address, None);
+            let (status, body) = fetch().await;
+            assert_eq!(status, 500, "{target} {size}");
+            let body = String::from_utf8(body.unwrap().to_vec()).unwrap();
+            assert!(body.contains("cannot read this") && !body.contains(&address.to_string()), "{body}");
+        }
     }
 }
 
