@@ -328,11 +328,6 @@ impl Shelf {
         self.commits.get(commit)
     }
 
-    /// The data set that a version belongs to.
-    pub(crate) fn dataset_of(&self, version: &PublishedVersion) -> Option<&Dataset> {
-        self.datasets.get(&version.manifest().dataset.to_string())
-    }
-
     pub(crate) fn dataset(&self, namespace: &str, name: &str) -> Option<&Dataset> {
         self.datasets.get(&format!("{namespace}/{name}"))
     }

@@ -1,12 +1,12 @@
 //! What changed between two versions of a data set: columns, rows, statistics, splits, files, words.
 //!
 //! A difference is computed once, in the background, and kept: both versions never change. Nobody waits for it; who asks
-//! too early is told to come back. Documents of the versions give all but the rows, which are compared by a digest of
-//! their values, in passes of bounded memory.
+//! too early is told to come back. One that could not be computed is tried again. Documents of the versions give all but
+//! the rows, which are compared by a digest of their values, in passes of bounded memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use acequia_types::Coded;
 use arrow::datatypes::{DataType, Schema};
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
-use crate::facts::{Facts, FactsCache, count, list, number, text};
+use crate::facts::{Facts, FactsCache, PAUSE, count, list, number, text};
 use crate::http::iso_ms;
 use crate::{Catalogue, HubError, PublishedVersion, rows};
 
@@ -39,9 +39,15 @@ type Key = (String, String);
 /// Differences by the commits of both versions.
 #[derive(Default)]
 pub(crate) struct Differences {
-    ready: Mutex<BTreeMap<Key, Arc<Value>>>,
+    ready: Mutex<BTreeMap<Key, Outcome>>,
     running: Mutex<BTreeMap<Key, watch::Receiver<bool>>>,
     one_at_a_time: tokio::sync::Mutex<()>,
+}
+
+enum Outcome {
+    Told(Arc<Value>),
+    /// It could not be computed, and is not tried again before this.
+    Failed(Instant),
 }
 
 /// What there is to answer now.
@@ -52,6 +58,8 @@ pub(crate) enum State {
     Computing,
     /// Too many are waiting.
     Busy,
+    /// The store could not deliver.
+    Failed,
 }
 
 impl Differences {
@@ -67,12 +75,11 @@ impl Differences {
         let Some(mut done) = self.start(catalogue, facts, from, to, &key) else { return State::Busy };
         // The sender says `true` when it is done, or is gone.
         let _ = tokio::time::timeout(PATIENCE, done.wait_for(|done| *done)).await;
-        self.ready
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&key)
-            .cloned()
-            .map_or(State::Computing, State::Ready)
+        match self.ready.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            Some(Outcome::Told(told)) => State::Ready(told.clone()),
+            Some(Outcome::Failed(_)) => State::Failed,
+            None => State::Computing,
+        }
     }
 
     /// Starts computing unless it is ready or on its way already; `None` when too many wait.
@@ -85,8 +92,11 @@ impl Differences {
         key: &Key,
     ) -> Option<watch::Receiver<bool>> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.ready.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key) {
-            return Some(watch::channel(true).1);
+        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        match ready.get(key) {
+            Some(Outcome::Told(_)) => return Some(watch::channel(true).1),
+            Some(Outcome::Failed(until)) if Instant::now() < *until => return Some(watch::channel(true).1),
+            Some(Outcome::Failed(_)) | None => {}
         }
         if let Some(known) = running.get(key) {
             return Some(known.clone());
@@ -94,6 +104,7 @@ impl Differences {
         if running.len() >= MOST_WAITING {
             return None;
         }
+        ready.remove(key);
         let (tell, told) = watch::channel(false);
         running.insert(key.clone(), told.clone());
         let (own, catalogue, facts) = (self.clone(), catalogue.clone(), facts.clone());
@@ -108,9 +119,8 @@ impl Differences {
                 if ready.len() >= KEPT {
                     ready.pop_first();
                 }
-                if let Some(document) = document {
-                    ready.insert(key.clone(), Arc::new(document));
-                }
+                let failed = || Outcome::Failed(Instant::now() + PAUSE);
+                ready.insert(key.clone(), document.map_or_else(failed, |told| Outcome::Told(Arc::new(told))));
             }
             own.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
             // Nobody may be waiting any more.
@@ -127,19 +137,19 @@ async fn compute(
     from: &Arc<PublishedVersion>,
     to: &Arc<PublishedVersion>,
 ) -> Option<Value> {
-    let (facts_from, facts_to) = (facts.of(catalogue, from).await, facts.of(catalogue, to).await);
+    let (facts_from, facts_to) =
+        (facts.complete(catalogue, from).await.ok()?, facts.complete(catalogue, to).await.ok()?);
     let (catalogue, from, to) = (catalogue.clone(), from.clone(), to.clone());
     let worked = tokio::task::spawn_blocking(move || {
         let minimum =
             [&facts_from, &facts_to].map(|facts| count(&facts.statistics, "/minimum_cell").unwrap_or(MINIMUM_CELL));
         let minimum = minimum[0].max(minimum[1]);
-        let rows = compare_rows(&catalogue, &from, &to, minimum).unwrap_or_else(|error| {
-            tracing::error!(code = error.code(), "rows of two versions are not compared: {error}");
-            json!({ "compared": false, "reason": "The tables could not be read." })
-        });
-        document(&from, &facts_from, &to, &facts_to, minimum, &rows)
+        let rows = compare_rows(&catalogue, &from, &to, minimum)
+            .map_err(|error| tracing::error!(code = error.code(), "two versions are not compared: {error}"))
+            .ok()?;
+        Some(document(&from, &facts_from, &to, &facts_to, minimum, &rows))
     });
-    worked.await.ok()
+    worked.await.ok().flatten()
 }
 
 fn document(

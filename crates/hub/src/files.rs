@@ -84,11 +84,7 @@ pub(crate) fn part(
 }
 
 /// The answer 200, 206 or 304 to what [`part`] found, with its length.
-pub(crate) fn partial(
-    part: Option<std::ops::Range<u64>>,
-    size_bytes: u64,
-    body: Body,
-) -> Response<Body> {
+pub(crate) fn partial(part: Option<std::ops::Range<u64>>, size_bytes: u64, body: Body) -> Response<Body> {
     if part.as_ref().is_some_and(std::ops::Range::is_empty) {
         return not_modified();
     }

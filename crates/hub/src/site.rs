@@ -21,7 +21,9 @@ use crate::http::{
 };
 use crate::pages::Tab;
 use crate::search::{Facet, Query};
-use crate::{Catalogue, HubError, PublishedVersion, Shelf, api, body, bundle, files, http, openapi, pages, rows, viewer};
+use crate::{
+    Catalogue, HubError, PublishedVersion, Shelf, api, body, bundle, files, http, openapi, pages, rows, viewer,
+};
 
 /// The style sheet. Its address holds its digest, so that it can be kept for ever.
 const STYLE: &str = include_str!("../assets/style.css");
@@ -219,7 +221,7 @@ impl Site {
             ["catalogue.jsonld"] => self.feed(&shelf, &query, &address, headers, "jsonld").await,
             ["catalogue"] => Ok(see("/")),
             ["oai"] => self.oai(&shelf, &query, &address).await,
-            ["ga4gh", "drs", "v1", rest @ ..] => Ok(self.drs(&shelf, rest, &address, headers).await),
+            ["ga4gh", "drs", "v1", rest @ ..] => Ok(self.drs(&shelf, rest, &address, headers)),
             ["favicon.ico"] => Ok(for_ever(headers, "image/svg+xml", MARK)),
             ["assets", name] if STYLE_PATH.ends_with(&format!("/{name}")) => {
                 Ok(for_ever(headers, "text/css; charset=utf-8", STYLE))
@@ -394,6 +396,7 @@ impl Site {
         match self.differences.between(&self.catalogue, &self.facts, from, to).await {
             Progress::Ready(told) => Ok(api::answer(headers, &told, Some(to))),
             Progress::Busy => Err(Refusal::Busy),
+            Progress::Failed => Err(Refusal::Store),
             Progress::Computing => {
                 let body = json_bytes(&serde_json::json!({ "status": "computing" }));
                 let mut response = content(StatusCode::ACCEPTED, "application/json", body);
@@ -415,6 +418,7 @@ impl Site {
         match self.differences.between(&self.catalogue, &self.facts, from, to).await {
             Progress::Ready(told) => Ok(fresh(headers, PAGE, pages::difference::difference(&compared, &told))),
             Progress::Busy => Err(Refusal::Busy),
+            Progress::Failed => Err(Refusal::Store),
             Progress::Computing => {
                 let mut response = content(StatusCode::ACCEPTED, PAGE, pages::difference::computing(&compared));
                 response.headers_mut().insert(HeaderName::from_static("refresh"), HeaderValue::from_static("2"));
@@ -436,7 +440,7 @@ impl Site {
         let (namespace, name) = query.get("dataset").and_then(|name| name.split_once('/')).ok_or(NEEDED)?;
         let dataset = shelf.dataset(namespace, name).ok_or(Refusal::Repo)?;
         let version = served(dataset.revision(query.get("at").unwrap_or("main")))?;
-        let facts = self.facts.of(&self.catalogue, version).await;
+        let facts = self.facts.complete(&self.catalogue, version).await?;
         let viewed = viewer::Viewed { version, facts: &facts, address };
         let told = match route {
             "is-valid" => viewed.is_valid(),
@@ -499,7 +503,7 @@ impl Site {
         headers: &HeaderMap,
     ) -> Result<Response<Body>, Refusal> {
         let offered = FORMS.iter().find(|offered| offered.name == name).ok_or(Refusal::Page)?;
-        let facts = self.facts.of(&self.catalogue, version).await;
+        let facts = self.facts.complete(&self.catalogue, version).await?;
         let described = Description { dataset, version, facts: &facts, address };
         let pretty = |value: &serde_json::Value| serde_json::to_vec_pretty(value).unwrap_or_default();
         let bytes = match offered.form {
@@ -532,7 +536,7 @@ impl Site {
         method: &Method,
         headers: &HeaderMap,
     ) -> Result<Response<Body>, Refusal> {
-        let facts = self.facts.of(&self.catalogue, version).await;
+        let facts = self.facts.complete(&self.catalogue, version).await?;
         let described = Description { dataset, version, facts: &facts, address };
         let ro_crate = serde_json::to_vec_pretty(&ro_crate::crate_of(described)).unwrap_or_default();
         let computed = [
@@ -567,12 +571,15 @@ impl Site {
     }
 
     /// The documents of several data sets' newest versions, in the same order.
-    async fn facts_of(&self, datasets: &[&Dataset]) -> Vec<Arc<Facts>> {
+    ///
+    /// # Errors
+    /// [`Refusal::Store`] when one of them cannot be read now.
+    async fn facts_of(&self, datasets: &[&Dataset]) -> Result<Vec<Arc<Facts>>, Refusal> {
         let mut all = Vec::with_capacity(datasets.len());
         for dataset in datasets {
-            all.push(self.facts.of(&self.catalogue, dataset.newest()).await);
+            all.push(self.facts.complete(&self.catalogue, dataset.newest()).await?);
         }
-        all
+        Ok(all)
     }
 
     /// A page of the DCAT feed of the whole catalogue.
@@ -590,7 +597,7 @@ impl Site {
             return Err(Refusal::Page);
         }
         let shown: Vec<&Dataset> = shelf.datasets().skip((page - 1) * FEED_PAGE).take(FEED_PAGE).collect();
-        let facts = self.facts_of(&shown).await;
+        let facts = self.facts_of(&shown).await?;
         let described: Vec<Description<'_>> = shown
             .iter()
             .zip(&facts)
@@ -623,7 +630,7 @@ impl Site {
 
     async fn oai(&self, shelf: &Shelf, query: &Fields, address: &str) -> Result<Response<Body>, Refusal> {
         let wanted = oai::wanted(query, shelf, address);
-        let facts = self.facts_of(&oai::needed(&wanted)).await;
+        let facts = self.facts_of(&oai::needed(&wanted)).await?;
         let operator = self.operator(address);
         let host = address.split_once("://").map_or(address, |(_, host)| host);
         // A mailbox that every mail domain has (RFC 2142, section 5).
@@ -640,27 +647,15 @@ impl Site {
     }
 
     /// GA4GH DRS, which has refusals of its own form.
-    async fn drs(&self, shelf: &Shelf, parts: &[&str], address: &str, headers: &HeaderMap) -> Response<Body> {
+    fn drs(&self, shelf: &Shelf, parts: &[&str], address: &str, headers: &HeaderMap) -> Response<Body> {
         let answer = match parts {
             ["service-info"] => Some(drs::service_info(address, &self.operator(address).name, shelf.files())),
-            ["objects", id] => self.drs_object(shelf, id, address).await,
+            ["objects", id] => drs::object(shelf, id, address),
             _ => None,
         };
         match answer {
             Some(answer) => fresh(headers, "application/json", json_bytes(&answer)),
             None => content(StatusCode::NOT_FOUND, "application/json", json_bytes(&drs::not_found())),
-        }
-    }
-
-    async fn drs_object(&self, shelf: &Shelf, id: &str, address: &str) -> Option<serde_json::Value> {
-        let file = Digest::parse(id).ok().and_then(|sha256| shelf.file(&sha256));
-        let version = file.map(|(version, _)| version).or_else(|| shelf.commit(id))?;
-        let dataset = shelf.dataset_of(version)?;
-        let facts = self.facts.of(&self.catalogue, version).await;
-        let described = Description { dataset, version, facts: &facts, address };
-        match file {
-            Some((_, path)) => drs::file(described, path),
-            None => Some(drs::bundle(described)),
         }
     }
 

@@ -12,8 +12,9 @@ use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde_json::{Map, Value, json};
 
+use crate::describe::file_iri;
 use crate::facts::{Facts, list, number, text};
-use crate::http::{Fields, Refusal, percent_encoded};
+use crate::http::{Fields, Refusal};
 use crate::{Catalogue, HubError, PublishedVersion, rows};
 
 /// The name of the one configuration.
@@ -152,13 +153,9 @@ impl<'a> Viewed<'a> {
 
     /// `GET /parquet`.
     pub(crate) fn parquet(&self) -> Value {
-        let address = |file: &ReleasedFile| {
-            let path: Vec<String> = file.path.split('/').map(percent_encoded).collect();
-            format!("{}/datasets/{}/resolve/{}/{}", self.address, self.name(), self.version.commit(), path.join("/"))
-        };
         let line = |split: &str, file: &ReleasedFile| {
             json!({
-                "dataset": self.name(), "config": CONFIG, "split": split, "url": address(file),
+                "dataset": self.name(), "config": CONFIG, "split": split, "url": file_iri(self.address, self.version, file),
                 "filename": file.path.rsplit('/').next(), "size": file.bytes,
             })
         };

@@ -586,6 +586,83 @@ async fn pages_stand_when_the_store_fails() {
     assert!(page.contains("The contents of the columns are not stated."));
 }
 
+/// A little longer than what failed is left alone.
+async fn pause() {
+    tokio::time::sleep(std::time::Duration::from_millis(2_200)).await;
+}
+
+/// Pages stand with less; what programs keep is not given out with creators, licences or terms that are not the
+/// version's own.
+#[tokio::test]
+async fn no_document_is_made_from_what_could_not_be_read() {
+    let (app, memory) = app();
+    let (_, croissant, bytes) = file(&memory, "croissant.json");
+    let own = |name: &str| format!("/datasets/{DATASET}/v/1.1.0/{name}");
+    let documents = [
+        own("dcat.ttl"),
+        own("datacite.xml"),
+        own("schema.jsonld"),
+        own("citation.bib"),
+        own("linkset.json"),
+        own("bundle.tar"),
+        "/catalogue.ttl".to_owned(),
+        "/oai?verb=ListRecords&metadataPrefix=oai_dc".to_owned(),
+        format!("/info?dataset={DATASET}"),
+    ];
+    memory.store(croissant.sha256, None);
+    for target in &documents {
+        assert_eq!(get(&app, target).await.status, 500, "{target}");
+    }
+    let page = get(&app, &format!("/datasets/{DATASET}")).await;
+    assert!(page.status == 200 && !page.text().contains("application/ld+json\">{"));
+    // These state only what the manifest does.
+    for target in ["/oai?verb=ListIdentifiers&metadataPrefix=oai_dc", &own("SHA256SUMS")] {
+        assert_eq!(get(&app, target).await.status, 200, "{target}");
+    }
+    let object = get(&app, &format!("/ga4gh/drs/v1/objects/{}", croissant.sha256)).await;
+    assert_eq!(object.json()["size"], croissant.bytes);
+
+    memory.store(croissant.sha256, Some(bytes));
+    for target in &documents {
+        assert_eq!(get(&app, target).await.status, 200, "{target}");
+    }
+    let harvested = get(&app, "/oai?verb=ListRecords&metadataPrefix=oai_dc").await.text();
+    assert!(harvested.contains("<dc:creator>Acequia</dc:creator>"), "{harvested}");
+}
+
+#[tokio::test]
+async fn the_search_finds_again_what_could_not_be_read_for_a_moment() {
+    let (app, memory) = app();
+    let (_, croissant, bytes) = file(&memory, "croissant.json");
+    memory.store(croissant.sha256, None);
+    let about = "/?condition=breast%20cancer";
+    assert!(get(&app, about).await.text().contains("1 of 2 data sets"));
+    memory.store(croissant.sha256, Some(bytes));
+    pause().await;
+    assert!(get(&app, about).await.text().contains("2 of 2 data sets"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_difference_that_could_not_be_computed_is_computed_later() {
+    for path in [TRAIN, "croissant.json", "README.md"] {
+        let (app, memory) = app();
+        let (_, lost, bytes) = file(&memory, path);
+        memory.store(lost.sha256, None);
+        let target = format!("/api/datasets/{DATASET}/compare/v1.0.0..v1.1.0");
+        let answer = loop {
+            let answer = get(&app, &target).await;
+            if answer.status != 202 {
+                break answer;
+            }
+        };
+        assert_eq!(answer.status, 500, "{path}: {}", answer.text());
+        assert_eq!(get(&app, &target.replacen("/api", "", 1)).await.status, 500, "{path}");
+        memory.store(lost.sha256, Some(bytes));
+        pause().await;
+        assert_eq!(versions::compared(&app, &target).await["rows"]["compared"], true, "{path}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

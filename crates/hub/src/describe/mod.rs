@@ -135,7 +135,7 @@ pub(crate) struct Description<'a> {
 impl<'a> Description<'a> {
     /// Address of the version's page, which is also its name.
     pub(crate) fn iri(&self) -> String {
-        format!("{}{}", self.address, version_path(self.version))
+        version_iri(self.address, self.version)
     }
 
     /// Address of the data set's page, whichever version is the newest.
@@ -150,8 +150,7 @@ impl<'a> Description<'a> {
 
     /// Address of a file's bytes, which never change under it.
     pub(crate) fn file_iri(&self, file: &ReleasedFile) -> String {
-        let path: Vec<String> = file.path.split('/').map(percent_encoded).collect();
-        format!("{}/resolve/{}/{}", self.dataset_iri(), self.version.commit(), path.join("/"))
+        file_iri(self.address, self.version, file)
     }
 
     /// The version before, when there is one.
@@ -242,6 +241,17 @@ impl<'a> Description<'a> {
             None => Vec::new(),
         }
     }
+}
+
+/// As [`Description::iri`].
+fn version_iri(address: &str, version: &PublishedVersion) -> String {
+    format!("{address}{}", version_path(version))
+}
+
+/// As [`Description::file_iri`].
+pub(crate) fn file_iri(address: &str, version: &PublishedVersion, file: &ReleasedFile) -> String {
+    let path: Vec<String> = file.path.split('/').map(percent_encoded).collect();
+    format!("{address}/datasets/{}/resolve/{}/{}", version.manifest().dataset, version.commit(), path.join("/"))
 }
 
 /// Whether it is a language tag in form.

@@ -65,7 +65,8 @@ pub(crate) fn dataset(described: Description<'_>, tab: Tab, rows: Option<&rows::
         @for offered in &FORMS {
             link rel="describedby" type=(offered.media_type) href=(format!("{}/{}", version_path(version), offered.name));
         }
-        @if tab == Tab::Card { (json_ld(&schema_org::dataset(described))) }
+        // What could not be read would be stated wrongly there.
+        @if tab == Tab::Card && facts.complete { (json_ld(&schema_org::dataset(described))) }
     };
     let main = html! {
         div.top {

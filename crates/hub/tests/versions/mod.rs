@@ -131,7 +131,7 @@ proptest! {
 }
 
 /// The difference, as soon as it is computed.
-async fn compared(app: &Router, target: &str) -> Value {
+pub(crate) async fn compared(app: &Router, target: &str) -> Value {
     for _ in 0..600 {
         let answer = get(app, target).await;
         if answer.status == 200 {
