@@ -20,13 +20,10 @@ pub(crate) fn etag(file: &ReleasedFile) -> String {
 }
 
 /// Answers `GET` and `HEAD` of a file of `version`.
-///
-/// `fixed` says that the address names the version for good, so that the answer may be kept for ever.
 pub(crate) async fn resolve(
     catalogue: &Arc<dyn Catalogue>,
     version: &PublishedVersion,
     path: &str,
-    fixed: bool,
     method: &Method,
     request: &HeaderMap,
 ) -> Result<Response<Body>, Refusal> {
@@ -55,8 +52,9 @@ pub(crate) async fn resolve(
     if is_large(file) {
         put(headers, header::CONTENT_DISPOSITION, &format!("attachment; filename*=UTF-8''{}", percent_encoded(name)));
     }
-    let cache = if fixed { "public, max-age=31536000, immutable" } else { "no-cache" };
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
+    // A version never changes, but it can be taken down: whoever keeps a file asks again, and gets 304 or 410. Shared
+    // caches may keep it although Hub clients send tokens.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, no-cache"));
     Ok(response)
 }
 

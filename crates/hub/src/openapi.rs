@@ -214,7 +214,7 @@ pub(crate) fn document(address: &str) -> Value {
         "info": {
             "title": "Acequia hub", "version": env!("CARGO_PKG_VERSION"),
             "summary": "Open health data sets: the read interface of the Hub, descriptions for catalogues, and a viewer.",
-            "description": "Everything is open and read-only: no token, no cookie. Published versions never change, so an answer about a commit may be kept for ever.",
+            "description": "Everything is open and read-only: no token, no cookie. Published versions never change, but one can be taken down: whoever keeps an answer asks again with its ETag, and gets 304, or 410 when the version is not served any more.",
             "license": { "name": "MIT OR Apache-2.0" },
         },
         "servers": [{ "url": address }],

@@ -279,8 +279,7 @@ impl Site {
             // The files beside their descriptions, as a downloaded version has them.
             ["datasets", namespace, name, "v", wanted, path @ ..] => {
                 let version = served(find(namespace, name)?.revision(wanted))?;
-                let fixed = *wanted == version.commit();
-                files::resolve(&self.catalogue, version, &path.join("/"), fixed, method, headers).await
+                files::resolve(&self.catalogue, version, &path.join("/"), method, headers).await
             }
             // Where people come to who know the addresses of other hubs.
             ["datasets", namespace, name, "tree" | "blob", wanted, ..] => {
@@ -289,8 +288,7 @@ impl Site {
             }
             ["datasets", namespace, name, "resolve" | "raw", wanted, path @ ..] => {
                 let version = served(find(namespace, name)?.revision(wanted))?;
-                let fixed = *wanted == version.commit();
-                files::resolve(&self.catalogue, version, &path.join("/"), fixed, method, headers).await
+                files::resolve(&self.catalogue, version, &path.join("/"), method, headers).await
             }
             [_, "resolve" | "raw", ..] | [_, _, "resolve" | "raw", ..] => Err(Refusal::Repo),
             ["datasets", _] => Err(Refusal::Repo),
@@ -561,7 +559,7 @@ impl Site {
         put(own, header::ETAG, &format!("\"{tag}\""));
         put(own, REPO_COMMIT, version.commit());
         own.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        own.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        own.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, no-cache"));
         put(
             own,
             header::CONTENT_DISPOSITION,

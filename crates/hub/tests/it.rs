@@ -240,13 +240,13 @@ async fn files_come_with_the_headers_that_clients_need() {
         assert_eq!(answer.header("etag"), format!("\"{}\"", parquet.sha256));
         assert_eq!(answer.header("accept-ranges"), "bytes");
         assert_eq!(answer.header("content-length"), bytes.len().to_string());
-        assert_eq!(answer.header("cache-control"), "no-cache");
+        assert_eq!(answer.header("cache-control"), "public, no-cache");
         assert_eq!(answer.header("access-control-allow-origin"), "*");
         assert_eq!(answer.body, if method == "GET" { bytes.clone() } else { Bytes::new() });
     }
     let small = get(&app, &format!("/datasets/{DATASET}/resolve/{commit}/README.md")).await;
     assert_eq!(small.header("etag"), format!("\"{}\"", readme.git_oid));
-    assert_eq!(small.header("cache-control"), "public, max-age=31536000, immutable");
+    assert_eq!(small.header("cache-control"), "public, no-cache", "even a commit can be taken down");
     let absent = get(&app, &format!("/datasets/{DATASET}/resolve/v1.0.0/nowhere")).await;
     assert_eq!((absent.status, absent.header("x-error-code")), (StatusCode::NOT_FOUND, "EntryNotFound"));
     assert_eq!(absent.header("x-repo-commit").len(), 40);
@@ -1019,7 +1019,12 @@ async fn a_version_taken_down_leaves_a_page_and_no_files() {
     let (app, memory) = app();
     memory.publish(DATASET, "1.2.0", "Survival", [1, 1, 1], BTreeMap::new(), 1_799_000_000);
     let commit = get(&app, &format!("/api/datasets/{DATASET}/revision/v1.0.0")).await.json()["sha"].clone();
+    let kept = format!("/datasets/{DATASET}/resolve/{}/README.md", commit.as_str().unwrap());
+    let tag = get(&app, &kept).await.header("etag").to_owned();
+    assert_eq!(ask(&app, "GET", &kept, &[("if-none-match", &tag)], "").await.status, 304);
     memory.take_down(DATASET, "1.0.0", Some("1.2.0"));
+    let again = ask(&app, "GET", &kept, &[("if-none-match", &tag)], "").await;
+    assert_eq!((again.status.as_u16(), again.header("cache-control")), (410, "no-cache"));
     for revision in ["v1.0.0", "1.0.0", commit.as_str().unwrap()] {
         for target in [
             format!("/datasets/{DATASET}/resolve/{revision}/README.md"),
