@@ -220,6 +220,13 @@ impl Dataset {
         self.newest().tombstone().is_none()
     }
 
+    /// When anything about it last changed: a version was published or taken down. Never goes back.
+    pub(crate) fn changed_at(&self) -> Timestamp {
+        let taken_down = self.versions.iter().filter_map(|version| Some(version.tombstone()?.at));
+        let all = self.versions.iter().map(|version| version.published_at()).chain(taken_down);
+        all.max().unwrap_or(Timestamp::from_unix_s(0))
+    }
+
     /// The last served version before this one.
     pub(crate) fn before(&self, version: &PublishedVersion) -> Option<&Arc<PublishedVersion>> {
         let at = self.versions.iter().position(|other| other.commit() == version.commit())?;
@@ -335,6 +342,11 @@ impl Shelf {
     /// Data sets of which a version is served, in the order of their names.
     pub(crate) fn datasets(&self) -> impl Iterator<Item = &Dataset> {
         self.datasets.values().filter(|dataset| dataset.is_served())
+    }
+
+    /// Data sets of which a version is or was served, in the order of their names.
+    pub(crate) fn datasets_ever(&self) -> impl Iterator<Item = &Dataset> {
+        self.datasets.values()
     }
 
     /// Every version that is served: by data set, oldest first.

@@ -209,6 +209,16 @@ pub(crate) fn document(address: &str) -> Value {
         JSON: { "schema": body }, "application/x-www-form-urlencoded": { "schema": body },
     } });
     paths.insert("/api/datasets/{namespace}/{name}/paths-info/{revision}".to_owned(), json!({ "post": asked }));
+    // The same with its arguments as a form.
+    let mut harvest = paths["/oai"]["get"].clone();
+    harvest["parameters"] = json!([]);
+    let arguments = ["verb", "identifier", "metadataPrefix", "from", "until", "resumptionToken"];
+    let arguments: Map<String, Value> =
+        arguments.iter().map(|name| ((*name).to_owned(), json!({ "type": "string" }))).collect();
+    harvest["requestBody"] = json!({ "required": true, "content": { "application/x-www-form-urlencoded": {
+        "schema": { "type": "object", "required": ["verb"], "properties": arguments },
+    } } });
+    paths["/oai"]["post"] = harvest;
     json!({
         "openapi": "3.1.0",
         "info": {

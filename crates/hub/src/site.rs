@@ -132,6 +132,16 @@ fn reader(parts: &[&str]) -> Reader {
     }
 }
 
+/// The methods that an address answers, as the header `Allow` has them.
+fn allowed(parts: &[&str]) -> &'static str {
+    match parts {
+        ["api", "datasets", _, _, "paths-info", _] => "POST, OPTIONS",
+        // A harvester chooses (OAI-PMH 2.0, section 3.1.1).
+        ["oai"] => "GET, HEAD, POST",
+        _ => "GET, HEAD",
+    }
+}
+
 /// Whether Hub clients write, or ask how to, under this path.
 fn writes(parts: &[&str]) -> bool {
     match parts {
@@ -180,7 +190,7 @@ impl Site {
     async fn answer(&self, parts: &[&str], request: Request) -> Result<Response<Body>, Refusal> {
         let (head, body) = request.into_parts();
         let (headers, method) = (&head.headers, &head.method);
-        let posted = matches!(parts, ["api", "datasets", _, _, "paths-info", _]);
+        let allowed = allowed(parts);
         let shelf = self.catalogue.shelf();
         let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
         if writes(parts) && *method != Method::OPTIONS {
@@ -192,12 +202,11 @@ impl Site {
             return Err(refused_write(parts, &shelf, &body));
         }
         match *method {
-            Method::GET | Method::HEAD if posted => return Err(Refusal::Method { allow: "POST, OPTIONS" }),
-            Method::GET | Method::HEAD => {}
-            Method::POST if posted => {}
-            Method::OPTIONS if reader(parts) == Reader::Program => return Ok(preflight(posted)),
-            _ if posted => return Err(Refusal::Method { allow: "POST, OPTIONS" }),
-            _ => return Err(Refusal::Method { allow: "GET, HEAD" }),
+            Method::OPTIONS if reader(parts) == Reader::Program => return Ok(preflight(allowed)),
+            _ if !allowed.split(", ").any(|known| known == method.as_str()) => {
+                return Err(Refusal::Method { allow: allowed });
+            }
+            _ => {}
         }
         let raw_query = head.uri.query().unwrap_or_default();
         let query = Fields::parse(raw_query);
@@ -220,6 +229,10 @@ impl Site {
             ["catalogue.ttl"] => self.feed(&shelf, &query, &address, headers, "ttl").await,
             ["catalogue.jsonld"] => self.feed(&shelf, &query, &address, headers, "jsonld").await,
             ["catalogue"] => Ok(see("/")),
+            ["oai"] if *method == Method::POST => {
+                let body = axum::body::to_bytes(body, LONGEST_BODY_BYTES).await.map_err(|_| Refusal::TooLong)?;
+                self.oai(&shelf, &Fields::parse(&String::from_utf8_lossy(&body)), &address).await
+            }
             ["oai"] => self.oai(&shelf, &query, &address).await,
             ["ga4gh", "drs", "v1", rest @ ..] => Ok(self.drs(&shelf, rest, &address, headers)),
             ["favicon.ico"] => Ok(for_ever(headers, "image/svg+xml", MARK)),
@@ -738,12 +751,11 @@ fn served(version: Option<&Arc<PublishedVersion>>) -> Result<&Arc<PublishedVersi
 }
 
 /// What a browser asks before a program on another site may call.
-fn preflight(posted: bool) -> Response<Body> {
+fn preflight(allowed: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
-    let methods = if posted { "POST" } else { "GET, HEAD" };
-    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(allowed));
     let asked = "Range, If-None-Match, If-Range, Content-Type, Authorization, X-HF-Download-Counter";
     headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(asked));
     headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));

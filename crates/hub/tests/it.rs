@@ -1062,8 +1062,7 @@ async fn a_version_taken_down_leaves_a_page_and_no_files() {
     assert!(page.status == 410 && page.text().contains("no version in its place"));
     assert_eq!(get(&app, &format!("/api/datasets/{DATASET}")).await.status, 410);
     assert_eq!(get(&app, &format!("/splits?dataset={DATASET}")).await.status, 410);
-    let harvested = "/oai?verb=ListIdentifiers&metadataPrefix=oai_dc";
-    for list in ["/", "/api/datasets", "/sitemap.xml", "/catalogue.ttl", harvested] {
+    for list in ["/", "/api/datasets", "/sitemap.xml", "/catalogue.ttl"] {
         let listed = get(&app, list).await;
         assert!(listed.status == 200 && !listed.text().contains(DATASET), "{list}");
     }

@@ -258,11 +258,24 @@ async fn errors_of_harvesting() {
         ("verb=ListRecords&metadataPrefix=oai_dc&from=yesterday", "badArgument"),
         ("verb=ListRecords&metadataPrefix=oai_dc&from=2026-01-01&until=2026-01-01T00:00:00Z", "badArgument"),
         ("verb=ListRecords&metadataPrefix=oai_dc&from=2027-01-02&until=2027-01-01", "badArgument"),
+        ("verb=ListRecords&metadataPrefix=oai_dc&from=2026-02-30", "badArgument"),
+        ("verb=ListRecords&metadataPrefix=oai_dc&until=2026-13-01", "badArgument"),
+        ("verb=ListRecords&metadataPrefix=oai_dc&from=2026-01-01T24:00:00Z", "badArgument"),
+        ("verb=ListRecords&metadataPrefix=oai_dc&from=2026-01-01T00:00:00.5Z", "badArgument"),
+        ("verb=ListRecords&metadataPrefix=oai_dc&from=2026-01-01T00:00:00%2B01:00", "badArgument"),
+        ("verb=ListRecords&metadataPrefix=oai_dc&from=", "badArgument"),
         ("verb=ListRecords&metadataPrefix=oai_dc&until=1999-01-01", "noRecordsMatch"),
         ("verb=ListRecords&metadataPrefix=oai_dc&set=x", "noSetHierarchy"),
         ("verb=ListSets", "noSetHierarchy"),
+        ("verb=ListSets&resumptionToken=x", "badResumptionToken"),
+        ("verb=ListSets&x=1", "badArgument"),
         ("verb=ListRecords&resumptionToken=x", "badResumptionToken"),
         ("verb=ListRecords&resumptionToken=oai_dc!!!zzz", "badResumptionToken"),
+        ("verb=ListRecords&resumptionToken=marc!!!a", "badResumptionToken"),
+        ("verb=ListRecords&resumptionToken=oai_dc!yesterday!!a", "badResumptionToken"),
+        ("verb=ListRecords&resumptionToken=oai_dc!!1999-01-01!a", "badResumptionToken"),
+        ("verb=ListRecords&resumptionToken=oai_dc!!!a!b", "badResumptionToken"),
+        ("verb=ListRecords&resumptionToken=oai_dc!!!a&metadataPrefix=oai_dc", "badArgument"),
         ("verb=GetRecord&metadataPrefix=oai_dc", "badArgument"),
         ("verb=GetRecord&metadataPrefix=oai_dc&identifier=oai:node.example:no/such", "idDoesNotExist"),
         ("verb=ListMetadataFormats&identifier=nothing", "idDoesNotExist"),
@@ -274,6 +287,55 @@ async fn errors_of_harvesting() {
     assert!(record.contains("<dc:subject>survival &amp; &quot;more&quot; &lt;so&gt;</dc:subject>"), "{record}");
     assert!(get(&app, "/oai?verb=Identify").await.text().contains("<adminEmail>postmaster@node.example</adminEmail>"));
     assert!(DATASET.starts_with("acequia/"));
+}
+
+/// A record's header in a harvest, from the seconds `from` on.
+async fn harvested(app: &axum::Router, from: &str) -> Option<String> {
+    let list = get(app, &format!("/oai?verb=ListRecords&metadataPrefix=oai_dc&from={from}")).await.text();
+    let mut records = list.split("<record>").skip(1).map(str::to_owned);
+    records.find(|record| record.contains(&format!("<identifier>oai:node.example:{DATASET}</identifier>")))
+}
+
+/// Who harvests what changed learns of everything that was taken down.
+#[tokio::test]
+async fn what_was_taken_down_is_a_deleted_record() {
+    let (app, memory) = app();
+    assert!(get(&app, "/oai?verb=Identify").await.text().contains("<deletedRecord>persistent</deletedRecord>"));
+    let down = "2027-01-04T22:00:00Z";
+    assert_eq!(harvested(&app, down).await, None);
+    // An older version goes: the record is of the same version and says something else of the one before.
+    memory.take_down(DATASET, "1.0.0", Some("1.1.0"));
+    let record = harvested(&app, down).await.unwrap();
+    assert!(record.contains(&format!("<datestamp>{down}</datestamp>")) && record.contains("/v/1.1.0</dc:identifier>"));
+    memory.take_down(DATASET, "1.1.0", None);
+    for target in
+        [down.to_owned(), down[..10].to_owned(), format!("{down}&until={down}"), format!("{0}&until={0}", &down[..10])]
+    {
+        let record = harvested(&app, &target).await.unwrap();
+        assert!(record.contains("<header status=\"deleted\">") && !record.contains("<metadata>"), "{record}");
+    }
+    assert_eq!(harvested(&app, "2027-01-04T22:00:01Z").await, None);
+    assert!(get(&app, "/oai?verb=ListRecords&metadataPrefix=oai_dc&until=2027-01-03").await.status == 200);
+    let own = format!("oai:node.example:{DATASET}");
+    let one = get(&app, &format!("/oai?verb=GetRecord&metadataPrefix=datacite&identifier={own}")).await.text();
+    assert!(one.contains("<header status=\"deleted\">") && !one.contains("<metadata>"), "{one}");
+    let names = get(&app, "/oai?verb=ListIdentifiers&metadataPrefix=oai_dc").await.text();
+    assert_eq!((names.matches("<header").count(), names.matches("status=\"deleted\"").count()), (2, 1), "{names}");
+}
+
+#[tokio::test]
+async fn harvesters_may_post() {
+    let (app, _) = app();
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let query = "verb=ListIdentifiers&metadataPrefix=oai_dc&from=2020-01-01";
+    let posted = ask(&app, "POST", "/oai", &form, query).await;
+    let of = |text: String| text.split_once("<request").map(|(_, rest)| rest.to_owned()).unwrap();
+    assert_eq!(posted.status, 200);
+    assert_eq!(of(posted.text()), of(get(&app, &format!("/oai?{query}")).await.text()));
+    assert!(ask(&app, "POST", "/oai", &form, "").await.text().contains("badVerb"));
+    assert_eq!(ask(&app, "POST", "/oai", &form, &"verb=a&".repeat(200_000)).await.status, 413);
+    let put = ask(&app, "PUT", "/oai", &form, query).await;
+    assert_eq!((put.status.as_u16(), put.header("allow")), (405, "GET, HEAD, POST"));
 }
 
 #[tokio::test]
