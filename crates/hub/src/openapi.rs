@@ -29,7 +29,11 @@ const PARAMETERS: [Parameter; 28] = [
     path("revision", "v1.0.0", "A tag, `main`, or a whole commit; one path segment, percent-encoded."),
     path("version", "1.0.0", "A version number, a tag or a whole commit."),
     path("path", "README.md", "A file of the version; slashes may be percent-encoded."),
-    path("pair", "v1.0.0..v1.0.0", "Two revisions, `FROM..TO`."),
+    path(
+        "pair",
+        "v1.0.0..v1.1.0",
+        "Two different revisions, `FROM..TO`; the later one first leads to the right order.",
+    ),
     path("object", "", "SHA-256 of a file, or the commit of a version."),
     query("search", "string", "survival", "Words that all occur; may be repeated."),
     query("author", "string", "acequia", "Namespace."),
@@ -173,6 +177,7 @@ fn operation(route_path: &str, tag: &str, summary: &str, media_type: &str, asked
     let mut answers = json!({ "200": { "description": summary, "content": { media_type: {} } } });
     if route_path.contains("/compare/") {
         answers["202"] = json!({ "description": "It is being computed; see Retry-After.", "content": { JSON: {} } });
+        answers["303"] = json!({ "description": "The later version was named first." });
     }
     if route_path.contains("/resolve/") {
         answers["206"] = json!({ "description": "The range that was asked for.", "content": { media_type: {} } });

@@ -175,15 +175,29 @@ fn refused_write(parts: &[&str], shelf: &Shelf, body: &[u8]) -> Refusal {
     }
 }
 
-/// The two versions of `FROM..TO`.
-fn two<'d>(
-    dataset: &'d Dataset,
-    both: &str,
-) -> Result<(&'d Arc<PublishedVersion>, &'d Arc<PublishedVersion>), Refusal> {
+/// The two versions of `FROM..TO`; where the later one comes first, their numbers the other way round.
+///
+/// # Errors
+/// [`Refusal::Bad`] when both are the same.
+fn two<'d>(dataset: &'d Dataset, both: &str) -> Result<Pair<'d>, Refusal> {
     const FORM: Refusal = Refusal::Bad { what: "Two versions are compared as FROM..TO, for instance v1.0.0..v1.1.0." };
+    const SAME: Refusal = Refusal::Bad { what: "Both are the same version. Name two different ones." };
     let (from, to) = both.split_once("...").or_else(|| both.split_once("..")).ok_or(FORM)?;
     let find = |wanted: &str| served(dataset.revision(wanted));
-    Ok((find(from)?, find(to)?))
+    let (from, to) = (find(from)?, find(to)?);
+    let place = |version: &PublishedVersion| dataset.versions().iter().position(|own| own.commit() == version.commit());
+    match place(from).cmp(&place(to)) {
+        std::cmp::Ordering::Less => Ok(Pair::InOrder(from, to)),
+        std::cmp::Ordering::Equal => Err(SAME),
+        std::cmp::Ordering::Greater => Ok(Pair::Reversed(pages::compared(to, from))),
+    }
+}
+
+/// Two versions to compare. There is one difference of each pair, from the earlier version to the later one.
+enum Pair<'d> {
+    InOrder(&'d Arc<PublishedVersion>, &'d Arc<PublishedVersion>),
+    /// `FROM..TO` in the right order, percent-encoded.
+    Reversed(String),
 }
 
 impl Site {
@@ -280,15 +294,14 @@ impl Site {
             }
             ["datasets", namespace, name, "compare"] => {
                 let dataset = find(namespace, name)?;
-                let of = |field: &str| dataset.revision(query.get(field)?).map(|version| &version.manifest().version);
+                let of = |field: &str| query.get(field).and_then(|wanted| dataset.revision(wanted));
                 let (from, to) = (of("from").ok_or(Refusal::Revision)?, of("to").ok_or(Refusal::Revision)?);
-                let (from, to) = (http::percent_encoded(from), http::percent_encoded(to));
-                Ok(see(&format!("/datasets/{namespace}/{name}/compare/{from}..{to}")))
+                Ok(see(&format!("/datasets/{namespace}/{name}/compare/{}", pages::compared(from, to))))
             }
-            ["datasets", namespace, name, "compare", both] => {
-                let (from, to) = two(find(namespace, name)?, both)?;
-                self.difference_page(from, to, headers).await
-            }
+            ["datasets", namespace, name, "compare", both] => match two(find(namespace, name)?, both)? {
+                Pair::InOrder(from, to) => self.difference_page(from, to, headers).await,
+                Pair::Reversed(right) => Ok(see(&format!("/datasets/{namespace}/{name}/compare/{right}"))),
+            },
             // The files beside their descriptions, as a downloaded version has them.
             ["datasets", namespace, name, "v", wanted, path @ ..] => {
                 let version = served(find(namespace, name)?.revision(wanted))?;
@@ -345,10 +358,10 @@ impl Site {
                         let version = revision(wanted)?;
                         Ok(api::answer(headers, &api::commits(dataset, version), Some(version)))
                     }
-                    ["compare", both] => {
-                        let (from, to) = two(dataset, both)?;
-                        self.difference(from, to, headers).await
-                    }
+                    ["compare", both] => match two(dataset, both)? {
+                        Pair::InOrder(from, to) => self.difference(from, to, headers).await,
+                        Pair::Reversed(right) => Ok(see(&format!("/api/datasets/{namespace}/{name}/compare/{right}"))),
+                    },
                     ["auth-check"] => Ok(content(StatusCode::OK, "text/plain; charset=utf-8", "OK")),
                     ["croissant"] => self.croissant(dataset.newest(), &address, headers).await,
                     ["croissant", wanted] => self.croissant(revision(wanted)?, &address, headers).await,

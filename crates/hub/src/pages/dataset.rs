@@ -260,10 +260,15 @@ fn versions(dataset: &Dataset, shown: &PublishedVersion) -> Markup {
     }
 }
 
+/// Two versions as the addresses of their comparison name them.
+pub(crate) fn compared(from: &PublishedVersion, to: &PublishedVersion) -> String {
+    let number = |version: &PublishedVersion| percent_encoded(&version.manifest().version);
+    format!("{}..{}", number(from), number(to))
+}
+
 /// Path of the page that compares two versions.
 fn compare_path(from: &PublishedVersion, to: &PublishedVersion) -> String {
-    let (from, to) = (from.manifest(), to.manifest());
-    format!("/datasets/{}/compare/{}..{}", to.dataset, percent_encoded(&from.version), percent_encoded(&to.version))
+    format!("/datasets/{}/compare/{}", to.manifest().dataset, compared(from, to))
 }
 
 fn compare_form(dataset: &Dataset, shown: &PublishedVersion) -> Markup {

@@ -19,7 +19,7 @@ use crate::http::{PROBLEMS, Refusal, percent_encoded};
 use crate::site::{mark_path, style_path};
 
 pub(crate) use catalogue::{Catalogue, Listed, catalogue};
-pub(crate) use dataset::{Tab, checksums, dataset};
+pub(crate) use dataset::{Tab, checksums, compared, dataset};
 pub(crate) use tombstone::tombstone;
 pub(crate) use words::license_address;
 
