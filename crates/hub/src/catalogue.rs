@@ -252,6 +252,8 @@ pub struct Shelf {
     datasets: BTreeMap<String, Dataset>,
     /// Data sets of which a version is served.
     served: usize,
+    /// Versions that are served.
+    served_versions: usize,
     /// Where a file is first found, by its content.
     files: BTreeMap<Digest, (Arc<PublishedVersion>, String)>,
     /// Served versions by commit.
@@ -262,7 +264,14 @@ pub struct Shelf {
 impl Default for Shelf {
     fn default() -> Self {
         let fingerprint = Digest::of(b"");
-        Self { datasets: BTreeMap::new(), served: 0, files: BTreeMap::new(), commits: BTreeMap::new(), fingerprint }
+        Self {
+            datasets: BTreeMap::new(),
+            served: 0,
+            served_versions: 0,
+            files: BTreeMap::new(),
+            commits: BTreeMap::new(),
+            fingerprint,
+        }
     }
 }
 
@@ -312,7 +321,9 @@ impl Shelf {
             }
         }
         let served = datasets.values().filter(|dataset| dataset.is_served()).count();
-        Ok(Self { datasets, served, files, commits, fingerprint: Digest::of(listed.as_bytes()) })
+        let served_versions = datasets.values().map(|dataset| dataset.served().count()).sum();
+        let fingerprint = Digest::of(listed.as_bytes());
+        Ok(Self { datasets, served, served_versions, files, commits, fingerprint })
     }
 
     /// Tells shelves with other versions apart.
@@ -352,6 +363,11 @@ impl Shelf {
     /// Every version that is served: by data set, oldest first.
     pub fn served(&self) -> impl Iterator<Item = &Arc<PublishedVersion>> {
         self.datasets.values().flat_map(Dataset::served)
+    }
+
+    /// How many versions are served.
+    pub(crate) fn served_versions(&self) -> usize {
+        self.served_versions
     }
 
     /// How many data sets are served.

@@ -373,12 +373,13 @@ impl Site {
         }
     }
 
-    /// Data sets by name, with what listings say about them. Those that are no longer on the shelf are left out.
+    /// Data sets by name, with what listings say about them. Those of which no version is served any more are left out: the
+    /// index that names them may be older than the shelf.
     async fn listed<'s>(&self, shelf: &'s Shelf, names: &[&str]) -> Vec<(&'s Dataset, Arc<Brief>)> {
         let mut listed = Vec::with_capacity(names.len());
         for name in names {
             let dataset = name.split_once('/').and_then(|(namespace, name)| shelf.dataset(namespace, name));
-            if let Some(dataset) = dataset {
+            if let Some(dataset) = dataset.filter(|dataset| dataset.is_served()) {
                 listed.push((dataset, self.facts.brief(&self.catalogue, dataset.newest()).await));
             }
         }
@@ -788,7 +789,13 @@ fn for_ever(headers: &HeaderMap, content_type: &'static str, bytes: &'static str
 fn sitemap(shelf: &Shelf, address: &str, part: Option<usize>) -> Option<String> {
     const HEAD: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
     const NAMESPACE: &str = "xmlns=\"http://www.sitemaps.org/schemas/sitemap/0.9\"";
-    let addresses = 1 + shelf.len() + shelf.served().count();
+    /// A line of the map.
+    enum Line<'s> {
+        Front,
+        Dataset(&'s PublishedVersion),
+        Version(&'s PublishedVersion),
+    }
+    let addresses = 1 + shelf.len() + shelf.served_versions();
     let parts = addresses.div_ceil(SITEMAP_PART);
     if part.is_none() && parts > 1 {
         let listed: String = (1..=parts)
@@ -800,17 +807,22 @@ fn sitemap(shelf: &Shelf, address: &str, part: Option<usize>) -> Option<String> 
     if part == 0 || part > parts {
         return None;
     }
-    let newest = shelf.datasets().map(|dataset| {
-        let version = dataset.newest();
-        let (name, day) = (&version.manifest().dataset, version.published_at().day());
-        format!("<url><loc>{address}/datasets/{name}</loc><lastmod>{day}</lastmod></url>\n")
-    });
-    let versions = shelf.served().map(|version| {
-        let (path, day) = (pages::version_path(version), version.published_at().day());
-        format!("<url><loc>{address}{path}</loc><lastmod>{day}</lastmod></url>\n")
-    });
-    let all = std::iter::once(format!("<url><loc>{address}/</loc></url>\n")).chain(newest).chain(versions);
-    let listed: String = all.skip((part - 1) * SITEMAP_PART).take(SITEMAP_PART).collect();
+    let datasets = shelf.datasets().map(|dataset| Line::Dataset(dataset.newest()));
+    let versions = shelf.served().map(|version| Line::Version(version));
+    let all = std::iter::once(Line::Front).chain(datasets).chain(versions);
+    let written = |line| match line {
+        Line::Front => format!("<url><loc>{address}/</loc></url>\n"),
+        Line::Dataset(newest) => {
+            let (name, day) = (&newest.manifest().dataset, newest.published_at().day());
+            format!("<url><loc>{address}/datasets/{name}</loc><lastmod>{day}</lastmod></url>\n")
+        }
+        Line::Version(version) => {
+            let (path, day) = (pages::version_path(version), version.published_at().day());
+            format!("<url><loc>{address}{path}</loc><lastmod>{day}</lastmod></url>\n")
+        }
+    };
+    // The lines of other parts are not written.
+    let listed: String = all.skip((part - 1) * SITEMAP_PART).take(SITEMAP_PART).map(written).collect();
     Some(format!("{HEAD}<urlset {NAMESPACE}>\n{listed}</urlset>\n"))
 }
 

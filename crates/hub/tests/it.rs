@@ -1068,11 +1068,11 @@ async fn a_version_taken_down_leaves_a_page_and_no_files() {
     }
 }
 
-#[test]
-fn a_shelf_refuses_what_must_not_be_served() {
-    let manifest = |version: &str, title: &str, path: &str| Manifest {
+/// A manifest of one small file.
+fn manifest(name: &str, version: &str, title: &str, path: &str) -> Manifest {
+    Manifest {
         schema: "acequia-release/1".into(),
-        dataset: DatasetName::parse("acequia/x").unwrap(),
+        dataset: DatasetName::parse(name).unwrap(),
         version: version.into(),
         title: title.into(),
         summary: String::new(),
@@ -1084,7 +1084,31 @@ fn a_shelf_refuses_what_must_not_be_served() {
         inputs: vec![],
         splits: vec![],
         files: vec![ReleasedFile::of(path, b"x")],
-    };
+    }
+}
+
+/// The index of a large shelf is renewed in the background; what was taken down meanwhile is in no list even so.
+#[tokio::test]
+async fn an_older_index_lists_nothing_that_was_taken_down() {
+    let memory = Arc::new(Memory::default());
+    let name = |at: usize| format!("acequia/set-{at:04}");
+    let all: Vec<Manifest> = (0..2_001).map(|at| manifest(&name(at), "1.0.0", "Set", "a.txt")).collect();
+    memory.shelve_all(&all, 0);
+    let app = router(memory.clone());
+    let targets = ["/?q=0007", "/api/datasets?search=set-0007"];
+    for target in targets {
+        assert!(get(&app, target).await.text().contains(&name(7)), "{target}");
+    }
+    memory.take_down(&name(7), "1.0.0", None);
+    for target in targets {
+        let answer = get(&app, target).await;
+        assert!(answer.status == 200 && !answer.text().contains(&name(7)), "{target}");
+    }
+}
+
+#[test]
+fn a_shelf_refuses_what_must_not_be_served() {
+    let manifest = |version: &str, title: &str, path: &str| manifest("acequia/x", version, title, path);
     let shelf =
         |manifests: &[Manifest]| Shelf::of(manifests.iter().map(|manifest| Arc::new(sample::sealed(manifest, 0))));
     let one = manifest("1.0.0", "One", "a.txt");

@@ -97,6 +97,14 @@ impl Memory {
         *self.shelf.write().unwrap() = Arc::new(Shelf::of(versions.iter().cloned()).unwrap());
     }
 
+    /// Puts many versions on the shelf at once.
+    #[allow(dead_code, reason = "the example shows a few")]
+    pub(crate) fn shelve_all(&self, manifests: &[Manifest], at_s: i64) {
+        let mut versions = self.versions.write().unwrap();
+        versions.extend(manifests.iter().map(|manifest| Arc::new(sealed(manifest, at_s))));
+        *self.shelf.write().unwrap() = Arc::new(Shelf::of(versions.iter().cloned()).unwrap());
+    }
+
     /// Stores, replaces or removes bytes behind the catalogue's back.
     pub(crate) fn store(&self, sha256: Digest, bytes: Option<Bytes>) {
         let mut blobs = self.blobs.write().unwrap();
