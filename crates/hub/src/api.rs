@@ -12,7 +12,8 @@ use serde_json::{Map, Value, json};
 use crate::PublishedVersion;
 use crate::catalogue::{Dataset, is_large};
 use crate::facts::Brief;
-use crate::http::{Fields, REPO_COMMIT, Refusal, fresh, iso_ms, json_bytes, percent_encoded, put};
+use crate::http::{Fields, REPO_COMMIT, fresh, iso_ms, json_bytes, percent_encoded, put};
+use crate::refusal::Refusal;
 use crate::search::{Facet, Order, Query};
 
 /// Entries on a page of a tree, and with `expand`.

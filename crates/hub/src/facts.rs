@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::body::{CHUNK_BYTES, read_piece};
 use crate::card::{front_matter, tags};
-use crate::http::Refusal;
+use crate::refusal::Refusal;
 use crate::{Catalogue, PublishedVersion};
 
 /// What listings say about a version.

@@ -8,8 +8,9 @@ use axum::http::header::{self, HeaderValue};
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 
 use crate::catalogue::{MANIFEST, is_large};
-use crate::http::{REPO_COMMIT, Refusal, content_type, none_match, not_modified, percent_encoded, put, range_allowed};
+use crate::http::{REPO_COMMIT, content_type, none_match, not_modified, percent_encoded, put, range_allowed};
 use crate::range::{Wanted, wanted};
+use crate::refusal::Refusal;
 use crate::{Catalogue, HubError, PublishedVersion, body};
 use acequia_types::Coded;
 

@@ -17,9 +17,10 @@ use crate::difference::{Differences, State as Progress};
 use crate::facts::{Brief, Facts, FactsCache, whole};
 use crate::finding::Finder;
 use crate::http::{
-    Fields, REPO_COMMIT, Refusal, accepts, content, fresh, json_bytes, own_address, parse_address, put, see, segments,
+    Fields, REPO_COMMIT, accepts, content, fresh, json_bytes, own_address, parse_address, put, see, segments,
 };
 use crate::pages::Tab;
+use crate::refusal::Refusal;
 use crate::search::{Facet, Query};
 use crate::{
     Catalogue, HubError, PublishedVersion, Shelf, api, body, bundle, files, http, openapi, pages, rows, viewer,
@@ -106,7 +107,7 @@ async fn serve(State(site): State<Arc<Site>>, request: Request) -> Response<Body
     let answered = if segments.is_some() { site.answer(&parts, request).await } else { Err(Refusal::Page) };
     let mut response = answered.unwrap_or_else(|refusal| match reader {
         Reader::Program => refusal.to_program(&asked),
-        Reader::Person => refusal.with_headers(content(refusal.status(), PAGE, pages::refusal(&refusal))),
+        Reader::Person => refusal.with_headers(content(refusal.problem().status, PAGE, pages::refusal(&refusal))),
     });
     if method == Method::HEAD {
         *response.body_mut() = Body::empty();

@@ -14,7 +14,8 @@ use serde_json::{Map, Value, json};
 
 use crate::describe::file_iri;
 use crate::facts::{Facts, list, number, text};
-use crate::http::{Fields, Refusal};
+use crate::http::Fields;
+use crate::refusal::Refusal;
 use crate::{Catalogue, HubError, PublishedVersion, rows};
 
 /// The name of the one configuration.

@@ -15,7 +15,8 @@ mod words;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::PublishedVersion;
-use crate::http::{PROBLEMS, Refusal, percent_encoded};
+use crate::http::percent_encoded;
+use crate::refusal::{PROBLEMS, Refusal};
 use crate::site::{mark_path, style_path};
 
 pub(crate) use catalogue::{Catalogue, Listed, catalogue};
@@ -89,7 +90,7 @@ fn mark() -> Markup {
 
 /// The page for a refused request.
 pub(crate) fn refusal(refusal: &Refusal) -> String {
-    let status = refusal.status();
+    let status = refusal.problem().status;
     let missing = status == axum::http::StatusCode::NOT_FOUND;
     let heading = if missing { "Nothing here" } else { "This did not work" };
     let main = html! {
@@ -112,8 +113,8 @@ pub(crate) fn problems() -> String {
         div.frame.narrow {
             h1 { "When a request is refused" }
             p.lead { "A refusal carries a status, the headers X-Error-Code and X-Error-Message, and problem details as RFC 9457 has them. Their type leads here." }
-            @for (slug, title, help) in PROBLEMS {
-                section aria-labelledby=(slug) { h2 #(slug) { (title) } p { (help) } }
+            @for problem in &PROBLEMS {
+                section aria-labelledby=(problem.kind) { h2 #(problem.kind) { (problem.title) } p { (problem.help) } }
             }
             p { a href="/api/openapi.json" { "Description of the interface (OpenAPI 3.1)" } }
         }
