@@ -259,7 +259,8 @@ fn history<'v>(dataset: &'v Dataset, version: &'v PublishedVersion) -> Vec<&'v P
 }
 
 fn title(version: &PublishedVersion) -> String {
-    format!("Version {}", version.manifest().version)
+    let down = if version.tombstone().is_some() { ", not served any more" } else { "" };
+    format!("Version {}{down}", version.manifest().version)
 }
 
 /// `GET /api/datasets/{id}/refs`.
@@ -277,13 +278,18 @@ pub(crate) fn refs(dataset: &Dataset, query: &Fields) -> Value {
     refs
 }
 
-/// `GET /api/datasets/{id}/commits/{revision}`: one per version, newest first.
+/// `GET /api/datasets/{id}/commits/{revision}`: one per version, newest first. Those that are not served any more say so in
+/// the title, which clients show, and since when.
 pub(crate) fn commits(dataset: &Dataset, version: &PublishedVersion) -> Value {
     let commit = |version: &PublishedVersion| {
-        json!({
+        let mut commit = json!({
             "id": version.commit(), "title": title(version), "message": version.manifest().summary,
             "authors": [{ "user": version.manifest().dataset.namespace() }], "date": iso_ms(version.published_at()),
-        })
+        });
+        if let Some(down) = version.tombstone() {
+            commit["takenDown"] = json!({ "at": iso_ms(down.at), "reason": down.reason, "successor": down.successor });
+        }
+        commit
     };
     history(dataset, version).into_iter().map(commit).collect()
 }

@@ -227,6 +227,15 @@ impl Dataset {
         all.max().unwrap_or(Timestamp::from_unix_s(0))
     }
 
+    /// The version in the place of one that was taken down.
+    pub(crate) fn successor(
+        &self,
+        down: &TakenDownVersion,
+        version: &PublishedVersion,
+    ) -> Option<&Arc<PublishedVersion>> {
+        self.revision(down.successor.as_deref()?).filter(|other| other.commit() != version.commit())
+    }
+
     /// The last served version before this one.
     pub(crate) fn before(&self, version: &PublishedVersion) -> Option<&Arc<PublishedVersion>> {
         let at = self.versions.iter().position(|other| other.commit() == version.commit())?;

@@ -183,6 +183,9 @@ fn operation(route_path: &str, tag: &str, summary: &str, media_type: &str, asked
         answers["206"] = json!({ "description": "The range that was asked for.", "content": { media_type: {} } });
     }
     answers["304"] = json!({ "description": "Not changed since the ETag in If-None-Match." });
+    if ["{revision}", "{version}", "{pair}"].iter().any(|named| route_path.contains(named)) {
+        answers["410"] = json!({ "$ref": "#/components/responses/Gone" });
+    }
     answers["default"] = json!({ "$ref": "#/components/responses/Problem" });
     json!({ "tags": [tag], "summary": summary, "parameters": parameters, "responses": answers })
 }
@@ -241,7 +244,11 @@ pub(crate) fn document(address: &str) -> Value {
         ],
         "paths": paths,
         "components": {
-            "responses": { "Problem": {
+            "responses": { "Gone": {
+                "description": "The version is not served any more; the header Link leads to its page and to the version in its place.",
+                "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } },
+                    JSON: { "schema": { "$ref": "#/components/schemas/Problem" } } },
+            }, "Problem": {
                 "description": "A refusal, with X-Error-Code and X-Error-Message as Hub clients read them.",
                 "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } },
                     JSON: { "schema": { "$ref": "#/components/schemas/Problem" } } },
@@ -254,6 +261,7 @@ pub(crate) fn document(address: &str) -> Value {
                     "type": { "type": "string", "format": "uri-reference" }, "title": { "type": "string" },
                     "status": { "type": "integer" }, "detail": { "type": "string" },
                     "error": { "type": "string" }, "code": { "type": "string" },
+                    "page": { "type": "string", "format": "uri-reference" }, "successor": { "type": "string" },
                 },
             } },
         },

@@ -18,7 +18,7 @@ pub(crate) enum Refusal {
     /// The data set has no such version.
     Revision,
     /// The version is not served any more (RFC 9110 §15.5.11).
-    Gone { successor: Option<String> },
+    Gone(Gone),
     /// The version has no such file or folder.
     Entry { commit: String },
     /// No such page or route.
@@ -41,6 +41,26 @@ pub(crate) enum Refusal {
     Exists,
     /// Too much is being computed already.
     Busy,
+}
+
+/// Where the page of a version that is not served any more is, and what is in its place.
+#[derive(Debug)]
+pub(crate) struct Gone {
+    /// Path of its page, which says why.
+    pub(crate) page: String,
+    /// Number and path of the version in its place.
+    pub(crate) successor: Option<(String, String)>,
+}
+
+impl Gone {
+    /// The header `Link`: the page, and the version in its place (RFC 5829).
+    pub(crate) fn links(&self) -> String {
+        let mut links = format!("<{}>; rel=\"describedby\"; type=\"text/html\"", self.page);
+        if let Some((_, path)) = &self.successor {
+            links.push_str(&format!(", <{path}>; rel=\"successor-version\""));
+        }
+        links
+    }
 }
 
 /// A kind of refusal: what RFC 9457 calls a problem type.
@@ -92,8 +112,8 @@ pub(crate) static PROBLEMS: [Problem; 14] = [
         // Hub clients know no code of their own for this; with it they say that the version cannot be had.
         Some("RevisionNotFound"),
         "Not served any more",
-        "This version is not served any more. Its page says why, and which version is in its place.",
-        "People in the version left, or it was taken down for another reason that its page states. Ask for the version named as its successor, and delete copies of this one.",
+        "This version is not served any more. Its page says why, and whether another version is in its place.",
+        "People in the version left, or it was taken down for another reason. The header Link leads to the page that says which, and to the version in its place if there is one. Use that, and delete copies of this one.",
     ),
     problem(
         "entry-not-found",
@@ -109,7 +129,7 @@ pub(crate) static PROBLEMS: [Problem; 14] = [
         None,
         "No such page",
         "There is no page at this address.",
-        "Check the address. Published versions are never removed to make room for newer ones.",
+        "Check the address. The page of a published version stays, even when the version itself was taken down.",
     ),
     problem(
         "not-logged-in",
@@ -165,7 +185,7 @@ pub(crate) static PROBLEMS: [Problem; 14] = [
         Some("Immutable"),
         "Published versions never change",
         "A published version never changes: no tag moves, no history is rewritten, no file is replaced or deleted. Publish the next version.",
-        "A correction or a withdrawal makes a new version, which passes the gate as every version does. Nobody moves a tag, rewrites history or deletes a file.",
+        "A correction or a withdrawal makes a new version, which passes the gate as every version does. Nobody moves a tag, rewrites history or deletes a file; the operator can only take a version down as a whole, and its page stays.",
     ),
     problem(
         "exists",
@@ -191,7 +211,7 @@ impl Refusal {
         match self {
             Self::Repo => 0,
             Self::Revision => 1,
-            Self::Gone { .. } => 2,
+            Self::Gone(_) => 2,
             Self::Entry { .. } => 3,
             Self::Page => 4,
             Self::Login => 5,
@@ -231,8 +251,11 @@ impl Refusal {
         if let Some(code) = problem.code {
             body["code"] = Value::from(code);
         }
-        if let Self::Gone { successor: Some(successor) } = self {
-            body["successor"] = Value::from(successor.as_str());
+        if let Self::Gone(gone) = self {
+            body["page"] = Value::from(gone.page.as_str());
+            if let Some((number, _)) = &gone.successor {
+                body["successor"] = Value::from(number.as_str());
+            }
         }
         let kind =
             if accepts(request, "application/problem+json") { "application/problem+json" } else { "application/json" };
@@ -248,6 +271,7 @@ impl Refusal {
         put(headers, ERROR_MESSAGE, self.message());
         match self {
             Self::Entry { commit } => put(headers, REPO_COMMIT, commit),
+            Self::Gone(gone) => put(headers, header::LINK, &gone.links()),
             Self::Method { allow } => put(headers, header::ALLOW, allow),
             Self::Range { size_bytes } => put(headers, header::CONTENT_RANGE, &format!("bytes */{size_bytes}")),
             Self::Busy => put(headers, header::RETRY_AFTER, "5"),
@@ -269,7 +293,7 @@ mod tests {
         let all = [
             (Refusal::Repo, "repo-not-found"),
             (Refusal::Revision, "revision-not-found"),
-            (Refusal::Gone { successor: None }, "taken-down"),
+            (Refusal::Gone(Gone { page: String::new(), successor: None }), "taken-down"),
             (Refusal::Entry { commit: String::new() }, "entry-not-found"),
             (Refusal::Page, "not-found"),
             (Refusal::Login, "not-logged-in"),

@@ -20,7 +20,7 @@ use crate::http::{
     Fields, REPO_COMMIT, accepts, content, fresh, json_bytes, own_address, parse_address, put, see, segments,
 };
 use crate::pages::Tab;
-use crate::refusal::Refusal;
+use crate::refusal::{Gone, Refusal};
 use crate::search::{Facet, Query};
 use crate::{
     Catalogue, HubError, PublishedVersion, Shelf, api, body, bundle, files, http, openapi, pages, rows, viewer,
@@ -184,8 +184,7 @@ fn two<'d>(dataset: &'d Dataset, both: &str) -> Result<Pair<'d>, Refusal> {
     const FORM: Refusal = Refusal::Bad { what: "Two versions are compared as FROM..TO, for instance v1.0.0..v1.1.0." };
     const SAME: Refusal = Refusal::Bad { what: "Both are the same version. Name two different ones." };
     let (from, to) = both.split_once("...").or_else(|| both.split_once("..")).ok_or(FORM)?;
-    let find = |wanted: &str| served(dataset.revision(wanted));
-    let (from, to) = (find(from)?, find(to)?);
+    let (from, to) = (served(dataset, from)?, served(dataset, to)?);
     let place = |version: &PublishedVersion| dataset.versions().iter().position(|own| own.commit() == version.commit());
     match place(from).cmp(&place(to)) {
         std::cmp::Ordering::Less => Ok(Pair::InOrder(from, to)),
@@ -281,16 +280,16 @@ impl Site {
             }
             ["datasets", namespace, name, "v", wanted, form] if FORMS.iter().any(|offered| offered.name == *form) => {
                 let dataset = find(namespace, name)?;
-                let version = served(dataset.revision(wanted))?;
+                let version = served(dataset, wanted)?;
                 self.described(dataset, version, form, &address, headers).await
             }
             ["datasets", namespace, name, "v", wanted, BUNDLE] => {
                 let dataset = find(namespace, name)?;
-                let version = served(dataset.revision(wanted))?;
+                let version = served(dataset, wanted)?;
                 self.bundle(dataset, version, &address, method, headers).await
             }
             ["datasets", namespace, name, "v", wanted, "SHA256SUMS"] => {
-                let version = served(find(namespace, name)?.revision(wanted))?;
+                let version = served(find(namespace, name)?, wanted)?;
                 Ok(fresh(headers, "text/plain; charset=utf-8", pages::checksums(version)))
             }
             ["datasets", namespace, name, "compare"] => {
@@ -305,7 +304,7 @@ impl Site {
             },
             // The files beside their descriptions, as a downloaded version has them.
             ["datasets", namespace, name, "v", wanted, path @ ..] => {
-                let version = served(find(namespace, name)?.revision(wanted))?;
+                let version = served(find(namespace, name)?, wanted)?;
                 files::resolve(&self.catalogue, version, &path.join("/"), method, headers).await
             }
             // Where people come to who know the addresses of other hubs.
@@ -314,7 +313,7 @@ impl Site {
                 Ok(see(&pages::version_path(version)))
             }
             ["datasets", namespace, name, "resolve" | "raw", wanted, path @ ..] => {
-                let version = served(find(namespace, name)?.revision(wanted))?;
+                let version = served(find(namespace, name)?, wanted)?;
                 files::resolve(&self.catalogue, version, &path.join("/"), method, headers).await
             }
             [_, "resolve" | "raw", ..] | [_, _, "resolve" | "raw", ..] => Err(Refusal::Repo),
@@ -337,8 +336,8 @@ impl Site {
             ["api", "models" | "spaces"] => Ok(api::answer(headers, &serde_json::json!([]), None)),
             ["api", "datasets", namespace, name, rest @ ..] => {
                 let dataset = find(namespace, name)?;
-                let revision = |wanted: &str| served(dataset.revision(wanted));
-                served(Some(dataset.newest()))?;
+                let revision = |wanted: &str| served(dataset, wanted);
+                served(dataset, "main")?;
                 match rest {
                     [] => self.info(dataset, dataset.newest(), &query, headers).await,
                     ["revision", wanted] => self.info(dataset, revision(wanted)?, &query, headers).await,
@@ -465,7 +464,7 @@ impl Site {
         const NEEDED: Refusal = Refusal::Bad { what: "Name a data set, for instance dataset=namespace/name." };
         let (namespace, name) = query.get("dataset").and_then(|name| name.split_once('/')).ok_or(NEEDED)?;
         let dataset = shelf.dataset(namespace, name).ok_or(Refusal::Repo)?;
-        let version = served(dataset.revision(query.get("at").unwrap_or("main")))?;
+        let version = served(dataset, query.get("at").unwrap_or("main"))?;
         let facts = self.facts.complete(&self.catalogue, version).await?;
         let viewed = viewer::Viewed { version, facts: &facts, address };
         let told = match route {
@@ -734,6 +733,8 @@ impl Site {
         if let Some(down) = version.tombstone() {
             let mut response = content(StatusCode::GONE, PAGE, pages::tombstone(dataset, version, down));
             response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+            let links = gone(dataset, version).map(|gone| gone.links());
+            put(response.headers_mut(), header::LINK, &links.unwrap_or_default());
             return Ok(response);
         }
         // Harvesters that ask the page itself for RDF are sent to it.
@@ -756,13 +757,17 @@ impl Site {
     }
 }
 
-/// The version, if there is one and it is served.
-fn served(version: Option<&Arc<PublishedVersion>>) -> Result<&Arc<PublishedVersion>, Refusal> {
-    let version = version.ok_or(Refusal::Revision)?;
-    match version.tombstone() {
-        Some(down) => Err(Refusal::Gone { successor: down.successor.clone() }),
-        None => Ok(version),
-    }
+/// The version of a data set that a revision means, if there is one and it is served.
+fn served<'d>(dataset: &'d Dataset, revision: &str) -> Result<&'d Arc<PublishedVersion>, Refusal> {
+    let version = dataset.revision(revision).ok_or(Refusal::Revision)?;
+    gone(dataset, version).map_or(Ok(version), |gone| Err(Refusal::Gone(gone)))
+}
+
+/// What is left of a version that was taken down; `None` while it is served.
+fn gone(dataset: &Dataset, version: &PublishedVersion) -> Option<Gone> {
+    let successor = dataset.successor(version.tombstone()?, version);
+    let successor = successor.map(|next| (next.manifest().version.clone(), pages::version_path(next)));
+    Some(Gone { page: pages::version_path(version), successor })
 }
 
 /// What a browser asks before a program on another site may call.

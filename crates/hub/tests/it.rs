@@ -1023,6 +1023,9 @@ async fn a_version_taken_down_leaves_a_page_and_no_files() {
     let tag = get(&app, &kept).await.header("etag").to_owned();
     assert_eq!(ask(&app, "GET", &kept, &[("if-none-match", &tag)], "").await.status, 304);
     memory.take_down(DATASET, "1.0.0", Some("1.2.0"));
+    let links = format!(
+        "</datasets/{DATASET}/v/1.0.0>; rel=\"describedby\"; type=\"text/html\", </datasets/{DATASET}/v/1.2.0>; rel=\"successor-version\""
+    );
     let again = ask(&app, "GET", &kept, &[("if-none-match", &tag)], "").await;
     assert_eq!((again.status.as_u16(), again.header("cache-control")), (410, "no-cache"));
     for revision in ["v1.0.0", "1.0.0", commit.as_str().unwrap()] {
@@ -1041,6 +1044,8 @@ async fn a_version_taken_down_leaves_a_page_and_no_files() {
             assert_eq!(answer.status, 410, "{target}");
             assert_eq!(answer.header("x-error-code"), "RevisionNotFound", "{target}");
             assert_eq!(answer.json()["successor"], "1.2.0", "{target}");
+            assert_eq!(answer.json()["page"], format!("/datasets/{DATASET}/v/1.0.0"), "{target}");
+            assert_eq!(answer.header("link"), links, "{target}");
         }
         assert_eq!(get(&app, &format!("/datasets/{DATASET}/v/{revision}/SHA256SUMS")).await.status, 410);
     }
@@ -1048,18 +1053,40 @@ async fn a_version_taken_down_leaves_a_page_and_no_files() {
     assert_eq!(page.status, 410);
     guarded(&page, "a tombstone");
     well_made(&page.text(), "a tombstone");
-    for needed in ["withdrew", "/v/1.2.0", "CC-BY-4.0", "cannot be called back"] {
+    assert_eq!(page.header("link"), links);
+    for needed in ["withdrew", "In its place is <a href=\"/datasets/acequia/sample-survival/v/1.2.0", "CC-BY-4.0"] {
         assert!(page.text().contains(needed), "{needed}");
     }
+    assert!(page.text().contains("cannot be called back") && !page.text().contains("The newest version"));
+    // A page for people about two versions leads there too.
+    let compared = get(&app, &format!("/datasets/{DATASET}/compare/1.0.0..1.1.0")).await;
+    assert_eq!((compared.status.as_u16(), compared.header("link")), (410, links.as_str()));
+    well_made(&compared.text(), "a comparison with a version that was taken down");
+    for needed in ["href=\"/datasets/acequia/sample-survival/v/1.0.0\"", "/v/1.2.0"] {
+        assert!(compared.text().contains(needed), "{needed}");
+    }
+    let versions = get(&app, &format!("/datasets/{DATASET}/v/1.2.0/versions")).await.text();
+    assert!(versions.contains("not served any more since 2027-01-04") && versions.contains("its page stays"));
+    let commits = get(&app, &format!("/api/datasets/{DATASET}/commits/main")).await.json();
+    let of =
+        |name: &str| -> Vec<Value> { commits.as_array().unwrap().iter().map(|commit| commit[name].clone()).collect() };
+    assert_eq!(of("title"), ["Version 1.2.0", "Version 1.1.0", "Version 1.0.0, not served any more"]);
+    let down = json!({
+        "at": "2027-01-04T22:00:00.000Z", "reason": "People whose data were in it withdrew.", "successor": "1.2.0"
+    });
+    assert_eq!(of("takenDown"), [Value::Null, Value::Null, down]);
     assert_eq!(get(&app, &format!("/datasets/{DATASET}")).await.status, 200);
     assert!(!get(&app, &format!("/api/datasets/{DATASET}/refs")).await.text().contains("v1.0.0"));
 
-    // Without a version in its place, the data set is in no list; its page still says what it was.
-    for version in ["1.1.0", "1.2.0"] {
-        memory.take_down(DATASET, version, None);
-    }
+    // Without one in its place, the page names the newest that is served, and promises nothing more.
+    memory.take_down(DATASET, "1.1.0", None);
+    let page = get(&app, &format!("/datasets/{DATASET}/v/1.1.0")).await.text();
+    assert!(page.contains("The newest version that is served is <a") && !page.contains("in its place"), "{page}");
+    // When none is served, the data set is in no list; its page still says what it was.
+    memory.take_down(DATASET, "1.2.0", None);
     let page = get(&app, &format!("/datasets/{DATASET}")).await;
-    assert!(page.status == 410 && page.text().contains("no version in its place"));
+    assert!(page.status == 410 && page.text().contains("No version of this data set is served any more."));
+    assert!(!page.header("link").contains("successor-version"));
     assert_eq!(get(&app, &format!("/api/datasets/{DATASET}")).await.status, 410);
     assert_eq!(get(&app, &format!("/splits?dataset={DATASET}")).await.status, 410);
     for list in ["/", "/api/datasets", "/sitemap.xml", "/catalogue.ttl"] {

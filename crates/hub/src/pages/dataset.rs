@@ -236,7 +236,7 @@ fn versions(dataset: &Dataset, shown: &PublishedVersion) -> Markup {
     html! {
         section #versions aria-labelledby="versions-title" {
             h2 #versions-title { "Versions" }
-            p { "A published version never changes. When somebody withdraws, or data is added, a new version follows." }
+            p { "A published version never changes. When somebody withdraws, or data is added, a new version follows; an earlier one that holds people who left is taken down, and its page stays and says so." }
             ol.versions reversed {
                 @for version in dataset.versions().iter().rev() {
                     li {

@@ -99,7 +99,13 @@ pub(crate) fn refusal(refusal: &Refusal) -> String {
             h1 { (heading) }
             p.lead { (refusal.message()) }
             @if missing {
-                p { "The address may be mistyped. Published versions are never removed to make room for newer ones, so a link to a version that once worked should work still." }
+                p { "The address may be mistyped. The page of a published version stays, even when the version itself was taken down." }
+            }
+            @if let Refusal::Gone(gone) = refusal {
+                p { a href=(gone.page) { "The page of this version" } }
+                @if let Some((number, path)) = &gone.successor {
+                    p { "In its place is " a href=(path) { "version " (number) } "." }
+                }
             }
             p { a href="/" { "See all data sets" } }
         }
