@@ -657,14 +657,12 @@ impl Site {
         let wanted = oai::wanted(query, shelf, address);
         let facts = self.facts_of(&oai::needed(&wanted)).await?;
         let operator = self.operator(address);
-        let host = address.split_once("://").map_or(address, |(_, host)| host);
-        // A mailbox that every mail domain has (RFC 2142, section 5).
-        let postmaster = || format!("postmaster@{}", host.split(':').next().unwrap_or(host));
-        let stated = Some(operator.contact.clone()).filter(|contact| contact.contains('@'));
+        // A page may hold an @ too.
+        let is_mail = |contact: &&str| contact.contains('@') && !contact.contains('/');
         let repository = oai::Repository {
             address,
             name: &operator.name,
-            admin_email: stated.unwrap_or_else(postmaster),
+            admin_email: Some(operator.contact.as_str()).filter(is_mail),
             now: SystemClock.now(),
         };
         let answer = oai::answer(&wanted, &facts, query, &repository, shelf);

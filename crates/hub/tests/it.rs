@@ -885,7 +885,7 @@ async fn search_on_the_front_page() {
     let all = get(&app, "/").await.text();
     for said in [
         "<dt>open data sets</dt><dd>2</dd>",
-        "<dt>people whose records are in them</dt><dd>3,000</dd>",
+        "<dt>rows of people in them</dt><dd>3,000</dd>",
         "<dt>highest chance to pick out a person</dt><dd>1 in 12</dd>",
         "HF_ENDPOINT=http://node.example:8080",
     ] {

@@ -1,5 +1,7 @@
 //! GA4GH Data Repository Service 1.4: a file is named by its SHA-256, a version by its commit.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use acequia_types::Digest;
@@ -35,13 +37,18 @@ pub(crate) fn object(shelf: &Shelf, id: &str, address: &str) -> Option<Value> {
     }
 }
 
+/// A name as DRS has them: letters, digits, hyphen, period and underscore.
+fn portable(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii_alphanumeric() || "-._".contains(c) { c } else { '_' }).collect()
+}
+
 /// A file of a version.
 fn file(version: &PublishedVersion, path: &str, address: &str) -> Option<Value> {
     let file = version.files().get(path)?;
     let (id, at) = (file.sha256.to_string(), iso_ms(version.published_at()));
     Some(json!({
         "id": id,
-        "name": file.path.replace('/', "_"),
+        "name": portable(&file.path),
         "self_uri": format!("drs://{}/{id}", host(address)),
         "size": file.bytes,
         "created_time": at,
@@ -60,19 +67,25 @@ fn bundle(version: &PublishedVersion, address: &str) -> Value {
     let (id, at) = (version.commit(), iso_ms(version.published_at()));
     let mut sums: Vec<String> = version.files().values().map(|file| file.sha256.to_string()).collect();
     sums.sort_unstable();
+    let mut taken = BTreeSet::new();
     let contents: Vec<Value> = version
         .files()
         .values()
         .map(|file| {
+            let mut name = portable(&file.path);
+            // Names inside a bundle are unique; paths that differ in other characters only get a digest.
+            if !taken.insert(name.clone()) {
+                name = format!("{}-{name}", Digest::of(file.path.as_bytes()).short(12));
+            }
             json!({
-                "name": file.path, "id": file.sha256.to_string(),
+                "name": name, "id": file.sha256.to_string(),
                 "drs_uri": [format!("drs://{}/{}", host(address), file.sha256)],
             })
         })
         .collect();
     json!({
         "id": id,
-        "name": format!("{}-{}", version.manifest().dataset.to_string().replace('/', "_"), version.manifest().version),
+        "name": portable(&format!("{}-{}", version.manifest().dataset, version.manifest().version)),
         "self_uri": format!("drs://{}/{id}", host(address)),
         "size": version.total_bytes(),
         "created_time": at,

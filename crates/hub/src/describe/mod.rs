@@ -191,17 +191,27 @@ impl<'a> Description<'a> {
         list(&self.facts.croissant, "/keywords").iter().filter_map(Value::as_str).collect()
     }
 
-    /// Languages as BCP 47 has them; English when nothing is stated.
+    /// Languages as BCP 47 has them. Empty when none is stated: then nobody knows.
     pub(crate) fn languages(&self) -> Vec<&'a str> {
-        let told: Vec<&str> =
-            list(&self.facts.croissant, "/inLanguage").iter().filter_map(Value::as_str).filter(|l| is_tag(l)).collect();
-        if told.is_empty() { vec!["en"] } else { told }
+        list(&self.facts.croissant, "/inLanguage").iter().filter_map(Value::as_str).filter(|l| is_tag(l)).collect()
+    }
+
+    /// The language of its texts, when it is stated.
+    pub(crate) fn language(&self) -> Option<&'a str> {
+        self.languages().first().copied()
     }
 
     /// The term of the Data Use Ontology: its IRI and its label.
     pub(crate) fn use_term(&self) -> Option<(&'a str, &'a str)> {
         let terms = list(&self.facts.croissant, "/usageInfo").iter();
         terms.filter_map(|term| Some((text(term, "/url")?, text(term, "/name")?))).next()
+    }
+
+    /// Whether its own offer asks users to name where the data come from.
+    pub(crate) fn asks_for_attribution(&self) -> bool {
+        let terms = list(&self.facts.croissant, "/usageInfo").iter();
+        let mut duties = terms.filter_map(|term| text(term, "/odrl:permission/odrl:duty/odrl:action/@id"));
+        duties.any(|duty| duty == "odrl:attribute")
     }
 
     /// Diseases and findings it is about: IRI and name.

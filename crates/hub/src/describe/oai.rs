@@ -33,11 +33,16 @@ const NO_SETS: Wrong = ("noSetHierarchy", "This node has no sets.");
 const DATES: Wrong =
     ("badArgument", "from and until must be days or seconds in UTC, both of one kind, from not after until.");
 
+/// Stands in the place of an e-mail address, which the protocol demands, where the operator states none. No mail ever goes
+/// to a name under `invalid` (RFC 2606, section 2).
+const NOT_STATED: &str = "not-stated@operator.invalid";
+
 /// What the node says of itself.
 pub(crate) struct Repository<'a> {
     pub(crate) address: &'a str,
     pub(crate) name: &'a str,
-    pub(crate) admin_email: String,
+    /// An e-mail address of the operator, when one is stated.
+    pub(crate) admin_email: Option<&'a str>,
     pub(crate) now: Timestamp,
 }
 
@@ -253,7 +258,7 @@ pub(crate) fn answer(
                 ("repositoryName", repository.name.to_owned()),
                 ("baseURL", format!("{address}/oai")),
                 ("protocolVersion", "2.0".to_owned()),
-                ("adminEmail", repository.admin_email.clone()),
+                ("adminEmail", repository.admin_email.unwrap_or(NOT_STATED).to_owned()),
                 ("earliestDatestamp", earliest.unwrap_or(repository.now).to_string()),
                 // The shelf keeps every version that was taken down.
                 ("deletedRecord", "persistent".to_owned()),

@@ -161,7 +161,13 @@ fn figures(version: &PublishedVersion, facts: &Facts) -> Markup {
     html! {
         dl.figures {
             div {
-                dt { @if facts.brief.kind == Kind::Synthetic { "synthetic rows" } @else { "people, one row each" } }
+                dt {
+                    @match facts.brief.kind {
+                        Kind::Real => { "people, one row each" }
+                        Kind::Synthetic => { "synthetic rows" }
+                        Kind::NotStated => { "rows" }
+                    }
+                }
                 dd { (thousands(version.people())) }
             }
             @if columns > 0 { div { dt { "facts about each" } dd { (columns) } } }

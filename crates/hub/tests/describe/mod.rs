@@ -29,6 +29,10 @@ async fn turtle_and_json_ld_say_what_the_version_says() {
         "a cv:ContactPoint",
         "dcat:previousVersion <http://node.example:8080/datasets/acequia/sample-survival/v/1.0.0>",
         "odrl:prohibition",
+        "odrl:action odrl:attribute",
+        "dcatap:applicableLegislation <http://data.europa.eu/eli/reg/2025/327/oj>",
+        "planned-availability/STABLE>",
+        "dct:title \"Survival after breast cancer\"@en",
         "spdx:checksumAlgorithm_sha256",
         "healthdcatap:hasStructuredData true",
         "survival & \\\"more\\\" <so>",
@@ -45,8 +49,28 @@ async fn what_nobody_stated_is_not_made_up() {
     memory.publish("acequia/bare", "1.0.0", "Bare", [1, 1, 1], BTreeMap::new(), 0);
     let app = router(Arc::new(memory));
     let turtle = get(&app, "/datasets/acequia/bare/v/1.0.0/dcat.ttl").await.text();
-    assert!(turtle.contains("foaf:name \"acequia\"") && !turtle.contains("healthdcatap:hdab <"), "{turtle}");
+    assert!(turtle.contains("foaf:name \"acequia\"") && turtle.contains("dct:title \"Bare\""), "{turtle}");
+    // Nobody told its language, nor what HealthDCAT-AP alone asks for.
+    for made_up in
+        ["healthdcatap:hdab <", "@en", "dct:language", "dcatap:applicableLegislation <", "STABLE", "odrl:duty"]
+    {
+        assert!(!turtle.contains(made_up), "{made_up}: {turtle}");
+    }
+    let feed = get(&app, "/catalogue.ttl").await.text();
+    assert!(!feed.contains("dcatap:applicableLegislation <") && feed.contains("a dcat:DataService"), "{feed}");
+    let own = async |name: &str| get(&app, &format!("/datasets/acequia/bare/v/1.0.0/{name}")).await;
+    let datacite = own("datacite.json").await.json();
+    assert_eq!((datacite.get("language"), &datacite["titles"][0]), (None, &json!({ "title": "Bare" })));
+    assert!(!own("datacite.xml").await.text().contains("<language>"));
+    assert_eq!(own("schema.jsonld").await.json().get("inLanguage"), None);
+    assert!(!own("ro-crate-metadata.json").await.text().contains("endTime"));
+    let record = "/oai?verb=GetRecord&metadataPrefix=oai_dc&identifier=oai:node.example:acequia/bare";
+    assert!(!get(&app, record).await.text().contains("<dc:language>"));
+    // The protocol demands an address; this one is nobody's (RFC 2606).
+    let identify = get(&app, "/oai?verb=Identify").await.text();
+    assert!(identify.contains("<adminEmail>not-stated@operator.invalid</adminEmail>"), "{identify}");
     let page = crate::tabs(&app, "acequia/bare").await;
+    assert!(page.contains("<dt>rows</dt>") && !page.contains("people, one row each"));
     assert!(
         page.contains(
             "HealthDCAT-AP also asks for: health.categories, health.access_body, publisher.contact, columns."
@@ -164,9 +188,31 @@ async fn repository_service_objects() {
     for id in sums {
         assert_eq!(get(&app, &format!("/ga4gh/drs/v1/objects/{id}")).await.status, 200);
     }
+    let is_name = |name: &Value| {
+        let text = name.as_str().unwrap_or_default();
+        !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
+    };
+    assert!(is_name(&object["name"]) && is_name(&bundle["name"]), "{bundle}");
+    assert!(contents.iter().all(|one| is_name(&one["name"])), "{bundle}");
     let info = get(&app, "/ga4gh/drs/v1/service-info").await.json();
     assert_eq!(info["type"], json!({"group": "org.ga4gh", "artifact": "drs", "version": "1.4.0"}));
     assert_eq!(get(&app, "/ga4gh/drs/v1/objects/x").await.json()["status_code"], 404);
+}
+
+/// Paths that are one name as DRS has them are two in a bundle.
+#[tokio::test]
+async fn names_in_a_bundle_are_unique() {
+    let memory = sample::Memory::default();
+    let files = ["a/b c.txt", "a_b_c.txt", "a/b_c.txt", "ä/b c.txt"];
+    let files = files.map(|path| (path.to_owned(), bytes::Bytes::from(path)));
+    memory.publish("acequia/names", "1.0.0", "Names", [1, 1, 1], files.into(), 0);
+    let commit = memory.shelf().served().next().unwrap().commit().to_owned();
+    let app = router(Arc::new(memory));
+    let bundle = get(&app, &format!("/ga4gh/drs/v1/objects/{commit}")).await.json();
+    let contents = bundle["contents"].as_array().unwrap();
+    let names: std::collections::BTreeSet<&str> = contents.iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!((names.len(), contents.len()), (5, 5), "{names:?}");
+    assert!(names.iter().all(|name| !name.contains(['/', ' ', 'ä'])), "{names:?}");
 }
 
 #[tokio::test]
@@ -285,8 +331,6 @@ async fn errors_of_harvesting() {
     }
     let record = get(&app, &format!("/oai?verb=GetRecord&metadataPrefix=oai_dc&identifier={name}")).await.text();
     assert!(record.contains("<dc:subject>survival &amp; &quot;more&quot; &lt;so&gt;</dc:subject>"), "{record}");
-    assert!(get(&app, "/oai?verb=Identify").await.text().contains("<adminEmail>postmaster@node.example</adminEmail>"));
-    assert!(DATASET.starts_with("acequia/"));
 }
 
 /// A record's header in a harvest, from the seconds `from` on.

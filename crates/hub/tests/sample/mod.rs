@@ -402,7 +402,7 @@ fn croissant(files: &BTreeMap<String, Bytes>) -> Value {
         "publisher": {"@type": "Organization", "name": "A trustee <of> \"tests\"", "contactPoint": {"@type": "ContactPoint", "email": "data@acequia.example"}},
         "keywords": ["breast cancer", "survival & \"more\" <so>"], "inLanguage": ["en"],
         "usageInfo": [{"@type": "DefinedTerm", "name": "general research use", "termCode": "DUO_0000042", "url": "http://purl.obolibrary.org/obo/DUO_0000042"},
-            {"@type": "odrl:Offer", "odrl:permission": {"odrl:action": {"@id": "odrl:use"}}}],
+            {"@type": "odrl:Offer", "odrl:permission": {"odrl:action": {"@id": "odrl:use"}, "odrl:duty": {"odrl:action": {"@id": "odrl:attribute"}}}}],
         "about": [{"@type": "DefinedTerm", "@id": "http://purl.obolibrary.org/obo/MONDO_0007254", "name": "breast cancer"}],
         "healthdcatap:healthCategory": [{"@id": "http://13.81.34.152:1101/resource/authority/healthcategories/EHRS"}],
         "healthdcatap:hdab": {"@type": "Organization", "name": "Access body", "contactPoint": {"@type": "ContactPoint", "url": "https://acequia.example/access"}},
