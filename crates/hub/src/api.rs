@@ -357,12 +357,10 @@ pub(crate) fn listing(
 /// paths, as `mlcroissant` resolves none against the document's own address.
 pub(crate) fn croissant(bytes: &[u8], version: &PublishedVersion, address: &str) -> Option<Value> {
     let mut document: Value = serde_json::from_slice(bytes).ok()?;
-    let base = format!("{address}/datasets/{}/resolve/{}", version.manifest().dataset, version.commit());
     for file in document.get_mut("distribution")?.as_array_mut()? {
         let Some(path) = file.get("contentUrl").and_then(Value::as_str).map(str::to_owned) else { continue };
         if version.files().contains_key(&path) {
-            let path: Vec<String> = path.split('/').map(percent_encoded).collect();
-            file["contentUrl"] = Value::from(format!("{base}/{}", path.join("/")));
+            file["contentUrl"] = Value::from(format!("{address}{}", version.file_path(&path)));
         }
     }
     document["url"] = Value::from(format!("{address}/datasets/{}", version.manifest().dataset));

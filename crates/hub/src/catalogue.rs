@@ -10,6 +10,7 @@ use acequia_types::{Digest, Timestamp};
 use bytes::Bytes;
 
 use crate::HubError;
+use crate::http::percent_encoded;
 
 /// Name of the manifest inside a version. It is served from the sealed manifest itself, not from the store.
 pub(crate) const MANIFEST: &str = "manifest.json";
@@ -179,6 +180,12 @@ impl PublishedVersion {
 
     pub(crate) fn total_bytes(&self) -> u64 {
         self.files.values().fold(0, |sum, file| sum.saturating_add(file.bytes))
+    }
+
+    /// Path of a file's bytes, which never change under it.
+    pub(crate) fn file_path(&self, path: &str) -> String {
+        let path: Vec<String> = path.split('/').map(percent_encoded).collect();
+        format!("/datasets/{}/resolve/{}/{}", self.manifest().dataset, self.commit, path.join("/"))
     }
 
     /// Whether `folder` (no slashes at its ends) holds a file at any depth. The root always does.

@@ -199,6 +199,20 @@ pub(crate) fn own_address(headers: &HeaderMap, fixed: Option<&str>) -> String {
     format!("http://{}", host.unwrap_or("localhost"))
 }
 
+/// The host of an address, with its port.
+pub(crate) fn host(address: &str) -> &str {
+    address.split_once("://").map_or(address, |(_, host)| host)
+}
+
+/// The host of an address without its port; that of an IPv6 address without its brackets.
+pub(crate) fn host_name(address: &str) -> &str {
+    let host = host(address);
+    match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((v6, _)) => v6,
+        None => host.split(':').next().unwrap_or(host),
+    }
+}
+
 /// Reads `http(s)://host[:port]`, without a path.
 pub(crate) fn parse_address(text: &str) -> Option<String> {
     let text = text.trim_end_matches('/');
@@ -278,6 +292,14 @@ mod tests {
         }
         assert_eq!(parse_address("https://data.example.org/").as_deref(), Some("https://data.example.org"));
         assert_eq!(parse_address("ftp://a"), None);
+        for (address, with_port, name) in [
+            ("https://data.example.org", "data.example.org", "data.example.org"),
+            ("http://127.0.0.1:8080", "127.0.0.1:8080", "127.0.0.1"),
+            ("http://[2001:db8::1]:80", "[2001:db8::1]:80", "2001:db8::1"),
+            ("http://[::1]", "[::1]", "::1"),
+        ] {
+            assert_eq!((host(address), host_name(address)), (with_port, name));
+        }
         assert_eq!(parse_address("https://a/b"), None);
     }
 

@@ -648,8 +648,8 @@ impl Site {
 
     /// Who runs the node; by its address when it does not say.
     fn operator(&self, address: &str) -> crate::Operator {
-        let host = address.split_once("://").map_or(address, |(_, host)| host);
-        let unnamed = || crate::Operator { name: format!("The node at {host}"), contact: String::new() };
+        let unnamed =
+            || crate::Operator { name: format!("The node at {}", http::host(address)), contact: String::new() };
         self.catalogue.operator().unwrap_or_else(unnamed)
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use acequia_types::Digest;
 
 use super::{file_iri, version_iri};
-use crate::http::{content_type, iso_ms};
+use crate::http::{content_type, host, iso_ms};
 use crate::{PublishedVersion, Shelf};
 
 /// `GET /ga4gh/drs/v1/service-info` (GA4GH Service Info 1.0.0).
@@ -23,10 +23,6 @@ pub(crate) fn service_info(address: &str, operator: &str, objects: usize) -> Val
         "maxBulkRequestLength": 1,
         "drs": { "maxBulkRequestLength": 1, "objectCount": objects },
     })
-}
-
-fn host(address: &str) -> &str {
-    address.split_once("://").map_or(address, |(_, host)| host)
 }
 
 /// The object of an id, if there is one. All of it follows from manifests.

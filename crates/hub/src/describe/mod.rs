@@ -20,7 +20,6 @@ use serde_json::Value;
 use crate::PublishedVersion;
 use crate::catalogue::Dataset;
 use crate::facts::{Facts, Kind, list, text};
-use crate::http::percent_encoded;
 use crate::pages::{license_address, version_path};
 
 /// Regulation (EU) 2025/327 on the European Health Data Space.
@@ -260,8 +259,7 @@ fn version_iri(address: &str, version: &PublishedVersion) -> String {
 
 /// As [`Description::file_iri`].
 pub(crate) fn file_iri(address: &str, version: &PublishedVersion, file: &ReleasedFile) -> String {
-    let path: Vec<String> = file.path.split('/').map(percent_encoded).collect();
-    format!("{address}/datasets/{}/resolve/{}/{}", version.manifest().dataset, version.commit(), path.join("/"))
+    format!("{address}{}", version.file_path(&file.path))
 }
 
 /// Whether it is a language tag in form.

@@ -14,7 +14,7 @@ use super::{Description, datacite};
 use crate::Shelf;
 use crate::catalogue::Dataset;
 use crate::facts::Facts;
-use crate::http::Fields;
+use crate::http::{Fields, host_name};
 
 /// Records on a page.
 const PAGE: usize = 50;
@@ -63,13 +63,8 @@ pub(crate) struct Token {
     cursor: usize,
 }
 
-fn host(address: &str) -> &str {
-    let host = address.split_once("://").map_or(address, |(_, host)| host);
-    host.split(':').next().unwrap_or(host)
-}
-
 fn identifier(address: &str, dataset: &Dataset) -> String {
-    format!("oai:{}:{}", host(address), dataset.newest().manifest().dataset)
+    format!("oai:{}:{}", host_name(address), dataset.newest().manifest().dataset)
 }
 
 /// Checks a request against what is on the shelf.
@@ -95,7 +90,7 @@ fn read<'s>(query: &Fields, shelf: &'s Shelf, address: &str) -> Result<Wanted<'s
     };
     let find = |name: &str| -> Result<&'s Dataset, Wrong> {
         const UNKNOWN: Wrong = ("idDoesNotExist", "This node has no such data set.");
-        let name = name.strip_prefix(&format!("oai:{}:", host(address))).ok_or(UNKNOWN)?;
+        let name = name.strip_prefix(&format!("oai:{}:", host_name(address))).ok_or(UNKNOWN)?;
         let (namespace, name) = name.split_once('/').ok_or(UNKNOWN)?;
         shelf.dataset(namespace, name).ok_or(UNKNOWN)
     };

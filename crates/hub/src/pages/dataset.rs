@@ -183,11 +183,6 @@ fn figures(version: &PublishedVersion, facts: &Facts) -> Markup {
 }
 
 fn files(version: &PublishedVersion) -> Markup {
-    let base = format!("/datasets/{}/resolve/{}", version.manifest().dataset, version.commit());
-    let link = |path: &str| {
-        let parts: Vec<String> = path.split('/').map(percent_encoded).collect();
-        format!("{base}/{}", parts.join("/"))
-    };
     html! {
         section #files aria-labelledby="files-title" {
             h2 #files-title { "Files" }
@@ -204,7 +199,7 @@ fn files(version: &PublishedVersion) -> Markup {
                     tbody {
                         @for file in version.files().values() {
                             tr {
-                                th scope="row" { a href=(link(&file.path)) { (file.path) } }
+                                th scope="row" { a href=(version.file_path(&file.path)) { (file.path) } }
                                 td.number { (size(file.bytes)) }
                                 td { code.digest { (file.sha256) } }
                             }
