@@ -569,8 +569,7 @@ impl Site {
             ("ro-crate-metadata.json", ro_crate.into()),
             ("CITATION.cff", cite::citation_file(described).into()),
         ];
-        let absent = || Refusal::Entry { commit: version.commit().to_owned() };
-        let bundle = bundle::Bundle::of(version, &computed).ok_or_else(absent)?;
+        let bundle = bundle::Bundle::of(version, &computed);
         let (size_bytes, tag, name) = (bundle.size_bytes, bundle.etag.clone(), bundle.name.clone());
         let part = files::part(size_bytes, &tag, method, headers)?;
         let range = part.clone().unwrap_or(0..size_bytes);

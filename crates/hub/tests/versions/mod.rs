@@ -373,6 +373,49 @@ async fn a_bundle_is_a_tar_archive_of_the_version() {
     assert!(version.join("ro-crate-metadata.json").exists() && version.join("CITATION.cff").exists());
 }
 
+/// Long paths, and files that are too long for a plain header, arrive under their names. Of the long file nothing is read:
+/// its place is left empty in a sparse file, and tar lists what is there.
+#[tokio::test]
+async fn a_bundle_holds_long_paths_and_long_files() {
+    use std::os::unix::fs::FileExt as _;
+
+    let memory = Memory::default();
+    let long = format!("data/{}.txt", "word-".repeat(60));
+    let bytes = 9_u64 << 30;
+    let mut manifest = crate::manifest("acequia/long", "1.0.0", "Long", &long);
+    let mut table = manifest.files[0].clone();
+    (table.path, table.bytes) = ("data/all.parquet".to_owned(), bytes);
+    manifest.files.push(table);
+    memory.store(Digest::of(b"x"), Some(Bytes::from_static(b"x")));
+    memory.shelve(&manifest, 0);
+    let app = router(Arc::new(memory));
+    let target = "/datasets/acequia/long/v/1.0.0/bundle.tar";
+    let size: u64 = ask(&app, "HEAD", target, &[], "").await.header("content-length").parse().unwrap();
+    // A header, an extended one before it, and its one block.
+    let start = 3 * 512;
+    let folder = tempfile::tempdir().unwrap();
+    let archive = std::fs::File::create(folder.path().join("b.tar")).unwrap();
+    archive.set_len(size).unwrap();
+    for (from, to) in [(0, start), (start + bytes, size)] {
+        let range = format!("bytes={from}-{}", to - 1);
+        let answer = ask(&app, "GET", target, &[("range", &range)], "").await;
+        assert_eq!((answer.status.as_u16(), answer.body.len() as u64), (206, to - from));
+        archive.write_all_at(&answer.body, from).unwrap();
+    }
+    let listed =
+        std::process::Command::new("tar").args(["--seek", "-tvf", "b.tar"]).current_dir(folder.path()).output();
+    let Ok(listed) = listed else {
+        println!("skipped: tar is not installed");
+        return;
+    };
+    let text = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    let line = |end: &str| text.lines().find(|line| line.ends_with(end)).unwrap_or_else(|| panic!("{end}: {text}"));
+    assert!(line("long-1.0.0/data/all.parquet").contains(&format!(" {bytes} ")), "{text}");
+    assert!(line(&format!("long-1.0.0/{long}")).contains(" 1 "), "{text}");
+    assert!(line("long-1.0.0/CITATION.cff").starts_with("-rw-r--r--"), "{text}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
