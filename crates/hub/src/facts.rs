@@ -117,8 +117,11 @@ pub(crate) fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
 
 /// Documents longer than this are not shown on pages; they can still be downloaded.
 const LONGEST_DOCUMENT_BYTES: u64 = 8 * 1024 * 1024;
-/// Versions whose whole documents are kept in memory.
-const KEPT: usize = 64;
+/// Bytes of documents that are kept in memory, as files; read, they take a few times as much.
+const KEPT_BYTES: u64 = 64 * 1024 * 1024;
+/// The documents that [`Facts`] are made from.
+const DOCUMENTS: [&str; 6] =
+    ["README.md", "statistics.json", "dictionary.json", "risk.json", "diversity.json", "croissant.json"];
 /// How long work over many documents is not done again after one of them could not be read.
 pub(crate) const PAUSE: Duration = Duration::from_secs(2);
 
@@ -126,7 +129,14 @@ pub(crate) const PAUSE: Duration = Duration::from_secs(2);
 #[derive(Default)]
 pub(crate) struct FactsCache {
     briefs: Mutex<BTreeMap<String, Arc<Brief>>>,
-    facts: Mutex<BTreeMap<String, Arc<Facts>>>,
+    facts: Mutex<KeptFacts>,
+}
+
+/// Whole documents by commit, and how many bytes of files they are.
+#[derive(Default)]
+struct KeptFacts {
+    all: BTreeMap<String, Arc<Facts>>,
+    bytes: u64,
 }
 
 impl FactsCache {
@@ -153,8 +163,8 @@ impl FactsCache {
 
     /// All documents of `version`. What cannot be read now is absent, and is tried again next time.
     pub(crate) async fn of(&self, catalogue: &Arc<dyn Catalogue>, version: &PublishedVersion) -> Arc<Facts> {
-        if let Some(facts) = kept(&self.facts, version) {
-            return facts;
+        if let Some(facts) = self.facts.lock().unwrap_or_else(PoisonError::into_inner).all.get(version.commit()) {
+            return facts.clone();
         }
         let statistics = document(catalogue, version, "statistics.json").await;
         let dictionary = document(catalogue, version, "dictionary.json").await;
@@ -174,11 +184,16 @@ impl FactsCache {
             complete,
         });
         if complete {
-            let mut all = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
-            if all.len() >= KEPT {
-                all.clear();
+            let read = DOCUMENTS.iter().filter_map(|path| Some(version.files().get(*path)?.bytes));
+            // Those that are too long were not read.
+            let bytes: u64 = read.filter(|bytes| *bytes <= LONGEST_DOCUMENT_BYTES).sum();
+            let mut kept = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+            if kept.bytes + bytes > KEPT_BYTES {
+                *kept = KeptFacts::default();
             }
-            all.insert(version.commit().to_owned(), facts.clone());
+            if kept.all.insert(version.commit().to_owned(), facts.clone()).is_none() {
+                kept.bytes += bytes;
+            }
         }
         facts
     }
