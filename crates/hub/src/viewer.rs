@@ -233,6 +233,10 @@ impl<'a> Viewed<'a> {
         } else {
             let shown = bins.iter().filter_map(|bin| Some((text(bin, "/value")?.to_owned(), Value::from(of(bin)?))));
             let frequencies: Map<String, Value> = shown.collect();
+            // Values that occur in this split. Of a hidden count nobody knows whether it is none, and of "other" which
+            // values it holds.
+            let all: Option<Vec<u64>> = bins.iter().map(|bin| of(bin).filter(|_| bin["value"].is_string())).collect();
+            let different = all.map(|counts| counts.into_iter().filter(|count| *count > 0).count());
             if kind == "bool" {
                 let named = |name: &str| frequencies.get(name).cloned();
                 let told = json!({
@@ -243,7 +247,7 @@ impl<'a> Viewed<'a> {
             } else {
                 let told = json!({
                     "nan_count": missing, "nan_proportion": share(missing), "no_label_count": 0, "no_label_proportion": 0.0,
-                    "n_unique": bins.len(), "frequencies": frequencies,
+                    "n_unique": different, "frequencies": frequencies,
                 });
                 ("string_label", told)
             }
