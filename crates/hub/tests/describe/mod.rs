@@ -120,6 +120,18 @@ async fn citations() {
     assert!(form("citation.bib").await.text().starts_with("@misc{acequia-sample-survival-1.1.0,"));
 }
 
+/// What TeX reads as commands is written so that it is read as text.
+#[tokio::test]
+async fn a_citation_survives_tex() {
+    let memory = sample::Memory::default();
+    memory.publish("acequia/bare", "1.0.0", "50 % of A & B_C {x} \\# ~^", [1, 1, 1], BTreeMap::new(), 0);
+    let app = router(Arc::new(memory));
+    let entry = get(&app, "/datasets/acequia/bare/v/1.0.0/citation.bib").await.text();
+    let title = r"title = {50 \% of A \& B\_C x \# \textasciitilde{}\textasciicircum{}},";
+    assert!(entry.starts_with("@dataset{acequia-bare-1.0.0,\n") && entry.contains(title), "{entry}");
+    assert!(entry.contains("author = {{acequia}}"), "{entry}");
+}
+
 /// Every file that a crate names lies beside it, with the digest it states.
 #[tokio::test]
 async fn a_crate_lies_beside_its_files() {
