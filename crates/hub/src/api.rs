@@ -12,7 +12,8 @@ use serde_json::{Map, Value, json};
 use crate::PublishedVersion;
 use crate::catalogue::{Dataset, is_large};
 use crate::facts::Brief;
-use crate::http::{Fields, REPO_COMMIT, Refusal, fresh, iso_ms, json_bytes, percent_encoded, put};
+use crate::http::{Fields, REPO_COMMIT, fresh, iso_ms, json_bytes, percent_encoded, put};
+use crate::refusal::Refusal;
 use crate::search::{Facet, Order, Query};
 
 /// Entries on a page of a tree, and with `expand`.
@@ -258,7 +259,8 @@ fn history<'v>(dataset: &'v Dataset, version: &'v PublishedVersion) -> Vec<&'v P
 }
 
 fn title(version: &PublishedVersion) -> String {
-    format!("Version {}", version.manifest().version)
+    let down = if version.tombstone().is_some() { ", not served any more" } else { "" };
+    format!("Version {}{down}", version.manifest().version)
 }
 
 /// `GET /api/datasets/{id}/refs`.
@@ -276,13 +278,18 @@ pub(crate) fn refs(dataset: &Dataset, query: &Fields) -> Value {
     refs
 }
 
-/// `GET /api/datasets/{id}/commits/{revision}`: one per version, newest first.
+/// `GET /api/datasets/{id}/commits/{revision}`: one per version, newest first. Those that are not served any more say so in
+/// the title, which clients show, and since when.
 pub(crate) fn commits(dataset: &Dataset, version: &PublishedVersion) -> Value {
     let commit = |version: &PublishedVersion| {
-        json!({
+        let mut commit = json!({
             "id": version.commit(), "title": title(version), "message": version.manifest().summary,
             "authors": [{ "user": version.manifest().dataset.namespace() }], "date": iso_ms(version.published_at()),
-        })
+        });
+        if let Some(down) = version.tombstone() {
+            commit["takenDown"] = json!({ "at": iso_ms(down.at), "reason": down.reason, "successor": down.successor });
+        }
+        commit
     };
     history(dataset, version).into_iter().map(commit).collect()
 }
@@ -350,12 +357,10 @@ pub(crate) fn listing(
 /// paths, as `mlcroissant` resolves none against the document's own address.
 pub(crate) fn croissant(bytes: &[u8], version: &PublishedVersion, address: &str) -> Option<Value> {
     let mut document: Value = serde_json::from_slice(bytes).ok()?;
-    let base = format!("{address}/datasets/{}/resolve/{}", version.manifest().dataset, version.commit());
     for file in document.get_mut("distribution")?.as_array_mut()? {
         let Some(path) = file.get("contentUrl").and_then(Value::as_str).map(str::to_owned) else { continue };
         if version.files().contains_key(&path) {
-            let path: Vec<String> = path.split('/').map(percent_encoded).collect();
-            file["contentUrl"] = Value::from(format!("{base}/{}", path.join("/")));
+            file["contentUrl"] = Value::from(format!("{address}{}", version.file_path(&path)));
         }
     }
     document["url"] = Value::from(format!("{address}/datasets/{}", version.manifest().dataset));

@@ -1,12 +1,13 @@
-//! Streaming a file from the catalogue: bounded memory, read off the async threads, checked as it goes.
+//! Streaming files from the catalogue, one or several with bytes between them: bounded memory, read off the async threads,
+//! checked as it goes.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use acequia_gate::ReleasedFile;
 use acequia_types::{Coded, Digest};
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
@@ -25,80 +26,157 @@ pub(crate) async fn read_piece(
     sha256: Digest,
     range: Range<u64>,
 ) -> Result<Bytes, HubError> {
-    spawn(catalogue, sha256, range).await.unwrap_or(Err(HubError::Damaged { sha256 }))
+    let read = tokio::task::spawn_blocking(move || read_exactly(&catalogue, sha256, range)).await;
+    read.unwrap_or_else(|source| Err(HubError::Unreadable { sha256, source: Box::new(source) }))
 }
 
-fn spawn(catalogue: Arc<dyn Catalogue>, sha256: Digest, range: Range<u64>) -> JoinHandle<Result<Bytes, HubError>> {
-    tokio::task::spawn_blocking(move || {
-        let wanted = range.end - range.start;
-        let bytes = catalogue.read(&sha256, range)?;
-        if bytes.len() as u64 == wanted { Ok(bytes) } else { Err(HubError::Damaged { sha256 }) }
-    })
+fn read_exactly(catalogue: &Arc<dyn Catalogue>, sha256: Digest, range: Range<u64>) -> Result<Bytes, HubError> {
+    let wanted = range.end - range.start;
+    let bytes = catalogue.read(&sha256, range)?;
+    if bytes.len() as u64 == wanted { Ok(bytes) } else { Err(HubError::Damaged { sha256 }) }
 }
 
-/// A body of the bytes `range` of `file`. The first piece is read before this returns, so that a file that is not there
-/// gets an error status and not a broken download.
+/// A part of what is sent.
+#[derive(Debug, Clone)]
+pub(crate) enum Part {
+    Bytes(Bytes),
+    /// A file of the store.
+    File {
+        sha256: Digest,
+        bytes: u64,
+    },
+}
+
+impl Part {
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::File { bytes, .. } => *bytes,
+        }
+    }
+}
+
+/// A body of the bytes `range` of `parts`, one after the other.
+///
+/// The first [`CHUNK_BYTES`] are read before this returns, so that a file that is not there gets an error status and not
+/// a broken download. Every file that the range covers whole is hashed on the way, and its last piece is held back when
+/// the digest is not the published one: a damaged file never arrives complete.
 ///
 /// # Errors
-/// What the catalogue says of the first piece.
-pub(crate) async fn of_file(
+/// What the catalogue says of the first piece; [`HubError::Damaged`] when a file that ends in it is not the published one.
+pub(crate) async fn of_parts(
     catalogue: &Arc<dyn Catalogue>,
-    file: &ReleasedFile,
+    parts: impl IntoIterator<Item = Part>,
     range: Range<u64>,
 ) -> Result<Body, HubError> {
-    let first = range.start..range.end.min(range.start + CHUNK_BYTES);
-    let piece =
-        if first.is_empty() { Bytes::new() } else { read_piece(catalogue.clone(), file.sha256, first.clone()).await? };
-    let whole = range.start == 0 && range.end == file.bytes;
-    if first.end == range.end {
-        if whole && Digest::of(&piece) != file.sha256 {
-            return Err(HubError::Damaged { sha256: file.sha256 });
+    let mut wanted = VecDeque::new();
+    let mut start = 0;
+    for part in parts {
+        let own = start..start + part.len();
+        start = own.end;
+        let (from, to) = (range.start.max(own.start), range.end.min(own.end));
+        if from < to {
+            let is_whole = from == own.start && to == own.end;
+            let hash = matches!(part, Part::File { .. } if is_whole).then(Sha256::new);
+            wanted.push_back(Stretch { part, range: from - own.start..to - own.start, hash });
         }
+    }
+    let mut reading = Reading::start(Source { catalogue: catalogue.clone(), wanted });
+    let (source, piece) = reading.done().await?;
+    if source.wanted.is_empty() {
         return Ok(Body::from(piece));
     }
-    let mut pieces = Pieces {
-        catalogue: catalogue.clone(),
-        sha256: file.sha256,
-        remaining: range,
-        ready: None,
-        reading: None,
-        hash: whole.then(Sha256::new),
-    };
-    pieces.take(piece).map(|first| pieces.ready = Some(first))?;
-    Ok(Body::new(pieces))
+    let remaining_bytes = range.end - range.start;
+    Ok(Body::new(Pieces { ready: Some(piece), reading: Some(Reading::start(source)), remaining_bytes }))
 }
 
-/// The rest of a file. While one piece is sent the next is read.
-///
-/// A whole file is hashed on the way; the last piece is held back when the digest is not the published one, so a
-/// damaged file never arrives complete.
-struct Pieces {
-    catalogue: Arc<dyn Catalogue>,
-    sha256: Digest,
-    /// Not yet handed to hyper.
-    remaining: Range<u64>,
-    ready: Option<Bytes>,
-    reading: Option<JoinHandle<Result<Bytes, HubError>>>,
+/// What is wanted of a part.
+struct Stretch {
+    part: Part,
+    /// Not yet read.
+    range: Range<u64>,
+    /// Of what was read, when the whole file is wanted.
     hash: Option<Sha256>,
 }
 
-impl Pieces {
-    /// Accounts for a piece that arrived and starts reading the next.
-    fn take(&mut self, piece: Bytes) -> Result<Bytes, HubError> {
-        if let Some(hash) = &mut self.hash {
-            hash.update(&piece);
-        }
-        let after = self.remaining.start + piece.len() as u64;
-        if after < self.remaining.end {
-            let next = after..self.remaining.end.min(after + CHUNK_BYTES);
-            self.reading = Some(spawn(self.catalogue.clone(), self.sha256, next));
-        } else if let Some(hash) = self.hash.take()
-            && Digest::from_bytes(hash.finalize().into()) != self.sha256
+/// What is still to be read.
+struct Source {
+    catalogue: Arc<dyn Catalogue>,
+    wanted: VecDeque<Stretch>,
+}
+
+impl Source {
+    /// The next [`CHUNK_BYTES`], or what there is; small parts are put together. Blocks.
+    fn next(&mut self) -> Result<Bytes, HubError> {
+        let mut pieces = Vec::new();
+        let mut room_bytes = CHUNK_BYTES;
+        while room_bytes > 0
+            && let Some(stretch) = self.wanted.front_mut()
         {
-            return Err(HubError::Damaged { sha256: self.sha256 });
+            let range = stretch.range.start..stretch.range.end.min(stretch.range.start + room_bytes);
+            stretch.range.start = range.end;
+            room_bytes -= range.end - range.start;
+            match &stretch.part {
+                Part::Bytes(bytes) => {
+                    let at = |place: u64| usize::try_from(place).unwrap_or(usize::MAX);
+                    pieces.push(bytes.slice(at(range.start)..at(range.end)));
+                }
+                Part::File { sha256, .. } => {
+                    let piece = read_exactly(&self.catalogue, *sha256, range)?;
+                    if let Some(hash) = &mut stretch.hash {
+                        hash.update(&piece);
+                    }
+                    if stretch.range.is_empty()
+                        && let Some(hash) = stretch.hash.take()
+                        && Digest::from_bytes(hash.finalize().into()) != *sha256
+                    {
+                        return Err(HubError::Damaged { sha256: *sha256 });
+                    }
+                    pieces.push(piece);
+                }
+            }
+            if stretch.range.is_empty() {
+                self.wanted.pop_front();
+            }
         }
-        Ok(piece)
+        Ok(if pieces.len() == 1 { pieces.swap_remove(0) } else { pieces.concat().into() })
     }
+}
+
+/// A piece that is being read off the async threads, with the source it comes from.
+struct Reading {
+    task: JoinHandle<Result<(Source, Bytes), HubError>>,
+    /// The file that a message names when the task is gone.
+    named: Option<Digest>,
+}
+
+impl Reading {
+    fn start(mut source: Source) -> Self {
+        let named = source.wanted.iter().find_map(|stretch| match stretch.part {
+            Part::File { sha256, .. } => Some(sha256),
+            Part::Bytes(_) => None,
+        });
+        let task = tokio::task::spawn_blocking(move || source.next().map(|piece| (source, piece)));
+        Self { task, named }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Source, Bytes), HubError>> {
+        let sha256 = self.named.unwrap_or_else(|| Digest::of(b""));
+        let read = ready!(Pin::new(&mut self.task).poll(cx));
+        Poll::Ready(read.unwrap_or_else(|source| Err(HubError::Unreadable { sha256, source: Box::new(source) })))
+    }
+
+    async fn done(&mut self) -> Result<(Source, Bytes), HubError> {
+        std::future::poll_fn(|cx| self.poll(cx)).await
+    }
+}
+
+/// A body in pieces. While one is sent the next is read.
+struct Pieces {
+    ready: Option<Bytes>,
+    reading: Option<Reading>,
+    /// Not yet handed to hyper.
+    remaining_bytes: u64,
 }
 
 impl HttpBody for Pieces {
@@ -111,10 +189,13 @@ impl HttpBody for Pieces {
             (Some(piece), _) => piece,
             (None, None) => return Poll::Ready(None),
             (None, Some(reading)) => {
-                let read = ready!(Pin::new(reading).poll(cx)).unwrap_or(Err(HubError::Damaged { sha256: this.sha256 }));
+                let read = ready!(reading.poll(cx));
                 this.reading = None;
-                match read.and_then(|piece| this.take(piece)) {
-                    Ok(piece) => piece,
+                match read {
+                    Ok((source, piece)) => {
+                        this.reading = (!source.wanted.is_empty()).then(|| Reading::start(source));
+                        piece
+                    }
                     Err(error) => {
                         tracing::error!(code = error.code(), "a download was broken off: {error}");
                         return Poll::Ready(Some(Err(error)));
@@ -122,15 +203,15 @@ impl HttpBody for Pieces {
                 }
             }
         };
-        this.remaining.start += piece.len() as u64;
+        this.remaining_bytes -= piece.len() as u64;
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.remaining.is_empty()
+        self.remaining_bytes == 0
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.remaining.end - self.remaining.start)
+        SizeHint::with_exact(self.remaining_bytes)
     }
 }

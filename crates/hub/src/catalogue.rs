@@ -10,6 +10,7 @@ use acequia_types::{Digest, Timestamp};
 use bytes::Bytes;
 
 use crate::HubError;
+use crate::http::percent_encoded;
 
 /// Name of the manifest inside a version. It is served from the sealed manifest itself, not from the store.
 pub(crate) const MANIFEST: &str = "manifest.json";
@@ -181,6 +182,12 @@ impl PublishedVersion {
         self.files.values().fold(0, |sum, file| sum.saturating_add(file.bytes))
     }
 
+    /// Path of a file's bytes, which never change under it.
+    pub(crate) fn file_path(&self, path: &str) -> String {
+        let path: Vec<String> = path.split('/').map(percent_encoded).collect();
+        format!("/datasets/{}/resolve/{}/{}", self.manifest().dataset, self.commit, path.join("/"))
+    }
+
     /// Whether `folder` (no slashes at its ends) holds a file at any depth. The root always does.
     pub(crate) fn has_folder(&self, folder: &str) -> bool {
         let prefix = format!("{folder}/");
@@ -220,6 +227,22 @@ impl Dataset {
         self.newest().tombstone().is_none()
     }
 
+    /// When anything about it last changed: a version was published or taken down. Never goes back.
+    pub(crate) fn changed_at(&self) -> Timestamp {
+        let taken_down = self.versions.iter().filter_map(|version| Some(version.tombstone()?.at));
+        let all = self.versions.iter().map(|version| version.published_at()).chain(taken_down);
+        all.max().unwrap_or(Timestamp::from_unix_s(0))
+    }
+
+    /// The version in the place of one that was taken down.
+    pub(crate) fn successor(
+        &self,
+        down: &TakenDownVersion,
+        version: &PublishedVersion,
+    ) -> Option<&Arc<PublishedVersion>> {
+        self.revision(down.successor.as_deref()?).filter(|other| other.commit() != version.commit())
+    }
+
     /// The last served version before this one.
     pub(crate) fn before(&self, version: &PublishedVersion) -> Option<&Arc<PublishedVersion>> {
         let at = self.versions.iter().position(|other| other.commit() == version.commit())?;
@@ -245,6 +268,8 @@ pub struct Shelf {
     datasets: BTreeMap<String, Dataset>,
     /// Data sets of which a version is served.
     served: usize,
+    /// Versions that are served.
+    served_versions: usize,
     /// Where a file is first found, by its content.
     files: BTreeMap<Digest, (Arc<PublishedVersion>, String)>,
     /// Served versions by commit.
@@ -255,7 +280,14 @@ pub struct Shelf {
 impl Default for Shelf {
     fn default() -> Self {
         let fingerprint = Digest::of(b"");
-        Self { datasets: BTreeMap::new(), served: 0, files: BTreeMap::new(), commits: BTreeMap::new(), fingerprint }
+        Self {
+            datasets: BTreeMap::new(),
+            served: 0,
+            served_versions: 0,
+            files: BTreeMap::new(),
+            commits: BTreeMap::new(),
+            fingerprint,
+        }
     }
 }
 
@@ -305,7 +337,9 @@ impl Shelf {
             }
         }
         let served = datasets.values().filter(|dataset| dataset.is_served()).count();
-        Ok(Self { datasets, served, files, commits, fingerprint: Digest::of(listed.as_bytes()) })
+        let served_versions = datasets.values().map(|dataset| dataset.served().count()).sum();
+        let fingerprint = Digest::of(listed.as_bytes());
+        Ok(Self { datasets, served, served_versions, files, commits, fingerprint })
     }
 
     /// Tells shelves with other versions apart.
@@ -328,11 +362,6 @@ impl Shelf {
         self.commits.get(commit)
     }
 
-    /// The data set that a version belongs to.
-    pub(crate) fn dataset_of(&self, version: &PublishedVersion) -> Option<&Dataset> {
-        self.datasets.get(&version.manifest().dataset.to_string())
-    }
-
     pub(crate) fn dataset(&self, namespace: &str, name: &str) -> Option<&Dataset> {
         self.datasets.get(&format!("{namespace}/{name}"))
     }
@@ -342,9 +371,19 @@ impl Shelf {
         self.datasets.values().filter(|dataset| dataset.is_served())
     }
 
+    /// Data sets of which a version is or was served, in the order of their names.
+    pub(crate) fn datasets_ever(&self) -> impl Iterator<Item = &Dataset> {
+        self.datasets.values()
+    }
+
     /// Every version that is served: by data set, oldest first.
     pub fn served(&self) -> impl Iterator<Item = &Arc<PublishedVersion>> {
         self.datasets.values().flat_map(Dataset::served)
+    }
+
+    /// How many versions are served.
+    pub(crate) fn served_versions(&self) -> usize {
+        self.served_versions
     }
 
     /// How many data sets are served.

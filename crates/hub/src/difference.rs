@@ -1,21 +1,21 @@
 //! What changed between two versions of a data set: columns, rows, statistics, splits, files, words.
 //!
 //! A difference is computed once, in the background, and kept: both versions never change. Nobody waits for it; who asks
-//! too early is told to come back. Documents of the versions give all but the rows, which are compared by a digest of
-//! their values, in passes of bounded memory.
+//! too early is told to come back. One that could not be computed is tried again. Documents of the versions give all but
+//! the rows, which are compared by a digest of their values, in passes of bounded memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use acequia_types::Coded;
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Field};
 use arrow::row::{RowConverter, SortField};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
-use crate::facts::{Facts, FactsCache, count, list, number, text};
+use crate::facts::{Facts, FactsCache, PAUSE, count, list, number, text};
 use crate::http::iso_ms;
 use crate::{Catalogue, HubError, PublishedVersion, rows};
 
@@ -29,8 +29,9 @@ const MOST_WAITING: usize = 16;
 const PATIENCE: Duration = Duration::from_millis(100);
 /// Digests that are held per version at a time: 34 MB for both versions.
 const PASS_ROWS: u64 = 1_000_000;
-/// Passes over the tables; versions with more rows than fit into them are not compared row by row.
-const MOST_PASSES: u64 = 64;
+/// Passes over the tables. Each of them reads and hashes all rows of both versions, so that eight are minutes of work for
+/// one difference while the others wait; versions with more rows than fit into them are not compared row by row.
+const MOST_PASSES: u64 = 8;
 /// Fewest people of a count that is printed, when the version does not say.
 const MINIMUM_CELL: u64 = 12;
 
@@ -39,9 +40,15 @@ type Key = (String, String);
 /// Differences by the commits of both versions.
 #[derive(Default)]
 pub(crate) struct Differences {
-    ready: Mutex<BTreeMap<Key, Arc<Value>>>,
+    ready: Mutex<BTreeMap<Key, Outcome>>,
     running: Mutex<BTreeMap<Key, watch::Receiver<bool>>>,
     one_at_a_time: tokio::sync::Mutex<()>,
+}
+
+enum Outcome {
+    Told(Arc<Value>),
+    /// It could not be computed, and is not tried again before this.
+    Failed(Instant),
 }
 
 /// What there is to answer now.
@@ -52,6 +59,8 @@ pub(crate) enum State {
     Computing,
     /// Too many are waiting.
     Busy,
+    /// The store could not deliver.
+    Failed,
 }
 
 impl Differences {
@@ -67,12 +76,11 @@ impl Differences {
         let Some(mut done) = self.start(catalogue, facts, from, to, &key) else { return State::Busy };
         // The sender says `true` when it is done, or is gone.
         let _ = tokio::time::timeout(PATIENCE, done.wait_for(|done| *done)).await;
-        self.ready
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&key)
-            .cloned()
-            .map_or(State::Computing, State::Ready)
+        match self.ready.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            Some(Outcome::Told(told)) => State::Ready(told.clone()),
+            Some(Outcome::Failed(_)) => State::Failed,
+            None => State::Computing,
+        }
     }
 
     /// Starts computing unless it is ready or on its way already; `None` when too many wait.
@@ -85,8 +93,11 @@ impl Differences {
         key: &Key,
     ) -> Option<watch::Receiver<bool>> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.ready.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key) {
-            return Some(watch::channel(true).1);
+        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        match ready.get(key) {
+            Some(Outcome::Told(_)) => return Some(watch::channel(true).1),
+            Some(Outcome::Failed(until)) if Instant::now() < *until => return Some(watch::channel(true).1),
+            Some(Outcome::Failed(_)) | None => {}
         }
         if let Some(known) = running.get(key) {
             return Some(known.clone());
@@ -94,6 +105,7 @@ impl Differences {
         if running.len() >= MOST_WAITING {
             return None;
         }
+        ready.remove(key);
         let (tell, told) = watch::channel(false);
         running.insert(key.clone(), told.clone());
         let (own, catalogue, facts) = (self.clone(), catalogue.clone(), facts.clone());
@@ -108,9 +120,8 @@ impl Differences {
                 if ready.len() >= KEPT {
                     ready.pop_first();
                 }
-                if let Some(document) = document {
-                    ready.insert(key.clone(), Arc::new(document));
-                }
+                let failed = || Outcome::Failed(Instant::now() + PAUSE);
+                ready.insert(key.clone(), document.map_or_else(failed, |told| Outcome::Told(Arc::new(told))));
             }
             own.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
             // Nobody may be waiting any more.
@@ -127,19 +138,19 @@ async fn compute(
     from: &Arc<PublishedVersion>,
     to: &Arc<PublishedVersion>,
 ) -> Option<Value> {
-    let (facts_from, facts_to) = (facts.of(catalogue, from).await, facts.of(catalogue, to).await);
+    let (facts_from, facts_to) =
+        (facts.complete(catalogue, from).await.ok()?, facts.complete(catalogue, to).await.ok()?);
     let (catalogue, from, to) = (catalogue.clone(), from.clone(), to.clone());
     let worked = tokio::task::spawn_blocking(move || {
         let minimum =
             [&facts_from, &facts_to].map(|facts| count(&facts.statistics, "/minimum_cell").unwrap_or(MINIMUM_CELL));
         let minimum = minimum[0].max(minimum[1]);
-        let rows = compare_rows(&catalogue, &from, &to, minimum).unwrap_or_else(|error| {
-            tracing::error!(code = error.code(), "rows of two versions are not compared: {error}");
-            json!({ "compared": false, "reason": "The tables could not be read." })
-        });
-        document(&from, &facts_from, &to, &facts_to, minimum, &rows)
+        let rows = compare_rows(&catalogue, &from, &to, minimum)
+            .map_err(|error| tracing::error!(code = error.code(), "two versions are not compared: {error}"))
+            .ok()?;
+        Some(document(&from, &facts_from, &to, &facts_to, minimum, &rows))
     });
-    worked.await.ok()
+    worked.await.ok().flatten()
 }
 
 fn document(
@@ -336,7 +347,7 @@ fn statistics_of(name: &str, old: &Value, from: &Value, new: &Value, to: &Value)
 /// A row's digest and the position of its split.
 type Fingerprint = ([u8; 16], u8);
 
-/// Compares the rows of both versions as multisets over the columns that both have in the same type.
+/// Compares the rows of both versions as multisets over the columns that all tables of both have in the same type.
 ///
 /// # Errors
 /// [`HubError::Unreadable`] when a table cannot be read.
@@ -347,22 +358,17 @@ fn compare_rows(
     minimum: u64,
 ) -> Result<Value, HubError> {
     let not = |reason: &str| json!({ "compared": false, "reason": reason });
-    let (old, new) = (schema(catalogue, from)?, schema(catalogue, to)?);
-    let (Some(old), Some(new)) = (old, new) else { return Ok(not("A version has no tables.")) };
-    let kind = |schema: &Schema, name: &str| schema.field_with_name(name).ok().map(|field| field.data_type().clone());
-    let mut common: Vec<(String, DataType)> = Vec::new();
-    for field in new.fields() {
-        if kind(&old, field.name()).as_ref() == Some(field.data_type()) {
-            common.push((field.name().clone(), field.data_type().clone()));
-        }
-    }
-    common.sort_by(|a, b| a.0.cmp(&b.0));
+    let (old, new) = (columns_of(catalogue, from)?, columns_of(catalogue, to)?);
+    let (Some(old), Some(mut common)) = (old, new) else { return Ok(not("A version has no tables.")) };
+    common.retain(|name, kind| old.get(name) == Some(kind));
+    let common: Vec<(String, DataType)> = common.into_iter().collect();
     if common.is_empty() {
         return Ok(not("The versions have no column in common."));
     }
     let passes = from.people().max(to.people()).div_ceil(PASS_ROWS).max(1);
     if passes > MOST_PASSES {
-        return Ok(not("The versions have too many rows to be compared one by one."));
+        let most = PASS_ROWS * MOST_PASSES;
+        return Ok(not(&format!("A version has more than {most} rows, which are too many to be compared one by one.")));
     }
     let both = from.manifest().splits.iter().chain(&to.manifest().splits);
     let names: BTreeSet<&str> = both.map(|(name, _)| name.as_str()).collect();
@@ -404,24 +410,40 @@ fn compare_rows(
         }
     }
     let small = |count: u64| (1..minimum).contains(&count);
-    // Either count follows from the other and the totals, so they are hidden together.
-    let hidden = small(added) || small(removed);
+    // Each of the three follows from any other and the numbers of rows, which everybody knows: they are hidden together.
+    let hidden = [same, added, removed].into_iter().any(small);
     let shown = |count: u64| if hidden { Value::Null } else { count.into() };
+    // So do those that stayed in their part and those that moved to another one.
+    let moved_hidden = hidden || small(moved) || small(same - moved);
     Ok(json!({
         "compared": true,
         "columns": common.iter().map(|(name, _)| name).collect::<Vec<_>>(),
         "same": shown(same),
         "added": shown(added),
         "removed": shown(removed),
-        "in_another_split": if hidden || small(moved) { Value::Null } else { moved.into() },
+        "in_another_split": if moved_hidden { Value::Null } else { moved.into() },
     }))
 }
 
-/// The columns of a version's tables, by the first of them.
-fn schema(catalogue: &Arc<dyn Catalogue>, version: &PublishedVersion) -> Result<Option<Arc<Schema>>, HubError> {
-    let splits = rows::splits(version);
-    let first = splits.iter().flat_map(|(_, files)| files).next();
-    first.map(|file| Ok(rows::open(catalogue, file)?.schema().clone())).transpose()
+/// The columns that all tables of a version have in the same type; `None` when it has no tables.
+fn columns_of(
+    catalogue: &Arc<dyn Catalogue>,
+    version: &PublishedVersion,
+) -> Result<Option<BTreeMap<String, DataType>>, HubError> {
+    let mut common: Option<BTreeMap<String, DataType>> = None;
+    for (_, files) in rows::splits(version) {
+        for file in files {
+            let own = rows::open(catalogue, file)?.schema().clone();
+            let named = |field: &Arc<Field>| (field.name().clone(), field.data_type().clone());
+            match &mut common {
+                None => common = Some(own.fields().iter().map(named).collect()),
+                Some(common) => {
+                    common.retain(|name, kind| own.field_with_name(name).is_ok_and(|field| field.data_type() == kind))
+                }
+            }
+        }
+    }
+    Ok(common)
 }
 
 /// Digests of the rows that belong to this pass. `names` are the splits of both versions.
@@ -441,10 +463,9 @@ fn fingerprints(
             let converter = RowConverter::new(fields).map_err(rows::unreadable(file))?;
             for batch in reader {
                 let batch = batch.map_err(rows::unreadable(file))?;
-                let wanted: Option<Vec<_>> =
-                    columns.iter().map(|(name, _)| batch.column_by_name(name).cloned()).collect();
-                // A shard of another form than the first one counts as rows of its own.
-                let Some(wanted) = wanted else { continue };
+                let places = columns.iter().map(|(name, _)| batch.schema_ref().index_of(name));
+                let places = places.collect::<Result<Vec<_>, _>>().map_err(rows::unreadable(file))?;
+                let wanted: Vec<_> = places.into_iter().map(|at| batch.column(at).clone()).collect();
                 let encoded = converter.convert_columns(&wanted).map_err(rows::unreadable(file))?;
                 for row in encoded.iter() {
                     let hash = Sha256::digest(row.as_ref());

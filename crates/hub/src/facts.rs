@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use acequia_types::Coded;
 use serde_json::{Map, Value};
 
 use crate::body::{CHUNK_BYTES, read_piece};
 use crate::card::{front_matter, tags};
+use crate::refusal::Refusal;
 use crate::{Catalogue, PublishedVersion};
 
 /// What listings say about a version.
@@ -28,6 +30,8 @@ pub(crate) struct Brief {
     pub(crate) purpose: Option<String>,
     /// Keywords and the description, for the search.
     pub(crate) words: String,
+    /// Whether every document it is made from could be read, or is not part of the version.
+    pub(crate) complete: bool,
 }
 
 /// Whose records the rows are.
@@ -55,10 +59,12 @@ pub(crate) struct Facts {
     pub(crate) diversity: Value,
     /// Croissant with the RAI vocabulary: what the data are for, and what not.
     pub(crate) croissant: Value,
+    /// Whether every document could be read, or is not part of the version.
+    pub(crate) complete: bool,
 }
 
 impl Brief {
-    fn of(readme: &[u8], risk: &Value, croissant: &Value) -> Self {
+    fn of(readme: &[u8], risk: &Value, croissant: &Value, complete: bool) -> Self {
         let card = front_matter(&String::from_utf8_lossy(readme));
         let tags = tags(&card);
         // A risk report is made for rows of people only.
@@ -84,6 +90,7 @@ impl Brief {
             conditions: named("/about"),
             purpose: named("/usageInfo").into_iter().next(),
             words: words.join("\n"),
+            complete,
         }
     }
 }
@@ -110,14 +117,26 @@ pub(crate) fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
 
 /// Documents longer than this are not shown on pages; they can still be downloaded.
 const LONGEST_DOCUMENT_BYTES: u64 = 8 * 1024 * 1024;
-/// Versions whose whole documents are kept in memory.
-const KEPT: usize = 64;
+/// Bytes of documents that are kept in memory, as files; read, they take a few times as much.
+const KEPT_BYTES: u64 = 64 * 1024 * 1024;
+/// The documents that [`Facts`] are made from.
+const DOCUMENTS: [&str; 6] =
+    ["README.md", "statistics.json", "dictionary.json", "risk.json", "diversity.json", "croissant.json"];
+/// How long work over many documents is not done again after one of them could not be read.
+pub(crate) const PAUSE: Duration = Duration::from_secs(2);
 
 /// Documents by commit. A version never changes, so neither does an entry.
 #[derive(Default)]
 pub(crate) struct FactsCache {
     briefs: Mutex<BTreeMap<String, Arc<Brief>>>,
-    facts: Mutex<BTreeMap<String, Arc<Facts>>>,
+    facts: Mutex<KeptFacts>,
+}
+
+/// Whole documents by commit, and how many bytes of files they are.
+#[derive(Default)]
+struct KeptFacts {
+    all: BTreeMap<String, Arc<Facts>>,
+    bytes: u64,
 }
 
 impl FactsCache {
@@ -131,7 +150,8 @@ impl FactsCache {
         let croissant = document(catalogue, version, "croissant.json").await;
         let complete = readme.is_ok() && risk.is_ok() && croissant.is_ok();
         let readme = readme.ok().flatten().unwrap_or_default();
-        let brief = Arc::new(Brief::of(&readme, &risk.unwrap_or_default(), &croissant.unwrap_or_default()));
+        let (risk, croissant) = (risk.unwrap_or_default(), croissant.unwrap_or_default());
+        let brief = Arc::new(Brief::of(&readme, &risk, &croissant, complete));
         if complete {
             self.briefs
                 .lock()
@@ -143,31 +163,52 @@ impl FactsCache {
 
     /// All documents of `version`. What cannot be read now is absent, and is tried again next time.
     pub(crate) async fn of(&self, catalogue: &Arc<dyn Catalogue>, version: &PublishedVersion) -> Arc<Facts> {
-        if let Some(facts) = kept(&self.facts, version) {
-            return facts;
+        if let Some(facts) = self.facts.lock().unwrap_or_else(PoisonError::into_inner).all.get(version.commit()) {
+            return facts.clone();
         }
         let statistics = document(catalogue, version, "statistics.json").await;
         let dictionary = document(catalogue, version, "dictionary.json").await;
         let risk = document(catalogue, version, "risk.json").await;
         let diversity = document(catalogue, version, "diversity.json").await;
         let croissant = document(catalogue, version, "croissant.json").await;
-        let complete = [&statistics, &dictionary, &risk, &diversity, &croissant].into_iter().all(Result::is_ok);
+        let brief = self.brief(catalogue, version).await;
+        let read = [&statistics, &dictionary, &risk, &diversity, &croissant].into_iter().all(Result::is_ok);
+        let complete = read && brief.complete;
         let facts = Arc::new(Facts {
-            brief: self.brief(catalogue, version).await,
+            brief,
             statistics: statistics.unwrap_or_default(),
             dictionary: dictionary.unwrap_or_default(),
             risk: risk.unwrap_or_default(),
             diversity: diversity.unwrap_or_default(),
             croissant: croissant.unwrap_or_default(),
+            complete,
         });
         if complete {
-            let mut all = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
-            if all.len() >= KEPT {
-                all.clear();
+            let read = DOCUMENTS.iter().filter_map(|path| Some(version.files().get(*path)?.bytes));
+            // Those that are too long were not read.
+            let bytes: u64 = read.filter(|bytes| *bytes <= LONGEST_DOCUMENT_BYTES).sum();
+            let mut kept = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+            if kept.bytes + bytes > KEPT_BYTES {
+                *kept = KeptFacts::default();
             }
-            all.insert(version.commit().to_owned(), facts.clone());
+            if kept.all.insert(version.commit().to_owned(), facts.clone()).is_none() {
+                kept.bytes += bytes;
+            }
         }
         facts
+    }
+
+    /// As [`FactsCache::of`], for what states them to programs: what is left out there would be stated wrongly.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`] when a document cannot be read now.
+    pub(crate) async fn complete(
+        &self,
+        catalogue: &Arc<dyn Catalogue>,
+        version: &PublishedVersion,
+    ) -> Result<Arc<Facts>, Refusal> {
+        let facts = self.of(catalogue, version).await;
+        if facts.complete { Ok(facts) } else { Err(Refusal::Store) }
     }
 }
 

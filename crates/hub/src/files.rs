@@ -8,8 +8,9 @@ use axum::http::header::{self, HeaderValue};
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 
 use crate::catalogue::{MANIFEST, is_large};
-use crate::http::{REPO_COMMIT, Refusal, content_type, none_match, not_modified, percent_encoded, put, range_allowed};
+use crate::http::{REPO_COMMIT, content_type, none_match, not_modified, percent_encoded, put, range_allowed};
 use crate::range::{Wanted, wanted};
+use crate::refusal::Refusal;
 use crate::{Catalogue, HubError, PublishedVersion, body};
 use acequia_types::Coded;
 
@@ -20,13 +21,10 @@ pub(crate) fn etag(file: &ReleasedFile) -> String {
 }
 
 /// Answers `GET` and `HEAD` of a file of `version`.
-///
-/// `fixed` says that the address names the version for good, so that the answer may be kept for ever.
 pub(crate) async fn resolve(
     catalogue: &Arc<dyn Catalogue>,
     version: &PublishedVersion,
     path: &str,
-    fixed: bool,
     method: &Method,
     request: &HeaderMap,
 ) -> Result<Response<Body>, Refusal> {
@@ -36,13 +34,14 @@ pub(crate) async fn resolve(
     let range = part.clone().unwrap_or(0..file.bytes);
     let body = if *method == Method::HEAD || range.is_empty() {
         Body::empty()
-    } else if path == MANIFEST {
-        let slice = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
-        Body::from(version.manifest_bytes().slice(slice(range.start)..slice(range.end)))
     } else {
-        body::of_file(catalogue, file, range).await.map_err(|error| unreadable(&error))?
+        let whole = match path {
+            MANIFEST => body::Part::Bytes(version.manifest_bytes().clone()),
+            _ => body::Part::File { sha256: file.sha256, bytes: file.bytes },
+        };
+        body::of_parts(catalogue, [whole], range).await.map_err(|error| unreadable(&error))?
     };
-    let mut response = partial(part, file.bytes, |_| body);
+    let mut response = partial(part, file.bytes, body);
     if response.status() != StatusCode::NOT_MODIFIED {
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(path)));
     }
@@ -54,8 +53,9 @@ pub(crate) async fn resolve(
     if is_large(file) {
         put(headers, header::CONTENT_DISPOSITION, &format!("attachment; filename*=UTF-8''{}", percent_encoded(name)));
     }
-    let cache = if fixed { "public, max-age=31536000, immutable" } else { "no-cache" };
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
+    // A version never changes, but it can be taken down: whoever keeps a file asks again, and gets 304 or 410. Shared
+    // caches may keep it although Hub clients send tokens.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, no-cache"));
     Ok(response)
 }
 
@@ -83,18 +83,14 @@ pub(crate) fn part(
 }
 
 /// The answer 200, 206 or 304 to what [`part`] found, with its length.
-pub(crate) fn partial(
-    part: Option<std::ops::Range<u64>>,
-    size_bytes: u64,
-    body: impl FnOnce(std::ops::Range<u64>) -> Body,
-) -> Response<Body> {
+pub(crate) fn partial(part: Option<std::ops::Range<u64>>, size_bytes: u64, body: Body) -> Response<Body> {
     if part.as_ref().is_some_and(std::ops::Range::is_empty) {
         return not_modified();
     }
     let range = part.clone().unwrap_or(0..size_bytes);
     let length = range.end - range.start;
     let stated = format!("bytes {}-{}/{size_bytes}", range.start, range.end.saturating_sub(1));
-    let mut response = Response::new(body(range));
+    let mut response = Response::new(body);
     response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     if part.is_some() {
         put(response.headers_mut(), header::CONTENT_RANGE, &stated);

@@ -1,12 +1,14 @@
-//! The search index of what is on the shelf, kept until something is published.
+//! The search index of what is on the shelf, kept until something is published or taken down. One that lacks what could
+//! not be read serves for a moment only.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use acequia_types::Digest;
 
 use crate::card::texts;
 use crate::catalogue::Dataset;
-use crate::facts::{Brief, FactsCache, Kind};
+use crate::facts::{Brief, FactsCache, Kind, PAUSE};
 use crate::search::{Document, Facet, Index, size_class};
 use crate::{Catalogue, Shelf};
 
@@ -18,11 +20,19 @@ const INDEXED_AT_ONCE: usize = 2_000;
 #[derive(Debug, Default)]
 pub(crate) struct Indexed {
     fingerprint: Option<Digest>,
+    /// When to try again, if a document could not be read.
+    again_at: Option<Instant>,
     pub(crate) index: Index,
     /// Rows of people in all data sets; `None` where one does not say whose rows they are.
     pub(crate) people: Option<u64>,
     /// The highest stated chance among them; `None` where one does not state it.
     pub(crate) highest_risk: Option<f64>,
+}
+
+impl Indexed {
+    fn is_of(&self, shelf: &Shelf) -> bool {
+        self.fingerprint == Some(shelf.fingerprint()) && self.again_at.is_none_or(|at| Instant::now() < at)
+    }
 }
 
 /// Keeps the newest index.
@@ -45,7 +55,7 @@ impl Finder {
         shelf: &Arc<Shelf>,
     ) -> Arc<Indexed> {
         let newest = self.newest();
-        if newest.fingerprint == Some(shelf.fingerprint()) {
+        if newest.is_of(shelf) {
             return newest;
         }
         if shelf.len() > INDEXED_AT_ONCE && newest.fingerprint.is_some() {
@@ -60,14 +70,16 @@ impl Finder {
         }
         let _turn = self.building.lock().await;
         let newest = self.newest();
-        if newest.fingerprint == Some(shelf.fingerprint()) { newest } else { self.build(catalogue, facts, shelf).await }
+        if newest.is_of(shelf) { newest } else { self.build(catalogue, facts, shelf).await }
     }
 
     async fn build(&self, catalogue: &Arc<dyn Catalogue>, facts: &FactsCache, shelf: &Shelf) -> Arc<Indexed> {
         let mut documents = Vec::with_capacity(shelf.len());
         let (mut people, mut highest_risk) = (Some(0_u64), Some(0.0_f64));
+        let mut complete = true;
         for dataset in shelf.datasets() {
             let brief = facts.brief(catalogue, dataset.newest()).await;
+            complete &= brief.complete;
             if brief.kind != Kind::Synthetic {
                 // A sum is stated only when every part of it is.
                 let own = (brief.kind == Kind::Real).then(|| dataset.newest().people());
@@ -79,7 +91,8 @@ impl Finder {
         let fingerprint = Some(shelf.fingerprint());
         let index = tokio::task::spawn_blocking(|| Index::of(documents)).await.unwrap_or_default();
         let highest_risk = highest_risk.filter(|risk| *risk > 0.0);
-        let indexed = Arc::new(Indexed { fingerprint, index, people, highest_risk });
+        let again_at = (!complete).then(|| Instant::now() + PAUSE);
+        let indexed = Arc::new(Indexed { fingerprint, again_at, index, people, highest_risk });
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = indexed.clone();
         indexed
     }

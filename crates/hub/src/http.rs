@@ -1,16 +1,14 @@
-//! The few pieces of HTTP the answers are made of: decoding, conditional requests, refusals, headers.
+//! The few pieces of HTTP the answers are made of: decoding, conditional requests, headers.
 
 use acequia_types::{Digest, Timestamp};
 use axum::body::Body;
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, Response, StatusCode};
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// `X-Repo-Commit`: which version an answer is about. Clients keep even the absence of a file under it.
 pub(crate) const REPO_COMMIT: HeaderName = HeaderName::from_static("x-repo-commit");
-const ERROR_CODE: HeaderName = HeaderName::from_static("x-error-code");
-const ERROR_MESSAGE: HeaderName = HeaderName::from_static("x-error-message");
 
 /// Longest path and query that are looked at.
 const LONGEST_TARGET_BYTES: usize = 8 * 1024;
@@ -98,202 +96,6 @@ impl Fields {
 
     pub(crate) fn number(&self, name: &str) -> Option<usize> {
         self.get(name)?.parse().ok()
-    }
-}
-
-/// Why a request is not answered with what it asked for.
-#[derive(Debug)]
-pub(crate) enum Refusal {
-    /// No such data set. Models and spaces are asked for with the same routes; there are none.
-    Repo,
-    /// The data set has no such version.
-    Revision,
-    /// The version is not served any more (RFC 9110 §15.5.11).
-    Gone { successor: Option<String> },
-    /// The version has no such file or folder.
-    Entry { commit: String },
-    /// No such page or route.
-    Page,
-    /// Who are you? Nothing here needs a login.
-    Login,
-    /// The route knows other methods only.
-    Method { allow: &'static str },
-    /// The request cannot be understood.
-    Bad { what: &'static str },
-    /// The body of the request is too long.
-    TooLong,
-    /// The range lies outside the file.
-    Range { size_bytes: u64 },
-    /// The store cannot deliver.
-    Store,
-    /// The request would change, move or delete what is published.
-    Immutable,
-    /// The request would give a tag or a repository a name that is taken.
-    Exists,
-    /// Too much is being computed already.
-    Busy,
-}
-
-/// Every kind of refusal with its slug and what to do about it, for the page that problem details point to.
-pub(crate) const PROBLEMS: [(&str, &str, &str); 14] = [
-    (
-        "repo-not-found",
-        "No such data set",
-        "See the list of data sets. Names are namespace/name, in the same case. Models are not published here yet.",
-    ),
-    (
-        "revision-not-found",
-        "No such version",
-        "Ask for main, for a tag such as v1.0.0, or for a whole commit of 40 hex digits; the start of one is not enough.",
-    ),
-    (
-        "taken-down",
-        "Not served any more",
-        "People in the version left, or it was taken down for another reason that its page states. Ask for the version named as its successor, and delete copies of this one.",
-    ),
-    (
-        "entry-not-found",
-        "No such file or folder",
-        "List the files of the version first: /api/datasets/{namespace}/{name}/tree/{revision}.",
-    ),
-    (
-        "not-found",
-        "No such page",
-        "Check the address. Published versions are never removed to make room for newer ones.",
-    ),
-    ("not-logged-in", "Nobody is logged in", "Leave the token out: everything here is open."),
-    ("method-not-allowed", "Another method", "The header Allow says which methods the address knows."),
-    (
-        "bad-request",
-        "The request cannot be understood",
-        "The description of the interface says what each address takes: /api/openapi.json.",
-    ),
-    ("too-long", "The request is too long", "Ask for fewer paths at a time."),
-    ("range-not-satisfiable", "Outside the file", "The header Content-Range says how long the file is."),
-    ("store-failed", "The node cannot read this now", "Try again later; the operator finds the reason in the log."),
-    (
-        "immutable",
-        "Published versions never change",
-        "A correction or a withdrawal makes a new version, which passes the gate as every version does. Nobody moves a tag, rewrites history or deletes a file.",
-    ),
-    ("exists", "The name is taken", "What is published under this name stays. Choose the next version number."),
-    ("busy", "Too much is being computed", "Try again after the number of seconds in the header Retry-After."),
-];
-
-impl Refusal {
-    pub(crate) fn status(&self) -> StatusCode {
-        match self {
-            Self::Repo | Self::Revision | Self::Entry { .. } | Self::Page => StatusCode::NOT_FOUND,
-            Self::Gone { .. } => StatusCode::GONE,
-            Self::Login => StatusCode::UNAUTHORIZED,
-            Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Bad { .. } => StatusCode::BAD_REQUEST,
-            Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
-            Self::Store => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Immutable => StatusCode::FORBIDDEN,
-            Self::Exists => StatusCode::CONFLICT,
-            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
-        }
-    }
-
-    /// Which of [`PROBLEMS`] it is.
-    fn slug(&self) -> &'static str {
-        match self {
-            Self::Repo => "repo-not-found",
-            Self::Revision => "revision-not-found",
-            Self::Gone { .. } => "taken-down",
-            Self::Entry { .. } => "entry-not-found",
-            Self::Page => "not-found",
-            Self::Login => "not-logged-in",
-            Self::Method { .. } => "method-not-allowed",
-            Self::Bad { .. } => "bad-request",
-            Self::TooLong => "too-long",
-            Self::Range { .. } => "range-not-satisfiable",
-            Self::Store => "store-failed",
-            Self::Immutable => "immutable",
-            Self::Exists => "exists",
-            Self::Busy => "busy",
-        }
-    }
-
-    /// The code that selects the exception class in Hub clients.
-    fn code(&self) -> Option<&'static str> {
-        match self {
-            Self::Repo => Some("RepoNotFound"),
-            // Hub clients know no code of their own for this; with it they say that the version cannot be had.
-            Self::Revision | Self::Gone { .. } => Some("RevisionNotFound"),
-            Self::Entry { .. } => Some("EntryNotFound"),
-            Self::Immutable => Some("Immutable"),
-            Self::Exists => Some("Exists"),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn message(&self) -> &'static str {
-        match self {
-            Self::Repo => "This node has no such data set.",
-            Self::Revision => "This data set has no such version.",
-            Self::Gone { .. } => {
-                "This version is not served any more. Its page says why, and which version is in its place."
-            }
-            Self::Entry { .. } => "This version has no such file or folder.",
-            Self::Page => "There is no page at this address.",
-            Self::Login => "Nobody is logged in; everything on this node is open and needs no login.",
-            Self::Method { .. } => "This address is for reading only.",
-            Self::Bad { what } => what,
-            Self::TooLong => "The request is too long.",
-            Self::Range { .. } => "The range lies outside the file.",
-            Self::Store => "The node cannot read this from its store now. Its operator finds the reason in the log.",
-            Self::Immutable => {
-                "A published version never changes: no tag moves, no history is rewritten, no file is replaced or deleted. Publish the next version."
-            }
-            Self::Exists => "This name is taken, and what it stands for never changes.",
-            Self::Busy => "Too much is being computed now. Try again in a few seconds.",
-        }
-    }
-
-    /// The answer to a program: the members that Hub clients read and those of RFC 9457 in one object. Clients that
-    /// know problem details say so in `Accept`; others read a body only when it is called plain JSON.
-    pub(crate) fn to_program(&self, request: &HeaderMap) -> Response<Body> {
-        let slug = self.slug();
-        let title = PROBLEMS.iter().find(|(known, ..)| *known == slug).map_or("", |(_, title, _)| title);
-        let mut body = json!({
-            "error": self.message(),
-            "type": format!("/problems#{slug}"),
-            "title": title,
-            "status": self.status().as_u16(),
-            "detail": self.message(),
-        });
-        if let Some(code) = self.code() {
-            body["code"] = Value::from(code);
-        }
-        if let Self::Gone { successor: Some(successor) } = self {
-            body["successor"] = Value::from(successor.as_str());
-        }
-        let kind =
-            if accepts(request, "application/problem+json") { "application/problem+json" } else { "application/json" };
-        self.with_headers(content(self.status(), kind, json_bytes(&body)))
-    }
-
-    /// Adds the headers that every form of this refusal carries.
-    pub(crate) fn with_headers(&self, mut response: Response<Body>) -> Response<Body> {
-        let headers = response.headers_mut();
-        if let Some(code) = self.code() {
-            headers.insert(ERROR_CODE, HeaderValue::from_static(code));
-        }
-        if let Ok(message) = HeaderValue::from_str(self.message()) {
-            headers.insert(ERROR_MESSAGE, message);
-        }
-        match self {
-            Self::Entry { commit } => put(headers, REPO_COMMIT, commit),
-            Self::Method { allow } => put(headers, header::ALLOW, allow),
-            Self::Range { size_bytes } => put(headers, header::CONTENT_RANGE, &format!("bytes */{size_bytes}")),
-            Self::Busy => put(headers, header::RETRY_AFTER, "5"),
-            _ => {}
-        }
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        response
     }
 }
 
@@ -397,6 +199,20 @@ pub(crate) fn own_address(headers: &HeaderMap, fixed: Option<&str>) -> String {
     format!("http://{}", host.unwrap_or("localhost"))
 }
 
+/// The host of an address, with its port.
+pub(crate) fn host(address: &str) -> &str {
+    address.split_once("://").map_or(address, |(_, host)| host)
+}
+
+/// The host of an address without its port; that of an IPv6 address without its brackets.
+pub(crate) fn host_name(address: &str) -> &str {
+    let host = host(address);
+    match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((v6, _)) => v6,
+        None => host.split(':').next().unwrap_or(host),
+    }
+}
+
 /// Reads `http(s)://host[:port]`, without a path.
 pub(crate) fn parse_address(text: &str) -> Option<String> {
     let text = text.trim_end_matches('/');
@@ -476,6 +292,14 @@ mod tests {
         }
         assert_eq!(parse_address("https://data.example.org/").as_deref(), Some("https://data.example.org"));
         assert_eq!(parse_address("ftp://a"), None);
+        for (address, with_port, name) in [
+            ("https://data.example.org", "data.example.org", "data.example.org"),
+            ("http://127.0.0.1:8080", "127.0.0.1:8080", "127.0.0.1"),
+            ("http://[2001:db8::1]:80", "[2001:db8::1]:80", "2001:db8::1"),
+            ("http://[::1]", "[::1]", "::1"),
+        ] {
+            assert_eq!((host(address), host_name(address)), (with_port, name));
+        }
         assert_eq!(parse_address("https://a/b"), None);
     }
 

@@ -47,6 +47,7 @@ mod http;
 mod openapi;
 mod pages;
 mod range;
+mod refusal;
 mod rows;
 pub mod search;
 mod site;

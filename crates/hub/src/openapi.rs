@@ -29,7 +29,11 @@ const PARAMETERS: [Parameter; 28] = [
     path("revision", "v1.0.0", "A tag, `main`, or a whole commit; one path segment, percent-encoded."),
     path("version", "1.0.0", "A version number, a tag or a whole commit."),
     path("path", "README.md", "A file of the version; slashes may be percent-encoded."),
-    path("pair", "v1.0.0..v1.0.0", "Two revisions, `FROM..TO`."),
+    path(
+        "pair",
+        "v1.0.0..v1.1.0",
+        "Two different revisions, `FROM..TO`; the later one first leads to the right order.",
+    ),
     path("object", "", "SHA-256 of a file, or the commit of a version."),
     query("search", "string", "survival", "Words that all occur; may be repeated."),
     query("author", "string", "acequia", "Namespace."),
@@ -173,11 +177,15 @@ fn operation(route_path: &str, tag: &str, summary: &str, media_type: &str, asked
     let mut answers = json!({ "200": { "description": summary, "content": { media_type: {} } } });
     if route_path.contains("/compare/") {
         answers["202"] = json!({ "description": "It is being computed; see Retry-After.", "content": { JSON: {} } });
+        answers["303"] = json!({ "description": "The later version was named first." });
     }
     if route_path.contains("/resolve/") {
         answers["206"] = json!({ "description": "The range that was asked for.", "content": { media_type: {} } });
     }
     answers["304"] = json!({ "description": "Not changed since the ETag in If-None-Match." });
+    if ["{revision}", "{version}", "{pair}"].iter().any(|named| route_path.contains(named)) {
+        answers["410"] = json!({ "$ref": "#/components/responses/Gone" });
+    }
     answers["default"] = json!({ "$ref": "#/components/responses/Problem" });
     json!({ "tags": [tag], "summary": summary, "parameters": parameters, "responses": answers })
 }
@@ -209,12 +217,22 @@ pub(crate) fn document(address: &str) -> Value {
         JSON: { "schema": body }, "application/x-www-form-urlencoded": { "schema": body },
     } });
     paths.insert("/api/datasets/{namespace}/{name}/paths-info/{revision}".to_owned(), json!({ "post": asked }));
+    // The same with its arguments as a form.
+    let mut harvest = paths["/oai"]["get"].clone();
+    harvest["parameters"] = json!([]);
+    let arguments = ["verb", "identifier", "metadataPrefix", "from", "until", "resumptionToken"];
+    let arguments: Map<String, Value> =
+        arguments.iter().map(|name| ((*name).to_owned(), json!({ "type": "string" }))).collect();
+    harvest["requestBody"] = json!({ "required": true, "content": { "application/x-www-form-urlencoded": {
+        "schema": { "type": "object", "required": ["verb"], "properties": arguments },
+    } } });
+    paths["/oai"]["post"] = harvest;
     json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Acequia hub", "version": env!("CARGO_PKG_VERSION"),
             "summary": "Open health data sets: the read interface of the Hub, descriptions for catalogues, and a viewer.",
-            "description": "Everything is open and read-only: no token, no cookie. Published versions never change, so an answer about a commit may be kept for ever.",
+            "description": "Everything is open and read-only: no token, no cookie. Published versions never change, but one can be taken down: whoever keeps an answer asks again with its ETag, and gets 304, or 410 when the version is not served any more.",
             "license": { "name": "MIT OR Apache-2.0" },
         },
         "servers": [{ "url": address }],
@@ -226,7 +244,11 @@ pub(crate) fn document(address: &str) -> Value {
         ],
         "paths": paths,
         "components": {
-            "responses": { "Problem": {
+            "responses": { "Gone": {
+                "description": "The version is not served any more; the header Link leads to its page and to the version in its place.",
+                "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } },
+                    JSON: { "schema": { "$ref": "#/components/schemas/Problem" } } },
+            }, "Problem": {
                 "description": "A refusal, with X-Error-Code and X-Error-Message as Hub clients read them.",
                 "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } },
                     JSON: { "schema": { "$ref": "#/components/schemas/Problem" } } },
@@ -239,6 +261,7 @@ pub(crate) fn document(address: &str) -> Value {
                     "type": { "type": "string", "format": "uri-reference" }, "title": { "type": "string" },
                     "status": { "type": "integer" }, "detail": { "type": "string" },
                     "error": { "type": "string" }, "code": { "type": "string" },
+                    "page": { "type": "string", "format": "uri-reference" }, "successor": { "type": "string" },
                 },
             } },
         },

@@ -17,11 +17,14 @@ use crate::difference::{Differences, State as Progress};
 use crate::facts::{Brief, Facts, FactsCache, whole};
 use crate::finding::Finder;
 use crate::http::{
-    Fields, REPO_COMMIT, Refusal, accepts, content, fresh, json_bytes, own_address, parse_address, put, see, segments,
+    Fields, REPO_COMMIT, accepts, content, fresh, json_bytes, own_address, parse_address, put, see, segments,
 };
 use crate::pages::Tab;
+use crate::refusal::{Gone, Refusal};
 use crate::search::{Facet, Query};
-use crate::{Catalogue, HubError, PublishedVersion, Shelf, api, bundle, files, http, openapi, pages, rows, viewer};
+use crate::{
+    Catalogue, HubError, PublishedVersion, Shelf, api, body, bundle, files, http, openapi, pages, rows, viewer,
+};
 
 /// The style sheet. Its address holds its digest, so that it can be kept for ever.
 const STYLE: &str = include_str!("../assets/style.css");
@@ -104,7 +107,7 @@ async fn serve(State(site): State<Arc<Site>>, request: Request) -> Response<Body
     let answered = if segments.is_some() { site.answer(&parts, request).await } else { Err(Refusal::Page) };
     let mut response = answered.unwrap_or_else(|refusal| match reader {
         Reader::Program => refusal.to_program(&asked),
-        Reader::Person => refusal.with_headers(content(refusal.status(), PAGE, pages::refusal(&refusal))),
+        Reader::Person => refusal.with_headers(content(refusal.problem().status, PAGE, pages::refusal(&refusal))),
     });
     if method == Method::HEAD {
         *response.body_mut() = Body::empty();
@@ -127,6 +130,16 @@ fn reader(parts: &[&str]) -> Reader {
         Reader::Program
     } else {
         Reader::Person
+    }
+}
+
+/// The methods that an address answers, as the header `Allow` has them.
+fn allowed(parts: &[&str]) -> &'static str {
+    match parts {
+        ["api", "datasets", _, _, "paths-info", _] => "POST, OPTIONS",
+        // A harvester chooses (OAI-PMH 2.0, section 3.1.1).
+        ["oai"] => "GET, HEAD, POST",
+        _ => "GET, HEAD",
     }
 }
 
@@ -163,22 +176,35 @@ fn refused_write(parts: &[&str], shelf: &Shelf, body: &[u8]) -> Refusal {
     }
 }
 
-/// The two versions of `FROM..TO`.
-fn two<'d>(
-    dataset: &'d Dataset,
-    both: &str,
-) -> Result<(&'d Arc<PublishedVersion>, &'d Arc<PublishedVersion>), Refusal> {
+/// The two versions of `FROM..TO`; where the later one comes first, their numbers the other way round.
+///
+/// # Errors
+/// [`Refusal::Bad`] when both are the same.
+fn two<'d>(dataset: &'d Dataset, both: &str) -> Result<Pair<'d>, Refusal> {
     const FORM: Refusal = Refusal::Bad { what: "Two versions are compared as FROM..TO, for instance v1.0.0..v1.1.0." };
+    const SAME: Refusal = Refusal::Bad { what: "Both are the same version. Name two different ones." };
     let (from, to) = both.split_once("...").or_else(|| both.split_once("..")).ok_or(FORM)?;
-    let find = |wanted: &str| served(dataset.revision(wanted));
-    Ok((find(from)?, find(to)?))
+    let (from, to) = (served(dataset, from)?, served(dataset, to)?);
+    let place = |version: &PublishedVersion| dataset.versions().iter().position(|own| own.commit() == version.commit());
+    match place(from).cmp(&place(to)) {
+        std::cmp::Ordering::Less => Ok(Pair::InOrder(from, to)),
+        std::cmp::Ordering::Equal => Err(SAME),
+        std::cmp::Ordering::Greater => Ok(Pair::Reversed(pages::compared(to, from))),
+    }
+}
+
+/// Two versions to compare. There is one difference of each pair, from the earlier version to the later one.
+enum Pair<'d> {
+    InOrder(&'d Arc<PublishedVersion>, &'d Arc<PublishedVersion>),
+    /// `FROM..TO` in the right order, percent-encoded.
+    Reversed(String),
 }
 
 impl Site {
     async fn answer(&self, parts: &[&str], request: Request) -> Result<Response<Body>, Refusal> {
         let (head, body) = request.into_parts();
         let (headers, method) = (&head.headers, &head.method);
-        let posted = matches!(parts, ["api", "datasets", _, _, "paths-info", _]);
+        let allowed = allowed(parts);
         let shelf = self.catalogue.shelf();
         let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
         if writes(parts) && *method != Method::OPTIONS {
@@ -190,12 +216,11 @@ impl Site {
             return Err(refused_write(parts, &shelf, &body));
         }
         match *method {
-            Method::GET | Method::HEAD if posted => return Err(Refusal::Method { allow: "POST, OPTIONS" }),
-            Method::GET | Method::HEAD => {}
-            Method::POST if posted => {}
-            Method::OPTIONS if reader(parts) == Reader::Program => return Ok(preflight(posted)),
-            _ if posted => return Err(Refusal::Method { allow: "POST, OPTIONS" }),
-            _ => return Err(Refusal::Method { allow: "GET, HEAD" }),
+            Method::OPTIONS if reader(parts) == Reader::Program => return Ok(preflight(allowed)),
+            _ if !allowed.split(", ").any(|known| known == method.as_str()) => {
+                return Err(Refusal::Method { allow: allowed });
+            }
+            _ => {}
         }
         let raw_query = head.uri.query().unwrap_or_default();
         let query = Fields::parse(raw_query);
@@ -218,8 +243,12 @@ impl Site {
             ["catalogue.ttl"] => self.feed(&shelf, &query, &address, headers, "ttl").await,
             ["catalogue.jsonld"] => self.feed(&shelf, &query, &address, headers, "jsonld").await,
             ["catalogue"] => Ok(see("/")),
+            ["oai"] if *method == Method::POST => {
+                let body = axum::body::to_bytes(body, LONGEST_BODY_BYTES).await.map_err(|_| Refusal::TooLong)?;
+                self.oai(&shelf, &Fields::parse(&String::from_utf8_lossy(&body)), &address).await
+            }
             ["oai"] => self.oai(&shelf, &query, &address).await,
-            ["ga4gh", "drs", "v1", rest @ ..] => Ok(self.drs(&shelf, rest, &address, headers).await),
+            ["ga4gh", "drs", "v1", rest @ ..] => Ok(self.drs(&shelf, rest, &address, headers)),
             ["favicon.ico"] => Ok(for_ever(headers, "image/svg+xml", MARK)),
             ["assets", name] if STYLE_PATH.ends_with(&format!("/{name}")) => {
                 Ok(for_ever(headers, "text/css; charset=utf-8", STYLE))
@@ -251,34 +280,32 @@ impl Site {
             }
             ["datasets", namespace, name, "v", wanted, form] if FORMS.iter().any(|offered| offered.name == *form) => {
                 let dataset = find(namespace, name)?;
-                let version = served(dataset.revision(wanted))?;
+                let version = served(dataset, wanted)?;
                 self.described(dataset, version, form, &address, headers).await
             }
             ["datasets", namespace, name, "v", wanted, BUNDLE] => {
                 let dataset = find(namespace, name)?;
-                let version = served(dataset.revision(wanted))?;
+                let version = served(dataset, wanted)?;
                 self.bundle(dataset, version, &address, method, headers).await
             }
             ["datasets", namespace, name, "v", wanted, "SHA256SUMS"] => {
-                let version = served(find(namespace, name)?.revision(wanted))?;
+                let version = served(find(namespace, name)?, wanted)?;
                 Ok(fresh(headers, "text/plain; charset=utf-8", pages::checksums(version)))
             }
             ["datasets", namespace, name, "compare"] => {
                 let dataset = find(namespace, name)?;
-                let of = |field: &str| dataset.revision(query.get(field)?).map(|version| &version.manifest().version);
+                let of = |field: &str| query.get(field).and_then(|wanted| dataset.revision(wanted));
                 let (from, to) = (of("from").ok_or(Refusal::Revision)?, of("to").ok_or(Refusal::Revision)?);
-                let (from, to) = (http::percent_encoded(from), http::percent_encoded(to));
-                Ok(see(&format!("/datasets/{namespace}/{name}/compare/{from}..{to}")))
+                Ok(see(&format!("/datasets/{namespace}/{name}/compare/{}", pages::compared(from, to))))
             }
-            ["datasets", namespace, name, "compare", both] => {
-                let (from, to) = two(find(namespace, name)?, both)?;
-                self.difference_page(from, to, headers).await
-            }
+            ["datasets", namespace, name, "compare", both] => match two(find(namespace, name)?, both)? {
+                Pair::InOrder(from, to) => self.difference_page(from, to, headers).await,
+                Pair::Reversed(right) => Ok(see(&format!("/datasets/{namespace}/{name}/compare/{right}"))),
+            },
             // The files beside their descriptions, as a downloaded version has them.
             ["datasets", namespace, name, "v", wanted, path @ ..] => {
-                let version = served(find(namespace, name)?.revision(wanted))?;
-                let fixed = *wanted == version.commit();
-                files::resolve(&self.catalogue, version, &path.join("/"), fixed, method, headers).await
+                let version = served(find(namespace, name)?, wanted)?;
+                files::resolve(&self.catalogue, version, &path.join("/"), method, headers).await
             }
             // Where people come to who know the addresses of other hubs.
             ["datasets", namespace, name, "tree" | "blob", wanted, ..] => {
@@ -286,9 +313,8 @@ impl Site {
                 Ok(see(&pages::version_path(version)))
             }
             ["datasets", namespace, name, "resolve" | "raw", wanted, path @ ..] => {
-                let version = served(find(namespace, name)?.revision(wanted))?;
-                let fixed = *wanted == version.commit();
-                files::resolve(&self.catalogue, version, &path.join("/"), fixed, method, headers).await
+                let version = served(find(namespace, name)?, wanted)?;
+                files::resolve(&self.catalogue, version, &path.join("/"), method, headers).await
             }
             [_, "resolve" | "raw", ..] | [_, _, "resolve" | "raw", ..] => Err(Refusal::Repo),
             ["datasets", _] => Err(Refusal::Repo),
@@ -310,8 +336,8 @@ impl Site {
             ["api", "models" | "spaces"] => Ok(api::answer(headers, &serde_json::json!([]), None)),
             ["api", "datasets", namespace, name, rest @ ..] => {
                 let dataset = find(namespace, name)?;
-                let revision = |wanted: &str| served(dataset.revision(wanted));
-                served(Some(dataset.newest()))?;
+                let revision = |wanted: &str| served(dataset, wanted);
+                served(dataset, "main")?;
                 match rest {
                     [] => self.info(dataset, dataset.newest(), &query, headers).await,
                     ["revision", wanted] => self.info(dataset, revision(wanted)?, &query, headers).await,
@@ -332,10 +358,10 @@ impl Site {
                         let version = revision(wanted)?;
                         Ok(api::answer(headers, &api::commits(dataset, version), Some(version)))
                     }
-                    ["compare", both] => {
-                        let (from, to) = two(dataset, both)?;
-                        self.difference(from, to, headers).await
-                    }
+                    ["compare", both] => match two(dataset, both)? {
+                        Pair::InOrder(from, to) => self.difference(from, to, headers).await,
+                        Pair::Reversed(right) => Ok(see(&format!("/api/datasets/{namespace}/{name}/compare/{right}"))),
+                    },
                     ["auth-check"] => Ok(content(StatusCode::OK, "text/plain; charset=utf-8", "OK")),
                     ["croissant"] => self.croissant(dataset.newest(), &address, headers).await,
                     ["croissant", wanted] => self.croissant(revision(wanted)?, &address, headers).await,
@@ -347,12 +373,13 @@ impl Site {
         }
     }
 
-    /// Data sets by name, with what listings say about them. Those that are no longer on the shelf are left out.
+    /// Data sets by name, with what listings say about them. Those of which no version is served any more are left out: the
+    /// index that names them may be older than the shelf.
     async fn listed<'s>(&self, shelf: &'s Shelf, names: &[&str]) -> Vec<(&'s Dataset, Arc<Brief>)> {
         let mut listed = Vec::with_capacity(names.len());
         for name in names {
             let dataset = name.split_once('/').and_then(|(namespace, name)| shelf.dataset(namespace, name));
-            if let Some(dataset) = dataset {
+            if let Some(dataset) = dataset.filter(|dataset| dataset.is_served()) {
                 listed.push((dataset, self.facts.brief(&self.catalogue, dataset.newest()).await));
             }
         }
@@ -394,6 +421,7 @@ impl Site {
         match self.differences.between(&self.catalogue, &self.facts, from, to).await {
             Progress::Ready(told) => Ok(api::answer(headers, &told, Some(to))),
             Progress::Busy => Err(Refusal::Busy),
+            Progress::Failed => Err(Refusal::Store),
             Progress::Computing => {
                 let body = json_bytes(&serde_json::json!({ "status": "computing" }));
                 let mut response = content(StatusCode::ACCEPTED, "application/json", body);
@@ -415,6 +443,7 @@ impl Site {
         match self.differences.between(&self.catalogue, &self.facts, from, to).await {
             Progress::Ready(told) => Ok(fresh(headers, PAGE, pages::difference::difference(&compared, &told))),
             Progress::Busy => Err(Refusal::Busy),
+            Progress::Failed => Err(Refusal::Store),
             Progress::Computing => {
                 let mut response = content(StatusCode::ACCEPTED, PAGE, pages::difference::computing(&compared));
                 response.headers_mut().insert(HeaderName::from_static("refresh"), HeaderValue::from_static("2"));
@@ -435,8 +464,8 @@ impl Site {
         const NEEDED: Refusal = Refusal::Bad { what: "Name a data set, for instance dataset=namespace/name." };
         let (namespace, name) = query.get("dataset").and_then(|name| name.split_once('/')).ok_or(NEEDED)?;
         let dataset = shelf.dataset(namespace, name).ok_or(Refusal::Repo)?;
-        let version = served(dataset.revision(query.get("at").unwrap_or("main")))?;
-        let facts = self.facts.of(&self.catalogue, version).await;
+        let version = served(dataset, query.get("at").unwrap_or("main"))?;
+        let facts = self.facts.complete(&self.catalogue, version).await?;
         let viewed = viewer::Viewed { version, facts: &facts, address };
         let told = match route {
             "is-valid" => viewed.is_valid(),
@@ -499,7 +528,7 @@ impl Site {
         headers: &HeaderMap,
     ) -> Result<Response<Body>, Refusal> {
         let offered = FORMS.iter().find(|offered| offered.name == name).ok_or(Refusal::Page)?;
-        let facts = self.facts.of(&self.catalogue, version).await;
+        let facts = self.facts.complete(&self.catalogue, version).await?;
         let described = Description { dataset, version, facts: &facts, address };
         let pretty = |value: &serde_json::Value| serde_json::to_vec_pretty(value).unwrap_or_default();
         let bytes = match offered.form {
@@ -532,7 +561,7 @@ impl Site {
         method: &Method,
         headers: &HeaderMap,
     ) -> Result<Response<Body>, Refusal> {
-        let facts = self.facts.of(&self.catalogue, version).await;
+        let facts = self.facts.complete(&self.catalogue, version).await?;
         let described = Description { dataset, version, facts: &facts, address };
         let ro_crate = serde_json::to_vec_pretty(&ro_crate::crate_of(described)).unwrap_or_default();
         let computed = [
@@ -540,18 +569,23 @@ impl Site {
             ("ro-crate-metadata.json", ro_crate.into()),
             ("CITATION.cff", cite::citation_file(described).into()),
         ];
-        let absent = || Refusal::Entry { commit: version.commit().to_owned() };
-        let bundle = bundle::Bundle::of(version, &computed).ok_or_else(absent)?;
+        let bundle = bundle::Bundle::of(version, &computed);
         let (size_bytes, tag, name) = (bundle.size_bytes, bundle.etag.clone(), bundle.name.clone());
         let part = files::part(size_bytes, &tag, method, headers)?;
-        let body = |range| if *method == Method::HEAD { Body::empty() } else { bundle.body(&self.catalogue, range) };
+        let range = part.clone().unwrap_or(0..size_bytes);
+        let body = if *method == Method::HEAD || range.is_empty() {
+            Body::empty()
+        } else {
+            let body = body::of_parts(&self.catalogue, bundle.parts, range).await;
+            body.map_err(|error| files::unreadable(&error))?
+        };
         let mut response = files::partial(part, size_bytes, body);
         let own = response.headers_mut();
         own.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-tar"));
         put(own, header::ETAG, &format!("\"{tag}\""));
         put(own, REPO_COMMIT, version.commit());
         own.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        own.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        own.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, no-cache"));
         put(
             own,
             header::CONTENT_DISPOSITION,
@@ -561,12 +595,15 @@ impl Site {
     }
 
     /// The documents of several data sets' newest versions, in the same order.
-    async fn facts_of(&self, datasets: &[&Dataset]) -> Vec<Arc<Facts>> {
+    ///
+    /// # Errors
+    /// [`Refusal::Store`] when one of them cannot be read now.
+    async fn facts_of(&self, datasets: &[&Dataset]) -> Result<Vec<Arc<Facts>>, Refusal> {
         let mut all = Vec::with_capacity(datasets.len());
         for dataset in datasets {
-            all.push(self.facts.of(&self.catalogue, dataset.newest()).await);
+            all.push(self.facts.complete(&self.catalogue, dataset.newest()).await?);
         }
-        all
+        Ok(all)
     }
 
     /// A page of the DCAT feed of the whole catalogue.
@@ -584,7 +621,7 @@ impl Site {
             return Err(Refusal::Page);
         }
         let shown: Vec<&Dataset> = shelf.datasets().skip((page - 1) * FEED_PAGE).take(FEED_PAGE).collect();
-        let facts = self.facts_of(&shown).await;
+        let facts = self.facts_of(&shown).await?;
         let described: Vec<Description<'_>> = shown
             .iter()
             .zip(&facts)
@@ -610,23 +647,21 @@ impl Site {
 
     /// Who runs the node; by its address when it does not say.
     fn operator(&self, address: &str) -> crate::Operator {
-        let host = address.split_once("://").map_or(address, |(_, host)| host);
-        let unnamed = || crate::Operator { name: format!("The node at {host}"), contact: String::new() };
+        let unnamed =
+            || crate::Operator { name: format!("The node at {}", http::host(address)), contact: String::new() };
         self.catalogue.operator().unwrap_or_else(unnamed)
     }
 
     async fn oai(&self, shelf: &Shelf, query: &Fields, address: &str) -> Result<Response<Body>, Refusal> {
         let wanted = oai::wanted(query, shelf, address);
-        let facts = self.facts_of(&oai::needed(&wanted)).await;
+        let facts = self.facts_of(&oai::needed(&wanted)).await?;
         let operator = self.operator(address);
-        let host = address.split_once("://").map_or(address, |(_, host)| host);
-        // A mailbox that every mail domain has (RFC 2142, section 5).
-        let postmaster = || format!("postmaster@{}", host.split(':').next().unwrap_or(host));
-        let stated = Some(operator.contact.clone()).filter(|contact| contact.contains('@'));
+        // A page may hold an @ too.
+        let is_mail = |contact: &&str| contact.contains('@') && !contact.contains('/');
         let repository = oai::Repository {
             address,
             name: &operator.name,
-            admin_email: stated.unwrap_or_else(postmaster),
+            admin_email: Some(operator.contact.as_str()).filter(is_mail),
             now: SystemClock.now(),
         };
         let answer = oai::answer(&wanted, &facts, query, &repository, shelf);
@@ -634,27 +669,15 @@ impl Site {
     }
 
     /// GA4GH DRS, which has refusals of its own form.
-    async fn drs(&self, shelf: &Shelf, parts: &[&str], address: &str, headers: &HeaderMap) -> Response<Body> {
+    fn drs(&self, shelf: &Shelf, parts: &[&str], address: &str, headers: &HeaderMap) -> Response<Body> {
         let answer = match parts {
             ["service-info"] => Some(drs::service_info(address, &self.operator(address).name, shelf.files())),
-            ["objects", id] => self.drs_object(shelf, id, address).await,
+            ["objects", id] => drs::object(shelf, id, address),
             _ => None,
         };
         match answer {
             Some(answer) => fresh(headers, "application/json", json_bytes(&answer)),
             None => content(StatusCode::NOT_FOUND, "application/json", json_bytes(&drs::not_found())),
-        }
-    }
-
-    async fn drs_object(&self, shelf: &Shelf, id: &str, address: &str) -> Option<serde_json::Value> {
-        let file = Digest::parse(id).ok().and_then(|sha256| shelf.file(&sha256));
-        let version = file.map(|(version, _)| version).or_else(|| shelf.commit(id))?;
-        let dataset = shelf.dataset_of(version)?;
-        let facts = self.facts.of(&self.catalogue, version).await;
-        let described = Description { dataset, version, facts: &facts, address };
-        match file {
-            Some((_, path)) => drs::file(described, path),
-            None => Some(drs::bundle(described)),
         }
     }
 
@@ -707,6 +730,8 @@ impl Site {
         if let Some(down) = version.tombstone() {
             let mut response = content(StatusCode::GONE, PAGE, pages::tombstone(dataset, version, down));
             response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+            let links = gone(dataset, version).map(|gone| gone.links());
+            put(response.headers_mut(), header::LINK, &links.unwrap_or_default());
             return Ok(response);
         }
         // Harvesters that ask the page itself for RDF are sent to it.
@@ -729,22 +754,25 @@ impl Site {
     }
 }
 
-/// The version, if there is one and it is served.
-fn served(version: Option<&Arc<PublishedVersion>>) -> Result<&Arc<PublishedVersion>, Refusal> {
-    let version = version.ok_or(Refusal::Revision)?;
-    match version.tombstone() {
-        Some(down) => Err(Refusal::Gone { successor: down.successor.clone() }),
-        None => Ok(version),
-    }
+/// The version of a data set that a revision means, if there is one and it is served.
+fn served<'d>(dataset: &'d Dataset, revision: &str) -> Result<&'d Arc<PublishedVersion>, Refusal> {
+    let version = dataset.revision(revision).ok_or(Refusal::Revision)?;
+    gone(dataset, version).map_or(Ok(version), |gone| Err(Refusal::Gone(gone)))
+}
+
+/// What is left of a version that was taken down; `None` while it is served.
+fn gone(dataset: &Dataset, version: &PublishedVersion) -> Option<Gone> {
+    let successor = dataset.successor(version.tombstone()?, version);
+    let successor = successor.map(|next| (next.manifest().version.clone(), pages::version_path(next)));
+    Some(Gone { page: pages::version_path(version), successor })
 }
 
 /// What a browser asks before a program on another site may call.
-fn preflight(posted: bool) -> Response<Body> {
+fn preflight(allowed: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
-    let methods = if posted { "POST" } else { "GET, HEAD" };
-    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(allowed));
     let asked = "Range, If-None-Match, If-Range, Content-Type, Authorization, X-HF-Download-Counter";
     headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(asked));
     headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
@@ -764,7 +792,13 @@ fn for_ever(headers: &HeaderMap, content_type: &'static str, bytes: &'static str
 fn sitemap(shelf: &Shelf, address: &str, part: Option<usize>) -> Option<String> {
     const HEAD: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
     const NAMESPACE: &str = "xmlns=\"http://www.sitemaps.org/schemas/sitemap/0.9\"";
-    let addresses = 1 + shelf.len() + shelf.served().count();
+    /// A line of the map.
+    enum Line<'s> {
+        Front,
+        Dataset(&'s PublishedVersion),
+        Version(&'s PublishedVersion),
+    }
+    let addresses = 1 + shelf.len() + shelf.served_versions();
     let parts = addresses.div_ceil(SITEMAP_PART);
     if part.is_none() && parts > 1 {
         let listed: String = (1..=parts)
@@ -776,17 +810,22 @@ fn sitemap(shelf: &Shelf, address: &str, part: Option<usize>) -> Option<String> 
     if part == 0 || part > parts {
         return None;
     }
-    let newest = shelf.datasets().map(|dataset| {
-        let version = dataset.newest();
-        let (name, day) = (&version.manifest().dataset, version.published_at().day());
-        format!("<url><loc>{address}/datasets/{name}</loc><lastmod>{day}</lastmod></url>\n")
-    });
-    let versions = shelf.served().map(|version| {
-        let (path, day) = (pages::version_path(version), version.published_at().day());
-        format!("<url><loc>{address}{path}</loc><lastmod>{day}</lastmod></url>\n")
-    });
-    let all = std::iter::once(format!("<url><loc>{address}/</loc></url>\n")).chain(newest).chain(versions);
-    let listed: String = all.skip((part - 1) * SITEMAP_PART).take(SITEMAP_PART).collect();
+    let datasets = shelf.datasets().map(|dataset| Line::Dataset(dataset.newest()));
+    let versions = shelf.served().map(|version| Line::Version(version));
+    let all = std::iter::once(Line::Front).chain(datasets).chain(versions);
+    let written = |line| match line {
+        Line::Front => format!("<url><loc>{address}/</loc></url>\n"),
+        Line::Dataset(newest) => {
+            let (name, day) = (&newest.manifest().dataset, newest.published_at().day());
+            format!("<url><loc>{address}/datasets/{name}</loc><lastmod>{day}</lastmod></url>\n")
+        }
+        Line::Version(version) => {
+            let (path, day) = (pages::version_path(version), version.published_at().day());
+            format!("<url><loc>{address}{path}</loc><lastmod>{day}</lastmod></url>\n")
+        }
+    };
+    // The lines of other parts are not written.
+    let listed: String = all.skip((part - 1) * SITEMAP_PART).take(SITEMAP_PART).map(written).collect();
     Some(format!("{HEAD}<urlset {NAMESPACE}>\n{listed}</urlset>\n"))
 }
 

@@ -12,8 +12,10 @@ use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde_json::{Map, Value, json};
 
+use crate::describe::file_iri;
 use crate::facts::{Facts, list, number, text};
-use crate::http::{Fields, Refusal, percent_encoded};
+use crate::http::Fields;
+use crate::refusal::Refusal;
 use crate::{Catalogue, HubError, PublishedVersion, rows};
 
 /// The name of the one configuration.
@@ -152,13 +154,9 @@ impl<'a> Viewed<'a> {
 
     /// `GET /parquet`.
     pub(crate) fn parquet(&self) -> Value {
-        let address = |file: &ReleasedFile| {
-            let path: Vec<String> = file.path.split('/').map(percent_encoded).collect();
-            format!("{}/datasets/{}/resolve/{}/{}", self.address, self.name(), self.version.commit(), path.join("/"))
-        };
         let line = |split: &str, file: &ReleasedFile| {
             json!({
-                "dataset": self.name(), "config": CONFIG, "split": split, "url": address(file),
+                "dataset": self.name(), "config": CONFIG, "split": split, "url": file_iri(self.address, self.version, file),
                 "filename": file.path.rsplit('/').next(), "size": file.bytes,
             })
         };
@@ -235,6 +233,10 @@ impl<'a> Viewed<'a> {
         } else {
             let shown = bins.iter().filter_map(|bin| Some((text(bin, "/value")?.to_owned(), Value::from(of(bin)?))));
             let frequencies: Map<String, Value> = shown.collect();
+            // Values that occur in this split. Of a hidden count nobody knows whether it is none, and of "other" which
+            // values it holds.
+            let all: Option<Vec<u64>> = bins.iter().map(|bin| of(bin).filter(|_| bin["value"].is_string())).collect();
+            let different = all.map(|counts| counts.into_iter().filter(|count| *count > 0).count());
             if kind == "bool" {
                 let named = |name: &str| frequencies.get(name).cloned();
                 let told = json!({
@@ -245,7 +247,7 @@ impl<'a> Viewed<'a> {
             } else {
                 let told = json!({
                     "nan_count": missing, "nan_proportion": share(missing), "no_label_count": 0, "no_label_proportion": 0.0,
-                    "n_unique": bins.len(), "frequencies": frequencies,
+                    "n_unique": different, "frequencies": frequencies,
                 });
                 ("string_label", told)
             }

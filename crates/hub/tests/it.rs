@@ -240,13 +240,13 @@ async fn files_come_with_the_headers_that_clients_need() {
         assert_eq!(answer.header("etag"), format!("\"{}\"", parquet.sha256));
         assert_eq!(answer.header("accept-ranges"), "bytes");
         assert_eq!(answer.header("content-length"), bytes.len().to_string());
-        assert_eq!(answer.header("cache-control"), "no-cache");
+        assert_eq!(answer.header("cache-control"), "public, no-cache");
         assert_eq!(answer.header("access-control-allow-origin"), "*");
         assert_eq!(answer.body, if method == "GET" { bytes.clone() } else { Bytes::new() });
     }
     let small = get(&app, &format!("/datasets/{DATASET}/resolve/{commit}/README.md")).await;
     assert_eq!(small.header("etag"), format!("\"{}\"", readme.git_oid));
-    assert_eq!(small.header("cache-control"), "public, max-age=31536000, immutable");
+    assert_eq!(small.header("cache-control"), "public, no-cache", "even a commit can be taken down");
     let absent = get(&app, &format!("/datasets/{DATASET}/resolve/v1.0.0/nowhere")).await;
     assert_eq!((absent.status, absent.header("x-error-code")), (StatusCode::NOT_FOUND, "EntryNotFound"));
     assert_eq!(absent.header("x-repo-commit").len(), 40);
@@ -545,27 +545,35 @@ async fn files_of_any_size_arrive_whole() {
     }
 }
 
+/// Where a whole file, or a whole version, is fetched.
+const WHOLE: [&str; 2] = [LARGE, "/datasets/acequia/large/v/1.0.0/bundle.tar"];
+
 #[tokio::test]
 async fn damaged_files_never_arrive_whole() {
     let chunk = CHUNK_BYTES as usize;
     for size in [1000, 3 * chunk + 5] {
-        let (memory, bytes) = large(size);
-        let app = router(memory.clone());
-        let address = Digest::of(&bytes);
-        let fetch = async || {
-            let response = app.clone().oneshot(Request::get(LARGE).body(Body::empty()).unwrap()).await.unwrap();
-            (response.status(), to_bytes(response.into_body(), usize::MAX).await)
-        };
-        let mut flipped = bytes.to_vec();
-        flipped[size / 2] ^= 1;
-        memory.store(address, Some(flipped.into()));
-        let (status, body) = fetch().await;
-        assert!(status == 500 || body.is_err(), "{size}: a flipped bit passed");
-        memory.store(address, None);
-        let (status, body) = fetch().await;
-        assert_eq!(status, 500);
-        let body = String::from_utf8(body.unwrap().to_vec()).unwrap();
-        assert!(body.contains("cannot read this") && !body.contains(&address.to_string()), "{body}");
+        for target in WHOLE {
+            let (memory, bytes) = large(size);
+            let app = router(memory.clone());
+            let address = Digest::of(&bytes);
+            let fetch = async || {
+                let response = app.clone().oneshot(Request::get(target).body(Body::empty()).unwrap()).await.unwrap();
+                (response.status(), to_bytes(response.into_body(), usize::MAX).await)
+            };
+            let mut flipped = bytes.to_vec();
+            flipped[size / 2] ^= 1;
+            memory.store(address, Some(flipped.into()));
+            let (status, body) = fetch().await;
+            assert!(status == 500 || body.is_err(), "{target} {size}: a flipped bit passed");
+            memory.store(address, Some(bytes.slice(..size / 2)));
+            let (status, body) = fetch().await;
+            assert!(status == 500 || body.is_err(), "{target} {size}: half a file passed");
+            memory.store(address, None);
+            let (status, body) = fetch().await;
+            assert_eq!(status, 500, "{target} {size}");
+            let body = String::from_utf8(body.unwrap().to_vec()).unwrap();
+            assert!(body.contains("cannot read this") && !body.contains(&address.to_string()), "{body}");
+        }
     }
 }
 
@@ -576,6 +584,83 @@ async fn pages_stand_when_the_store_fails() {
     memory.store(statistics.sha256, None);
     let page = tabs(&app, DATASET).await;
     assert!(page.contains("The contents of the columns are not stated."));
+}
+
+/// A little longer than what failed is left alone.
+async fn pause() {
+    tokio::time::sleep(std::time::Duration::from_millis(2_200)).await;
+}
+
+/// Pages stand with less; what programs keep is not given out with creators, licences or terms that are not the
+/// version's own.
+#[tokio::test]
+async fn no_document_is_made_from_what_could_not_be_read() {
+    let (app, memory) = app();
+    let (_, croissant, bytes) = file(&memory, "croissant.json");
+    let own = |name: &str| format!("/datasets/{DATASET}/v/1.1.0/{name}");
+    let documents = [
+        own("dcat.ttl"),
+        own("datacite.xml"),
+        own("schema.jsonld"),
+        own("citation.bib"),
+        own("linkset.json"),
+        own("bundle.tar"),
+        "/catalogue.ttl".to_owned(),
+        "/oai?verb=ListRecords&metadataPrefix=oai_dc".to_owned(),
+        format!("/info?dataset={DATASET}"),
+    ];
+    memory.store(croissant.sha256, None);
+    for target in &documents {
+        assert_eq!(get(&app, target).await.status, 500, "{target}");
+    }
+    let page = get(&app, &format!("/datasets/{DATASET}")).await;
+    assert!(page.status == 200 && !page.text().contains("application/ld+json\">{"));
+    // These state only what the manifest does.
+    for target in ["/oai?verb=ListIdentifiers&metadataPrefix=oai_dc", &own("SHA256SUMS")] {
+        assert_eq!(get(&app, target).await.status, 200, "{target}");
+    }
+    let object = get(&app, &format!("/ga4gh/drs/v1/objects/{}", croissant.sha256)).await;
+    assert_eq!(object.json()["size"], croissant.bytes);
+
+    memory.store(croissant.sha256, Some(bytes));
+    for target in &documents {
+        assert_eq!(get(&app, target).await.status, 200, "{target}");
+    }
+    let harvested = get(&app, "/oai?verb=ListRecords&metadataPrefix=oai_dc").await.text();
+    assert!(harvested.contains("<dc:creator>Acequia</dc:creator>"), "{harvested}");
+}
+
+#[tokio::test]
+async fn the_search_finds_again_what_could_not_be_read_for_a_moment() {
+    let (app, memory) = app();
+    let (_, croissant, bytes) = file(&memory, "croissant.json");
+    memory.store(croissant.sha256, None);
+    let about = "/?condition=breast%20cancer";
+    assert!(get(&app, about).await.text().contains("1 of 2 data sets"));
+    memory.store(croissant.sha256, Some(bytes));
+    pause().await;
+    assert!(get(&app, about).await.text().contains("2 of 2 data sets"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_difference_that_could_not_be_computed_is_computed_later() {
+    for path in [TRAIN, "croissant.json", "README.md"] {
+        let (app, memory) = app();
+        let (_, lost, bytes) = file(&memory, path);
+        memory.store(lost.sha256, None);
+        let target = format!("/api/datasets/{DATASET}/compare/v1.0.0..v1.1.0");
+        let answer = loop {
+            let answer = get(&app, &target).await;
+            if answer.status != 202 {
+                break answer;
+            }
+        };
+        assert_eq!(answer.status, 500, "{path}: {}", answer.text());
+        assert_eq!(get(&app, &target.replacen("/api", "", 1)).await.status, 500, "{path}");
+        memory.store(lost.sha256, Some(bytes));
+        pause().await;
+        assert_eq!(versions::compared(&app, &target).await["rows"]["compared"], true, "{path}");
+    }
 }
 
 proptest! {
@@ -800,7 +885,7 @@ async fn search_on_the_front_page() {
     let all = get(&app, "/").await.text();
     for said in [
         "<dt>open data sets</dt><dd>2</dd>",
-        "<dt>people whose records are in them</dt><dd>3,000</dd>",
+        "<dt>rows of people in them</dt><dd>3,000</dd>",
         "<dt>highest chance to pick out a person</dt><dd>1 in 12</dd>",
         "HF_ENDPOINT=http://node.example:8080",
     ] {
@@ -934,7 +1019,15 @@ async fn a_version_taken_down_leaves_a_page_and_no_files() {
     let (app, memory) = app();
     memory.publish(DATASET, "1.2.0", "Survival", [1, 1, 1], BTreeMap::new(), 1_799_000_000);
     let commit = get(&app, &format!("/api/datasets/{DATASET}/revision/v1.0.0")).await.json()["sha"].clone();
+    let kept = format!("/datasets/{DATASET}/resolve/{}/README.md", commit.as_str().unwrap());
+    let tag = get(&app, &kept).await.header("etag").to_owned();
+    assert_eq!(ask(&app, "GET", &kept, &[("if-none-match", &tag)], "").await.status, 304);
     memory.take_down(DATASET, "1.0.0", Some("1.2.0"));
+    let links = format!(
+        "</datasets/{DATASET}/v/1.0.0>; rel=\"describedby\"; type=\"text/html\", </datasets/{DATASET}/v/1.2.0>; rel=\"successor-version\""
+    );
+    let again = ask(&app, "GET", &kept, &[("if-none-match", &tag)], "").await;
+    assert_eq!((again.status.as_u16(), again.header("cache-control")), (410, "no-cache"));
     for revision in ["v1.0.0", "1.0.0", commit.as_str().unwrap()] {
         for target in [
             format!("/datasets/{DATASET}/resolve/{revision}/README.md"),
@@ -951,6 +1044,8 @@ async fn a_version_taken_down_leaves_a_page_and_no_files() {
             assert_eq!(answer.status, 410, "{target}");
             assert_eq!(answer.header("x-error-code"), "RevisionNotFound", "{target}");
             assert_eq!(answer.json()["successor"], "1.2.0", "{target}");
+            assert_eq!(answer.json()["page"], format!("/datasets/{DATASET}/v/1.0.0"), "{target}");
+            assert_eq!(answer.header("link"), links, "{target}");
         }
         assert_eq!(get(&app, &format!("/datasets/{DATASET}/v/{revision}/SHA256SUMS")).await.status, 410);
     }
@@ -958,32 +1053,53 @@ async fn a_version_taken_down_leaves_a_page_and_no_files() {
     assert_eq!(page.status, 410);
     guarded(&page, "a tombstone");
     well_made(&page.text(), "a tombstone");
-    for needed in ["withdrew", "/v/1.2.0", "CC-BY-4.0", "cannot be called back"] {
+    assert_eq!(page.header("link"), links);
+    for needed in ["withdrew", "In its place is <a href=\"/datasets/acequia/sample-survival/v/1.2.0", "CC-BY-4.0"] {
         assert!(page.text().contains(needed), "{needed}");
     }
+    assert!(page.text().contains("cannot be called back") && !page.text().contains("The newest version"));
+    // A page for people about two versions leads there too.
+    let compared = get(&app, &format!("/datasets/{DATASET}/compare/1.0.0..1.1.0")).await;
+    assert_eq!((compared.status.as_u16(), compared.header("link")), (410, links.as_str()));
+    well_made(&compared.text(), "a comparison with a version that was taken down");
+    for needed in ["href=\"/datasets/acequia/sample-survival/v/1.0.0\"", "/v/1.2.0"] {
+        assert!(compared.text().contains(needed), "{needed}");
+    }
+    let versions = get(&app, &format!("/datasets/{DATASET}/v/1.2.0/versions")).await.text();
+    assert!(versions.contains("not served any more since 2027-01-04") && versions.contains("its page stays"));
+    let commits = get(&app, &format!("/api/datasets/{DATASET}/commits/main")).await.json();
+    let of =
+        |name: &str| -> Vec<Value> { commits.as_array().unwrap().iter().map(|commit| commit[name].clone()).collect() };
+    assert_eq!(of("title"), ["Version 1.2.0", "Version 1.1.0", "Version 1.0.0, not served any more"]);
+    let down = json!({
+        "at": "2027-01-04T22:00:00.000Z", "reason": "People whose data were in it withdrew.", "successor": "1.2.0"
+    });
+    assert_eq!(of("takenDown"), [Value::Null, Value::Null, down]);
     assert_eq!(get(&app, &format!("/datasets/{DATASET}")).await.status, 200);
     assert!(!get(&app, &format!("/api/datasets/{DATASET}/refs")).await.text().contains("v1.0.0"));
 
-    // Without a version in its place, the data set is in no list; its page still says what it was.
-    for version in ["1.1.0", "1.2.0"] {
-        memory.take_down(DATASET, version, None);
-    }
+    // Without one in its place, the page names the newest that is served, and promises nothing more.
+    memory.take_down(DATASET, "1.1.0", None);
+    let page = get(&app, &format!("/datasets/{DATASET}/v/1.1.0")).await.text();
+    assert!(page.contains("The newest version that is served is <a") && !page.contains("in its place"), "{page}");
+    // When none is served, the data set is in no list; its page still says what it was.
+    memory.take_down(DATASET, "1.2.0", None);
     let page = get(&app, &format!("/datasets/{DATASET}")).await;
-    assert!(page.status == 410 && page.text().contains("no version in its place"));
+    assert!(page.status == 410 && page.text().contains("No version of this data set is served any more."));
+    assert!(!page.header("link").contains("successor-version"));
     assert_eq!(get(&app, &format!("/api/datasets/{DATASET}")).await.status, 410);
     assert_eq!(get(&app, &format!("/splits?dataset={DATASET}")).await.status, 410);
-    let harvested = "/oai?verb=ListIdentifiers&metadataPrefix=oai_dc";
-    for list in ["/", "/api/datasets", "/sitemap.xml", "/catalogue.ttl", harvested] {
+    for list in ["/", "/api/datasets", "/sitemap.xml", "/catalogue.ttl"] {
         let listed = get(&app, list).await;
         assert!(listed.status == 200 && !listed.text().contains(DATASET), "{list}");
     }
 }
 
-#[test]
-fn a_shelf_refuses_what_must_not_be_served() {
-    let manifest = |version: &str, title: &str, path: &str| Manifest {
+/// A manifest of one small file.
+fn manifest(name: &str, version: &str, title: &str, path: &str) -> Manifest {
+    Manifest {
         schema: "acequia-release/1".into(),
-        dataset: DatasetName::parse("acequia/x").unwrap(),
+        dataset: DatasetName::parse(name).unwrap(),
         version: version.into(),
         title: title.into(),
         summary: String::new(),
@@ -995,7 +1111,31 @@ fn a_shelf_refuses_what_must_not_be_served() {
         inputs: vec![],
         splits: vec![],
         files: vec![ReleasedFile::of(path, b"x")],
-    };
+    }
+}
+
+/// The index of a large shelf is renewed in the background; what was taken down meanwhile is in no list even so.
+#[tokio::test]
+async fn an_older_index_lists_nothing_that_was_taken_down() {
+    let memory = Arc::new(Memory::default());
+    let name = |at: usize| format!("acequia/set-{at:04}");
+    let all: Vec<Manifest> = (0..2_001).map(|at| manifest(&name(at), "1.0.0", "Set", "a.txt")).collect();
+    memory.shelve_all(&all, 0);
+    let app = router(memory.clone());
+    let targets = ["/?q=0007", "/api/datasets?search=set-0007"];
+    for target in targets {
+        assert!(get(&app, target).await.text().contains(&name(7)), "{target}");
+    }
+    memory.take_down(&name(7), "1.0.0", None);
+    for target in targets {
+        let answer = get(&app, target).await;
+        assert!(answer.status == 200 && !answer.text().contains(&name(7)), "{target}");
+    }
+}
+
+#[test]
+fn a_shelf_refuses_what_must_not_be_served() {
+    let manifest = |version: &str, title: &str, path: &str| manifest("acequia/x", version, title, path);
     let shelf =
         |manifests: &[Manifest]| Shelf::of(manifests.iter().map(|manifest| Arc::new(sample::sealed(manifest, 0))));
     let one = manifest("1.0.0", "One", "a.txt");

@@ -507,10 +507,21 @@ fn maintenance(facts: &Facts<'_>) -> String {
     out
 }
 
-/// BibTeX entry of this version. Characters that would end a field or mean markup elsewhere are left out.
+/// BibTeX entry of this version. Characters that would end a field or mean markup elsewhere are left out; those that are
+/// commands of TeX are written so that they are text.
 pub(crate) fn bibtex(plan: &Plan) -> String {
+    let plain = |c: &char| !matches!(c, '{' | '}' | '"' | '\\' | '`' | '<' | '>' | '\n');
     let clean = |text: &str| {
-        text.chars().filter(|c| !matches!(c, '{' | '}' | '"' | '\\' | '`' | '<' | '>' | '\n')).collect::<String>()
+        let mut out = String::with_capacity(text.len());
+        for c in text.chars().filter(plain) {
+            match c {
+                '&' | '%' | '$' | '#' | '_' => out.extend(['\\', c]),
+                '~' => out.push_str("\\textasciitilde{}"),
+                '^' => out.push_str("\\textasciicircum{}"),
+                c => out.push(c),
+            }
+        }
+        out
     };
     let authors: Vec<String> = plan.creators.iter().map(|agent| format!("{{{}}}", clean(&agent.name))).collect();
     let day = plan.released_on.to_string();
@@ -524,7 +535,8 @@ pub(crate) fn bibtex(plan: &Plan) -> String {
         authors.join(" and "),
         clean(&plan.publisher.name),
         plan.version,
-        clean(&plan.home)
+        // An address is read as it stands.
+        plan.home.chars().filter(plain).collect::<String>()
     )
 }
 

@@ -125,6 +125,17 @@ pub(crate) fn croissant(plan: &Plan, dictionary: &Dictionary, files: &[ReleasedF
 fn usage(plan: &Plan) -> Value {
     let duo = plan.use_term.number().unwrap_or_default();
     let term = format!("http://purl.obolibrary.org/obo/DUO_{duo}");
+    let mut permission = json!({
+        "odrl:action": {"@id": "odrl:use"},
+        "odrl:constraint": {
+            "odrl:leftOperand": {"@id": "odrl:purpose"},
+            "odrl:operator": {"@id": "odrl:isA"},
+            "odrl:rightOperand": {"@id": term},
+        },
+    });
+    if asks_for_attribution(&plan.license) {
+        permission["odrl:duty"] = json!({"odrl:action": {"@id": "odrl:attribute"}});
+    }
     json!([
         {
             "@type": "DefinedTerm",
@@ -137,18 +148,17 @@ fn usage(plan: &Plan) -> Value {
         },
         {
             "@type": "odrl:Offer",
-            "odrl:permission": {
-                "odrl:action": {"@id": "odrl:use"},
-                "odrl:constraint": {
-                    "odrl:leftOperand": {"@id": "odrl:purpose"},
-                    "odrl:operator": {"@id": "odrl:isA"},
-                    "odrl:rightOperand": {"@id": term},
-                },
-            },
+            "odrl:permission": permission,
             "odrl:prohibition": {"odrl:action": {"@id": "https://w3id.org/dpv/risk#Reidentification"}, "description": card::NO_NAMING},
-            "odrl:duty": {"odrl:action": {"@id": "odrl:attribute"}},
         },
     ])
+}
+
+/// Whether an SPDX licence asks users to name where the data come from. CC0-1.0 and PDDL-1.0 do not; of licences that are
+/// not known here nothing is said.
+fn asks_for_attribution(spdx: &str) -> bool {
+    let license = spdx.to_ascii_lowercase();
+    ["cc-by-", "odc-by-", "odbl-"].iter().any(|family| license.starts_with(family))
 }
 
 /// Where the Commission keeps the list of categories until its final place is known (HealthDCAT-AP).

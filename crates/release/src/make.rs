@@ -187,6 +187,23 @@ mod tests {
         assert!(verification.held(), "{verification:#?}");
     }
 
+    /// Who asks for nothing by the licence does not ask for it in the offer either.
+    #[test]
+    fn the_offer_asks_for_attribution_where_the_licence_does() {
+        for (license, asks) in
+            [("CC-BY-4.0", true), ("CC-BY-SA-4.0", true), ("ODbL-1.0", true), ("CC0-1.0", false), ("PDDL-1.0", false)]
+        {
+            let table = table(200);
+            let plan = Plan { license: license.to_owned(), ..plan() };
+            let parcel = make(&table, &assignment(200), &receipt(&table, 5), &plan).unwrap();
+            let document = json_of(&parcel, "croissant.json");
+            let offer = &document["usageInfo"][1];
+            assert_eq!(offer["odrl:permission"]["odrl:duty"].is_object(), asks, "{license}");
+            assert_eq!(offer["odrl:permission"]["odrl:action"], json!({"@id": "odrl:use"}));
+            assert_eq!(offer.get("odrl:duty"), None, "a duty belongs to a permission (ODRL 2.2)");
+        }
+    }
+
     #[test]
     fn a_flipped_byte_in_any_file_is_found() {
         let parcel = sample(200);

@@ -25,22 +25,39 @@ pub(crate) fn csl(described: Description<'_>) -> Value {
     })
 }
 
-/// BibTeX, as the version's own Croissant document has it.
+/// BibTeX, as the version's own Croissant document has it; of the same parts as the others when it has none.
 pub(crate) fn bibtex(described: Description<'_>) -> String {
     if let Some(entry) = text(&described.facts.croissant, "/citeAs") {
         return format!("{entry}\n");
     }
     let manifest = described.version.manifest();
-    let plain = |text: &str| -> String { text.chars().filter(|c| !matches!(c, '{' | '}' | '\\')).collect() };
+    let authors: Vec<String> = described.creators().iter().map(|agent| format!("{{{}}}", tex(agent.name))).collect();
     format!(
-        "@misc{{{},\n  title = {{{}}},\n  author = {{{{{}}}}},\n  year = {{{}}},\n  version = {{{}}},\n  url = {{{}}}\n}}\n",
+        "@dataset{{{},\n  title = {{{}}},\n  author = {{{}}},\n  year = {{{}}},\n  publisher = {{{}}},\n  version = {{{}}},\n  url = {{{}}}\n}}\n",
         key(described),
-        plain(&manifest.title),
-        plain(described.publisher().name),
+        tex(&manifest.title),
+        authors.join(" and "),
         &manifest.released_on.to_string()[..4],
-        manifest.version,
+        tex(described.publisher().name),
+        tex(&manifest.version),
         described.iri()
     )
+}
+
+/// Text that TeX reads as it stands. Braces and backslashes would end a field; they are left out.
+fn tex(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '{' | '}' | '\\' => {}
+            '&' | '%' | '$' | '#' | '_' => out.extend(['\\', c]),
+            '~' => out.push_str("\\textasciitilde{}"),
+            '^' => out.push_str("\\textasciicircum{}"),
+            '\n' | '\r' => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 /// `CITATION.cff`. JSON strings are YAML strings.

@@ -57,20 +57,26 @@ pub(crate) fn json(described: Description<'_>) -> Value {
         .collect();
     let creator = |agent: Agent<'_>| json!({ "name": agent.name, "nameType": name_type(agent) });
     let relation = |(iri, relation): (String, &str)| json!({ "relatedIdentifier": iri, "relatedIdentifierType": "URL", "relationType": relation });
-    json!({
+    let language = described.language();
+    let in_language = |mut words: Value| {
+        if let Some(language) = language {
+            words["lang"] = language.into();
+        }
+        words
+    };
+    let mut document = json!({
         "schemaVersion": "http://datacite.org/schema/kernel-4",
         "identifiers": [{ "identifier": described.iri(), "identifierType": "URL" }],
         "alternateIdentifiers": [{ "alternateIdentifier": described.version.digest().to_string(), "alternateIdentifierType": "SHA-256 of manifest.json" }],
         "url": described.iri(),
         "creators": described.creators().into_iter().map(creator).collect::<Vec<_>>(),
-        "titles": [{ "title": manifest.title, "lang": described.languages()[0] }],
+        "titles": [in_language(json!({ "title": manifest.title }))],
         "publisher": { "name": described.publisher().name },
         "publicationYear": day[..4],
         "types": { "resourceType": "Health data set", "resourceTypeGeneral": "Dataset" },
         "subjects": subjects,
         "contributors": contributors,
         "dates": dates,
-        "language": described.languages()[0],
         "relatedIdentifiers": related(described).into_iter().map(relation).collect::<Vec<_>>(),
         "sizes": [format!("{} bytes", described.version.total_bytes()), format!("{} rows", described.version.people())],
         "formats": formats(described),
@@ -79,8 +85,12 @@ pub(crate) fn json(described: Description<'_>) -> Value {
             "rights": manifest.license, "rightsUri": described.license_iri(),
             "rightsIdentifier": manifest.license, "rightsIdentifierScheme": "SPDX", "schemeUri": "https://spdx.org/licenses/",
         }],
-        "descriptions": [{ "description": described.text(), "descriptionType": "Abstract", "lang": described.languages()[0] }],
-    })
+        "descriptions": [in_language(json!({ "description": described.text(), "descriptionType": "Abstract" }))],
+    });
+    if let Some(language) = language {
+        document["language"] = language.into();
+    }
+    document
 }
 
 /// The element `resource`, without the declaration of XML.
@@ -111,7 +121,9 @@ pub(crate) fn resource(described: Description<'_>) -> String {
         out.push_str(&element("date", " dateType=\"Collected\"", &format!("{from}/{to}")));
     }
     out.push_str("</dates>\n");
-    out.push_str(&element("language", "", described.languages()[0]));
+    if let Some(language) = described.language() {
+        out.push_str(&element("language", "", language));
+    }
     out.push_str("<alternateIdentifiers>\n");
     let digest = described.version.digest().to_string();
     out.push_str(&element("alternateIdentifier", " alternateIdentifierType=\"SHA-256 of manifest.json\"", &digest));

@@ -36,10 +36,14 @@ pub(crate) fn feed(feed: &Feed<'_>, described: &[Description<'_>]) -> Graph {
     let mut graph = Graph::default();
     let catalogue = format!("{}/catalogue", feed.address);
     graph.is_a(&catalogue, "dcat:Catalog");
-    graph.add(&catalogue, "dct:title", Says::Local("Open health data of this node", "en"));
+    graph.add(&catalogue, "dct:title", Says::Local("Open health data of this node", Some("en")));
     let words = "Open, de-identified and synthetic health data sets from an altruistic data trustee.";
-    graph.add(&catalogue, "dct:description", Says::Local(words, "en"));
-    graph.add(&catalogue, "dcatap:applicableLegislation", Says::Iri(EHDS));
+    graph.add(&catalogue, "dct:description", Says::Local(words, Some("en")));
+    // The law that the profile for health data is made for, where a record follows it.
+    let is_health = described.iter().any(|one| missing(*one).is_empty());
+    if is_health {
+        graph.add(&catalogue, "dcatap:applicableLegislation", Says::Iri(EHDS));
+    }
     graph.add(&catalogue, "dct:language", Says::Iri(&format!("{AUTHORITY}/language/ENG")));
     graph.add(&catalogue, "foaf:homepage", Says::Iri(&format!("{}/", feed.address)));
     graph.add(&catalogue, "dct:publisher", Says::Iri(&format!("{catalogue}#publisher")));
@@ -50,8 +54,10 @@ pub(crate) fn feed(feed: &Feed<'_>, described: &[Description<'_>]) -> Graph {
     agent(&mut graph, &format!("{catalogue}#publisher"), feed.operator);
     let service = format!("{catalogue}#api");
     graph.is_a(&service, "dcat:DataService");
-    graph.add(&service, "dct:title", Says::Local("Hub-compatible interface", "en"));
-    graph.add(&service, "dcatap:applicableLegislation", Says::Iri(EHDS));
+    graph.add(&service, "dct:title", Says::Local("Hub-compatible interface", Some("en")));
+    if is_health {
+        graph.add(&service, "dcatap:applicableLegislation", Says::Iri(EHDS));
+    }
     graph.add(&service, "dcat:endpointURL", Says::Iri(&format!("{}/api", feed.address)));
     graph.add(&service, "dcat:endpointDescription", Says::Iri(&format!("{}/api/openapi.json", feed.address)));
     graph.is_a(&format!("{}/", feed.address), "foaf:Document");
@@ -97,7 +103,7 @@ fn add(graph: &mut Graph, described: Description<'_>) {
     let manifest = version.manifest();
     let this = described.iri();
     let own = |name: &str| format!("{this}#{name}");
-    let language = described.languages()[0];
+    let language = described.language();
     let day = manifest.released_on.to_string();
     graph.is_a(&this, "dcat:Dataset");
     graph.add(&this, "dct:title", Says::Local(&manifest.title, language));
@@ -108,7 +114,6 @@ fn add(graph: &mut Graph, described: Description<'_>) {
     graph.add(&this, "dct:issued", Says::Typed(&day, "xsd:date"));
     graph.add(&this, "dct:modified", Says::Typed(&day, "xsd:date"));
     graph.add(&this, "dct:accessRights", Says::Iri(&format!("{AUTHORITY}/access-right/PUBLIC")));
-    graph.add(&this, "dcatap:applicableLegislation", Says::Iri(EHDS));
     graph.add(&this, "dcat:theme", Says::Iri(&format!("{AUTHORITY}/data-theme/HEAL")));
     graph.add(&this, "dcat:landingPage", Says::Iri(&this));
     graph.add(&this, "dct:isVersionOf", Says::Iri(&described.dataset_iri()));
@@ -159,6 +164,7 @@ fn add(graph: &mut Graph, described: Description<'_>) {
     let analytics = version.files().get("statistics.json");
     let is_health = missing(described).is_empty();
     if is_health {
+        graph.add(&this, "dcatap:applicableLegislation", Says::Iri(EHDS));
         graph.add(
             &this,
             "dct:conformsTo",
@@ -209,27 +215,30 @@ fn add(graph: &mut Graph, described: Description<'_>) {
         graph.add(&entity, "dct:identifier", Says::Text(&format!("sha256:{}", input.digest)));
     }
     if let Some((term, _)) = described.use_term() {
-        policy(graph, &own("policy"), &own, term);
+        policy(graph, &own, term, described.asks_for_attribution());
     }
-    for file in &tables {
-        distribution(graph, described, file, &this);
-    }
-    if let (Some(file), true) = (analytics, is_health) {
-        distribution(graph, described, file, &this);
+    for file in tables.into_iter().chain(analytics.filter(|_| is_health)) {
+        distribution(graph, described, file, &this, is_health);
     }
     // The page that names the data set whichever version is the newest.
     let series = described.dataset_iri();
     graph.add(&series, "dcat:hasVersion", Says::Iri(&this));
 }
 
-/// What everybody may do, and what nobody may: ODRL 2.2.
-fn policy(graph: &mut Graph, policy: &str, own: &impl Fn(&str) -> String, term: &str) {
-    graph.is_a(policy, "odrl:Offer");
-    graph.add(policy, "odrl:permission", Says::Iri(&own("permission")));
-    graph.add(policy, "odrl:prohibition", Says::Iri(&own("prohibition")));
+/// What everybody may do, and what nobody may: ODRL 2.2, as the version's Croissant document has it.
+fn policy(graph: &mut Graph, own: &impl Fn(&str) -> String, term: &str, attribution: bool) {
+    let policy = own("policy");
+    graph.is_a(&policy, "odrl:Offer");
+    graph.add(&policy, "odrl:permission", Says::Iri(&own("permission")));
+    graph.add(&policy, "odrl:prohibition", Says::Iri(&own("prohibition")));
     graph.is_a(&own("permission"), "odrl:Permission");
     graph.add(&own("permission"), "odrl:action", Says::Name("odrl:use"));
     graph.add(&own("permission"), "odrl:constraint", Says::Iri(&own("purpose")));
+    if attribution {
+        graph.add(&own("permission"), "odrl:duty", Says::Iri(&own("duty")));
+        graph.is_a(&own("duty"), "odrl:Duty");
+        graph.add(&own("duty"), "odrl:action", Says::Name("odrl:attribute"));
+    }
     graph.is_a(&own("purpose"), "odrl:Constraint");
     graph.add(&own("purpose"), "odrl:leftOperand", Says::Name("odrl:purpose"));
     graph.add(&own("purpose"), "odrl:operator", Says::Name("odrl:isA"));
@@ -238,15 +247,24 @@ fn policy(graph: &mut Graph, policy: &str, own: &impl Fn(&str) -> String, term: 
     graph.add(&own("prohibition"), "odrl:action", Says::Iri("https://w3id.org/dpv/risk#Reidentification"));
 }
 
-fn distribution(graph: &mut Graph, described: Description<'_>, file: &acequia_gate::ReleasedFile, this: &str) {
+fn distribution(
+    graph: &mut Graph,
+    described: Description<'_>,
+    file: &acequia_gate::ReleasedFile,
+    this: &str,
+    is_health: bool,
+) {
     let address = described.file_iri(file);
     let (node, checksum) = (format!("{address}#distribution"), format!("{address}#checksum"));
     graph.is_a(&node, "dcat:Distribution");
     graph.add(&node, "dct:title", Says::Text(&file.path));
     graph.add(&node, "dcat:accessURL", Says::Iri(this));
     graph.add(&node, "dcat:downloadURL", Says::Iri(&address));
-    graph.add(&node, "dcatap:applicableLegislation", Says::Iri(EHDS));
-    graph.add(&node, "dcatap:availability", Says::Iri(&format!("{AUTHORITY}/planned-availability/STABLE")));
+    if is_health {
+        // HealthDCAT-AP demands both.
+        graph.add(&node, "dcatap:applicableLegislation", Says::Iri(EHDS));
+        graph.add(&node, "dcatap:availability", Says::Iri(&format!("{AUTHORITY}/planned-availability/STABLE")));
+    }
     graph.add(&node, "dct:license", Says::Iri(&described.license_iri()));
     let media = content_type(&file.path).split(';').next().unwrap_or_default();
     graph.add(&node, "dcat:mediaType", Says::Iri(&format!("https://www.iana.org/assignments/media-types/{media}")));
@@ -260,7 +278,7 @@ fn distribution(graph: &mut Graph, described: Description<'_>, file: &acequia_ga
 /// The part of HealthDCAT-AP.
 fn health(graph: &mut Graph, described: Description<'_>, this: &str) {
     let told = &described.facts.croissant;
-    let language = described.languages()[0];
+    let language = described.language();
     let own = |name: &str| format!("{this}#{name}");
     for (property, predicate) in [
         ("healthdcatap:healthCategory", "healthdcatap:healthCategory"),
@@ -312,7 +330,7 @@ fn health(graph: &mut Graph, described: Description<'_>, this: &str) {
 /// The data dictionary as a CSVW table group: every split has the same columns.
 fn variables(graph: &mut Graph, described: Description<'_>, this: &str) {
     let (group, table) = (format!("{this}#variables"), format!("{this}#table"));
-    let language = described.languages()[0];
+    let language = described.language();
     let title = &described.version.manifest().title;
     graph.is_a(&group, "csvw:TableGroup");
     graph.add(&group, "dct:title", Says::Local(title, language));

@@ -1,9 +1,14 @@
 //! GA4GH Data Repository Service 1.4: a file is named by its SHA-256, a version by its commit.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
-use super::Description;
-use crate::http::{content_type, iso_ms};
+use acequia_types::Digest;
+
+use super::{file_iri, version_iri};
+use crate::http::{content_type, host, iso_ms};
+use crate::{PublishedVersion, Shelf};
 
 /// `GET /ga4gh/drs/v1/service-info` (GA4GH Service Info 1.0.0).
 pub(crate) fn service_info(address: &str, operator: &str, objects: usize) -> Value {
@@ -20,58 +25,72 @@ pub(crate) fn service_info(address: &str, operator: &str, objects: usize) -> Val
     })
 }
 
-fn host(address: &str) -> &str {
-    address.split_once("://").map_or(address, |(_, host)| host)
+/// The object of an id, if there is one. All of it follows from manifests.
+pub(crate) fn object(shelf: &Shelf, id: &str, address: &str) -> Option<Value> {
+    match Digest::parse(id).ok().and_then(|sha256| shelf.file(&sha256)) {
+        Some((version, path)) => file(version, path, address),
+        None => shelf.commit(id).map(|version| bundle(version, address)),
+    }
+}
+
+/// A name as DRS has them: letters, digits, hyphen, period and underscore.
+fn portable(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii_alphanumeric() || "-._".contains(c) { c } else { '_' }).collect()
 }
 
 /// A file of a version.
-pub(crate) fn file(described: Description<'_>, path: &str) -> Option<Value> {
-    let file = described.version.files().get(path)?;
-    let (id, at) = (file.sha256.to_string(), iso_ms(described.version.published_at()));
+fn file(version: &PublishedVersion, path: &str, address: &str) -> Option<Value> {
+    let file = version.files().get(path)?;
+    let (id, at) = (file.sha256.to_string(), iso_ms(version.published_at()));
     Some(json!({
         "id": id,
-        "name": file.path.replace('/', "_"),
-        "self_uri": format!("drs://{}/{id}", host(described.address)),
+        "name": portable(&file.path),
+        "self_uri": format!("drs://{}/{id}", host(address)),
         "size": file.bytes,
         "created_time": at,
         "updated_time": at,
-        "version": described.version.commit(),
+        "version": version.commit(),
         "mime_type": content_type(&file.path).split(';').next(),
         "checksums": [{ "type": "sha-256", "checksum": id }],
-        "access_methods": [{ "type": "https", "access_url": { "url": described.file_iri(file) }, "available": true }],
-        "description": format!("{} of {} {}", file.path, described.version.manifest().dataset, described.version.manifest().version),
-        "aliases": [format!("{}/{}", described.version.manifest().dataset, file.path)],
+        "access_methods": [{ "type": "https", "access_url": { "url": file_iri(address, version, file) }, "available": true }],
+        "description": format!("{} of {} {}", file.path, version.manifest().dataset, version.manifest().version),
+        "aliases": [format!("{}/{}", version.manifest().dataset, file.path)],
     }))
 }
 
 /// A version: a bundle of its files. Its checksum is that of the sorted checksums of the files (DRS, "Checksums").
-pub(crate) fn bundle(described: Description<'_>) -> Value {
-    let version = described.version;
+fn bundle(version: &PublishedVersion, address: &str) -> Value {
     let (id, at) = (version.commit(), iso_ms(version.published_at()));
     let mut sums: Vec<String> = version.files().values().map(|file| file.sha256.to_string()).collect();
     sums.sort_unstable();
+    let mut taken = BTreeSet::new();
     let contents: Vec<Value> = version
         .files()
         .values()
         .map(|file| {
+            let mut name = portable(&file.path);
+            // Names inside a bundle are unique; paths that differ in other characters only get a digest.
+            if !taken.insert(name.clone()) {
+                name = format!("{}-{name}", Digest::of(file.path.as_bytes()).short(12));
+            }
             json!({
-                "name": file.path, "id": file.sha256.to_string(),
-                "drs_uri": [format!("drs://{}/{}", host(described.address), file.sha256)],
+                "name": name, "id": file.sha256.to_string(),
+                "drs_uri": [format!("drs://{}/{}", host(address), file.sha256)],
             })
         })
         .collect();
     json!({
         "id": id,
-        "name": format!("{}-{}", version.manifest().dataset.to_string().replace('/', "_"), version.manifest().version),
-        "self_uri": format!("drs://{}/{id}", host(described.address)),
+        "name": portable(&format!("{}-{}", version.manifest().dataset, version.manifest().version)),
+        "self_uri": format!("drs://{}/{id}", host(address)),
         "size": version.total_bytes(),
         "created_time": at,
         "updated_time": at,
         "version": version.manifest().version,
-        "checksums": [{ "type": "sha-256", "checksum": acequia_types::Digest::of(sums.concat().as_bytes()).to_string() }],
+        "checksums": [{ "type": "sha-256", "checksum": Digest::of(sums.concat().as_bytes()).to_string() }],
         "description": version.manifest().title,
         "contents": contents,
-        "aliases": [described.iri()],
+        "aliases": [version_iri(address, version)],
     })
 }
 

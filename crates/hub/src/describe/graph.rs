@@ -38,8 +38,8 @@ pub(crate) enum Says<'a> {
     Iri(&'a str),
     /// Plain text.
     Text(&'a str),
-    /// Text in a language.
-    Local(&'a str, &'a str),
+    /// Text in a language; plain when the language is not known.
+    Local(&'a str, Option<&'a str>),
     /// A value of a datatype given as a prefixed name.
     Typed(&'a str, &'a str),
 }
@@ -61,7 +61,10 @@ impl Graph {
             Says::Name(name) => named(name).map(Term::from),
             Says::Iri(iri) => NamedNode::new(iri).ok().map(Term::from),
             Says::Text(text) => Some(Literal::new_simple_literal(text).into()),
-            Says::Local(text, language) => Literal::new_language_tagged_literal(text, language).ok().map(Term::from),
+            Says::Local(text, None) => Some(Literal::new_simple_literal(text).into()),
+            Says::Local(text, Some(language)) => {
+                Literal::new_language_tagged_literal(text, language).ok().map(Term::from)
+            }
             Says::Typed(value, kind) => named(kind).map(|kind| Literal::new_typed_literal(value, kind).into()),
         };
         if let (Ok(subject), Some(predicate), Some(object)) = (NamedNode::new(subject), named(predicate), object) {
@@ -128,7 +131,7 @@ mod tests {
         let mut graph = Graph::default();
         graph.is_a("https://a.example/x", "dcat:Dataset");
         graph.add("https://a.example/y", "dct:title", Says::Text("other"));
-        graph.add("https://a.example/x", "dct:title", Says::Local("a \"b\"\n", "en"));
+        graph.add("https://a.example/x", "dct:title", Says::Local("a \"b\"\n", Some("en")));
         graph.add("https://a.example/x", "dct:license", Says::Iri("no iri >"));
         let turtle = String::from_utf8(graph.turtle()).unwrap();
         assert!(turtle.contains("<https://a.example/x> a dcat:Dataset ;"), "{turtle}");

@@ -20,7 +20,6 @@ use serde_json::Value;
 use crate::PublishedVersion;
 use crate::catalogue::Dataset;
 use crate::facts::{Facts, Kind, list, text};
-use crate::http::percent_encoded;
 use crate::pages::{license_address, version_path};
 
 /// Regulation (EU) 2025/327 on the European Health Data Space.
@@ -135,7 +134,7 @@ pub(crate) struct Description<'a> {
 impl<'a> Description<'a> {
     /// Address of the version's page, which is also its name.
     pub(crate) fn iri(&self) -> String {
-        format!("{}{}", self.address, version_path(self.version))
+        version_iri(self.address, self.version)
     }
 
     /// Address of the data set's page, whichever version is the newest.
@@ -150,8 +149,7 @@ impl<'a> Description<'a> {
 
     /// Address of a file's bytes, which never change under it.
     pub(crate) fn file_iri(&self, file: &ReleasedFile) -> String {
-        let path: Vec<String> = file.path.split('/').map(percent_encoded).collect();
-        format!("{}/resolve/{}/{}", self.dataset_iri(), self.version.commit(), path.join("/"))
+        file_iri(self.address, self.version, file)
     }
 
     /// The version before, when there is one.
@@ -192,17 +190,27 @@ impl<'a> Description<'a> {
         list(&self.facts.croissant, "/keywords").iter().filter_map(Value::as_str).collect()
     }
 
-    /// Languages as BCP 47 has them; English when nothing is stated.
+    /// Languages as BCP 47 has them. Empty when none is stated: then nobody knows.
     pub(crate) fn languages(&self) -> Vec<&'a str> {
-        let told: Vec<&str> =
-            list(&self.facts.croissant, "/inLanguage").iter().filter_map(Value::as_str).filter(|l| is_tag(l)).collect();
-        if told.is_empty() { vec!["en"] } else { told }
+        list(&self.facts.croissant, "/inLanguage").iter().filter_map(Value::as_str).filter(|l| is_tag(l)).collect()
+    }
+
+    /// The language of its texts, when it is stated.
+    pub(crate) fn language(&self) -> Option<&'a str> {
+        self.languages().first().copied()
     }
 
     /// The term of the Data Use Ontology: its IRI and its label.
     pub(crate) fn use_term(&self) -> Option<(&'a str, &'a str)> {
         let terms = list(&self.facts.croissant, "/usageInfo").iter();
         terms.filter_map(|term| Some((text(term, "/url")?, text(term, "/name")?))).next()
+    }
+
+    /// Whether its own offer asks users to name where the data come from.
+    pub(crate) fn asks_for_attribution(&self) -> bool {
+        let terms = list(&self.facts.croissant, "/usageInfo").iter();
+        let mut duties = terms.filter_map(|term| text(term, "/odrl:permission/odrl:duty/odrl:action/@id"));
+        duties.any(|duty| duty == "odrl:attribute")
     }
 
     /// Diseases and findings it is about: IRI and name.
@@ -242,6 +250,16 @@ impl<'a> Description<'a> {
             None => Vec::new(),
         }
     }
+}
+
+/// As [`Description::iri`].
+fn version_iri(address: &str, version: &PublishedVersion) -> String {
+    format!("{address}{}", version_path(version))
+}
+
+/// As [`Description::file_iri`].
+pub(crate) fn file_iri(address: &str, version: &PublishedVersion, file: &ReleasedFile) -> String {
+    format!("{address}{}", version.file_path(&file.path))
 }
 
 /// Whether it is a language tag in form.

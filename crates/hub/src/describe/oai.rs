@@ -1,18 +1,20 @@
-//! OAI-PMH 2.0: records are data sets in their newest version, with Dublin Core and DataCite.
+//! OAI-PMH 2.0: records are data sets in their newest served version, with Dublin Core and DataCite. A data set of which
+//! no version is served any more stays as a deleted record, so that harvesters drop what they hold of it; the datestamp
+//! of a record is that of the last publication or taking down.
 //!
 //! Answers are pages of at most [`PAGE`] records. A resumption token holds all that the next page needs (a format, two
 //! dates and the name of the last data set), so that the node keeps no state for harvesters.
 
 use std::sync::Arc;
 
-use acequia_types::Timestamp;
+use acequia_types::{Timestamp, parse_timestamp};
 
 use super::xml::{element, escaped};
 use super::{Description, datacite};
 use crate::Shelf;
 use crate::catalogue::Dataset;
 use crate::facts::Facts;
-use crate::http::Fields;
+use crate::http::{Fields, host_name};
 
 /// Records on a page.
 const PAGE: usize = 50;
@@ -26,11 +28,21 @@ const FORMATS: [(&str, &str, &str); 2] = [
 /// An error of the protocol: its code and words.
 type Wrong = (&'static str, &'static str);
 
+const BAD_TOKEN: Wrong = ("badResumptionToken", "The token is not one of this node, or its list is over.");
+const NO_SETS: Wrong = ("noSetHierarchy", "This node has no sets.");
+const DATES: Wrong =
+    ("badArgument", "from and until must be days or seconds in UTC, both of one kind, from not after until.");
+
+/// Stands in the place of an e-mail address, which the protocol demands, where the operator states none. No mail ever goes
+/// to a name under `invalid` (RFC 2606, section 2).
+const NOT_STATED: &str = "not-stated@operator.invalid";
+
 /// What the node says of itself.
 pub(crate) struct Repository<'a> {
     pub(crate) address: &'a str,
     pub(crate) name: &'a str,
-    pub(crate) admin_email: String,
+    /// An e-mail address of the operator, when one is stated.
+    pub(crate) admin_email: Option<&'a str>,
     pub(crate) now: Timestamp,
 }
 
@@ -51,13 +63,8 @@ pub(crate) struct Token {
     cursor: usize,
 }
 
-fn host(address: &str) -> &str {
-    let host = address.split_once("://").map_or(address, |(_, host)| host);
-    host.split(':').next().unwrap_or(host)
-}
-
 fn identifier(address: &str, dataset: &Dataset) -> String {
-    format!("oai:{}:{}", host(address), dataset.newest().manifest().dataset)
+    format!("oai:{}:{}", host_name(address), dataset.newest().manifest().dataset)
 }
 
 /// Checks a request against what is on the shelf.
@@ -83,9 +90,9 @@ fn read<'s>(query: &Fields, shelf: &'s Shelf, address: &str) -> Result<Wanted<'s
     };
     let find = |name: &str| -> Result<&'s Dataset, Wrong> {
         const UNKNOWN: Wrong = ("idDoesNotExist", "This node has no such data set.");
-        let name = name.strip_prefix(&format!("oai:{}:", host(address))).ok_or(UNKNOWN)?;
+        let name = name.strip_prefix(&format!("oai:{}:", host_name(address))).ok_or(UNKNOWN)?;
         let (namespace, name) = name.split_once('/').ok_or(UNKNOWN)?;
-        shelf.dataset(namespace, name).filter(|dataset| dataset.is_served()).ok_or(UNKNOWN)
+        shelf.dataset(namespace, name).ok_or(UNKNOWN)
     };
     let format = |name: &str| {
         let found = FORMATS.iter().find(|(prefix, ..)| *prefix == name).map(|(prefix, ..)| *prefix);
@@ -98,7 +105,10 @@ fn read<'s>(query: &Fields, shelf: &'s Shelf, address: &str) -> Result<Wanted<'s
             query.get("identifier").map(find).transpose()?;
             Ok(Wanted::Formats)
         }
-        "ListSets" => Err(("noSetHierarchy", "This node has no sets.")),
+        "ListSets" => {
+            only(&["resumptionToken"])?;
+            Err(if query.get("resumptionToken").is_some() { BAD_TOKEN } else { NO_SETS })
+        }
         "GetRecord" => {
             only(&["identifier", "metadataPrefix"])?;
             const NEEDED: Wrong = ("badArgument", "GetRecord needs identifier and metadataPrefix.");
@@ -107,28 +117,66 @@ fn read<'s>(query: &Fields, shelf: &'s Shelf, address: &str) -> Result<Wanted<'s
         }
         verb @ ("ListRecords" | "ListIdentifiers") => {
             let headers_only = verb == "ListIdentifiers";
-            let (prefix, from, until, after) = match query.get("resumptionToken") {
-                Some(token) => {
-                    only(&["resumptionToken"])?;
-                    const BAD: Wrong = ("badResumptionToken", "The token is not one of this node.");
-                    let parts: Vec<&str> = token.split('!').collect();
-                    let [prefix, from, until, after] = parts[..] else { return Err(BAD) };
-                    (format(prefix).map_err(|_| BAD)?, from.to_owned(), until.to_owned(), after.to_owned())
-                }
-                None => {
-                    only(&["metadataPrefix", "from", "until", "set"])?;
-                    if query.get("set").is_some() {
-                        return Err(("noSetHierarchy", "This node has no sets."));
-                    }
-                    let prefix =
-                        query.get("metadataPrefix").ok_or(("badArgument", "The verb needs metadataPrefix."))?;
-                    let of = |name: &str| query.get(name).unwrap_or_default().to_owned();
-                    (format(prefix)?, of("from"), of("until"), String::new())
-                }
-            };
-            list(shelf, headers_only, prefix, &from, &until, &after)
+            if let Some(token) = query.get("resumptionToken") {
+                only(&["resumptionToken"])?;
+                let parts: Vec<&str> = token.split('!').collect();
+                let [prefix, from, until, after @ ..] = &parts[..] else { return Err(BAD_TOKEN) };
+                let [after] = after else { return Err(BAD_TOKEN) };
+                // Whatever is wrong with it, the harvester did not write it.
+                let span = Span::of(from, until).map_err(|_| BAD_TOKEN)?;
+                let format = format(prefix).map_err(|_| BAD_TOKEN)?;
+                return list(shelf, headers_only, format, &span, after).map_err(|_| BAD_TOKEN);
+            }
+            only(&["metadataPrefix", "from", "until", "set"])?;
+            let prefix = query.get("metadataPrefix").ok_or(("badArgument", "The verb needs metadataPrefix."))?;
+            // An argument that is given empty is no date either.
+            let dates = ["from", "until"].map(|name| query.get(name));
+            if dates.contains(&Some("")) {
+                return Err(DATES);
+            }
+            let [from, until] = dates.map(Option::unwrap_or_default);
+            let (span, format) = (Span::of(from, until)?, format(prefix)?);
+            if query.get("set").is_some() {
+                return Err(NO_SETS);
+            }
+            list(shelf, headers_only, format, &span, "")
         }
         _ => Err(("badVerb", "The verb is missing or is none of OAI-PMH 2.0.")),
+    }
+}
+
+/// The time that a selective harvest asks for: both texts as they were given (empty: not limited), first and last
+/// second.
+struct Span<'a> {
+    texts: [&'a str; 2],
+    first: Option<Timestamp>,
+    last: Option<Timestamp>,
+}
+
+impl<'a> Span<'a> {
+    fn of(from: &'a str, until: &'a str) -> Result<Self, Wrong> {
+        const DAY: &str = "0000-00-00";
+        let read = |text: &str| {
+            let form = |pattern: &str| {
+                let fits = |(b, p): (u8, u8)| if p == b'0' { b.is_ascii_digit() } else { b == p };
+                text.len() == pattern.len() && text.bytes().zip(pattern.bytes()).all(fits)
+            };
+            let read = parse_timestamp(text).filter(|_| form(DAY) || form("0000-00-00T00:00:00Z"));
+            if text.is_empty() { Ok(None) } else { read.map(Some).ok_or(DATES) }
+        };
+        let (first, mut last) = (read(from)?, read(until)?);
+        if until.len() == DAY.len() {
+            last = last.map(|start| Timestamp::from_unix_s(start.unix_s() + 24 * 60 * 60 - 1));
+        }
+        let both = first.zip(last);
+        if both.is_some_and(|(first, last)| from.len() != until.len() || first > last) {
+            return Err(DATES);
+        }
+        Ok(Self { texts: [from, until], first, last })
+    }
+
+    fn holds(&self, at: Timestamp) -> bool {
+        self.first.is_none_or(|first| first <= at) && self.last.is_none_or(|last| at <= last)
     }
 }
 
@@ -136,41 +184,21 @@ fn list<'s>(
     shelf: &'s Shelf,
     headers_only: bool,
     format: &'static str,
-    from: &str,
-    until: &str,
+    span: &Span<'_>,
     after: &str,
 ) -> Result<Wanted<'s>, Wrong> {
-    const DATES: Wrong =
-        ("badArgument", "from and until must be days or seconds in UTC, both of one kind, from not after until.");
-    let is_date = |text: &str| {
-        let form = |pattern: &str| {
-            text.len() == pattern.len()
-                && text.bytes().zip(pattern.bytes()).all(|(b, p)| if p == b'0' { b.is_ascii_digit() } else { b == p })
-        };
-        form("0000-00-00") || form("0000-00-00T00:00:00Z")
-    };
-    if [from, until].iter().any(|text| !text.is_empty() && !is_date(text)) {
-        return Err(DATES);
-    }
-    if !from.is_empty() && !until.is_empty() && (from.len() != until.len() || from > until) {
-        return Err(DATES);
-    }
-    let inside = |dataset: &&Dataset| {
-        let at = dataset.newest().published_at().to_string();
-        // Texts of one form compare as their dates do; a day is the start of its seconds.
-        (from.is_empty() || at.as_str() >= from) && (until.is_empty() || at[..until.len().min(at.len())] <= *until)
-    };
-    let all: Vec<&Dataset> = shelf.datasets().filter(inside).collect();
+    let all: Vec<&Dataset> = shelf.datasets_ever().filter(|dataset| span.holds(dataset.changed_at())).collect();
     if all.is_empty() {
-        return Err(("noRecordsMatch", "No data set was published in that time."));
+        return Err(("noRecordsMatch", "No data set changed in that time."));
     }
     let name = |dataset: &Dataset| dataset.newest().manifest().dataset.to_string();
     let start = all.partition_point(|dataset| !after.is_empty() && name(dataset).as_str() <= after);
     if start == all.len() {
-        return Err(("badResumptionToken", "The token leads beyond the list."));
+        return Err(BAD_TOKEN);
     }
     let page: Vec<&Dataset> = all[start..].iter().take(PAGE).copied().collect();
     let last = start + page.len() == all.len();
+    let [from, until] = span.texts;
     let next = if last {
         String::new()
     } else {
@@ -183,8 +211,10 @@ fn list<'s>(
 /// The data sets whose documents an answer needs.
 pub(crate) fn needed<'s>(wanted: &Wanted<'s>) -> Vec<&'s Dataset> {
     match wanted {
-        Wanted::Record { dataset, .. } => vec![dataset],
-        Wanted::List { page, headers_only: false, .. } => page.clone(),
+        Wanted::Record { dataset, .. } if dataset.is_served() => vec![dataset],
+        Wanted::List { page, headers_only: false, .. } => {
+            page.iter().filter(|dataset| dataset.is_served()).copied().collect()
+        }
         _ => Vec::new(),
     }
 }
@@ -217,15 +247,16 @@ pub(crate) fn answer(
     match wanted {
         Wanted::Wrong((code, words)) => out.push_str(&element("error", &format!(" code=\"{code}\""), words)),
         Wanted::Identify => {
-            let earliest = shelf.datasets().map(|dataset| dataset.newest().published_at()).min();
+            let earliest = shelf.datasets_ever().map(Dataset::changed_at).min();
             out.push_str("<Identify>\n");
             for (name, text) in [
                 ("repositoryName", repository.name.to_owned()),
                 ("baseURL", format!("{address}/oai")),
                 ("protocolVersion", "2.0".to_owned()),
-                ("adminEmail", repository.admin_email.clone()),
+                ("adminEmail", repository.admin_email.unwrap_or(NOT_STATED).to_owned()),
                 ("earliestDatestamp", earliest.unwrap_or(repository.now).to_string()),
-                ("deletedRecord", "no".to_owned()),
+                // The shelf keeps every version that was taken down.
+                ("deletedRecord", "persistent".to_owned()),
                 ("granularity", "YYYY-MM-DDThh:mm:ssZ".to_owned()),
             ] {
                 out.push_str(&element(name, "", &text));
@@ -245,7 +276,7 @@ pub(crate) fn answer(
         }
         Wanted::Record { dataset, format } => {
             out.push_str("<GetRecord>\n");
-            facts.iter().for_each(|facts| out.push_str(&record(address, dataset, facts, format)));
+            out.push_str(&record(address, dataset, facts.first().map(|facts| &**facts), format));
             out.push_str("</GetRecord>\n");
         }
         Wanted::List { page, headers_only, format, token } => {
@@ -253,10 +284,13 @@ pub(crate) fn answer(
             out.push_str(&format!("<{verb}>\n"));
             match headers_only {
                 true => page.iter().for_each(|dataset| out.push_str(&header(address, dataset))),
-                false => page
-                    .iter()
-                    .zip(facts)
-                    .for_each(|(dataset, facts)| out.push_str(&record(address, dataset, facts, format))),
+                false => {
+                    let mut facts = facts.iter();
+                    for dataset in page {
+                        let own = if dataset.is_served() { facts.next().map(|facts| &**facts) } else { None };
+                        out.push_str(&record(address, dataset, own, format));
+                    }
+                }
             }
             if let Some(token) = token {
                 let attributes = format!(" completeListSize=\"{}\" cursor=\"{}\"", token.total, token.cursor);
@@ -270,14 +304,18 @@ pub(crate) fn answer(
 }
 
 fn header(address: &str, dataset: &Dataset) -> String {
-    let stamp = element("datestamp", "", &dataset.newest().published_at().to_string());
-    format!("<header>\n{}{stamp}</header>\n", element("identifier", "", &identifier(address, dataset)))
+    let status = if dataset.is_served() { "" } else { " status=\"deleted\"" };
+    let stamp = element("datestamp", "", &dataset.changed_at().to_string());
+    format!("<header{status}>\n{}{stamp}</header>\n", element("identifier", "", &identifier(address, dataset)))
 }
 
-fn record(address: &str, dataset: &Dataset, facts: &Facts, format: &str) -> String {
+/// A record; a deleted one has no facts and is its header only (OAI-PMH 2.0, section 2.5.1).
+fn record(address: &str, dataset: &Dataset, facts: Option<&Facts>, format: &str) -> String {
+    let header = header(address, dataset);
+    let Some(facts) = facts else { return format!("<record>\n{header}</record>\n") };
     let described = Description { dataset, version: dataset.newest(), facts, address };
     let metadata = if format == "datacite" { datacite::resource(described) } else { dublin_core(described) };
-    format!("<record>\n{}<metadata>\n{metadata}</metadata>\n</record>\n", header(address, dataset))
+    format!("<record>\n{header}<metadata>\n{metadata}</metadata>\n</record>\n")
 }
 
 fn dublin_core(described: Description<'_>) -> String {

@@ -64,10 +64,10 @@ pub(crate) fn crate_of(described: Description<'_>) -> Value {
         graph.push(entity);
     }
     let source = |at: usize| format!("#input-{}", at + 1);
+    // No `endTime`: the day of release is chosen by whoever releases, and when the program ran is not recorded.
     graph.push(json!({
         "@id": "#run", "@type": "CreateAction", "name": "From donated records to this version",
         "description": format!("Recipe sha256:{}, split seed {}.", manifest.recipe, manifest.seed),
-        "endTime": manifest.released_on.to_string(),
         "instrument": { "@id": "#program" },
         "object": (0..manifest.inputs.len()).map(|at| reference(source(at))).collect::<Vec<_>>(),
         "result": { "@id": "./" },

@@ -61,7 +61,6 @@ pub(crate) fn dataset(described: Description<'_>) -> Value {
         "publisher": agent(described.publisher()),
         "datePublished": manifest.released_on.to_string(),
         "dateModified": manifest.released_on.to_string(),
-        "inLanguage": described.languages(),
         "isAccessibleForFree": true,
         "keywords": described.keywords(),
         "distribution": version.files().values().filter(|file| is_large(file)).map(download).collect::<Vec<_>>(),
@@ -71,6 +70,9 @@ pub(crate) fn dataset(described: Description<'_>) -> Value {
     let about: Vec<Value> = described.conditions().into_iter().map(about).collect();
     if !about.is_empty() {
         document["about"] = about.into();
+    }
+    if !described.languages().is_empty() {
+        document["inLanguage"] = described.languages().into();
     }
     if let Some((from, to)) = described.timeframe() {
         document["temporalCoverage"] = format!("{from}/{to}").into();

@@ -22,7 +22,8 @@ pub(crate) struct Catalogue<'a> {
     pub(crate) found: u64,
     /// How many there are.
     pub(crate) of: usize,
-    /// Rows of people in all data sets that match; `None` where one does not say whose rows they are.
+    /// Rows of people in all data sets; `None` where one does not say whose rows they are. Not a number of people: who is in
+    /// several data sets has a row in each.
     pub(crate) people: Option<u64>,
     /// The highest stated chance among them; `None` where one does not state it.
     pub(crate) highest_risk: Option<f64>,
@@ -133,7 +134,7 @@ fn figures(view: &Catalogue<'_>) -> Markup {
         dl.figures {
             div { dt { @if view.of == 1 { "open data set" } @else { "open data sets" } } dd { (thousands(view.of as u64)) } }
             @if let Some(people) = view.people.filter(|people| *people > 0) {
-                div { dt { "people whose records are in them" } dd { (thousands(people)) } }
+                div { dt { "rows of people in them" } dd { (thousands(people)) } }
             }
             @if let Some(risk) = view.highest_risk {
                 div { dt { "highest chance to pick out a person" } dd { "1 in " (thousands(one_in(risk))) } }
@@ -202,8 +203,8 @@ fn badges(version: &PublishedVersion, brief: &Brief) -> Markup {
         ul.badges aria-label="In short" {
             (kind(brief))
             li.badge {
-                @if brief.kind == Kind::Synthetic { (counted(version.people(), "row", "rows")) }
-                @else { (counted(version.people(), "person", "people")) }
+                @if brief.kind == Kind::Real { (counted(version.people(), "person", "people")) }
+                @else { (counted(version.people(), "row", "rows")) }
             }
             @match brief.highest_risk {
                 Some(risk) => { li.badge.risk { "Risk at most 1 in " (thousands(one_in(risk))) } }

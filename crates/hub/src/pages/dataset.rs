@@ -65,7 +65,8 @@ pub(crate) fn dataset(described: Description<'_>, tab: Tab, rows: Option<&rows::
         @for offered in &FORMS {
             link rel="describedby" type=(offered.media_type) href=(format!("{}/{}", version_path(version), offered.name));
         }
-        @if tab == Tab::Card { (json_ld(&schema_org::dataset(described))) }
+        // What could not be read would be stated wrongly there.
+        @if tab == Tab::Card && facts.complete { (json_ld(&schema_org::dataset(described))) }
     };
     let main = html! {
         div.top {
@@ -160,7 +161,13 @@ fn figures(version: &PublishedVersion, facts: &Facts) -> Markup {
     html! {
         dl.figures {
             div {
-                dt { @if facts.brief.kind == Kind::Synthetic { "synthetic rows" } @else { "people, one row each" } }
+                dt {
+                    @match facts.brief.kind {
+                        Kind::Real => { "people, one row each" }
+                        Kind::Synthetic => { "synthetic rows" }
+                        Kind::NotStated => { "rows" }
+                    }
+                }
                 dd { (thousands(version.people())) }
             }
             @if columns > 0 { div { dt { "facts about each" } dd { (columns) } } }
@@ -176,11 +183,6 @@ fn figures(version: &PublishedVersion, facts: &Facts) -> Markup {
 }
 
 fn files(version: &PublishedVersion) -> Markup {
-    let base = format!("/datasets/{}/resolve/{}", version.manifest().dataset, version.commit());
-    let link = |path: &str| {
-        let parts: Vec<String> = path.split('/').map(percent_encoded).collect();
-        format!("{base}/{}", parts.join("/"))
-    };
     html! {
         section #files aria-labelledby="files-title" {
             h2 #files-title { "Files" }
@@ -197,7 +199,7 @@ fn files(version: &PublishedVersion) -> Markup {
                     tbody {
                         @for file in version.files().values() {
                             tr {
-                                th scope="row" { a href=(link(&file.path)) { (file.path) } }
+                                th scope="row" { a href=(version.file_path(&file.path)) { (file.path) } }
                                 td.number { (size(file.bytes)) }
                                 td { code.digest { (file.sha256) } }
                             }
@@ -235,7 +237,7 @@ fn versions(dataset: &Dataset, shown: &PublishedVersion) -> Markup {
     html! {
         section #versions aria-labelledby="versions-title" {
             h2 #versions-title { "Versions" }
-            p { "A published version never changes. When somebody withdraws, or data is added, a new version follows." }
+            p { "A published version never changes. When somebody withdraws, or data is added, a new version follows; an earlier one that holds people who left is taken down, and its page stays and says so." }
             ol.versions reversed {
                 @for version in dataset.versions().iter().rev() {
                     li {
@@ -259,10 +261,15 @@ fn versions(dataset: &Dataset, shown: &PublishedVersion) -> Markup {
     }
 }
 
+/// Two versions as the addresses of their comparison name them.
+pub(crate) fn compared(from: &PublishedVersion, to: &PublishedVersion) -> String {
+    let number = |version: &PublishedVersion| percent_encoded(&version.manifest().version);
+    format!("{}..{}", number(from), number(to))
+}
+
 /// Path of the page that compares two versions.
 fn compare_path(from: &PublishedVersion, to: &PublishedVersion) -> String {
-    let (from, to) = (from.manifest(), to.manifest());
-    format!("/datasets/{}/compare/{}..{}", to.dataset, percent_encoded(&from.version), percent_encoded(&to.version))
+    format!("/datasets/{}/compare/{}", to.manifest().dataset, compared(from, to))
 }
 
 fn compare_form(dataset: &Dataset, shown: &PublishedVersion) -> Markup {

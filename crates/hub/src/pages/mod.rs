@@ -15,11 +15,12 @@ mod words;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::PublishedVersion;
-use crate::http::{PROBLEMS, Refusal, percent_encoded};
+use crate::http::percent_encoded;
+use crate::refusal::{PROBLEMS, Refusal};
 use crate::site::{mark_path, style_path};
 
 pub(crate) use catalogue::{Catalogue, Listed, catalogue};
-pub(crate) use dataset::{Tab, checksums, dataset};
+pub(crate) use dataset::{Tab, checksums, compared, dataset};
 pub(crate) use tombstone::tombstone;
 pub(crate) use words::license_address;
 
@@ -89,7 +90,7 @@ fn mark() -> Markup {
 
 /// The page for a refused request.
 pub(crate) fn refusal(refusal: &Refusal) -> String {
-    let status = refusal.status();
+    let status = refusal.problem().status;
     let missing = status == axum::http::StatusCode::NOT_FOUND;
     let heading = if missing { "Nothing here" } else { "This did not work" };
     let main = html! {
@@ -98,7 +99,13 @@ pub(crate) fn refusal(refusal: &Refusal) -> String {
             h1 { (heading) }
             p.lead { (refusal.message()) }
             @if missing {
-                p { "The address may be mistyped. Published versions are never removed to make room for newer ones, so a link to a version that once worked should work still." }
+                p { "The address may be mistyped. The page of a published version stays, even when the version itself was taken down." }
+            }
+            @if let Refusal::Gone(gone) = refusal {
+                p { a href=(gone.page) { "The page of this version" } }
+                @if let Some((number, path)) = &gone.successor {
+                    p { "In its place is " a href=(path) { "version " (number) } "." }
+                }
             }
             p { a href="/" { "See all data sets" } }
         }
@@ -112,8 +119,8 @@ pub(crate) fn problems() -> String {
         div.frame.narrow {
             h1 { "When a request is refused" }
             p.lead { "A refusal carries a status, the headers X-Error-Code and X-Error-Message, and problem details as RFC 9457 has them. Their type leads here." }
-            @for (slug, title, help) in PROBLEMS {
-                section aria-labelledby=(slug) { h2 #(slug) { (title) } p { (help) } }
+            @for problem in &PROBLEMS {
+                section aria-labelledby=(problem.kind) { h2 #(problem.kind) { (problem.title) } p { (problem.help) } }
             }
             p { a href="/api/openapi.json" { "Description of the interface (OpenAPI 3.1)" } }
         }

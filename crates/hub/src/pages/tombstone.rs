@@ -11,8 +11,7 @@ use crate::catalogue::{Dataset, TakenDownVersion};
 /// The page, to be answered with status 410.
 pub(crate) fn tombstone(dataset: &Dataset, version: &PublishedVersion, down: &TakenDownVersion) -> String {
     let manifest = version.manifest();
-    let named = |wanted: &str| dataset.revision(wanted).filter(|other| other.commit() != version.commit());
-    let successor = down.successor.as_deref().and_then(named);
+    let successor = dataset.successor(down, version);
     let newest = Some(dataset.newest()).filter(|newest| newest.tombstone().is_none());
     let newest = newest.filter(|newest| successor.is_none_or(|next| next.commit() != newest.commit()));
     let main = html! {
@@ -21,18 +20,16 @@ pub(crate) fn tombstone(dataset: &Dataset, version: &PublishedVersion, down: &Ta
             h1 { (manifest.title) }
             p.lead { "This version was taken down on " (down.at.day()) ". " (down.reason) }
             @if let Some(next) = successor {
-                p {
-                    "In its place is "
-                    a href=(version_path(next)) { "version " (next.manifest().version) }
-                    ". Please use that one, and delete your copies of this one."
+                p { "In its place is " a href=(version_path(next)) { "version " (next.manifest().version) } "." }
+            }
+            @match newest {
+                Some(newest) => {
+                    p { "The newest version that is served is " a href=(version_path(newest)) { "version " (newest.manifest().version) } "." }
                 }
-            } @else {
-                p { "There is no version in its place. Please delete your copies." }
+                None if successor.is_none() => { p { "No version of this data set is served any more." } }
+                None => {}
             }
-            @if let Some(newest) = newest {
-                p { "The newest version is " a href=(version_path(newest)) { (newest.manifest().version) } "." }
-            }
-            p { "Copies that were downloaded before cannot be called back; whoever has one is asked to let it go." }
+            p { "Copies that were downloaded before cannot be called back. Whoever has one is asked to delete it." }
             dl.facts {
                 dt { "Data set" } dd { (manifest.dataset) }
                 dt { "Version" } dd { (manifest.version) }

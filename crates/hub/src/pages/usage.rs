@@ -4,7 +4,6 @@ use maud::{Markup, html};
 
 use crate::PublishedVersion;
 use crate::catalogue::is_large;
-use crate::http::percent_encoded;
 
 /// A tool and the text to paste.
 struct Snippet {
@@ -32,11 +31,7 @@ pub(super) fn section(version: &PublishedVersion, address: &str) -> Markup {
 fn snippets(version: &PublishedVersion, address: &str) -> Vec<Snippet> {
     let manifest = version.manifest();
     let (id, tag, commit) = (manifest.dataset.to_string(), version.tag(), version.commit());
-    let base = format!("{address}/datasets/{id}/resolve/{commit}");
-    let link = |path: &str| {
-        let parts: Vec<String> = path.split('/').map(percent_encoded).collect();
-        format!("{base}/{}", parts.join("/"))
-    };
+    let link = |path: &str| format!("{address}{}", version.file_path(path));
     let tables: Vec<_> = version.files().values().filter(|file| is_large(file)).collect();
     let train = tables.iter().find(|file| file.path.contains("train")).or(tables.first());
     let mut snippets = vec![Snippet {

@@ -29,6 +29,10 @@ async fn turtle_and_json_ld_say_what_the_version_says() {
         "a cv:ContactPoint",
         "dcat:previousVersion <http://node.example:8080/datasets/acequia/sample-survival/v/1.0.0>",
         "odrl:prohibition",
+        "odrl:action odrl:attribute",
+        "dcatap:applicableLegislation <http://data.europa.eu/eli/reg/2025/327/oj>",
+        "planned-availability/STABLE>",
+        "dct:title \"Survival after breast cancer\"@en",
         "spdx:checksumAlgorithm_sha256",
         "healthdcatap:hasStructuredData true",
         "survival & \\\"more\\\" <so>",
@@ -45,8 +49,28 @@ async fn what_nobody_stated_is_not_made_up() {
     memory.publish("acequia/bare", "1.0.0", "Bare", [1, 1, 1], BTreeMap::new(), 0);
     let app = router(Arc::new(memory));
     let turtle = get(&app, "/datasets/acequia/bare/v/1.0.0/dcat.ttl").await.text();
-    assert!(turtle.contains("foaf:name \"acequia\"") && !turtle.contains("healthdcatap:hdab <"), "{turtle}");
+    assert!(turtle.contains("foaf:name \"acequia\"") && turtle.contains("dct:title \"Bare\""), "{turtle}");
+    // Nobody told its language, nor what HealthDCAT-AP alone asks for.
+    for made_up in
+        ["healthdcatap:hdab <", "@en", "dct:language", "dcatap:applicableLegislation <", "STABLE", "odrl:duty"]
+    {
+        assert!(!turtle.contains(made_up), "{made_up}: {turtle}");
+    }
+    let feed = get(&app, "/catalogue.ttl").await.text();
+    assert!(!feed.contains("dcatap:applicableLegislation <") && feed.contains("a dcat:DataService"), "{feed}");
+    let own = async |name: &str| get(&app, &format!("/datasets/acequia/bare/v/1.0.0/{name}")).await;
+    let datacite = own("datacite.json").await.json();
+    assert_eq!((datacite.get("language"), &datacite["titles"][0]), (None, &json!({ "title": "Bare" })));
+    assert!(!own("datacite.xml").await.text().contains("<language>"));
+    assert_eq!(own("schema.jsonld").await.json().get("inLanguage"), None);
+    assert!(!own("ro-crate-metadata.json").await.text().contains("endTime"));
+    let record = "/oai?verb=GetRecord&metadataPrefix=oai_dc&identifier=oai:node.example:acequia/bare";
+    assert!(!get(&app, record).await.text().contains("<dc:language>"));
+    // The protocol demands an address; this one is nobody's (RFC 2606).
+    let identify = get(&app, "/oai?verb=Identify").await.text();
+    assert!(identify.contains("<adminEmail>not-stated@operator.invalid</adminEmail>"), "{identify}");
     let page = crate::tabs(&app, "acequia/bare").await;
+    assert!(page.contains("<dt>rows</dt>") && !page.contains("people, one row each"));
     assert!(
         page.contains(
             "HealthDCAT-AP also asks for: health.categories, health.access_body, publisher.contact, columns."
@@ -94,6 +118,18 @@ async fn citations() {
     assert_eq!(csl["issued"]["date-parts"], json!([[2026, 11, 20]]));
     assert!(form("CITATION.cff").await.text().contains("- name: \"Acequia\"\n"));
     assert!(form("citation.bib").await.text().starts_with("@misc{acequia-sample-survival-1.1.0,"));
+}
+
+/// What TeX reads as commands is written so that it is read as text.
+#[tokio::test]
+async fn a_citation_survives_tex() {
+    let memory = sample::Memory::default();
+    memory.publish("acequia/bare", "1.0.0", "50 % of A & B_C {x} \\# ~^", [1, 1, 1], BTreeMap::new(), 0);
+    let app = router(Arc::new(memory));
+    let entry = get(&app, "/datasets/acequia/bare/v/1.0.0/citation.bib").await.text();
+    let title = r"title = {50 \% of A \& B\_C x \# \textasciitilde{}\textasciicircum{}},";
+    assert!(entry.starts_with("@dataset{acequia-bare-1.0.0,\n") && entry.contains(title), "{entry}");
+    assert!(entry.contains("author = {{acequia}}"), "{entry}");
 }
 
 /// Every file that a crate names lies beside it, with the digest it states.
@@ -164,9 +200,31 @@ async fn repository_service_objects() {
     for id in sums {
         assert_eq!(get(&app, &format!("/ga4gh/drs/v1/objects/{id}")).await.status, 200);
     }
+    let is_name = |name: &Value| {
+        let text = name.as_str().unwrap_or_default();
+        !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
+    };
+    assert!(is_name(&object["name"]) && is_name(&bundle["name"]), "{bundle}");
+    assert!(contents.iter().all(|one| is_name(&one["name"])), "{bundle}");
     let info = get(&app, "/ga4gh/drs/v1/service-info").await.json();
     assert_eq!(info["type"], json!({"group": "org.ga4gh", "artifact": "drs", "version": "1.4.0"}));
     assert_eq!(get(&app, "/ga4gh/drs/v1/objects/x").await.json()["status_code"], 404);
+}
+
+/// Paths that are one name as DRS has them are two in a bundle.
+#[tokio::test]
+async fn names_in_a_bundle_are_unique() {
+    let memory = sample::Memory::default();
+    let files = ["a/b c.txt", "a_b_c.txt", "a/b_c.txt", "ä/b c.txt"];
+    let files = files.map(|path| (path.to_owned(), bytes::Bytes::from(path)));
+    memory.publish("acequia/names", "1.0.0", "Names", [1, 1, 1], files.into(), 0);
+    let commit = memory.shelf().served().next().unwrap().commit().to_owned();
+    let app = router(Arc::new(memory));
+    let bundle = get(&app, &format!("/ga4gh/drs/v1/objects/{commit}")).await.json();
+    let contents = bundle["contents"].as_array().unwrap();
+    let names: std::collections::BTreeSet<&str> = contents.iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!((names.len(), contents.len()), (5, 5), "{names:?}");
+    assert!(names.iter().all(|name| !name.contains(['/', ' ', 'ä'])), "{names:?}");
 }
 
 #[tokio::test]
@@ -258,11 +316,24 @@ async fn errors_of_harvesting() {
         ("verb=ListRecords&metadataPrefix=oai_dc&from=yesterday", "badArgument"),
         ("verb=ListRecords&metadataPrefix=oai_dc&from=2026-01-01&until=2026-01-01T00:00:00Z", "badArgument"),
         ("verb=ListRecords&metadataPrefix=oai_dc&from=2027-01-02&until=2027-01-01", "badArgument"),
+        ("verb=ListRecords&metadataPrefix=oai_dc&from=2026-02-30", "badArgument"),
+        ("verb=ListRecords&metadataPrefix=oai_dc&until=2026-13-01", "badArgument"),
+        ("verb=ListRecords&metadataPrefix=oai_dc&from=2026-01-01T24:00:00Z", "badArgument"),
+        ("verb=ListRecords&metadataPrefix=oai_dc&from=2026-01-01T00:00:00.5Z", "badArgument"),
+        ("verb=ListRecords&metadataPrefix=oai_dc&from=2026-01-01T00:00:00%2B01:00", "badArgument"),
+        ("verb=ListRecords&metadataPrefix=oai_dc&from=", "badArgument"),
         ("verb=ListRecords&metadataPrefix=oai_dc&until=1999-01-01", "noRecordsMatch"),
         ("verb=ListRecords&metadataPrefix=oai_dc&set=x", "noSetHierarchy"),
         ("verb=ListSets", "noSetHierarchy"),
+        ("verb=ListSets&resumptionToken=x", "badResumptionToken"),
+        ("verb=ListSets&x=1", "badArgument"),
         ("verb=ListRecords&resumptionToken=x", "badResumptionToken"),
         ("verb=ListRecords&resumptionToken=oai_dc!!!zzz", "badResumptionToken"),
+        ("verb=ListRecords&resumptionToken=marc!!!a", "badResumptionToken"),
+        ("verb=ListRecords&resumptionToken=oai_dc!yesterday!!a", "badResumptionToken"),
+        ("verb=ListRecords&resumptionToken=oai_dc!!1999-01-01!a", "badResumptionToken"),
+        ("verb=ListRecords&resumptionToken=oai_dc!!!a!b", "badResumptionToken"),
+        ("verb=ListRecords&resumptionToken=oai_dc!!!a&metadataPrefix=oai_dc", "badArgument"),
         ("verb=GetRecord&metadataPrefix=oai_dc", "badArgument"),
         ("verb=GetRecord&metadataPrefix=oai_dc&identifier=oai:node.example:no/such", "idDoesNotExist"),
         ("verb=ListMetadataFormats&identifier=nothing", "idDoesNotExist"),
@@ -272,8 +343,55 @@ async fn errors_of_harvesting() {
     }
     let record = get(&app, &format!("/oai?verb=GetRecord&metadataPrefix=oai_dc&identifier={name}")).await.text();
     assert!(record.contains("<dc:subject>survival &amp; &quot;more&quot; &lt;so&gt;</dc:subject>"), "{record}");
-    assert!(get(&app, "/oai?verb=Identify").await.text().contains("<adminEmail>postmaster@node.example</adminEmail>"));
-    assert!(DATASET.starts_with("acequia/"));
+}
+
+/// A record's header in a harvest, from the seconds `from` on.
+async fn harvested(app: &axum::Router, from: &str) -> Option<String> {
+    let list = get(app, &format!("/oai?verb=ListRecords&metadataPrefix=oai_dc&from={from}")).await.text();
+    let mut records = list.split("<record>").skip(1).map(str::to_owned);
+    records.find(|record| record.contains(&format!("<identifier>oai:node.example:{DATASET}</identifier>")))
+}
+
+/// Who harvests what changed learns of everything that was taken down.
+#[tokio::test]
+async fn what_was_taken_down_is_a_deleted_record() {
+    let (app, memory) = app();
+    assert!(get(&app, "/oai?verb=Identify").await.text().contains("<deletedRecord>persistent</deletedRecord>"));
+    let down = "2027-01-04T22:00:00Z";
+    assert_eq!(harvested(&app, down).await, None);
+    // An older version goes: the record is of the same version and says something else of the one before.
+    memory.take_down(DATASET, "1.0.0", Some("1.1.0"));
+    let record = harvested(&app, down).await.unwrap();
+    assert!(record.contains(&format!("<datestamp>{down}</datestamp>")) && record.contains("/v/1.1.0</dc:identifier>"));
+    memory.take_down(DATASET, "1.1.0", None);
+    for target in
+        [down.to_owned(), down[..10].to_owned(), format!("{down}&until={down}"), format!("{0}&until={0}", &down[..10])]
+    {
+        let record = harvested(&app, &target).await.unwrap();
+        assert!(record.contains("<header status=\"deleted\">") && !record.contains("<metadata>"), "{record}");
+    }
+    assert_eq!(harvested(&app, "2027-01-04T22:00:01Z").await, None);
+    assert!(get(&app, "/oai?verb=ListRecords&metadataPrefix=oai_dc&until=2027-01-03").await.status == 200);
+    let own = format!("oai:node.example:{DATASET}");
+    let one = get(&app, &format!("/oai?verb=GetRecord&metadataPrefix=datacite&identifier={own}")).await.text();
+    assert!(one.contains("<header status=\"deleted\">") && !one.contains("<metadata>"), "{one}");
+    let names = get(&app, "/oai?verb=ListIdentifiers&metadataPrefix=oai_dc").await.text();
+    assert_eq!((names.matches("<header").count(), names.matches("status=\"deleted\"").count()), (2, 1), "{names}");
+}
+
+#[tokio::test]
+async fn harvesters_may_post() {
+    let (app, _) = app();
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let query = "verb=ListIdentifiers&metadataPrefix=oai_dc&from=2020-01-01";
+    let posted = ask(&app, "POST", "/oai", &form, query).await;
+    let of = |text: String| text.split_once("<request").map(|(_, rest)| rest.to_owned()).unwrap();
+    assert_eq!(posted.status, 200);
+    assert_eq!(of(posted.text()), of(get(&app, &format!("/oai?{query}")).await.text()));
+    assert!(ask(&app, "POST", "/oai", &form, "").await.text().contains("badVerb"));
+    assert_eq!(ask(&app, "POST", "/oai", &form, &"verb=a&".repeat(200_000)).await.status, 413);
+    let put = ask(&app, "PUT", "/oai", &form, query).await;
+    assert_eq!((put.status.as_u16(), put.header("allow")), (405, "GET, HEAD, POST"));
 }
 
 #[tokio::test]

@@ -131,7 +131,7 @@ proptest! {
 }
 
 /// The difference, as soon as it is computed.
-async fn compared(app: &Router, target: &str) -> Value {
+pub(crate) async fn compared(app: &Router, target: &str) -> Value {
     for _ in 0..600 {
         let answer = get(app, target).await;
         if answer.status == 200 {
@@ -160,13 +160,20 @@ async fn the_difference_of_two_versions() {
     let age = told["statistics"].as_array().unwrap().iter().find(|column| column["name"] == "age_years").unwrap();
     assert_eq!((&age["comparable"], age["bins"].as_array().unwrap().len()), (&json!(true), 9));
     assert!(told["files"]["changed"].as_array().unwrap().iter().any(|file| file["path"] == crate::TRAIN));
-    // The other way round, every sign is the other one.
-    let back = compared(&app, &format!("/api/datasets/{DATASET}/compare/main...v1.0.0")).await;
-    assert_eq!((&back["rows"]["added"], &back["rows"]["removed"]), (&rows["removed"], &rows["added"]));
-    assert_eq!(back["splits"][0]["difference"], -700);
-    let same = compared(&app, &format!("/api/datasets/{DATASET}/compare/v1.0.0..v1.0.0")).await;
-    assert_eq!((&same["rows"]["same"], &same["rows"]["in_another_split"]), (&json!(2000), &json!(0)));
-    assert_eq!((&same["words"], &same["risk"], &same["files"]["changed"]), (&json!([]), &json!([]), &json!([])));
+    // There is one difference of a pair: the other way round leads to it, and none is computed of a version with itself.
+    for (reversed, right) in [("main...v1.0.0", "1.0.0..1.1.0"), ("1.1.0..1.0.0", "1.0.0..1.1.0")] {
+        for root in ["/api", ""] {
+            let answer = get(&app, &format!("{root}/datasets/{DATASET}/compare/{reversed}")).await;
+            let right = format!("{root}/datasets/{DATASET}/compare/{right}");
+            assert_eq!((answer.status.as_u16(), answer.header("location")), (303, right.as_str()));
+        }
+    }
+    assert_eq!(compared(&app, &format!("/api/datasets/{DATASET}/compare/1.0.0..main")).await, told);
+    for same in ["v1.0.0..1.0.0", "main..v1.1.0"] {
+        let refused = get(&app, &format!("/api/datasets/{DATASET}/compare/{same}")).await;
+        assert_eq!(refused.status, 400, "{same}");
+        assert_eq!(get(&app, &format!("/datasets/{DATASET}/compare/{same}")).await.status, 400);
+    }
 
     let page = get(&app, &format!("/datasets/{DATASET}/compare/1.0.0..1.1.0")).await;
     assert_eq!(page.status, 200);
@@ -237,6 +244,101 @@ proptest! {
     }
 }
 
+/// Two versions whose rows are in two parts, without a statement of the fewest people of a count: the usual twelve holds.
+fn two_versions(splits: [[&[Row]; 2]; 2]) -> Router {
+    let memory = Memory::default();
+    for (at, [train, test]) in splits.into_iter().enumerate() {
+        let table = |rows: &[Row]| parquet(&rows.iter().map(|row| (row.0, row.1.as_str())).collect::<Vec<_>>());
+        let files = BTreeMap::from([
+            ("data/train-00000-of-00001.parquet".to_owned(), table(train)),
+            ("data/test-00000-of-00001.parquet".to_owned(), table(test)),
+        ]);
+        let counts = [train.len() as u64, 0, test.len() as u64];
+        memory.publish("acequia/x", &format!("{}.0.0", at + 1), "X", counts, files, at as i64);
+    }
+    router(Arc::new(memory))
+}
+
+const TWO: &str = "/api/datasets/acequia/x/compare/1.0.0..2.0.0";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_count_and_all_from_which_it_follows_are_hidden() {
+    let rows = |from: i64, to: i64| -> Vec<Row> { (from..to).map(|a| (Some(a), String::new())).collect() };
+    let (old, new, other) = (rows(0, 40), rows(3, 60), rows(100, 130));
+    // Three people left; twenty joined.
+    let told = compared(&two_versions([[&old, &other], [&new, &other]]), TWO).await;
+    assert_eq!(told["rows"]["compared"], true);
+    for count in ["same", "added", "removed", "in_another_split"] {
+        assert_eq!(told["rows"][count], Value::Null, "{count}");
+    }
+    // Few are in both: whoever is in the one would be known to be in the other.
+    let told = compared(&two_versions([[&rows(0, 30), &[]], [&rows(25, 80), &[]]]), TWO).await;
+    assert_eq!(told["rows"]["same"], Value::Null);
+    // Nobody left, many joined.
+    let told = compared(&two_versions([[&old, &other], [&rows(0, 60), &other]]), TWO).await;
+    let counts = ["same", "added", "removed", "in_another_split"].map(|count| told["rows"][count].as_u64());
+    assert_eq!(counts, [Some(70), Some(20), Some(0), Some(0)]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// From what is told about rows no count from 1 to 11 follows.
+    #[test]
+    fn no_small_count_follows_from_a_difference(
+        (kept, left, joined, moved) in (0..40_usize, 0..40_usize, 0..40_usize, 0..40_usize),
+    ) {
+        let rows = |start: usize, count: usize| -> Vec<Row> {
+            (start..start + count).map(|a| (Some(a as i64), String::new())).collect()
+        };
+        let (kept, left, joined, moved) = (rows(0, kept), rows(100, left), rows(200, joined), rows(300, moved));
+        let first = [[kept.as_slice(), &left, &moved].concat(), Vec::new()];
+        let second = [[kept.as_slice(), &joined].concat(), moved.clone()];
+        let app = two_versions([[&first[0], &first[1]], [&second[0], &second[1]]]);
+        let told = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap()
+            .block_on(compared(&app, TWO));
+        let of = |name: &str| told["rows"][name].as_u64();
+        let rows = |side: &str| told[side]["rows"].as_u64().unwrap();
+        let follow = [
+            of("same"), of("added"), of("removed"), of("in_another_split"),
+            of("same").map(|same| rows("from") - same), of("same").map(|same| rows("to") - same),
+            of("added").map(|added| rows("to") - added), of("removed").map(|removed| rows("from") - removed),
+            of("same").zip(of("in_another_split")).map(|(same, moved)| same - moved),
+        ];
+        for count in follow.into_iter().flatten() {
+            prop_assert!(count == 0 || count >= 12, "{told}");
+        }
+        if [kept.len() + moved.len(), left.len(), joined.len()].iter().all(|count| *count == 0 || *count >= 12) {
+            prop_assert_eq!(of("same"), Some((kept.len() + moved.len()) as u64));
+        }
+    }
+}
+
+/// A version whose tables differ in form is compared in the columns that all of them have: no row is left out.
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_of_another_form_are_compared_too() {
+    let memory = Memory::default();
+    let column = |values: std::ops::Range<i64>| Arc::new(Int64Array::from_iter_values(values)) as ArrayRef;
+    let table = |columns: Vec<(&str, ArrayRef)>| -> Bytes {
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        Table::new("rows", vec![batch]).unwrap().to_parquet().unwrap().into()
+    };
+    let wide = || table(vec![("a", column(0..20)), ("b", column(0..20)), ("c", column(0..20))]);
+    let words: ArrayRef = Arc::new(StringArray::from_iter_values((0..20).map(|at| at.to_string())));
+    let narrow = table(vec![("c", words), ("a", column(20..40))]);
+    for (version, second, at) in [("1.0.0", wide(), 0), ("2.0.0", narrow, 1)] {
+        let files = BTreeMap::from([
+            ("data/train-00000-of-00002.parquet".to_owned(), wide()),
+            ("data/train-00001-of-00002.parquet".to_owned(), second),
+        ]);
+        memory.publish("acequia/x", version, "X", [40, 0, 0], files, at);
+    }
+    let told = compared(&router(Arc::new(memory)), TWO).await;
+    assert_eq!(told["rows"]["columns"], json!(["a"]));
+    let counts = ["same", "added", "removed"].map(|count| told["rows"][count].as_u64());
+    assert_eq!(counts, [Some(20), Some(20), Some(20)]);
+}
+
 const BUNDLE: &str = "/datasets/acequia/sample-survival/v/1.0.0/bundle.tar";
 
 /// What tar itself unpacks from the archive is the version, and its checksums hold.
@@ -269,6 +371,49 @@ async fn a_bundle_is_a_tar_archive_of_the_version() {
         assert_eq!(Digest::of(&std::fs::read(version.join(path)).unwrap()).to_string(), sum, "{path}");
     }
     assert!(version.join("ro-crate-metadata.json").exists() && version.join("CITATION.cff").exists());
+}
+
+/// Long paths, and files that are too long for a plain header, arrive under their names. Of the long file nothing is read:
+/// its place is left empty in a sparse file, and tar lists what is there.
+#[tokio::test]
+async fn a_bundle_holds_long_paths_and_long_files() {
+    use std::os::unix::fs::FileExt as _;
+
+    let memory = Memory::default();
+    let long = format!("data/{}.txt", "word-".repeat(60));
+    let bytes = 9_u64 << 30;
+    let mut manifest = crate::manifest("acequia/long", "1.0.0", "Long", &long);
+    let mut table = manifest.files[0].clone();
+    (table.path, table.bytes) = ("data/all.parquet".to_owned(), bytes);
+    manifest.files.push(table);
+    memory.store(Digest::of(b"x"), Some(Bytes::from_static(b"x")));
+    memory.shelve(&manifest, 0);
+    let app = router(Arc::new(memory));
+    let target = "/datasets/acequia/long/v/1.0.0/bundle.tar";
+    let size: u64 = ask(&app, "HEAD", target, &[], "").await.header("content-length").parse().unwrap();
+    // A header, an extended one before it, and its one block.
+    let start = 3 * 512;
+    let folder = tempfile::tempdir().unwrap();
+    let archive = std::fs::File::create(folder.path().join("b.tar")).unwrap();
+    archive.set_len(size).unwrap();
+    for (from, to) in [(0, start), (start + bytes, size)] {
+        let range = format!("bytes={from}-{}", to - 1);
+        let answer = ask(&app, "GET", target, &[("range", &range)], "").await;
+        assert_eq!((answer.status.as_u16(), answer.body.len() as u64), (206, to - from));
+        archive.write_all_at(&answer.body, from).unwrap();
+    }
+    let listed =
+        std::process::Command::new("tar").args(["--seek", "-tvf", "b.tar"]).current_dir(folder.path()).output();
+    let Ok(listed) = listed else {
+        println!("skipped: tar is not installed");
+        return;
+    };
+    let text = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    let line = |end: &str| text.lines().find(|line| line.ends_with(end)).unwrap_or_else(|| panic!("{end}: {text}"));
+    assert!(line("long-1.0.0/data/all.parquet").contains(&format!(" {bytes} ")), "{text}");
+    assert!(line(&format!("long-1.0.0/{long}")).contains(" 1 "), "{text}");
+    assert!(line("long-1.0.0/CITATION.cff").starts_with("-rw-r--r--"), "{text}");
 }
 
 proptest! {

@@ -72,6 +72,18 @@ async fn statistics_leave_small_counts_out() {
     assert_eq!(age["column_type"], "string_label");
     let shown = age["column_statistics"]["frequencies"].as_object().unwrap();
     assert!(!shown.is_empty() && shown.values().all(|count| !(1..12).contains(&count.as_u64().unwrap())));
+    // Where a count is hidden, how many different values there are is not known.
+    for name in ["age_years", "grade", "positive_nodes"] {
+        let own = &column(name)["column_statistics"];
+        let bins: usize = match name {
+            "age_years" => 9,
+            "grade" => 3,
+            _ => 5,
+        };
+        let shown = own["frequencies"].as_object().unwrap();
+        let occur = shown.values().filter(|count| count.as_u64() > Some(0)).count();
+        assert_eq!(own["n_unique"], if shown.len() == bins { json!(occur) } else { Value::Null }, "{name}");
+    }
     let days = column("time_days");
     let histogram = &days["column_statistics"]["histogram"];
     assert_eq!(
