@@ -365,7 +365,7 @@ impl Node {
                     let decides = |entry: &&acequia_store::Entry| {
                         matches!(entry.entry["event"].as_str(), Some("authority-told" | "not-told"))
                     };
-                    if event == BreachEvent::Closed && !own.iter().any(|entry| decides(entry)) {
+                    if event == BreachEvent::Closed && !own.iter().any(decides) {
                         return Err(NodeError::Undecided { number }.into());
                     }
                     number

@@ -217,7 +217,10 @@ fn reason_in_words(reason: TakenDown) -> &'static str {
 /// Tells lists of releases and of those taken down apart.
 fn listed(releases: &[Release], stones: &[Stone]) -> Digest {
     let line = |release: &Release| format!("{} {} {}\n", release.dataset, release.version, release.manifest);
-    let down = |(at, stone): &Stone| format!("{at} {} {}\n", stone.dataset, stone.version);
+    let down = |(at, stone): &Stone| {
+        let next = stone.successor.as_deref().unwrap_or_default();
+        format!("{at} {} {} {} {next}\n", stone.dataset, stone.version, stone.reason.as_str())
+    };
     let lines = releases.iter().map(line).chain(stones.iter().map(down));
     Digest::of(lines.collect::<String>().as_bytes())
 }
