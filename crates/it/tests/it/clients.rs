@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::leak::Served;
-use crate::{DATASET, Home};
+use crate::{DATASET, Home, another_version};
 
 /// The Python of the environment that `./test` makes; `None` when there is none.
 pub(crate) fn python() -> Option<String> {
@@ -15,15 +15,20 @@ pub(crate) fn python() -> Option<String> {
     python
 }
 
-/// Runs a script of `clients/` against the demo's data set and expects that it ends well.
-#[track_caller]
-fn script(python: &str, name: &str, words: impl FnOnce(&str) -> Vec<String>) {
+/// A node with the demo's data set.
+fn demo() -> Home {
     let home = Home::new();
     home.json(&["demo", "--no-serve"]);
-    let served = Served::start(&home);
+    home
+}
+
+/// Runs a script of `clients/` against a served node and expects that it ends well. `words` gets the server and its address.
+#[track_caller]
+fn script(python: &str, name: &str, home: &Home, words: impl FnOnce(&Served, String) -> Vec<String>) {
+    let served = Served::start(home);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(name);
     let endpoint = format!("http://{}", served.address);
-    let output = Command::new(python).arg(script).args(words(&endpoint)).output().unwrap();
+    let output = Command::new(python).arg(script).args(words(&served, endpoint)).output().unwrap();
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{stdout}\n{stderr}");
     println!("{stdout}");
@@ -33,7 +38,7 @@ fn script(python: &str, name: &str, words: impl FnOnce(&str) -> Vec<String>) {
 fn stock_hub_clients_read_the_data_set() {
     let Some(python) = python() else { return };
     let program = crate::program().display().to_string();
-    script(&python, "clients.py", |endpoint| vec![endpoint.to_owned(), DATASET.to_owned(), program]);
+    script(&python, "clients.py", &demo(), |_, endpoint| vec![endpoint, DATASET.to_owned(), program]);
 }
 
 /// Consents as FHIR, of donors who allowed, refused, withdrew, and set an end, read by a library that knows nothing of this program.
@@ -85,9 +90,9 @@ fn a_foreign_library_reads_the_consents() {
 fn catalogues_and_harvesters_read_the_data_set() {
     let Some(python) = python() else { return };
     let shapes = crate::manual::root().join("../shared/data/standards");
-    script(&python, "catalogues.py", |endpoint| {
+    script(&python, "catalogues.py", &demo(), |_, endpoint| {
         let shapes = shapes.is_dir().then(|| shapes.display().to_string());
-        [endpoint.to_owned(), DATASET.to_owned()].into_iter().chain(shapes).collect()
+        [endpoint, DATASET.to_owned()].into_iter().chain(shapes).collect()
     });
 }
 
@@ -99,10 +104,17 @@ fn pages_stand_in_a_browser() {
         println!("skipped: Chromium is not installed");
         return;
     }
-    script(&python, "pages.py", |endpoint| {
+    let home = demo();
+    another_version(&home);
+    script(&python, "pages.py", &home, |served, endpoint| {
         let page = format!("/datasets/{DATASET}");
-        let paths = [endpoint, "/", &page, "/?q=nothing-like-this", "/datasets/no/such", "/problems"];
+        let difference = format!("{page}/compare/1.0.0..1.0.1");
+        // It is computed when first asked for; until then the page asks again by itself.
+        while served.get(&difference).starts_with(b"HTTP/1.1 202") {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        let paths = ["/", &page, "/?q=nothing-like-this", "/datasets/no/such", "/problems", &difference];
         let tabs = ["data", "files", "versions", "use", "governance"].map(|tab| format!("{page}/v/1.0.0/{tab}"));
-        paths.into_iter().map(str::to_owned).chain(tabs).chain([format!("{page}/compare/1.0.0..1.0.0")]).collect()
+        [endpoint].into_iter().chain(paths.map(str::to_owned)).chain(tabs).collect()
     });
 }

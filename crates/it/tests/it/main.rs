@@ -104,3 +104,10 @@ pub(crate) fn changed_recipe(home: &Home, name: &str, changes: &[(&str, &str)]) 
     std::fs::write(&path, text).expect("written");
     path
 }
+
+/// Publishes the demo's data set once more under the next number, from the same records.
+pub(crate) fn another_version(home: &Home) {
+    let next = ("version = \"1.0.0\"\ntitle", "version = \"1.0.1\"\ntitle");
+    let recipe = changed_recipe(home, "another.toml", &[next]);
+    home.json(&["run", recipe.to_str().expect("a path")]);
+}
