@@ -16,8 +16,9 @@ use serde::Serialize;
 use super::columns::file_schema;
 use super::derive::Spell;
 use super::index::Index;
+use super::known::{Items, write_keys};
 use super::output::Output;
-use super::state::{self, Entry, Known};
+use super::state::{self, Entry};
 use super::{
     LINEAGE, LoadError, Record, STATE, TABLES, changes, hex, is_derived, key_of, lineage, state_file, write_whole,
 };
@@ -302,8 +303,7 @@ pub fn remove_persons(out: &Path, key: &IdKey, source: &str, persons: &[&str]) -
     // The state as one generation, without them.
     let generations = 1..=record.generation;
     let files: Vec<_> = generations.clone().map(|past| state_file(out, "items", past)).collect();
-    let mut known = Known::read(&files)?;
-    known.retain(|entry| !gone.contains(&entry.person));
+    let known = Items::read(&files)?;
     let (mut index, mut spells) = (Index::default(), Vec::new());
     for past in generations.clone() {
         state::read_index(&state_file(out, "index", past), &mut index)?;
@@ -317,10 +317,16 @@ pub fn remove_persons(out: &Path, key: &IdKey, source: &str, persons: &[&str]) -
     index.visits.retain(|_, visit| !gone.contains(&visit.person));
     index.specimens.retain(|_, specimen| !facts.contains(specimen));
     let mut items = Vec::new();
-    known.entries().iter().for_each(|entry| entry.write(&mut items));
+    let kept = known.entries().iter().filter(|entry| !gone.contains(&entry.person));
+    kept.for_each(|entry| entry.write(&mut items));
     let io = |source| LoadError::Io { what: "the state of the load", doing: "written", source };
     for past in generations {
         let last = past == record.generation;
+        // Keys name places; they are made again from what is there then.
+        match std::fs::remove_file(state_file(out, "keys", past)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(error)),
+            _ => {}
+        }
         write_whole(&state_file(out, "items", past), if last { &items } else { &[] })?;
         write_whole(&state_file(out, "spells", past), if last { &spells } else { &[] })?;
         let aside = out.join(STATE).join("index.new");
@@ -328,6 +334,7 @@ pub fn remove_persons(out: &Path, key: &IdKey, source: &str, persons: &[&str]) -
         state::write_index(of_this, File::create(&aside).map_err(io)?).map_err(io)?;
         std::fs::rename(&aside, state_file(out, "index", past)).map_err(io)?;
     }
+    write_keys(&state_file(out, "items", record.generation), &state_file(out, "keys", record.generation))?;
     Ok(folded)
 }
 

@@ -11,8 +11,9 @@ use acequia_types::Problem;
 use super::columns::{Cell, Tables};
 use super::derive::Spell;
 use super::index::{DetailRow, Index, Origin, PartyKind, PartyRow, PersonRef, PersonRow, VisitRef};
+use super::known::Known;
 use super::lineage::{Lineage, Note};
-use super::state::{Entry, Known};
+use super::state::Entry;
 use crate::IdKey;
 use crate::codes::{Memo, Target};
 use crate::hash::Seed;
@@ -112,7 +113,8 @@ struct Current {
     repeats: bool,
     person: i64,
     days: Option<(i32, i32)>,
-    known: Option<Entry>,
+    /// Rows that the item had, if an earlier load had it.
+    known: Option<u32>,
     stands: bool,
 }
 
@@ -724,7 +726,7 @@ impl Sink for Mapper<'_, '_> {
         item.row = u32::try_from(head.row).unwrap_or(u32::MAX);
         (item.ordinal, item.rows, item.person) = (0, 0, 0);
         (item.held, item.unmapped, item.repeats, item.days, item.stands) = (None, false, false, None, false);
-        item.known = self.shared.known.entry(digest);
+        item.known = self.shared.known.rows_of(digest);
     }
 
     fn person(&mut self, person: &Person<'_>) {
@@ -908,10 +910,10 @@ impl Sink for Mapper<'_, '_> {
             generation: self.shared.generation,
         };
         let known = item.known;
-        if let Some(known) = known {
+        if let Some(rows) = known {
             // The same item with another content: its rows of before make place.
             self.tally.replaced += 1;
-            for ordinal in 0..known.rows {
+            for ordinal in 0..rows {
                 let id = self.row_id(ordinal);
                 self.removed.push(id);
             }

@@ -19,6 +19,7 @@ mod derive;
 mod feed;
 mod fold;
 mod index;
+mod known;
 mod lineage;
 mod map;
 mod output;
@@ -46,10 +47,11 @@ use columns::{Cell, Rows, Tables, file_schema};
 use derive::Spell;
 use feed::{Feed, Part};
 use index::{DetailRow, Index, PartyKind, PartyRow, PersonRow, VisitRef};
+use known::Known;
 use lineage::{Lineage, Note};
 use map::{Kinds, Mapper, Shared, Tally};
 use output::{Encoded, Encoder, Output};
-use state::{Entry, Known};
+use state::Entry;
 
 /// A resource as short as most are, for a guess of how many a part holds.
 const ITEM_BYTES: usize = 512;
@@ -586,8 +588,7 @@ fn load_expecting(
 
     let (mut known, mut index) = (Known::default(), Index::default());
     if !first {
-        let files: Vec<PathBuf> = (1..generation).map(|past| state_file(out, "items", past)).collect();
-        known = Known::read(&files)?;
+        known = Known::open(out, generation - 1)?;
         for past in 1..generation {
             state::read_index(&state_file(out, "index", past), &mut index)?;
         }
@@ -679,7 +680,7 @@ fn load_expecting(
     if !nothing_new {
         if !first {
             known.update(&growing.new_entries);
-            growing.spans = known.spans();
+            growing.spans = known.spans()?;
         }
         let mut periods = derive::periods(std::mem::take(&mut growing.spans).into_iter(), &key);
         growing.outputs.write_rows(CdmTable::ObservationPeriod, &mut periods)?;
@@ -1221,6 +1222,10 @@ fn finish(outputs: Outputs, out: &Path, generation: u32, first: bool, removed: &
     let duplicates = fold::check_ids(&path, rows)?;
     moves.push((path, target.join("lineage.parquet")));
     entries.into_inner().map_err(|error| io(error.into_error()))?.sync_all().map_err(io)?;
+    if first {
+        known::write_keys(&dir.join("items"), &dir.join("keys"))?;
+        moves.push((dir.join("keys"), state_file(out, "keys", generation)));
+    }
     moves.push((dir.join("items"), state_file(out, "items", generation)));
     for name in ["spells", "index"] {
         moves.push((dir.join(name), state_file(out, name, generation)));

@@ -1,17 +1,14 @@
 //! What a load remembers for the next: every item with the digest of its content, and what references resolve to.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
 use acequia_omop::Coding;
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry as Place;
 
 use super::LoadError;
 use super::index::{Index, PersonRef, VisitRef};
-use crate::hash::{DigestMap, low};
+use crate::hash::DigestMap;
 
 /// One item as it was loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +41,20 @@ impl Entry {
         bytes.chunks_exact(Self::BYTES).filter_map(Self::read)
     }
 
+    /// Every entry of a file with its place there, one after the other. Returns how many there are.
+    pub(super) fn each(path: &Path, mut take: impl FnMut(u32, Self)) -> Result<u32, LoadError> {
+        let file = File::open(path).map_err(unreadable)?;
+        let entries = file.metadata().map_err(unreadable)?.len() / Self::BYTES as u64;
+        let entries = u32::try_from(entries).map_err(|_| unreadable(std::io::ErrorKind::FileTooLarge.into()))?;
+        // Entry by entry: touching fresh memory for the whole file costs more than reading it.
+        let (mut file, mut bytes) = (BufReader::with_capacity(1 << 16, file), [0; Self::BYTES]);
+        for place in 0..entries {
+            file.read_exact(&mut bytes).map_err(unreadable)?;
+            Self::read(&bytes).into_iter().for_each(|entry| take(place, entry));
+        }
+        Ok(entries)
+    }
+
     fn read(bytes: &[u8]) -> Option<Self> {
         let sixteen = |at: usize| Some(u128::from_le_bytes(bytes.get(at..at + 16)?.try_into().ok()?));
         let four = |at: usize| bytes.get(at..at + 4)?.try_into().ok();
@@ -59,116 +70,12 @@ impl Entry {
     }
 }
 
-/// Items of earlier loads.
-#[derive(Debug, Default)]
-pub(super) struct Known {
-    entries: Vec<Entry>,
-    /// Places of entries, found by the low half of the digest of their item.
-    by_item: HashTable<u32>,
-    /// The same by their content.
-    by_content: HashTable<u32>,
-}
-
-impl Known {
-    pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    pub(super) fn has_content(&self, content: u128) -> bool {
-        self.by_content.find(low(content), |at| self.entries[*at as usize].content == content).is_some()
-    }
-
-    pub(super) fn entry(&self, item: u128) -> Option<Entry> {
-        let place = self.by_item.find(low(item), |at| self.entries[*at as usize].item == item);
-        place.map(|at| self.entries[*at as usize])
-    }
-
-    /// Reads the entries of all loads in order; a later one of an item takes the place of an earlier.
-    pub(super) fn read(paths: &[std::path::PathBuf]) -> Result<Self, LoadError> {
-        let mut known = Self::default();
-        for path in paths {
-            let io = |source| LoadError::Io { what: "the state of an earlier load", doing: "read", source };
-            let file = File::open(path).map_err(io)?;
-            let entries = usize::try_from(file.metadata().map_err(io)?.len()).unwrap_or(0) / Entry::BYTES;
-            known.reserve(entries);
-            // Entry by entry: touching fresh memory for the whole file costs more than reading it.
-            let (mut file, mut bytes) = (BufReader::with_capacity(1 << 16, file), [0; Entry::BYTES]);
-            for _ in 0..entries {
-                file.read_exact(&mut bytes).map_err(io)?;
-                Entry::read(&bytes).into_iter().for_each(|entry| known.put(entry));
-            }
-        }
-        let entries = &known.entries;
-        let digest = |at: &u32| low(entries[*at as usize].content);
-        known.by_content.reserve(entries.len(), digest);
-        for (entry, at) in entries.iter().zip(0..) {
-            known.by_content.insert_unique(low(entry.content), at, digest);
-        }
-        Ok(known)
-    }
-
-    fn reserve(&mut self, more: usize) {
-        self.entries.reserve(more);
-        self.by_item.reserve(more, |at| low(self.entries[*at as usize].item));
-    }
-
-    fn put(&mut self, entry: Entry) {
-        let (item, next) = (entry.item, u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
-        let of = |at: &u32| self.entries[*at as usize].item;
-        match self.by_item.entry(low(item), |at| of(at) == item, |at| low(of(at))) {
-            Place::Occupied(place) => self.entries[*place.get() as usize] = entry,
-            Place::Vacant(place) => {
-                place.insert(next);
-                self.entries.push(entry);
-            }
-        }
-    }
-
-    /// Puts new entries over those of before.
-    pub(super) fn update(&mut self, entries: &[Entry]) {
-        self.reserve(entries.len());
-        entries.iter().for_each(|entry| self.put(*entry));
-    }
-
-    pub(super) fn retain(&mut self, keep: impl Fn(&Entry) -> bool) {
-        self.entries.retain(keep);
-    }
-
-    pub(super) fn entries(&self) -> &[Entry] {
-        &self.entries
-    }
-
-    /// First and last day of every person.
-    pub(super) fn spans(&self) -> BTreeMap<i64, (i32, i32)> {
-        let mut spans = BTreeMap::<i64, (i32, i32)>::new();
-        let mut widen = |person, (first, last): (i32, i32)| {
-            let span = spans.entry(person).or_insert((first, last));
-            *span = (span.0.min(first), span.1.max(last));
-        };
-        // Items of one person mostly follow each other.
-        let mut run: Option<(i64, (i32, i32))> = None;
-        for entry in self.entries.iter().filter(|entry| entry.first_day <= entry.last_day) {
-            match &mut run {
-                Some((person, span)) if *person == entry.person => {
-                    *span = (span.0.min(entry.first_day), span.1.max(entry.last_day));
-                }
-                _ => {
-                    let next = (entry.person, (entry.first_day, entry.last_day));
-                    if let Some((person, span)) = run.replace(next) {
-                        widen(person, span);
-                    }
-                }
-            }
-        }
-        if let Some((person, span)) = run {
-            widen(person, span);
-        }
-        spans
-    }
+pub(super) fn unreadable(source: std::io::Error) -> LoadError {
+    LoadError::Io { what: "the state of an earlier load", doing: "read", source }
 }
 
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, LoadError> {
-    std::fs::read(path).map_err(|source| LoadError::Io { what: "the state of an earlier load", doing: "read", source })
+    std::fs::read(path).map_err(unreadable)
 }
 
 const MAGIC: &[u8; 8] = b"acqidx01";
@@ -225,9 +132,8 @@ pub(super) fn write_index(index: &Index, file: File) -> std::io::Result<()> {
 
 /// Reads what [`write_index`] wrote, into an index.
 pub(super) fn read_index(path: &Path, index: &mut Index) -> Result<(), LoadError> {
-    let io = |source| LoadError::Io { what: "the state of an earlier load", doing: "read", source };
-    let mut input = BufReader::with_capacity(1 << 20, File::open(path).map_err(io)?);
-    read_parts(&mut input, index).map_err(io)
+    let mut input = BufReader::with_capacity(1 << 20, File::open(path).map_err(unreadable)?);
+    read_parts(&mut input, index).map_err(unreadable)
 }
 
 fn read_parts(input: &mut impl Read, index: &mut Index) -> std::io::Result<()> {

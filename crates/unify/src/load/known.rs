@@ -1,0 +1,453 @@
+//! Which items earlier loads had. Those of the first load, which are most, are looked up by sorted keys that were written
+//! with it: a small change then costs what it has, not what the folder has. Those of later loads are in memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry as Place;
+
+use super::state::{self, Entry};
+use super::{LoadError, state_file};
+use crate::hash::low;
+
+/// Items of earlier loads, each in its last state.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    base: Option<Base>,
+    /// Of later loads: what is here takes the place of what is there.
+    later: Items,
+}
+
+impl Known {
+    /// Reads what the loads into a folder up to a generation had.
+    pub(super) fn open(out: &Path, generation: u32) -> Result<Self, LoadError> {
+        let mut files = Vec::new();
+        for past in 1..=generation {
+            let file = state_file(out, "items", past);
+            if file.metadata().map_err(state::unreadable)?.len() > 0 || !files.is_empty() {
+                files.push((past, file));
+            }
+        }
+        let mut known = Self::default();
+        let Some(((first, items), later)) = files.split_first() else { return Ok(known) };
+        known.base = Some(Base::open(items, &state_file(out, "keys", *first))?);
+        let later: Vec<PathBuf> = later.iter().map(|(_, file)| file.clone()).collect();
+        known.later = Items::read(&later)?;
+        let entries = std::mem::take(&mut known.later.entries);
+        known.supersede(&entries);
+        known.later.entries = entries;
+        Ok(known)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.base.is_none() && self.later.entries.is_empty()
+    }
+
+    pub(super) fn has_content(&self, content: u128) -> bool {
+        self.later.has_content(content) || self.base.as_ref().is_some_and(|base| base.has_content(content))
+    }
+
+    /// Rows that an item had.
+    pub(super) fn rows_of(&self, item: u128) -> Option<u32> {
+        let later = self.later.entry(item).map(|entry| entry.rows);
+        later.or_else(|| self.base.as_ref()?.item(item).last().map(|key| key.rows))
+    }
+
+    /// Puts new entries over those of before.
+    pub(super) fn update(&mut self, entries: &[Entry]) {
+        self.supersede(entries);
+        entries.iter().for_each(|entry| self.later.put(*entry));
+    }
+
+    fn supersede(&mut self, entries: &[Entry]) {
+        if let Some(base) = &mut self.base {
+            let gone = entries.iter().flat_map(|entry| base.item(entry.item)).map(|key| key.place);
+            let gone: Vec<u32> = gone.collect();
+            base.superseded.extend(gone);
+        }
+    }
+
+    /// First and last day of every person.
+    pub(super) fn spans(&self) -> Result<BTreeMap<i64, (i32, i32)>, LoadError> {
+        let mut spans = Spans::default();
+        if let Some(base) = &self.base {
+            let mut superseded = base.superseded.iter().peekable();
+            Entry::each(&base.file, |place, entry| {
+                if superseded.next_if_eq(&&place).is_none() {
+                    spans.add(&entry);
+                }
+            })?;
+        }
+        self.later.entries.iter().for_each(|entry| spans.add(entry));
+        Ok(spans.finish())
+    }
+}
+
+/// Items of the first load that had any.
+#[derive(Debug)]
+struct Base {
+    file: PathBuf,
+    /// The file of keys.
+    bytes: Vec<u8>,
+    items: Keys,
+    contents: Keys,
+    /// Places of entries that later ones of the same item replace.
+    superseded: BTreeSet<u32>,
+}
+
+const MAGIC: &[u8; 8] = b"acqkey01";
+
+impl Base {
+    /// Opens the keys of a file of entries, and makes them if they are not there or of another file.
+    fn open(items: &Path, keys: &Path) -> Result<Self, LoadError> {
+        if let Some(base) = Self::read(items, keys)? {
+            return Ok(base);
+        }
+        write_keys(items, keys)?;
+        let damaged = || state::unreadable(std::io::ErrorKind::InvalidData.into());
+        Self::read(items, keys)?.ok_or_else(damaged)
+    }
+
+    fn read(items: &Path, keys: &Path) -> Result<Option<Self>, LoadError> {
+        let entries = items.metadata().map_err(state::unreadable)?.len() / Entry::BYTES as u64;
+        let bytes = match std::fs::read(keys) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(state::unreadable(error)),
+        };
+        let Some((superseded, items_at, contents_at)) = Keys::parts(&bytes, entries) else { return Ok(None) };
+        Ok(Some(Self { file: items.to_owned(), bytes, items: items_at, contents: contents_at, superseded }))
+    }
+
+    fn item(&self, item: u128) -> impl Iterator<Item = Key> + '_ {
+        self.items.find(&self.bytes, item)
+    }
+
+    fn has_content(&self, content: u128) -> bool {
+        let mut found = self.contents.find(&self.bytes, content);
+        found.any(|key| self.superseded.is_empty() || !self.superseded.contains(&key.place))
+    }
+}
+
+/// By what an entry is found: a digest of it, its place, its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    digest: u128,
+    place: u32,
+    rows: u32,
+}
+
+impl Key {
+    const BYTES: usize = 24;
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let digest = u128::from_le_bytes(bytes.get(..16)?.try_into().ok()?);
+        Some(Self { digest, place: four(bytes.get(16..20)?)?, rows: four(bytes.get(20..24)?)? })
+    }
+}
+
+fn four(bytes: &[u8]) -> Option<u32> {
+    bytes.try_into().ok().map(u32::from_le_bytes)
+}
+
+/// Where keys lie in a file, in ascending order, and behind them, for each value of a digest's first bits, the number of the
+/// first key that has it (one more at the end). Digests are spread evenly, so that few share their first bits.
+#[derive(Debug, Clone, Copy)]
+struct Keys {
+    bits: u32,
+    keys: usize,
+    starts: usize,
+}
+
+impl Keys {
+    /// About four keys for each value.
+    fn bits(entries: u64) -> u32 {
+        entries.checked_ilog2().unwrap_or(0).saturating_sub(2)
+    }
+
+    fn first_bits(digest: u128, bits: u32) -> usize {
+        usize::try_from(digest.checked_shr(u128::BITS - bits).unwrap_or(0)).unwrap_or(0)
+    }
+
+    fn find<'b>(&self, bytes: &'b [u8], digest: u128) -> impl Iterator<Item = Key> + use<'b> {
+        let at = self.starts + 4 * Self::first_bits(digest, self.bits);
+        let start = |at: usize| bytes.get(at..at + 4).and_then(four).map_or(0, |key| key as usize);
+        let (from, to) = (self.keys + Key::BYTES * start(at), self.keys + Key::BYTES * start(at + 4));
+        let some = bytes.get(from..to).unwrap_or_default();
+        some.chunks_exact(Key::BYTES).filter_map(Key::read).filter(move |key| key.digest == digest)
+    }
+
+    /// The parts of a file of keys about so many entries: places that do not count, items, contents. `None` when it is
+    /// another file.
+    fn parts(bytes: &[u8], entries: u64) -> Option<(BTreeSet<u32>, Self, Self)> {
+        let footer = bytes.len().checked_sub(FOOTER_BYTES).and_then(|at| bytes.get(at..))?;
+        let number =
+            |nth: usize| -> Option<u64> { footer.get(8 * nth..8 * nth + 8)?.try_into().ok().map(u64::from_le_bytes) };
+        if footer.get(32..)? != MAGIC || number(0)? != entries {
+            return None;
+        }
+        let bits = Self::bits(entries);
+        let mut at = 0_usize;
+        let mut skip = |length: usize| -> Option<usize> {
+            let from = at;
+            at = at.checked_add(length)?;
+            Some(from)
+        };
+        let mut keys = |nth: usize| -> Option<Self> {
+            let keys = skip(usize::try_from(number(nth)?).ok()?.checked_mul(Key::BYTES)?)?;
+            Some(Self { bits, keys, starts: skip(4 * ((1 << bits) + 1))? })
+        };
+        let (items, contents) = (keys(1)?, keys(2)?);
+        let gone = usize::try_from(number(3)?).ok()?.checked_mul(4)?;
+        let from = skip(gone)?;
+        if at.checked_add(FOOTER_BYTES)? != bytes.len() {
+            return None;
+        }
+        let superseded = bytes.get(from..from + gone)?.chunks_exact(4).filter_map(four).collect();
+        Some((superseded, items, contents))
+    }
+}
+
+/// Numbers of entries, items, contents and places that do not count, and [`MAGIC`].
+const FOOTER_BYTES: usize = 4 * 8 + MAGIC.len();
+
+/// About how many keys are sorted at a time, so that memory is bounded.
+const SORTED_AT_A_TIME: u64 = 1 << 19;
+
+/// Writes the keys of a file of entries: items, contents that count, and places of entries that later ones replace.
+pub(super) fn write_keys(items: &Path, keys: &Path) -> Result<(), LoadError> {
+    let io = |source| LoadError::Io { what: "the state of the load", doing: "written", source };
+    let entries = items.metadata().map_err(state::unreadable)?.len() / Entry::BYTES as u64;
+    let aside = keys.with_extension("new");
+    let mut out = BufWriter::with_capacity(1 << 18, File::create(&aside).map_err(io)?);
+    let mut superseded = BTreeSet::new();
+    let item = |entry: &Entry| Some(entry.item);
+    let items_written = write_sorted(&mut out, items, entries, item, |key, next| {
+        // Of an item that came twice the last state counts.
+        let replaced = next.is_some_and(|next| next.digest == key.digest);
+        if replaced {
+            superseded.insert(key.place);
+        }
+        !replaced
+    })?;
+    // What was held or rejected has no content, so that it is tried again.
+    let content = |entry: &Entry| Some(entry.content).filter(|content| *content != 0);
+    let counts = |key: &Key, _: Option<&Key>| superseded.is_empty() || !superseded.contains(&key.place);
+    let contents_written = write_sorted(&mut out, items, entries, content, counts)?;
+    let mut footer: Vec<u8> = superseded.iter().flat_map(|place| place.to_le_bytes()).collect();
+    for number in [entries, items_written, contents_written, superseded.len() as u64] {
+        footer.extend_from_slice(&number.to_le_bytes());
+    }
+    footer.extend_from_slice(MAGIC);
+    out.write_all(&footer).map_err(io)?;
+    out.into_inner().map_err(|error| io(error.into_error()))?.sync_all().map_err(io)?;
+    std::fs::rename(&aside, keys).map_err(io)
+}
+
+/// Writes keys in ascending order and where each value of their first bits begins; `keep` sees each with the next one.
+/// Returns how many there are.
+fn write_sorted(
+    out: &mut impl Write,
+    items: &Path,
+    entries: u64,
+    digest: impl Fn(&Entry) -> Option<u128>,
+    mut keep: impl FnMut(&Key, Option<&Key>) -> bool,
+) -> Result<u64, LoadError> {
+    let io = |source| LoadError::Io { what: "the state of the load", doing: "written", source };
+    let bits = Keys::bits(entries);
+    let ranges = u128::from(entries / SORTED_AT_A_TIME + 1);
+    let mut starts: Vec<u32> = Vec::with_capacity((1 << bits) + 1);
+    let mut written = 0_u32;
+    for range in 0..ranges {
+        let mut some = Vec::new();
+        Entry::each(items, |place, entry| {
+            if let Some(digest) = digest(&entry)
+                && ((digest >> 64) * ranges) >> 64 == range
+            {
+                some.push(Key { digest, place, rows: entry.rows });
+            }
+        })?;
+        some.sort_unstable();
+        for (nth, key) in some.iter().enumerate() {
+            if !keep(key, some.get(nth + 1)) {
+                continue;
+            }
+            while starts.len() <= Keys::first_bits(key.digest, bits) {
+                starts.push(written);
+            }
+            let (digest, place, rows) = (key.digest.to_le_bytes(), key.place.to_le_bytes(), key.rows.to_le_bytes());
+            out.write_all(&digest)
+                .and_then(|()| out.write_all(&place))
+                .and_then(|()| out.write_all(&rows))
+                .map_err(io)?;
+            written += 1;
+        }
+    }
+    starts.resize((1 << bits) + 1, written);
+    for start in &starts {
+        out.write_all(&start.to_le_bytes()).map_err(io)?;
+    }
+    Ok(u64::from(written))
+}
+
+/// Entries in memory, each item once.
+#[derive(Debug, Default)]
+pub(super) struct Items {
+    entries: Vec<Entry>,
+    /// Places of entries, found by the low half of the digest of their item.
+    by_item: HashTable<u32>,
+    /// The same by their content.
+    by_content: HashTable<u32>,
+}
+
+impl Items {
+    /// Reads the entries of loads in order; a later one of an item takes the place of an earlier.
+    pub(super) fn read(paths: &[PathBuf]) -> Result<Self, LoadError> {
+        let mut items = Self::default();
+        for path in paths {
+            Entry::each(path, |_, entry| items.put(entry))?;
+        }
+        let entries = &items.entries;
+        let digest = |at: &u32| low(entries[*at as usize].content);
+        items.by_content.reserve(entries.len(), digest);
+        for (entry, at) in entries.iter().zip(0..) {
+            items.by_content.insert_unique(low(entry.content), at, digest);
+        }
+        Ok(items)
+    }
+
+    fn has_content(&self, content: u128) -> bool {
+        self.by_content.find(low(content), |at| self.entries[*at as usize].content == content).is_some()
+    }
+
+    fn entry(&self, item: u128) -> Option<&Entry> {
+        let place = self.by_item.find(low(item), |at| self.entries[*at as usize].item == item);
+        place.map(|at| &self.entries[*at as usize])
+    }
+
+    fn put(&mut self, entry: Entry) {
+        let (item, next) = (entry.item, u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
+        let of = |at: &u32| self.entries[*at as usize].item;
+        match self.by_item.entry(low(item), |at| of(at) == item, |at| low(of(at))) {
+            Place::Occupied(place) => self.entries[*place.get() as usize] = entry,
+            Place::Vacant(place) => {
+                place.insert(next);
+                self.entries.push(entry);
+            }
+        }
+    }
+
+    /// All of them.
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+}
+
+/// First and last day of every person, as entries are added.
+#[derive(Default)]
+struct Spans {
+    spans: BTreeMap<i64, (i32, i32)>,
+    /// Items of one person mostly follow each other.
+    run: Option<(i64, (i32, i32))>,
+}
+
+impl Spans {
+    fn add(&mut self, entry: &Entry) {
+        if entry.first_day > entry.last_day {
+            return;
+        }
+        match &mut self.run {
+            Some((person, span)) if *person == entry.person => {
+                *span = (span.0.min(entry.first_day), span.1.max(entry.last_day));
+            }
+            _ => {
+                if let Some(run) = self.run.replace((entry.person, (entry.first_day, entry.last_day))) {
+                    self.widen(run);
+                }
+            }
+        }
+    }
+
+    fn widen(&mut self, (person, (first, last)): (i64, (i32, i32))) {
+        let span = self.spans.entry(person).or_insert((first, last));
+        *span = (span.0.min(first), span.1.max(last));
+    }
+
+    fn finish(mut self) -> BTreeMap<i64, (i32, i32)> {
+        if let Some(run) = self.run.take() {
+            self.widen(run);
+        }
+        self.spans
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn entry() -> impl Strategy<Value = Entry> {
+        // Few items and contents, spread over all values as digests are, so that they meet.
+        let digest = (0_u128..12).prop_map(|n| n * (u128::MAX / 11));
+        (digest.clone(), digest, 0_i64..3, 0_i32..9, 0_u32..3).prop_map(|(item, content, person, day, rows)| Entry {
+            item,
+            content,
+            person,
+            first_day: day,
+            last_day: day + 1,
+            rows,
+            generation: 1,
+        })
+    }
+
+    proptest! {
+        /// By keys on disk, over any number of loads, the same is found as in memory.
+        #[test]
+        fn keys_on_disk_find_what_memory_does(loads in prop::collection::vec(prop::collection::vec(entry(), 0..40), 1..4)) {
+            let out = tempfile::tempdir().unwrap();
+            std::fs::create_dir_all(out.path().join(crate::load::STATE)).unwrap();
+            let mut files = Vec::new();
+            for (entries, past) in loads.iter().zip(1..) {
+                let mut bytes = Vec::new();
+                entries.iter().for_each(|entry| entry.write(&mut bytes));
+                files.push(state_file(out.path(), "items", past));
+                std::fs::write(files.last().unwrap(), bytes).unwrap();
+            }
+            let memory = Items::read(&files).unwrap();
+            for _ in 0..2 {
+                let known = Known::open(out.path(), u32::try_from(loads.len()).unwrap()).unwrap();
+                for n in 0..12_u128 {
+                    let digest = n * (u128::MAX / 11);
+                    prop_assert_eq!(known.rows_of(digest), memory.entry(digest).map(|entry| entry.rows));
+                    // Zero stands for no content.
+                    prop_assert!(n == 0 || known.has_content(digest) == memory.has_content(digest));
+                }
+                let mut spans = Spans::default();
+                memory.entries().iter().for_each(|entry| spans.add(entry));
+                prop_assert_eq!(known.spans().unwrap(), spans.finish());
+            }
+        }
+    }
+
+    #[test]
+    fn keys_of_another_file_are_made_again() {
+        let out = tempfile::tempdir().unwrap();
+        let (items, keys) = (out.path().join("items"), out.path().join("keys"));
+        let mut bytes = Vec::new();
+        let entry = Entry { item: 7, content: 9, person: 1, first_day: 0, last_day: 0, rows: 2, generation: 1 };
+        entry.write(&mut bytes);
+        std::fs::write(&items, &bytes).unwrap();
+        for damaged in [&b""[..], b"acqkey01", &[0; 200]] {
+            std::fs::write(&keys, damaged).unwrap();
+            assert_eq!(Base::open(&items, &keys).unwrap().item(7).next().map(|key| key.rows), Some(2));
+        }
+        Entry { item: 8, ..entry }.write(&mut bytes);
+        std::fs::write(&items, &bytes).unwrap();
+        let base = Base::open(&items, &keys).unwrap();
+        assert!(base.item(8).next().is_some() && base.has_content(9) && !base.has_content(8));
+    }
+}
