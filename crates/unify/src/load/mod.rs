@@ -1210,10 +1210,10 @@ fn finish(outputs: Outputs, out: &Path, generation: u32, first: bool, removed: &
     }
     let mut moves = Vec::new();
     for (table, output) in tables {
-        let path = output.path.clone();
-        let rows = output.finish().map_err(parquet_error(table.name()))?;
         // A later load brings only what it has, but what follows from events is whole each time.
-        if first || rows > 0 || is_derived(table) {
+        if first || output.rows > 0 || is_derived(table) {
+            let path = output.path.clone();
+            output.finish().map_err(parquet_error(table.name()))?;
             moves.push((path, target.join(format!("{}.parquet", table.name()))));
         }
     }

@@ -136,6 +136,9 @@ pub(super) fn read_index(path: &Path, index: &mut Index) -> Result<(), LoadError
     read_parts(&mut input, index).map_err(unreadable)
 }
 
+/// Visits for which room is made at once.
+const MOST_RESERVED: usize = 1 << 22;
+
 fn read_parts(input: &mut impl Read, index: &mut Index) -> std::io::Result<()> {
     fn bytes<const N: usize>(input: &mut impl Read) -> std::io::Result<[u8; N]> {
         let mut bytes = [0; N];
@@ -169,7 +172,10 @@ fn read_parts(input: &mut impl Read, index: &mut Index) -> std::io::Result<()> {
         let held = bytes::<1>(input)? == [1];
         index.persons.insert(key, PersonRef { id, held });
     }
-    for _ in 0..count(input)? {
+    let visits = count(input)?;
+    // Growing bit by bit would move the largest map several times. A damaged number must not ask for all memory.
+    index.visits.reserve(visits.min(MOST_RESERVED));
+    for _ in 0..visits {
         let (key, visit, detail, person) = (digest(input)?, id(input)?, id(input)?, id(input)?);
         let start_day = i32::from_le_bytes(bytes(input)?);
         index.visits.insert(key, VisitRef { visit, detail, person, start_day });
