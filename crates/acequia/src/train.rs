@@ -184,24 +184,24 @@ pub(crate) async fn run(
         if args.look {
             return Ok(look(&plan, tables, out)?);
         }
-        match finished(args, &plan, &tables, donors.as_ref()).await {
-            Ok(report) => return told(args, &plan, &tables, &report, begun_again, out),
-            // Nothing of that run was told to anybody. The next one is on the rows of those who still allow it.
-            Err(failure) if failure.code == WITHDRAWN => {
-                progress.start("train", 1);
-                progress.finish("somebody withdrew; the run begins again without the rows");
-                begun_again += 1;
-            }
-            Err(failure) => return Err(failure),
+        if let Some(report) = finished(args, &plan, &tables, donors.as_ref()).await? {
+            return told(args, &plan, &tables, &report, begun_again, out);
         }
+        // Nothing of that run was told to anybody. The next one is on the rows of those who still allow it.
+        progress.start("train", 1);
+        progress.finish("somebody withdrew; the run begins again without the rows");
+        begun_again += 1;
     }
 }
 
-/// Code of [`LearnError::Withdrawn`].
-const WITHDRAWN: &str = "LE016";
-
-/// The run with its membership test, as long as the donors allow it: up to the moment before anything is written.
-async fn finished(args: &TrainArgs, plan: &Plan, tables: &[Data], donors: Option<&Donors>) -> Result<Report, Failure> {
+/// The run with its membership test, up to the moment before anything is written; `None` as soon as a donor does not allow
+/// it any more.
+async fn finished(
+    args: &TrainArgs,
+    plan: &Plan,
+    tables: &[Data],
+    donors: Option<&Donors>,
+) -> Result<Option<Report>, Failure> {
     let architecture = args.mode.architecture();
     let still_allowed = donors.map(Donors::still_allowed);
     let asked = still_allowed.as_ref().map(|still_allowed| (DONORS, still_allowed));
@@ -210,24 +210,24 @@ async fn finished(args: &TrainArgs, plan: &Plan, tables: &[Data], donors: Option
     if let Some(failure) = donors.and_then(Donors::failure) {
         return Err(failure);
     }
-    let mut report = run?;
-    let withdrawn = || LearnError::Withdrawn { site: DONORS.to_owned() };
+    let mut report = match run {
+        Err(LearnError::Withdrawn { .. }) => return Ok(None),
+        run => run?,
+    };
     if let Outcome::Model(model) = report.outcome {
         if let Some(donors) = donors
             && !donors.allow("membership test").await?
         {
-            return Err(withdrawn().into());
+            return Ok(None);
         }
         // Before anything is written: a model that gives its rows away stays here.
         let tested = model.tested(membership_test(plan, tables), &plan.privacy)?;
         report.outcome = Outcome::Model(Box::new(tested));
     }
-    if let Some(donors) = donors
-        && !donors.allow("result").await?
-    {
-        return Err(withdrawn().into());
+    match donors {
+        Some(donors) if !donors.allow("result").await? => Ok(None),
+        _ => Ok(Some(report)),
     }
-    Ok(report)
 }
 
 /// Writes what was asked for, and tells the rest.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use acequia_custody::Grant;
+use acequia_custody::{Grant, Policy};
 use acequia_learn::{Data, Plan, SiteMap};
 use acequia_types::DonorId;
 use acequia_vault::{Use, VaultError};
@@ -19,6 +19,8 @@ pub struct TrainingRows {
     /// Files behind them, by donor.
     files: BTreeMap<DonorId, u64>,
     grant: Grant,
+    /// The rules it was granted under, with the last day of an assessment.
+    policy: Policy,
     /// Digest of the plan, by which the access log names the run.
     reason: String,
 }
@@ -53,7 +55,7 @@ impl Node {
         for donation in selection.granted {
             *files.entry(donation.donor).or_default() += 1;
         }
-        Ok(TrainingRows { data, files, grant: selection.grant, reason })
+        Ok(TrainingRows { data, files, grant: selection.grant, policy, reason })
     }
 
     /// Puts one use of the rows on record, for a `step` of the run (`round 3`), if every donor still allows it. `false` means
@@ -64,7 +66,8 @@ impl Node {
     pub async fn use_for_training(&self, rows: &TrainingRows, step: &str) -> Result<bool, Failure> {
         let files = rows.files.iter().map(|(donor, files)| (donor, *files)).collect();
         let used = Use { actor: "train", reason: &format!("{}, {step}", rows.reason) };
-        match self.vault.record_use(&files, &rows.grant, used, self.clock.now()).await {
+        let vault = self.vault.clone().under(rows.policy.clone());
+        match vault.record_use(&files, &rows.grant, used, self.clock.now()).await {
             Ok(()) => Ok(true),
             Err(VaultError::ConsentChanged { .. }) => Ok(false),
             Err(error) => Err(error.into()),

@@ -214,8 +214,8 @@ impl Keys {
 /// Numbers of entries, items, contents and places that do not count, and [`MAGIC`].
 const FOOTER_BYTES: usize = 4 * 8 + MAGIC.len();
 
-/// About how many keys are sorted at a time, so that memory is bounded.
-const SORTED_AT_A_TIME: u64 = 1 << 19;
+/// About how many keys are sorted at a time, in 128 MB. Each time the whole file of entries is gone through.
+const SORTED_AT_A_TIME: u64 = 1 << 22;
 
 /// Writes the keys of a file of entries: items, contents that count, and places of entries that later ones replace.
 pub(super) fn write_keys(items: &Path, keys: &Path) -> Result<(), LoadError> {
@@ -261,8 +261,11 @@ fn write_sorted(
     let ranges = u128::from(entries / SORTED_AT_A_TIME + 1);
     let mut starts: Vec<u32> = Vec::with_capacity((1 << bits) + 1);
     let mut written = 0_u32;
+    // Digests are spread evenly, so that ranges are of one size but for little.
+    let room = usize::try_from(entries.min(SORTED_AT_A_TIME + SORTED_AT_A_TIME / 64)).unwrap_or(0);
+    let mut some = Vec::with_capacity(room);
     for range in 0..ranges {
-        let mut some = Vec::new();
+        some.clear();
         Entry::each(items, |place, entry| {
             if let Some(digest) = digest(&entry)
                 && ((digest >> 64) * ranges) >> 64 == range
