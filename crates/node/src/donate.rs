@@ -172,7 +172,7 @@ impl Node {
                 }
                 if let Some(history) = self.store.consent(&donor).await? {
                     let open = (Purpose::OpenPublication, Operation::Use);
-                    let reason = self.reason(&donor, &history, open, self.clock.now());
+                    let reason = self.desk().reason(&donor, &history, open, self.clock.now());
                     report.cooling_off += u64::from(reason == Some(Reason::CoolingOff));
                 }
             }
@@ -267,9 +267,10 @@ impl Node {
                 ConsentKind::Withdraw { level } if level >= Operation::Collect.stopped_by());
             withdrawn && recorded.event.at <= now
         };
+        let desk = self.desk();
         let closed = |records: Vec<Recorded>| {
             let history = History::recorded(records);
-            let allowed = |purpose| self.reason(donor, &history, (purpose, Operation::Collect), now).is_none();
+            let allowed = |purpose| desk.reason(donor, &history, (purpose, Operation::Collect), now).is_none();
             !Purpose::ALL.into_iter().any(allowed)
         };
         earlier.iter().any(stops) && closed(earlier) && closed(before.into_iter().chain(own).collect())

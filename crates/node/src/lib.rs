@@ -35,7 +35,7 @@ mod settings;
 mod steps;
 mod training;
 
-pub use consent::{ConsentChange, ConsentLine, bundled_notice};
+pub use consent::bundled_notice;
 pub use demo::{DemoFiles, write_demo_files};
 pub use doctor::Examination;
 pub use donate::{DonateOptions, DonateReport, Finding, INDIVIDUAL_DONORS};
@@ -61,7 +61,9 @@ pub use acequia_store::{NoticeText, TakenDown};
 pub use acequia_types::{
     Clock, DatasetName, Day, DonorId, Exit, FixedClock, IdError, SystemClock, Timestamp, parse_day, parse_timestamp,
 };
-pub use acequia_vault::{Case, Desk, Notice, NoticeState, Recipient, Texts, Withdrawal, named_version};
+pub use acequia_vault::{
+    Case, ConsentChange, ConsentLine, Desk, Notice, NoticeState, Recipient, Texts, Withdrawal, named_version,
+};
 
 /// Program and version, as manifests and step names state it.
 pub const PROGRAM: &str = concat!("acequia ", env!("CARGO_PKG_VERSION"));

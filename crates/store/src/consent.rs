@@ -11,7 +11,7 @@ use sqlx::{AnyConnection, Row};
 
 use crate::database::{digest, json, record, text, time};
 use crate::error::sql;
-use crate::{NoticeText, Store, StoreError};
+use crate::{Holder, NoticeText, Store, StoreError};
 
 const KIND: &str = "consent";
 
@@ -171,7 +171,7 @@ impl Store {
 
     /// Records that the donor's erasure was ordered and destroys what the records say about the donor: payloads and salts of
     /// the consents, the name that ties the chain to the donor, and the donations' rows. The chain stays, and can be
-    /// verified, but tells nothing. The certificate goes into the journal `erasure`. Returns the subject's name in the chain; `None` when nothing was on file.
+    /// verified, but tells nothing; the account on the node's pages goes too. The certificate goes into the journal `erasure`. Returns the subject's name in the chain; `None` when nothing was on file.
     ///
     /// # Errors
     /// [`StoreError::Sql`].
@@ -206,6 +206,7 @@ impl Store {
             let name = sqlx::query("DELETE FROM subject WHERE subject = $1").bind(subject.clone());
             name.execute(&mut *transaction).await.map_err(written())?;
         }
+        crate::accounts::remove(&mut transaction, &Holder::Donor(donor.clone())).await?;
         let donations = sqlx::query("DELETE FROM donation WHERE donor = $1").bind(donor.as_str());
         donations.execute(&mut *transaction).await.map_err(written())?;
         transaction.commit().await.map_err(written())?;

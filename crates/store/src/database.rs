@@ -221,6 +221,26 @@ impl Store {
         rows.map_err(sql("read: donations"))?.iter().map(donation_of).collect()
     }
 
+    /// What one donor gave, in the order of intake ids.
+    ///
+    /// # Errors
+    /// [`StoreError::Sql`], [`StoreError::Record`].
+    pub async fn donations_of(&self, donor: &DonorId) -> Result<Vec<Donation>, StoreError> {
+        let query = sqlx::query("SELECT * FROM donation WHERE donor = $1 ORDER BY intake").bind(donor.as_str());
+        let rows = query.fetch_all(&self.pool).await;
+        rows.map_err(sql("read: donations"))?.iter().map(donation_of).collect()
+    }
+
+    /// What belongs to one source, in the order of intake ids.
+    ///
+    /// # Errors
+    /// [`StoreError::Sql`], [`StoreError::Record`].
+    pub async fn donations_from(&self, source: &SourceId) -> Result<Vec<Donation>, StoreError> {
+        let query = sqlx::query("SELECT * FROM donation WHERE source = $1 ORDER BY intake").bind(source.as_str());
+        let rows = query.fetch_all(&self.pool).await;
+        rows.map_err(sql("read: donations"))?.iter().map(donation_of).collect()
+    }
+
     /// A finished step.
     ///
     /// # Errors

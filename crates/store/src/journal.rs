@@ -205,6 +205,16 @@ impl Store {
         read(&mut connection, stream).await
     }
 
+    /// What a stream says about one subject, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Sql`], [`StoreError::Record`].
+    pub async fn entries_about(&self, stream: &str, subject: &str) -> Result<Vec<Entry>, StoreError> {
+        let query = "SELECT number, at, subject, entry, digest FROM journal WHERE subject = $1 AND stream = $2 ORDER BY number";
+        let rows = sqlx::query(query).bind(subject.to_owned()).bind(stream.to_owned()).fetch_all(&self.pool).await;
+        rows.map_err(sql("read: journal"))?.iter().map(entry_of).collect()
+    }
+
     /// Names of the streams that begin with `prefix`, in order.
     ///
     /// # Errors
@@ -257,12 +267,15 @@ impl Store {
     /// # Errors
     /// [`StoreError::Sql`], [`StoreError::Record`].
     pub async fn accesses(&self, subject: Option<&str>) -> Result<Vec<(Entry, Access)>, StoreError> {
-        let mine = |entry: &Entry| subject.is_none_or(|subject| entry.subject.as_deref() == Some(subject));
         let read = |entry: Entry| {
             let access = Access::deserialize(&entry.entry).map_err(|_| record(KIND))?;
             Ok((entry, access))
         };
-        self.entries(ACCESS).await?.into_iter().filter(mine).map(read).collect()
+        let entries = match subject {
+            Some(subject) => self.entries_about(ACCESS, subject).await?,
+            None => self.entries(ACCESS).await?,
+        };
+        entries.into_iter().map(read).collect()
     }
 
     /// Verifies every journal. Returns how many entries there are.

@@ -26,7 +26,7 @@ impl Dialect {
 }
 
 /// Newest layout this program knows.
-pub(crate) const KNOWN: i64 = 2;
+pub(crate) const KNOWN: i64 = 3;
 
 /// Layout 1, SQLite only.
 const SQLITE_1: &[&str] = &[
@@ -135,6 +135,20 @@ const POSTGRES_2: &[&str] = &[
     "CREATE TRIGGER notice_truncate BEFORE TRUNCATE ON notice EXECUTE FUNCTION append_only()",
 ];
 
+/// Layout 3: accounts, their passkeys and invitations, and ways to what somebody gave, in words that both databases understand.
+const BOTH_3: &[&str] = &[
+    "CREATE TABLE account (
+        id TEXT PRIMARY KEY NOT NULL, role TEXT NOT NULL, name TEXT NOT NULL, made_at BIGINT NOT NULL, UNIQUE (role, name))",
+    "CREATE TABLE passkey (
+        credential TEXT PRIMARY KEY NOT NULL, account TEXT NOT NULL REFERENCES account (id), passkey TEXT NOT NULL,
+        added_at BIGINT NOT NULL, used_at BIGINT)",
+    "CREATE TABLE invitation (
+        account TEXT PRIMARY KEY NOT NULL REFERENCES account (id), code TEXT UNIQUE, asked_by TEXT NOT NULL,
+        expires_at BIGINT NOT NULL)",
+    "CREATE INDEX donation_donor ON donation (donor)",
+    "CREATE INDEX donation_source ON donation (source)",
+];
+
 /// The layout on disk; 0 is none.
 pub(crate) async fn found(connection: &mut AnyConnection, dialect: Dialect) -> Result<i64, StoreError> {
     let read = || sql("read: layout");
@@ -164,6 +178,7 @@ pub(crate) async fn upgrade(connection: &mut AnyConnection, dialect: Dialect, fo
         }
         Dialect::Postgres => run.extend(if found < 2 { POSTGRES_2 } else { &[] }),
     }
+    run.extend(if found < 3 { BOTH_3 } else { &[] });
     for statement in run {
         connection.execute(statement).await.map_err(written())?;
     }
@@ -172,8 +187,8 @@ pub(crate) async fn upgrade(connection: &mut AnyConnection, dialect: Dialect, fo
     }
     // A PRAGMA takes no parameters; the number of layouts is fixed.
     match dialect {
-        Dialect::Sqlite => connection.execute("PRAGMA user_version = 2").await.map_err(written())?,
-        Dialect::Postgres => connection.execute("INSERT INTO layout (version) VALUES (2)").await.map_err(written())?,
+        Dialect::Sqlite => connection.execute("PRAGMA user_version = 3").await.map_err(written())?,
+        Dialect::Postgres => connection.execute("INSERT INTO layout (version) VALUES (3)").await.map_err(written())?,
     };
     Ok(())
 }

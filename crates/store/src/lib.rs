@@ -1,4 +1,4 @@
-//! The node's own records: donations, consent, keys (wrapped), finished steps, published versions.
+//! The node's own records: donations, consent, keys (wrapped), finished steps, published versions, accounts.
 //!
 //! Comes in: typed records. Goes out: the same, from SQLite (WAL, `synchronous = FULL`) or PostgreSQL by URL. Every change is
 //! one transaction; publishing asks consent inside the transaction that assigns the version. Consent records and notices are
@@ -20,6 +20,7 @@
 //! # }).unwrap();
 //! ```
 
+mod accounts;
 mod consent;
 mod database;
 mod error;
@@ -28,6 +29,7 @@ mod keys;
 mod layouts;
 mod records;
 
+pub use accounts::{Account, Holder, Invited, StoredPasskey};
 pub use database::Store;
 pub use error::StoreError;
 pub use journal::{Access, Entry};

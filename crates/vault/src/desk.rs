@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use acequia_blobs::BlobStore;
 use acequia_custody::rights::{Alarm, Event, Happened, Refusal, Request, Right, RightsError, Rules, State, Task};
-use acequia_custody::{ConsentEvent, ConsentKind, Party, Purposes, held};
+use acequia_custody::{ConsentEvent, ConsentKind, Party, Policy, Purposes, held};
 use acequia_store::{Donation, Entry, Store, StoreError};
 use acequia_types::{Coded, DonorId, Exit, Timestamp};
 use maud::{DOCTYPE, Markup, html};
@@ -52,6 +52,9 @@ pub enum DeskError {
     /// There is no such notice.
     #[error("there is no notice of that number")]
     NoNotice,
+    /// There is no notice in that language.
+    #[error("there is no notice in that language")]
+    NoLanguage,
     /// An export needs somewhere to go.
     #[error("request {number} hands data over, and no folder is named")]
     NoFolder {
@@ -84,6 +87,7 @@ impl Coded for DeskError {
             Self::NoFolder { .. } => "RI014",
             Self::Suspended { .. } => "RI015",
             Self::NoNotice => "RI016",
+            Self::NoLanguage => "RI017",
             Self::Rights(error) => error.code(),
             Self::Vault(error) => error.code(),
             Self::Store(error) => error.code(),
@@ -99,6 +103,7 @@ impl Coded for DeskError {
                 "see `acequia rights notices`; record the confirmation with `acequia rights confirm`"
             }
             Self::NoNotice => "see `acequia rights notices`",
+            Self::NoLanguage => "take one of en, de, fr",
             Self::Rights(error) => error.hint(),
             Self::Vault(error) => error.hint(),
             Self::Store(error) => error.hint(),
@@ -106,7 +111,7 @@ impl Coded for DeskError {
     }
     fn exit(&self) -> Exit {
         match self {
-            Self::NoRequest { .. } | Self::NoDonor | Self::NoNotice => Exit::NotFound,
+            Self::NoRequest { .. } | Self::NoDonor | Self::NoNotice | Self::NoLanguage => Exit::NotFound,
             Self::NotCorrected { .. } | Self::Suspended { .. } => Exit::PolicyRefused,
             Self::NoFolder { .. } => Exit::Usage,
             Self::Rights(error) => error.exit(),
@@ -146,6 +151,7 @@ pub struct Desk {
     pub(crate) vault: Vault,
     blobs: BlobStore,
     pub(crate) rules: Rules,
+    pub(crate) policy: Policy,
     pub(crate) reached: fn(&'static str),
 }
 
@@ -175,7 +181,8 @@ fn by_number(entries: &[Entry]) -> Result<BTreeMap<u64, (String, Vec<Happened>)>
 impl Desk {
     /// A desk over the node's records, vault and blobs, under a rule pack.
     pub fn new(store: Store, vault: Vault, blobs: BlobStore, rules: Rules) -> Self {
-        Self { store, vault, blobs, rules, reached: |_| {} }
+        let policy = rules.policy();
+        Self { store, vault, blobs, rules, policy, reached: |_| {} }
     }
 
     /// Calls `reached` at places where a test may stop the program.
@@ -368,7 +375,7 @@ impl Desk {
     }
 
     pub(crate) async fn donations(&self, donor: &DonorId) -> Result<Vec<Donation>, StoreError> {
-        Ok(self.store.donations().await?.into_iter().filter(|donation| donation.donor == *donor).collect())
+        self.store.donations_of(donor).await
     }
 
     /// What was done, store by store; it names nobody.

@@ -27,6 +27,7 @@
 //! }
 //! ```
 
+mod consents;
 mod desk;
 mod recipients;
 mod report;
@@ -42,6 +43,7 @@ use acequia_store::{Access, Donation, Epoch, KeyStore, Release, Store, StoreErro
 use acequia_types::{Coded, Digest, DonorId, Exit, IntakeId, Timestamp};
 use zeroize::Zeroizing;
 
+pub use consents::{ConsentChange, ConsentLine, open_publication_notice};
 pub use desk::{Case, Desk, DeskError, Export, HandOver};
 pub use recipients::{Notice, NoticeState, Recipient, named_version};
 pub use report::{HeldVersion, Told, Withdrawal, left_version};

@@ -27,6 +27,7 @@ pub(crate) fn parts() -> Vec<(&'static str, Part)> {
         ("publishing_sees_consent", |both| Box::pin(publishing_sees_consent(both))),
         ("donations_and_steps", |both| Box::pin(donations_and_steps(both))),
         ("notices_are_immutable", |both| Box::pin(notices_are_immutable(both))),
+        ("codes_open_an_account_once", |both| Box::pin(codes_open_an_account_once(both))),
         ("opening_twice_is_one", |both| Box::pin(opening_twice_is_one(both))),
     ]
 }
@@ -370,6 +371,66 @@ async fn notices_are_immutable(Both { store, .. }: Both) {
         assert_eq!(store.add_notice(&other).await.unwrap_err().code(), "ST007");
     }
     assert_eq!(store.notices().await.unwrap(), all);
+}
+
+async fn codes_open_an_account_once(Both { store, raw }: Both) {
+    let holder = Holder::Donor(donor("d"));
+    let (now, later) = (at("2026-03-01"), at("2026-03-15"));
+    let code = |text: &str| Digest::of(text.as_bytes());
+    let invite = async |text: &str, by: &str| store.invite(&holder, "a1", &code(text), by, (now, later)).await.unwrap();
+    assert_eq!(invite("one", "anna").await, Invited::Until(later));
+    // A later code takes the place of an earlier one.
+    assert_eq!(invite("two", "anna").await, Invited::Until(later));
+    assert_eq!(store.invited(&code("one"), now).await.unwrap(), None);
+    assert_eq!(store.invited(&code("two"), at("2026-03-16")).await.unwrap(), None, "too late");
+    let account = store.invited(&code("two"), now).await.unwrap().unwrap();
+    assert_eq!((account.id.as_str(), &account.holder, account.passkeys), ("a1", &holder, 0));
+    let add = async |name: &str, with: Option<&str>| {
+        store.add_passkey("a1", (name, "{}"), with.map(code).as_ref(), now).await.unwrap()
+    };
+    assert!(!add("k0", Some("one")).await, "a code that does not count adds nothing");
+    assert!(add("k1", Some("two")).await && !add("k2", Some("two")).await, "a code counts once");
+    assert!(!store.remove_passkey("a1", "k1", now).await.unwrap(), "not the last one");
+    assert!(add("k2", None).await && store.remove_passkey("a1", "k1", now).await.unwrap());
+    store.signed_in("a1", ("k2", "{\"used\":1}"), later).await.unwrap();
+    let keys = store.passkeys("a1").await.unwrap();
+    assert_eq!((keys.len(), keys[0].used_at, keys[0].passkey.as_str()), (1, Some(later), "{\"used\":1}"));
+
+    // Who lost the passkey is invited by two persons; asking twice is not two.
+    assert_eq!(invite("three", "anna").await, Invited::NeedsSecond);
+    assert_eq!(invite("four", "anna").await, Invited::NeedsSecond);
+    for text in ["three", "four"] {
+        assert_eq!(store.invited(&code(text), now).await.unwrap(), None);
+    }
+    assert_eq!(invite("five", "ben").await, Invited::Until(later));
+    assert!(add("k3", Some("five")).await);
+    let keys = store.passkeys("a1").await.unwrap();
+    assert_eq!(keys.iter().map(|key| key.credential.as_str()).collect::<Vec<_>>(), ["k3"], "the lost one opens nothing");
+    // What the first asked too long ago is not half of anything.
+    assert_eq!(invite("six", "anna").await, Invited::NeedsSecond);
+    let much_later = (at("2026-06-01"), at("2026-06-15"));
+    let again = store.invite(&holder, "a2", &code("seven"), "ben", much_later).await.unwrap();
+    assert_eq!(again, Invited::NeedsSecond);
+
+    let subject = store.subject(&donor("d")).await.unwrap().unwrap();
+    let told = store.entries_about("account", &subject).await.unwrap();
+    let events: Vec<&str> = told.iter().filter_map(|entry| entry.entry["event"].as_str()).collect();
+    let begin = ["invited", "invited", "passkey-added", "passkey-added", "passkey-removed", "signed-in"];
+    let end = ["invitation-asked", "invitation-asked", "invited", "recovered", "invitation-asked", "invitation-asked"];
+    assert_eq!(events, [begin, end].concat());
+
+    // Another institution of the same name is another account; closing one leaves the other.
+    let institution = Holder::Institution(SourceId::parse("d").unwrap());
+    store.invite(&institution, "a3", &code("eight"), "anna", (now, later)).await.unwrap();
+    assert_eq!(store.accounts().await.unwrap().len(), 2);
+    assert!(store.close_account(&institution, "anna", now).await.unwrap());
+    assert!(!store.close_account(&institution, "anna", now).await.unwrap());
+    // Erasure takes the account and leaves no name of it.
+    store.erase(&donor("d"), now, None).await.unwrap();
+    assert!(store.accounts().await.unwrap().is_empty() && store.passkeys("a1").await.unwrap().is_empty());
+    let left = sqlx::query("SELECT COUNT(*) FROM invitation").fetch_one(&raw).await.unwrap();
+    assert_eq!(sqlx::Row::get::<i64, _>(&left, 0), 0);
+    store.verify_journals().await.unwrap();
 }
 
 async fn opening_twice_is_one(Both { store, raw }: Both) {
