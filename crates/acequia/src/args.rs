@@ -130,6 +130,15 @@ pub(crate) enum Command {
         #[arg(long)]
         mend: bool,
     },
+    /// Let donors and institutions in to the node's pages
+    #[command(
+        after_help = "Examples:\n  acequia account invite donor-0007 --by anna\n  acequia account invite rotterdam --institution --by anna\n  acequia account list --json"
+    )]
+    Account {
+        /// What to do
+        #[command(subcommand)]
+        command: crate::account::AccountCommand,
+    },
     /// Walk the course on the bundled cohorts and simulated donors, then serve the result
     #[command(after_help = "Examples:\n  acequia --home demo demo\n  acequia --home demo demo --no-serve --json")]
     Demo {

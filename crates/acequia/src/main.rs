@@ -1,5 +1,6 @@
 //! The command line: words in, text out, exit codes. stdout is data, stderr is talk.
 
+mod account;
 mod args;
 mod bars;
 mod cleanse;
@@ -30,7 +31,7 @@ use acequia_deidentify::{
     Beside, Extent, deidentify_events, deidentify_file, events_path, read_policy, recount_beside, recount_events,
     risk_report,
 };
-use acequia_node::{DonateOptions, DonorId, Exit, Failure, Node, NodeError, Progress, Recipe, Silent};
+use acequia_node::{DonateOptions, DonorId, Exit, Failure, Holder, Node, NodeError, Progress, Recipe, Serving, Silent};
 use clap::{CommandFactory, Parser};
 use tracing_subscriber::EnvFilter;
 
@@ -140,13 +141,16 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
         Command::Verify { what } => return verify(home, threads, what, out).await,
         Command::Serve { address, public_address } => {
             let node = Node::open(home, threads).await?;
-            serve(node, *address, public_address.as_deref(), |bound| out.serving(bound)).await?;
+            serve(node, *address, public_address.as_deref(), |serving| out.serving(serving)).await?;
         }
         Command::Doctor { mend } => {
             let findings = Node::open(home, threads).await?.doctor(*mend).await?;
             let held = findings.iter().all(|finding| finding.held);
             out.doctor(&findings);
             return Ok(if held { ExitCode::SUCCESS } else { ExitCode::from(Exit::Integrity.code()) });
+        }
+        Command::Account { command } => {
+            account::run(&Node::open(home, threads).await?, command, args.quiet, out).await?
         }
         Command::Demo { address, no_serve } => {
             let node = match Node::open(home, threads).await {
@@ -161,8 +165,11 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
             if *no_serve {
                 out.demo(&donated, &report, None);
             } else {
-                serve(node, address.unwrap_or_else(usual_or_free), None, |bound| {
-                    out.demo(&donated, &report, Some(bound))
+                // A simulated donor, so that whoever looks at the demo can be one.
+                let donor = Holder::Donor(DonorId::parse(DEMO_DONOR)?);
+                let invitation = node.invite(&donor, "demo").await?;
+                serve(node, address.unwrap_or_else(usual_or_free), None, |serving| {
+                    out.demo(&donated, &report, Some((serving, &invitation)))
                 })
                 .await?;
             }
@@ -212,6 +219,9 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
     Ok(ExitCode::SUCCESS)
 }
 
+/// A donor whom the demo simulates.
+const DEMO_DONOR: &str = "donor-0001";
+
 /// The usual address, or a free port where another program has it: whoever tries the demo should see it.
 fn usual_or_free() -> SocketAddr {
     let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
@@ -241,7 +251,7 @@ async fn serve(
     node: Node,
     address: SocketAddr,
     public_address: Option<&str>,
-    ready: impl FnOnce(SocketAddr),
+    ready: impl FnOnce(&Serving),
 ) -> Result<(), Failure> {
     let stop = async {
         #[cfg(unix)]
@@ -261,8 +271,8 @@ async fn serve(
         }
     };
     let terminal = std::io::stderr().is_terminal();
-    let ready = |bound| {
-        ready(bound);
+    let ready = |serving: Serving| {
+        ready(&serving);
         if terminal {
             eprintln!("Press Ctrl-C to stop.");
         }

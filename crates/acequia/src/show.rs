@@ -1,13 +1,12 @@
 //! What commands print: text for people, or one JSON document.
 
 use std::io::Write;
-use std::net::SocketAddr;
 use std::path::Path;
 
 use acequia_deidentify::{EventRecount, EventRisk, Policy, Receipt, Recount, StatedRisk, TableRisk};
 use acequia_node::{
-    ConsentLine, DatasetName, DonateReport, Examination, Failure, NoticeText, ReleaseLine, RunReport, Verification,
-    Withdrawal,
+    ConsentLine, DatasetName, DonateReport, Examination, Failure, Invitation, NoticeText, ReleaseLine, RunReport,
+    Serving, Verification, Withdrawal,
 };
 use serde_json::{Value, json};
 
@@ -153,12 +152,19 @@ impl Out {
         self.print(|| json!(report), || ran_words(report));
     }
 
-    pub(crate) fn demo(&self, donated: &DonateReport, report: &RunReport, bound: Option<SocketAddr>) {
+    pub(crate) fn demo(&self, donated: &DonateReport, report: &RunReport, served: Option<(&Serving, &Invitation)>) {
         self.findings(donated);
-        let address = bound.map(|bound| format!("http://{bound}"));
-        let serving = || address.as_ref().map(|address| serving_words(address, &report.dataset)).unwrap_or_default();
+        let address = served.map(|(serving, _)| format!("http://{}", serving.bound));
+        let donors = served.and_then(|(serving, invitation)| {
+            Some(donor_words(serving.donors.as_ref()?, invitation.code.as_ref()?, invitation.holder.name()))
+        });
+        let serving = || {
+            let hub = address.as_ref().map(|address| serving_words(address, &report.dataset)).unwrap_or_default();
+            hub + &donors.unwrap_or_default()
+        };
+        let invited = served.map(|(_, invitation)| crate::account::told(invitation));
         self.print(
-            || json!({ "donated": donated, "run": report, "address": address }),
+            || json!({ "donated": donated, "run": report, "address": address, "donor": invited }),
             || format!("{}\n{}{}", donated_words(donated), ran_words(report), serving()),
         );
     }
@@ -341,9 +347,16 @@ impl Out {
         self.print(|| json!(findings), || findings.iter().map(line).collect());
     }
 
-    pub(crate) fn serving(&self, bound: SocketAddr) {
-        let address = format!("http://{bound}");
-        self.print(|| json!({ "address": address }), || format!("Serving on {address}"));
+    pub(crate) fn serving(&self, serving: &Serving) {
+        let address = format!("http://{}", serving.bound);
+        let donors = match &serving.donors {
+            Some(origin) => format!("Pages of those who gave: {origin}/you"),
+            None => "Pages of those who gave: none, since passkeys need --public-address https://…".to_owned(),
+        };
+        self.print(
+            || json!({ "address": address, "donors": serving.donors }),
+            || format!("Serving on {address}\n{donors}"),
+        );
     }
 }
 
@@ -381,6 +394,10 @@ fn serving_words(address: &str, dataset: &str) -> String {
     format!(
         "\nServing on {address}\n  look at it  {address}/datasets/{dataset}\n  load it     HF_ENDPOINT={address} python3 -c 'from datasets import load_dataset; print(load_dataset(\"{dataset}\"))'"
     )
+}
+
+fn donor_words(origin: &str, code: &str, donor: &str) -> String {
+    format!("\n  be a donor  {origin}/you/join with the code {code} ({donor}, who is simulated)")
 }
 
 fn ran_words(report: &RunReport) -> String {

@@ -35,6 +35,11 @@ pub trait Catalogue: Send + Sync + 'static {
         None
     }
 
+    /// Where those who gave sign in, on this node; `None` when they cannot.
+    fn donors_page(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The bytes `range.start..range.end` of the content `sha256`. Called off the async threads, for at most
     /// [`crate::CHUNK_BYTES`] bytes at a time and only within the length that the manifest states.
     ///

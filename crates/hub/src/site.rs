@@ -714,6 +714,7 @@ impl Site {
             page,
             pages,
             address,
+            donors_page: self.catalogue.donors_page(),
         };
         Ok(fresh(headers, PAGE, pages::catalogue(&view)))
     }

@@ -13,6 +13,7 @@
 //! # }
 //! ```
 
+mod accounts;
 mod cohort;
 mod consent;
 mod demo;
@@ -32,6 +33,7 @@ mod read;
 mod recipe;
 mod serve;
 mod settings;
+mod signature;
 mod steps;
 mod training;
 
@@ -49,6 +51,7 @@ pub use progress::{Progress, Silent};
 pub use publish::{ReleaseLine, Shelves, verify_folder};
 pub use read::{FileReading, ReadOptions, ReadReport, TableReading, read_files};
 pub use recipe::{Assessable, CohortDefinition, Recipe};
+pub use serve::Serving;
 pub use settings::SettingsError;
 pub use training::TrainingRows;
 
@@ -56,10 +59,12 @@ pub use acequia_custody::fhir::Release as FhirRelease;
 pub use acequia_custody::{Level, Purpose, rights};
 #[cfg(feature = "cluster")]
 pub use acequia_engine::{ClusterSettings, Exchange, serve_executor, serve_scheduler};
+pub use acequia_portal::{Account, Holder, Invitation};
 pub use acequia_release::Verification;
 pub use acequia_store::{NoticeText, TakenDown};
 pub use acequia_types::{
-    Clock, DatasetName, Day, DonorId, Exit, FixedClock, IdError, SystemClock, Timestamp, parse_day, parse_timestamp,
+    Clock, DatasetName, Day, DonorId, Exit, FixedClock, IdError, SourceId, SystemClock, Timestamp, parse_day,
+    parse_timestamp,
 };
 pub use acequia_vault::{
     Case, ConsentChange, ConsentLine, Desk, Notice, NoticeState, Recipient, Texts, Withdrawal, named_version,

@@ -8,9 +8,7 @@
 //! The notice itself is signed (JWS, RFC 7515, EdDSA by RFC 8037). Anybody can sign with a key of her own and put that key
 //! into the header: a recipient compares it with the one that `rights notify` prints, given to it when it is registered.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ed25519_dalek::{Signer, SigningKey};
+use acequia_portal::Signer as _;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -75,9 +73,7 @@ impl Node {
                 in_outbox += u64::from(name.to_string_lossy().ends_with(".json"));
             }
         }
-        let key = SigningKey::from_bytes(&self.notice_key());
-        let signed_by = URL_SAFE_NO_PAD.encode(key.verifying_key().as_bytes());
-        Ok(HandedOver { written, in_outbox, signed_by })
+        Ok(HandedOver { written, in_outbox, signed_by: self.signature().public() })
     }
 
     /// What a carrier gets: where to, a letter, and the notice for programs, signed.
@@ -101,7 +97,7 @@ impl Node {
             "successor": notice.successor,
             "confirm_by": confirm_by,
         });
-        let signed = sign(&SigningKey::from_bytes(&self.notice_key()), &told);
+        let signed = self.signature().sign(&told);
         let (language, from) = (texts.language(), trustee.contact);
         Ok(json!({
             "id": notice.id(),
@@ -113,38 +109,5 @@ impl Node {
             "notice": told,
             "signed": signed,
         }))
-    }
-}
-
-/// JSON Web Signature in compact form (RFC 7515 §7.1), which carries its public key.
-fn sign(key: &SigningKey, payload: &Value) -> String {
-    let x = URL_SAFE_NO_PAD.encode(key.verifying_key().as_bytes());
-    let header = json!({ "alg": "EdDSA", "jwk": { "kty": "OKP", "crv": "Ed25519", "x": x } });
-    let input =
-        format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(payload.to_string()));
-    let signature = key.sign(input.as_bytes()).to_bytes();
-    format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature))
-}
-
-#[cfg(test)]
-mod tests {
-    use ed25519_dalek::{Signature, Verifier};
-
-    use super::*;
-
-    #[test]
-    fn a_changed_notice_does_not_verify() {
-        let key = SigningKey::from_bytes(&[7; 32]);
-        let signed = sign(&key, &json!({ "jti": "1" }));
-        let (input, signature) = signed.rsplit_once('.').unwrap();
-        let (header, payload) = input.split_once('.').unwrap();
-        let decoded = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap();
-        let header: Value = serde_json::from_slice(&decoded(header)).unwrap();
-        assert_eq!(decoded(header["jwk"]["x"].as_str().unwrap()), key.verifying_key().as_bytes());
-        assert_eq!(decoded(payload), br#"{"jti":"1"}"#);
-        let signature = Signature::from_slice(&decoded(signature)).unwrap();
-        assert!(key.verifying_key().verify(input.as_bytes(), &signature).is_ok());
-        let forged = input.replace(payload, &URL_SAFE_NO_PAD.encode(r#"{"jti":"2"}"#));
-        assert!(key.verifying_key().verify(forged.as_bytes(), &signature).is_err());
     }
 }

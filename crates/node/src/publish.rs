@@ -132,16 +132,17 @@ impl Node {
         Ok(new)
     }
 
-    /// What the hub serves: every version whose exit seal verifies. Others are left out and logged.
+    /// What the hub serves: every version whose exit seal verifies. Others are left out and logged. `donors` is whether those who
+    /// gave can sign in beside it.
     ///
     /// # Errors
     /// Errors of the store; two manifests under one version.
-    pub async fn catalogue(&self) -> Result<Arc<Shelves>, Failure> {
+    pub async fn catalogue(&self, donors: bool) -> Result<Arc<Shelves>, Failure> {
         let (releases, stones) = (self.store.releases().await?, self.store.tombstones().await?);
         let (shelf, complete) = self.shelf(&releases, &stones, &Shelf::default())?;
         let operator = Settings::read(&self.home)?.operator();
         let (shelf, of) = (RwLock::new(Arc::new(shelf)), RwLock::new(complete.then(|| listed(&releases, &stones))));
-        Ok(Arc::new(Shelves { blobs: self.blobs.clone(), operator, shelf, of }))
+        Ok(Arc::new(Shelves { blobs: self.blobs.clone(), operator, donors, shelf, of }))
     }
 
     /// What can be served of `releases`, and whether that is all of them. Versions that stand on the shelf before are
@@ -246,6 +247,8 @@ pub fn verify_folder(folder: &Path) -> Result<(Manifest, Verification), Failure>
 pub struct Shelves {
     blobs: BlobStore,
     operator: Option<Operator>,
+    /// Whether those who gave can sign in.
+    donors: bool,
     shelf: RwLock<Arc<Shelf>>,
     /// The releases that the shelf holds, when it holds all there were.
     of: RwLock<Option<Digest>>,
@@ -258,6 +261,10 @@ impl Catalogue for Shelves {
 
     fn operator(&self) -> Option<Operator> {
         self.operator.clone()
+    }
+
+    fn donors_page(&self) -> Option<&'static str> {
+        self.donors.then_some("/you")
     }
 
     fn read(&self, sha256: &Digest, range: std::ops::Range<u64>) -> Result<Bytes, HubError> {

@@ -5,8 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use acequia_portal::House;
+use acequia_vault::Texts;
+
 use crate::failure::{Failure, NodeError, io};
 use crate::home::Node;
+use crate::settings::Settings;
 
 /// How often a serving node looks for versions published by other commands.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -14,9 +18,44 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How long downloads may go on after the node was told to stop.
 const LAST_DOWNLOADS: Duration = Duration::from_secs(5);
 
+/// Where a node is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Serving {
+    /// Address and port.
+    pub bound: SocketAddr,
+    /// `https://host` or `http://localhost:port` with the pages of those who gave; `None` where they are not served.
+    pub donors: Option<String>,
+}
+
 impl Node {
+    /// The pages of those who gave, in front of the hub.
+    fn portal(self: &Arc<Self>, origin: &str, hub: axum::Router) -> Result<axum::Router, Failure> {
+        let mut languages: Vec<String> = Texts::languages().map(str::to_owned).collect();
+        let own = std::fs::read_dir(self.home.join("texts")).into_iter().flatten().flatten();
+        let own = own.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".ftl").map(str::to_owned));
+        let mut own: Vec<String> = own.filter(|language| !languages.contains(language)).collect();
+        own.sort();
+        languages.extend(own);
+        let node = Arc::clone(self);
+        let house = House {
+            desk: self.desk(),
+            store: self.store.clone(),
+            clock: Arc::clone(&self.clock),
+            trustee: Settings::read(&self.home)?.trustee(),
+            signer: Arc::new(self.signature()),
+            // Texts of the node that cannot be read keep nobody from withdrawing.
+            texts: Box::new(move |language| node.texts(language).unwrap_or_else(|_| Texts::of(language))),
+            languages,
+            origin: origin.to_owned(),
+        };
+        Ok(acequia_portal::router(house, hub)?)
+    }
+
     /// Serves until `stop` is ready; `ready` is told the address, which matters when the port was 0. `public_address` is given
     /// out instead of the reader's `Host`, for a node behind a proxy. Downloads under way get a few seconds to finish.
+    ///
+    /// The pages of those who gave are those of the public address, or of `localhost` without one: passkeys are bound to a name. Where
+    /// the public address is not HTTPS they are not served.
     ///
     /// # Errors
     /// [`crate::NodeError::Address`] when the port cannot be taken; a published version that does not verify.
@@ -24,10 +63,14 @@ impl Node {
         self,
         address: SocketAddr,
         public_address: Option<&str>,
-        ready: impl FnOnce(SocketAddr),
+        ready: impl FnOnce(Serving),
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), Failure> {
-        let shelves = self.catalogue().await?;
+        let donors = match public_address {
+            Some(public) => public.starts_with("https://").then(|| public.trim_end_matches('/').to_owned()),
+            None => Some(String::new()),
+        };
+        let shelves = self.catalogue(donors.is_some()).await?;
         let taken = |error: std::io::Error| NodeError::Address { address: address.to_string(), kind: error.kind() };
         let listener = tokio::net::TcpListener::bind(address).await.map_err(taken)?;
         let bound = listener.local_addr().map_err(io("the address", "read"))?;
@@ -37,6 +80,12 @@ impl Node {
             None => acequia_hub::router(catalogue),
         };
         let node = Arc::new(self);
+        let donors =
+            donors.map(|origin| if origin.is_empty() { format!("http://localhost:{}", bound.port()) } else { origin });
+        let router = match &donors {
+            Some(origin) => node.portal(origin, router)?,
+            None => router,
+        };
         let watch = {
             let (node, shelves) = (Arc::clone(&node), Arc::clone(&shelves));
             tokio::spawn(async move {
@@ -48,7 +97,7 @@ impl Node {
                 }
             })
         };
-        ready(bound);
+        ready(Serving { bound, donors });
         let (stopping, stopped) = tokio::sync::oneshot::channel();
         let stop = async {
             stop.await;

@@ -303,6 +303,22 @@ impl Store {
         transaction.commit().await.map_err(sql("written: accounts"))
     }
 
+    /// Puts on record what happened to an account.
+    ///
+    /// # Errors
+    /// [`StoreError::Sql`].
+    pub async fn account_event(
+        &self,
+        holder: &Holder,
+        event: &str,
+        by: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        journal(&mut transaction, holder, event, by, now).await?;
+        transaction.commit().await.map_err(sql("written: accounts"))
+    }
+
     /// Closes an account: its passkeys and codes open nothing any more. Says whether there was one.
     ///
     /// # Errors

@@ -119,6 +119,30 @@ fn histories_of(rows: &[AnyRow]) -> BTreeMap<DonorId, History> {
     by_donor.into_iter().filter_map(|(donor, events)| Some((donor, History::recorded(events?)))).collect()
 }
 
+/// Adds those of some events that are not on file, inside a transaction. Returns how many.
+async fn append_new(
+    connection: &mut AnyConnection,
+    donor: &DonorId,
+    events: &[ConsentEvent],
+    known_at: Timestamp,
+) -> Result<u64, StoreError> {
+    let query = "SELECT p.event FROM consent_payload p JOIN subject s ON s.subject = p.subject WHERE s.donor = $1";
+    let rows = sqlx::query(query).bind(donor.as_str().to_owned()).fetch_all(&mut *connection).await;
+    let mut on_file = BTreeSet::new();
+    for row in rows.map_err(sql("read: consent"))? {
+        on_file.insert(row.try_get::<String, _>("event").map_err(|_| record(KIND))?);
+    }
+    let mut added = 0;
+    for event in events {
+        let event = serde_json::to_string(event).map_err(|_| record(KIND))?;
+        if on_file.insert(event.clone()) {
+            append_text(connection, donor, &event, known_at).await?;
+            added += 1;
+        }
+    }
+    Ok(added)
+}
+
 impl Store {
     /// Adds consent events that the node learns of at `known_at`; one that is on file already counts once. Returns how many were
     /// new.
@@ -132,22 +156,26 @@ impl Store {
         known_at: Timestamp,
     ) -> Result<u64, StoreError> {
         let mut transaction = self.begin().await?;
-        let query = "SELECT p.event FROM consent_payload p JOIN subject s ON s.subject = p.subject WHERE s.donor = $1";
-        let rows = sqlx::query(query).bind(donor.as_str()).fetch_all(&mut *transaction).await;
-        let mut on_file = BTreeSet::new();
-        for row in rows.map_err(sql("read: consent"))? {
-            on_file.insert(row.try_get::<String, _>("event").map_err(|_| record(KIND))?);
-        }
-        let mut added = 0;
-        for event in events {
-            let event = serde_json::to_string(event).map_err(|_| record(KIND))?;
-            if on_file.insert(event.clone()) {
-                append_text(&mut transaction, donor, &event, known_at).await?;
-                added += 1;
-            }
-        }
+        let added = append_new(&mut transaction, donor, events, known_at).await?;
         transaction.commit().await.map_err(sql("written: consent"))?;
         Ok(added)
+    }
+
+    /// Adds one event to the consent of many donors, for all or for none.
+    ///
+    /// # Errors
+    /// [`StoreError::Sql`].
+    pub async fn append_consent_of_all(
+        &self,
+        donors: &BTreeSet<DonorId>,
+        event: &ConsentEvent,
+        known_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        for donor in donors {
+            append_new(&mut transaction, donor, std::slice::from_ref(event), known_at).await?;
+        }
+        transaction.commit().await.map_err(sql("written: consent"))
     }
 
     /// One donor's consent; `None` when nothing is on file or an event cannot be understood, which denies.

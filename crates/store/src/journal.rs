@@ -210,7 +210,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Sql`], [`StoreError::Record`].
     pub async fn entries_about(&self, stream: &str, subject: &str) -> Result<Vec<Entry>, StoreError> {
-        let query = "SELECT number, at, subject, entry, digest FROM journal WHERE subject = $1 AND stream = $2 ORDER BY number";
+        let query =
+            "SELECT number, at, subject, entry, digest FROM journal WHERE subject = $1 AND stream = $2 ORDER BY number";
         let rows = sqlx::query(query).bind(subject.to_owned()).bind(stream.to_owned()).fetch_all(&self.pool).await;
         rows.map_err(sql("read: journal"))?.iter().map(entry_of).collect()
     }

@@ -76,8 +76,7 @@ pub struct ConsentLine {
 /// not in that language.
 pub fn open_publication_notice(language: &str, cooling_off_days: u32, published_at: Timestamp) -> Option<NoticeText> {
     let notices = Notices::open_publication();
-    let (shown, text) =
-        notices.shown(language, cooling_off_days).zip(notices.words(language, cooling_off_days))?;
+    let (shown, text) = notices.shown(language, cooling_off_days).zip(notices.words(language, cooling_off_days))?;
     let Notice { id, version, language, .. } = shown;
     Some(NoticeText { id, version, language, material: notices.material, text, published_at })
 }
@@ -173,7 +172,8 @@ impl Desk {
     /// # Errors
     /// [`DeskError::NoLanguage`] when the notice is not in that language.
     pub async fn notice(&self, language: &str, now: Timestamp) -> Result<NoticeText, DeskError> {
-        let notice = open_publication_notice(language, self.rules.cooling_off_days, now).ok_or(DeskError::NoLanguage)?;
+        let notice =
+            open_publication_notice(language, self.rules.cooling_off_days, now).ok_or(DeskError::NoLanguage)?;
         self.store.add_notice(&notice).await?;
         Ok(notice)
     }

@@ -185,6 +185,11 @@ impl Desk {
         Self { store, vault, blobs, rules, policy, reached: |_| {} }
     }
 
+    /// The trustee's rules about consent, as they follow from the rule pack.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
     /// Calls `reached` at places where a test may stop the program.
     #[must_use]
     pub fn watched(self, reached: fn(&'static str)) -> Self {
@@ -210,6 +215,25 @@ impl Desk {
     pub async fn cases(&self, now: Timestamp) -> Result<Vec<Case>, DeskError> {
         let mut cases = Vec::new();
         for (number, (subject, events)) in by_number(&self.store.entries(RIGHTS).await?)? {
+            cases.push(self.case_of(number, subject, events, now).await?);
+        }
+        Ok(cases)
+    }
+
+    /// The requests of one donor, by number.
+    ///
+    /// # Errors
+    /// [`DeskError::Store`].
+    pub async fn requests(&self, donor: &DonorId, now: Timestamp) -> Result<Vec<Case>, DeskError> {
+        match self.store.subject(donor).await? {
+            Some(subject) => self.cases_of(&subject, now).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    pub(crate) async fn cases_of(&self, subject: &str, now: Timestamp) -> Result<Vec<Case>, DeskError> {
+        let mut cases = Vec::new();
+        for (number, (subject, events)) in by_number(&self.store.entries_about(RIGHTS, subject).await?)? {
             cases.push(self.case_of(number, subject, events, now).await?);
         }
         Ok(cases)
@@ -465,8 +489,7 @@ impl Desk {
         let accesses = self.store.accesses(Some(&case.subject)).await?;
         let accesses: Vec<Value> =
             accesses.iter().map(|(entry, access)| json!({ "at": entry.at, "access": access })).collect();
-        let requests: Vec<Case> =
-            self.cases(now).await?.into_iter().filter(|other| other.subject == case.subject).collect();
+        let requests = self.cases_of(&case.subject, now).await?;
         let about = json!({ "donor": donor, "consent": consent, "accesses": accesses, "requests": requests });
         files.insert("about-you.json".into(), pretty(&about));
         Ok(files)
@@ -479,7 +502,7 @@ impl Desk {
     pub async fn letter(&self, number: u64, texts: &Texts, now: Timestamp) -> Result<String, DeskError> {
         let case = self.case(number, now).await?;
         let certificate = self.certificate_of(number).await?;
-        Ok(letter(&case, certificate.as_ref(), texts))
+        Ok(page(texts, "title", &case.content(certificate.as_ref(), texts)))
     }
 }
 
@@ -494,44 +517,46 @@ pub(crate) fn word<T: Serialize>(value: T) -> String {
     serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
-fn letter(case: &Case, certificate: Option<&Value>, texts: &Texts) -> String {
-    let say = |key: &str| texts.say(key);
-    let request = &case.request;
-    let outcome = match request.state {
-        State::IdentityCheck | State::NeedsInfo => say("identity"),
-        State::Accepted | State::Executing | State::Finalising if request.extended => say("extended"),
-        State::Accepted | State::Executing | State::Finalising => say("open"),
-        State::Closed => say("closed"),
-        State::Refused => say("refused"),
-        State::Duplicate => say("duplicate"),
-        State::TakenBack => say("taken-back"),
-    };
-    let refusal = request.refusal.map(|reason| match reason {
-        Refusal::Identity => say("identity-refusal"),
-        other => say(other.as_str()),
-    });
-    let published = certificate.and_then(|paper| paper["published, not to be called back"].as_array());
-    let published: Vec<&str> = published.into_iter().flatten().filter_map(Value::as_str).collect();
-    let content = html! {
-        dl {
-            dt { (say("number")) } dd { (case.number) }
-            dt { (say("right")) } dd { (say(request.right.as_str())) " (" (say("article")) " " (request.right.article()) ")" }
-            dt { (say("received")) } dd { (request.received_at.day()) }
-            @if !request.state.is_final() { dt { (say("due")) } dd { (request.due_on) } }
+impl Case {
+    /// What the person is told about the request, without a page around it.
+    pub fn content(&self, certificate: Option<&Value>, texts: &Texts) -> Markup {
+        let say = |key: &str| texts.say(key);
+        let request = &self.request;
+        let outcome = match request.state {
+            State::IdentityCheck | State::NeedsInfo => say("identity"),
+            State::Accepted | State::Executing | State::Finalising if request.extended => say("extended"),
+            State::Accepted | State::Executing | State::Finalising => say("open"),
+            State::Closed => say("closed"),
+            State::Refused => say("refused"),
+            State::Duplicate => say("duplicate"),
+            State::TakenBack => say("taken-back"),
+        };
+        let refusal = request.refusal.map(|reason| match reason {
+            Refusal::Identity => say("identity-refusal"),
+            other => say(other.as_str()),
+        });
+        let published = certificate.and_then(|paper| paper["published, not to be called back"].as_array());
+        let published: Vec<&str> = published.into_iter().flatten().filter_map(Value::as_str).collect();
+        html! {
+            dl {
+                dt { (say("number")) } dd { (self.number) }
+                dt { (say("right")) } dd { (say(request.right.as_str())) " (" (say("article")) " " (request.right.article()) ")" }
+                dt { (say("received")) } dd { (request.received_at.day()) }
+                @if !request.state.is_final() { dt { (say("due")) } dd { (request.due_on) } }
+            }
+            p { (outcome) }
+            @if let Some(refusal) = refusal { p { strong { (refusal) } } }
+            @if !request.done.is_empty() {
+                h2 { (say("done")) }
+                ul { @for task in &request.done { li { (say(&word(task))) } } }
+            }
+            @if !published.is_empty() {
+                h2 { (say("published")) }
+                ul { @for version in published { li { (version) } } }
+            }
+            p { (say("complaint")) }
         }
-        p { (outcome) }
-        @if let Some(refusal) = refusal { p { strong { (refusal) } } }
-        @if !request.done.is_empty() {
-            h2 { (say("done")) }
-            ul { @for task in &request.done { li { (say(&word(task))) } } }
-        }
-        @if !published.is_empty() {
-            h2 { (say("published")) }
-            ul { @for version in published { li { (version) } } }
-        }
-        p { (say("complaint")) }
-    };
-    page(texts, "title", &content)
+    }
 }
 
 /// A page that can be printed, with a text as its title.

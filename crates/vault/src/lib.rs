@@ -31,7 +31,9 @@ mod consents;
 mod desk;
 mod recipients;
 mod report;
+mod source;
 mod texts;
+mod timeline;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
@@ -47,7 +49,9 @@ pub use consents::{ConsentChange, ConsentLine, open_publication_notice};
 pub use desk::{Case, Desk, DeskError, Export, HandOver};
 pub use recipients::{Notice, NoticeState, Recipient, named_version};
 pub use report::{HeldVersion, Told, Withdrawal, left_version};
+pub use source::{Batch, HeldPeople, Source};
 pub use texts::{Texts, Unreadable};
+pub use timeline::{Happening, What};
 
 /// Why the vault stays shut.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,7 @@
 use acequia_custody::{Ask, ConsentKind, Level, Operation, Policy, Purpose, Reason, Reasons};
 use acequia_store::Tombstone;
 use acequia_types::{Day, DonorId, Timestamp};
-use maud::html;
+use maud::{Markup, html};
 use serde::Serialize;
 
 use crate::desk::{Desk, DeskError, page};
@@ -174,6 +174,11 @@ impl Desk {
 impl Withdrawal {
     /// The same as a page that can be printed.
     pub fn page(&self, texts: &Texts) -> String {
+        page(texts, "report-title", &self.content(texts))
+    }
+
+    /// The same without a page around it.
+    pub fn content(&self, texts: &Texts) -> Markup {
         let say = |key: &str| texts.say(key);
         let day = |day: &Day| day.to_string();
         let section = |title: &str, nothing: &str, lines: &[String]| {
@@ -213,7 +218,7 @@ impl Withdrawal {
         let levels =
             self.level.into_iter().flat_map(|level| Level::ALL.into_iter().filter(move |other| *other <= level));
         let levels: Vec<String> = levels.map(|level| say(level.as_str())).collect();
-        let content = html! {
+        html! {
             dl {
                 dt { (say("report-account")) } dd { (self.donor) }
                 @if let Some(at) = &self.withdrawn_at { dt { (say("report-withdrawn")) } dd { (at.day()) } }
@@ -227,7 +232,6 @@ impl Withdrawal {
             (section("report-told", "report-nobody-told", &told))
             (section("report-kept", "report-nothing-kept", &kept))
             p { (say("complaint")) }
-        };
-        page(texts, "report-title", &content)
+        }
     }
 }

@@ -146,7 +146,26 @@ mod tests {
             assert_eq!(texts.language(), language);
             for key in &english {
                 let pattern = texts.own.get_message(key).and_then(|message| message.value()).expect(key);
-                let all = ["dataset", "version", "day", "recipient", "id"].map(|name| (name, FluentValue::from("x")));
+                let all = [
+                    "dataset",
+                    "version",
+                    "day",
+                    "recipient",
+                    "id",
+                    "code",
+                    "account",
+                    "number",
+                    "format",
+                    "size",
+                    "purposes",
+                    "purpose",
+                    "reason",
+                    "why",
+                    "level",
+                    "right",
+                    "source",
+                ];
+                let all = all.map(|name| (name, FluentValue::from("x")));
                 let mut args: FluentArgs<'_> = all.into_iter().collect();
                 args.set("count", 2);
                 let mut errors: Vec<FluentError> = Vec::new();

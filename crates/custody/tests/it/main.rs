@@ -3,6 +3,7 @@
 mod decisions;
 mod duo;
 mod formats;
+mod grants;
 mod histories;
 mod invariants;
 mod oracle;

@@ -36,6 +36,8 @@ pub(crate) struct Catalogue<'a> {
     pub(crate) pages: usize,
     /// Of this node, for the snippet.
     pub(crate) address: &'a str,
+    /// Where those who gave sign in.
+    pub(crate) donors_page: Option<&'static str>,
 }
 
 /// How a record becomes open data: what happens, and what it means for whoever gave it.
@@ -107,6 +109,9 @@ pub(crate) fn catalogue(view: &Catalogue<'_>) -> String {
                         li { "You can take your consent back at any time and need not say why. From then on your record stays closed, and later versions are made without you." }
                         li { "Every data set says in plain words how hard it would be to find you in it, and who is missing from it." }
                         li { "What is published cannot be called back from those who have it. Think about that before you allow it." }
+                    }
+                    @if let Some(page) = view.donors_page {
+                        p { a.button href=(page) { "Your data: see, choose, stop" } }
                     }
                 }
                 section.panel aria-labelledby="researchers" {

@@ -12,12 +12,12 @@ mod tombstone;
 mod usage;
 mod words;
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, PreEscaped, html};
 
 use crate::PublishedVersion;
+use crate::frame::Frame;
 use crate::http::percent_encoded;
 use crate::refusal::{PROBLEMS, Refusal};
-use crate::site::{mark_path, style_path};
 
 pub(crate) use catalogue::{Catalogue, Listed, catalogue};
 pub(crate) use dataset::{Tab, checksums, compared, dataset};
@@ -26,66 +26,34 @@ pub(crate) use words::license_address;
 
 /// A whole document around `main`. `head` goes into the head as it is.
 fn document(title: &str, description: &str, head: &Markup, main: &Markup) -> String {
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (title) }
-                meta name="description" content=(description);
-                link rel="stylesheet" href=(style_path());
-                link rel="icon" type="image/svg+xml" href=(mark_path());
-                (head)
-            }
-            body {
-                a.skip href="#main" { "Skip to the content" }
-                header.site {
-                    div.frame {
-                        a.wordmark href="/" { (mark()) span { "Acequia" } }
-                        nav aria-label="Site" {
-                            ul {
-                                li { a href="/#list" { "Data sets" } }
-                                li { a href="/#how" { "How it works" } }
-                                li { a href="/#patients" { "For patients" } }
-                            }
-                        }
-                    }
-                }
-                main #main tabindex="-1" { (main) }
-                footer.site {
-                    div.frame {
-                        p { "An " i { "acequia" } " is a watercourse that a community owns, cleans and shares by its own rules. This one carries health data that people and institutions gave for the common good." }
-                        p { "No cookies, no scripts, no visitor is counted, nothing is loaded from anywhere else." }
-                        ul {
-                            li { a href="/#list" { "All data sets" } }
-                            li { a href="/api/datasets" { "The list for programs" } }
-                            li { a href="/catalogue.ttl" { "The list for catalogues (DCAT-AP)" } }
-                            li { a href="/api/openapi.json" { "Interface (OpenAPI)" } }
-                            li { a href="/sitemap.xml" { "Site map" } }
-                        }
-                    }
-                }
-            }
+    let links = [
+        ("/#list", "Data sets".to_owned(), false),
+        ("/#how", "How it works".to_owned(), false),
+        ("/#patients", "For patients".to_owned(), false),
+    ];
+    let foot = html! {
+        p { "An " i { "acequia" } " is a watercourse that a community owns, cleans and shares by its own rules. This one carries health data that people and institutions gave for the common good." }
+        p { "Here are no cookies and no scripts, no visitor is counted, nothing is loaded from anywhere else." }
+        ul {
+            li { a href="/#list" { "All data sets" } }
+            li { a href="/api/datasets" { "The list for programs" } }
+            li { a href="/catalogue.ttl" { "The list for catalogues (DCAT-AP)" } }
+            li { a href="/api/openapi.json" { "Interface (OpenAPI)" } }
+            li { a href="/sitemap.xml" { "Site map" } }
         }
     };
-    page.into_string()
-}
-
-/// A channel that passes a gate and branches into fields.
-fn mark() -> Markup {
-    html! {
-        svg.mark viewBox="0 0 40 40" width="32" height="32" aria-hidden="true" focusable="false" {
-            g.water fill="none" stroke-width="4" stroke-linecap="round" {
-                path d="M3 22C9 17 13 27 19 22" {}
-                path d="M19 22C25 17 27 10 37 10" {}
-                path d="M19 22C25 19 29 24 37 22" {}
-                path d="M19 22C25 27 27 34 37 34" {}
-            }
-            path.sluice d="M11 25V7M6 7h10" fill="none" stroke-width="3" stroke-linecap="round" {}
-        }
-    }
+    let frame = Frame {
+        language: "en",
+        title,
+        description,
+        head: head.clone(),
+        skip: "Skip to the content",
+        navigation: "Site",
+        links: &links,
+        beside: html! {},
+        foot,
+    };
+    frame.around(main)
 }
 
 /// The page for a refused request.

@@ -405,7 +405,11 @@ async fn codes_open_an_account_once(Both { store, raw }: Both) {
     assert_eq!(invite("five", "ben").await, Invited::Until(later));
     assert!(add("k3", Some("five")).await);
     let keys = store.passkeys("a1").await.unwrap();
-    assert_eq!(keys.iter().map(|key| key.credential.as_str()).collect::<Vec<_>>(), ["k3"], "the lost one opens nothing");
+    assert_eq!(
+        keys.iter().map(|key| key.credential.as_str()).collect::<Vec<_>>(),
+        ["k3"],
+        "the lost one opens nothing"
+    );
     // What the first asked too long ago is not half of anything.
     assert_eq!(invite("six", "anna").await, Invited::NeedsSecond);
     let much_later = (at("2026-06-01"), at("2026-06-15"));
