@@ -327,6 +327,15 @@ pub(crate) enum ConsentCommand {
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
     },
+    /// What happened to a donor's data: who opened them and for what, where they were published, who was told, what was decided
+    #[command(after_help = "Example:\n  acequia consent timeline donor-0007 --language de")]
+    Timeline {
+        /// The donor's account
+        donor: String,
+        /// Language: en, de, fr, or one of the node's own
+        #[arg(long, default_value = "en")]
+        language: String,
+    },
     /// What followed from a withdrawal: what stopped, what was removed, who was told, what could not be called back
     #[command(
         after_help = "Examples:\n  acequia consent report donor-0007 --language de --to report.html\n  acequia consent report donor-0007 --json"
@@ -347,7 +356,7 @@ impl ConsentCommand {
     /// What the command changes, if it changes anything.
     pub(crate) fn change(&self) -> Option<(&str, ConsentChange)> {
         match self {
-            Self::List | Self::Show { .. } | Self::Notice { .. } | Self::Report { .. } => None,
+            Self::List | Self::Show { .. } | Self::Notice { .. } | Self::Timeline { .. } | Self::Report { .. } => None,
             Self::Give { donor, purposes, until, shown } => {
                 let (purposes, shown) = (purposes.clone(), shown.clone());
                 Some((donor, ConsentChange::Give { purposes, expires_on: *until, shown }))

@@ -94,6 +94,10 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
                 ConsentCommand::List => out.consents(&node.consents().await?),
                 // Parsed here: a word that is no account must not be repeated by the parser of the command line.
                 ConsentCommand::Show { donor } => out.consent(&node.consent(&DonorId::parse(donor)?).await?),
+                ConsentCommand::Timeline { donor, language } => {
+                    let happened = node.timeline(&DonorId::parse(donor)?).await?;
+                    out.happened(&happened, &node.texts(language)?);
+                }
                 ConsentCommand::Report { donor, language, to } => {
                     let report = node.withdrawal(&DonorId::parse(donor)?).await?;
                     if let Some(to) = to {

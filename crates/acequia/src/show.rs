@@ -5,8 +5,8 @@ use std::path::Path;
 
 use acequia_deidentify::{EventRecount, EventRisk, Policy, Receipt, Recount, StatedRisk, TableRisk};
 use acequia_node::{
-    ConsentLine, DatasetName, DonateReport, Examination, Failure, Invitation, NoticeText, ReleaseLine, RunReport,
-    Serving, Verification, Withdrawal,
+    ConsentLine, DatasetName, DonateReport, Examination, Failure, Happening, Invitation, NoticeText, ReleaseLine,
+    RunReport, Serving, Texts, Verification, Withdrawal,
 };
 use serde_json::{Value, json};
 
@@ -345,6 +345,11 @@ impl Out {
     pub(crate) fn doctor(&self, findings: &[Examination]) {
         let line = |finding: &Examination| format!("{} {}: {}\n", mark(finding.held), finding.name, finding.detail);
         self.print(|| json!(findings), || findings.iter().map(line).collect());
+    }
+
+    pub(crate) fn happened(&self, happened: &[Happening], texts: &Texts) {
+        let line = |one: &Happening| format!("{}  {}", one.at.day(), one.say(texts));
+        self.print(|| json!(happened), || happened.iter().map(line).collect::<Vec<_>>().join("\n"));
     }
 
     pub(crate) fn serving(&self, serving: &Serving) {

@@ -3,7 +3,7 @@
 use acequia_custody::rights::Rules;
 use acequia_store::NoticeText;
 use acequia_types::{DonorId, Timestamp};
-use acequia_vault::{ConsentChange, ConsentLine, DeskError, Withdrawal, open_publication_notice};
+use acequia_vault::{ConsentChange, ConsentLine, DeskError, Happening, Withdrawal, open_publication_notice};
 
 use crate::failure::{Failure, NodeError};
 use crate::home::Node;
@@ -43,6 +43,14 @@ impl Node {
     /// When nothing of the donor is on file.
     pub async fn withdrawal(&self, donor: &DonorId) -> Result<Withdrawal, Failure> {
         Ok(self.desk().withdrawal(donor, &self.policy, self.clock.now()).await?)
+    }
+
+    /// What happened to a donor's data, newest first.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`] when nothing is on file.
+    pub async fn timeline(&self, donor: &DonorId) -> Result<Vec<Happening>, Failure> {
+        found(self.desk().timeline(donor, self.clock.now()).await)
     }
 
     /// How one donor stands.

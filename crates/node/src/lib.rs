@@ -67,7 +67,7 @@ pub use acequia_types::{
     parse_timestamp,
 };
 pub use acequia_vault::{
-    Case, ConsentChange, ConsentLine, Desk, Notice, NoticeState, Recipient, Texts, Withdrawal, named_version,
+    Case, ConsentChange, ConsentLine, Desk, Happening, Notice, NoticeState, Recipient, Texts, Withdrawal, named_version,
 };
 
 /// Program and version, as manifests and step names state it.

@@ -15,6 +15,11 @@ async function ask(path, body) {
     redirect: "error",
   });
   const told = await answer.json();
+  // First to show once more who is there, and then back here.
+  if (!answer.ok && told.next) {
+    location.assign(told.next);
+    return new Promise(() => {});
+  }
   if (!answer.ok) throw new Error(told.detail);
   return told;
 }

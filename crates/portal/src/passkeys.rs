@@ -29,8 +29,8 @@ pub(crate) struct Claimed {
 pub(crate) enum Verified {
     /// It is the passkey: its name, and what it is verified by from now on.
     Yes { credential: String, passkey: String },
-    /// It counts backwards, so somebody may hold a copy.
-    Copied,
+    /// It counts backwards, so somebody may hold a copy of the passkey of this name.
+    Copied { credential: String },
     /// It is not.
     No,
 }
@@ -113,7 +113,7 @@ impl Passkeys {
                 }
             }
             Ok(_) => Verified::No,
-            Err(WebauthnError::CredentialPossibleCompromise) => Verified::Copied,
+            Err(WebauthnError::CredentialPossibleCompromise) => Verified::Copied { credential: wanted },
             Err(_) => Verified::No,
         }
     }

@@ -1,11 +1,12 @@
 //! Answers requests: who asks, whether it is allowed, and then the page.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use acequia_custody::receipt::receipt;
 use acequia_custody::rights::{Event, Right};
 use acequia_custody::{Level, Purpose, Purposes};
-use acequia_store::{Account, Holder};
+use acequia_store::{Account, Holder, Opener};
 use acequia_types::{Day, Digest, DonorId, SourceId, Timestamp, parse_day};
 use acequia_vault::{ConsentChange, DeskError, Texts};
 use axum::Router;
@@ -29,6 +30,10 @@ const PAGE_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self';
 const PAGE: &str = "text/html; charset=utf-8";
 /// Longest form or answer of an authenticator.
 const LONGEST_BODY_BYTES: usize = 64 * 1024;
+/// How long it may take to come in.
+const LONGEST_SENDING: Duration = Duration::from_secs(15);
+/// Requests about rights that the pages take from a donor in a day.
+const REQUESTS_A_DAY: usize = 12;
 const LANGUAGE: &str = "language";
 /// Longest signed receipt that is looked at.
 const LONGEST_RECEIPT_BYTES: usize = 8 * 1024;
@@ -95,6 +100,8 @@ impl Visit {
 enum Stop {
     /// Elsewhere on this node.
     See(String),
+    /// The script goes there first, and comes back.
+    Again(String),
     /// Not allowed.
     Denied,
     /// There is no such thing, or it is somebody else's, which is not told apart.
@@ -167,6 +174,30 @@ fn next(wanted: Option<&str>) -> Option<String> {
     Some(purpose.map_or_else(|| path.to_owned(), |purpose| format!("{path}?purpose={purpose}")))
 }
 
+/// Signing in, and back to where one was. What was to be done is not done, and the page says so.
+fn sign_in(visit: &Visit, verb: Verb) -> String {
+    let shown = match visit.path.as_str() {
+        "/you/refuse" | "/you/allow" => "/you",
+        path => path,
+    };
+    let back = next(Some(shown)).filter(|path| path != "/you").map(|path| format!("next={path}"));
+    let undone = (verb == Verb::Post).then(|| "undone=1".to_owned());
+    let query: Vec<String> = undone.into_iter().chain(back).collect();
+    if query.is_empty() { "/you/sign-in".to_owned() } else { format!("/you/sign-in?{}", query.join("&")) }
+}
+
+/// Signing in again on the way to an act that lets others do more.
+fn again(visit: &Visit, fields: &Fields) -> String {
+    let back = match (visit.path.as_str(), fields.get("purpose").and_then(Purpose::parse)) {
+        ("/you/allow", Some(purpose)) => format!("/you/allow%3Fpurpose={purpose}"),
+        ("/institution/permit", _) => "/institution".to_owned(),
+        (path, _) if path.starts_with("/you/passkeys") => "/you/passkeys".to_owned(),
+        (path, _) if path.starts_with("/you/requests/") => path.trim_end_matches("/take-back").to_owned(),
+        _ => "/you".to_owned(),
+    };
+    format!("/you/sign-in?again=1&next={back}")
+}
+
 async fn serve(State(site): State<Arc<Site>>, request: Request) -> Response<Body> {
     let found = find(request.method(), request.uri().path());
     let (route, number) = match found {
@@ -176,46 +207,45 @@ async fn serve(State(site): State<Arc<Site>>, request: Request) -> Response<Body
         Found::Route(route, number) => (Some(route), number),
         Found::Nothing | Found::OtherMethod(_) => (None, None),
     };
-    let method = request.method().clone();
-    let headers = request.headers().clone();
+    let (method, headers) = (request.method().clone(), request.headers().clone());
     if let Some(elsewhere) = site.by_its_name(&headers, request.uri().path_and_query().map_or("/", |all| all.as_str()))
         && method == Method::GET
     {
         return finished(see(&elsewhere), Form::Page);
     }
-    let query = Fields::of(request.uri().query().unwrap_or_default().as_bytes());
-    let path = request.uri().path().to_owned();
-    let form = route.map_or(Form::Page, |route| route.facts().form);
-    let chosen = query.get(LANGUAGE).or_else(|| cookie(&headers, LANGUAGE)).map(str::to_owned);
-    let language = language(&site.house.languages, chosen.as_deref(), &headers).to_owned();
-    let mut visit =
-        Visit { session: None, account: None, language: language.clone(), path, now: site.house.clock.now() };
-    let answered = match site.recognise(&headers, &mut visit).await {
-        Err(stop) => Err(stop),
-        Ok(()) => match (route, found) {
-            (Some(route), _) => site.decided(route, number, &visit, &headers, request, &query).await,
-            (None, Found::OtherMethod(methods)) => {
-                let mut reply = site.refused(&visit, Stop::Bad, form);
-                *reply.response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-                reply.response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
-                Ok(reply)
+    let (path, query) = (request.uri().path().to_owned(), request.uri().query().unwrap_or_default().to_owned());
+    // The whole request is here before anybody looks at who sent it: one that dribbles in outlives no sign-out.
+    let body = match method {
+        Method::POST => {
+            let read = axum::body::to_bytes(request.into_body(), LONGEST_BODY_BYTES);
+            match tokio::time::timeout(LONGEST_SENDING, read).await {
+                Ok(Ok(body)) => Some(body.to_vec()),
+                _ => None,
             }
-            (None, _) => Err(Stop::Nothing),
-        },
+        }
+        _ => Some(Vec::new()),
     };
-    let mut reply = answered.unwrap_or_else(|stop| site.refused(&visit, stop, form));
-    if query.get(LANGUAGE).is_some() {
-        let secure = site.secure();
-        reply = reply.with_cookie(format!("{LANGUAGE}={language}; Path=/; SameSite=Lax; Max-Age=31536000{secure}"));
-    }
-    let status = reply.response.status().as_u16();
-    // The route and not the address: a number in it says whose request it is.
-    tracing::info!(%method, route = route.map_or("none", |route| route.facts().path), status, "answered");
-    let mut response = finished(reply, form);
-    if method == Method::HEAD {
-        *response.body_mut() = Body::empty();
-    }
-    response
+    let asked = Asked { route, number, found, method, headers, path, query, body };
+    // An act goes on when the browser leaves: a withdrawal is not lost with the connection.
+    let answer = tokio::spawn(async move { site.whole(asked).await });
+    answer.await.unwrap_or_else(|_| {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        response
+    })
+}
+
+/// A whole request.
+struct Asked {
+    route: Option<Route>,
+    number: Option<u64>,
+    found: Found,
+    method: Method,
+    headers: HeaderMap,
+    path: String,
+    query: String,
+    /// `None` when it is too long or did not come in time.
+    body: Option<Vec<u8>>,
 }
 
 /// The headers that every answer has.
@@ -245,6 +275,43 @@ fn finished(reply: Reply, form: Form) -> Response<Body> {
 }
 
 impl Site {
+    async fn whole(&self, asked: Asked) -> Response<Body> {
+        let Asked { route, number, found, method, headers, path, query, body } = asked;
+        let query = Fields::of(query.as_bytes());
+        let form = route.map_or(Form::Page, |route| route.facts().form);
+        let chosen = query.get(LANGUAGE).or_else(|| cookie(&headers, LANGUAGE)).map(str::to_owned);
+        let language = language(&self.house.languages, chosen.as_deref(), &headers).to_owned();
+        let now = self.house.clock.now();
+        let mut visit = Visit { session: None, account: None, language: language.clone(), path, now };
+        let answered = match (self.recognise(&headers, &mut visit).await, body) {
+            (Err(stop), _) => Err(stop),
+            (Ok(()), None) => Err(Stop::Bad),
+            (Ok(()), Some(body)) => match (route, found) {
+                (Some(route), _) => self.decided(route, number, &visit, &headers, &body, &query).await,
+                (None, Found::OtherMethod(methods)) => {
+                    let mut reply = self.refused(&visit, Stop::Bad, form);
+                    *reply.response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+                    reply.response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
+                    Ok(reply)
+                }
+                (None, _) => Err(Stop::Nothing),
+            },
+        };
+        let mut reply = answered.unwrap_or_else(|stop| self.refused(&visit, stop, form));
+        if query.get(LANGUAGE).is_some() {
+            let secure = self.secure();
+            reply = reply.with_cookie(format!("{LANGUAGE}={language}; Path=/; SameSite=Lax; Max-Age=31536000{secure}"));
+        }
+        let status = reply.response.status().as_u16();
+        // The route and not the address: a number in it says whose request it is.
+        tracing::info!(%method, route = route.map_or("none", |route| route.facts().path), status, "answered");
+        let mut response = finished(reply, form);
+        if method == Method::HEAD {
+            *response.body_mut() = Body::empty();
+        }
+        response
+    }
+
     fn secure(&self) -> &'static str {
         if self.passkeys.origin.starts_with("https:") { "; Secure" } else { "" }
     }
@@ -316,7 +383,7 @@ impl Site {
         number: Option<u64>,
         visit: &Visit,
         headers: &HeaderMap,
-        request: Request,
+        body: &[u8],
         query: &Fields,
     ) -> Result<Reply, Stop> {
         let facts = route.facts();
@@ -328,7 +395,7 @@ impl Site {
         let situation = Situation { same_origin: same_origin(headers, &self.passkeys.origin), signed_in_s };
         if matches!(principal, Principal::Visitor) && facts.about != About::Node {
             return Err(match facts.form {
-                Form::Page => Stop::See(self.sign_in(visit, facts.verb)),
+                Form::Page => Stop::See(sign_in(visit, facts.verb)),
                 Form::Json => Stop::Denied,
             });
         }
@@ -336,9 +403,9 @@ impl Site {
         if !allowed(&principal, facts.action, &resource, situation) {
             // The same with a passkey used just now?
             let fresh = Situation { signed_in_s: 0, ..situation };
-            if facts.form == Form::Page && allowed(&principal, facts.action, &resource, fresh) {
-                let body = self.body(request).await?;
-                return Err(Stop::See(self.again(visit, &Fields::of(&body))));
+            if allowed(&principal, facts.action, &resource, fresh) {
+                let again = again(visit, &Fields::of(body));
+                return Err(if facts.form == Form::Page { Stop::See(again) } else { Stop::Again(again) });
             }
             return Err(match (&principal, facts.about) {
                 (Principal::Joining { .. }, _) if facts.form == Form::Page => Stop::See("/you/passkeys".to_owned()),
@@ -348,49 +415,34 @@ impl Site {
                 _ => Stop::Denied,
             });
         }
-        let body = if facts.verb == Verb::Post { self.body(request).await? } else { Vec::new() };
-        self.answer(route, number, visit, query, &body).await
-    }
-
-    fn sign_in(&self, visit: &Visit, verb: Verb) -> String {
-        match next(Some(&visit.path)).filter(|path| verb == Verb::Get && path != "/you") {
-            Some(path) => format!("/you/sign-in?next={path}"),
-            None => "/you/sign-in".to_owned(),
-        }
-    }
-
-    /// Signing in again on the way to an act that lets others do more.
-    fn again(&self, visit: &Visit, fields: &Fields) -> String {
-        let back = match (visit.path.as_str(), fields.get("purpose").and_then(Purpose::parse)) {
-            ("/you/allow", Some(purpose)) => format!("/you/allow%3Fpurpose={purpose}"),
-            ("/institution/permit", _) => "/institution".to_owned(),
-            (path, _) if path.starts_with("/you/passkeys") => "/you/passkeys".to_owned(),
-            _ => "/you".to_owned(),
-        };
-        format!("/you/sign-in?again=1&next={back}")
-    }
-
-    async fn body(&self, request: Request) -> Result<Vec<u8>, Stop> {
-        let body = axum::body::to_bytes(request.into_body(), LONGEST_BODY_BYTES).await.map_err(|_| Stop::Bad)?;
-        Ok(body.to_vec())
+        self.answer(route, number, visit, query, body).await
     }
 
     /// A page in its frame. Texts are made here, after everything was fetched.
     fn page(&self, visit: &Visit, title: &str, content: impl FnOnce(&Texts) -> Markup) -> Reply {
+        self.page_at(visit, &visit.path, title, content)
+    }
+
+    /// The same with another address, where it is shown in other languages.
+    fn page_at(&self, visit: &Visit, at: &str, title: &str, content: impl FnOnce(&Texts) -> Markup) -> Reply {
         let texts = self.texts(visit);
         let main = content(&texts);
-        let text = pages::framed(&texts, &self.house.languages, visit.signed_in(), &visit.path, title, &main);
+        let text = pages::framed(&texts, &self.house.languages, visit.signed_in(), at, title, &main);
         self::content(StatusCode::OK, PAGE, text).into()
     }
 
     fn refused(&self, visit: &Visit, stop: Stop, form: Form) -> Reply {
         let (status, key, code) = match &stop {
             Stop::See(path) => return see(path),
+            Stop::Again(path) => return json(StatusCode::FORBIDDEN, &json!({ "status": 403, "next": path })),
             Stop::Denied => (StatusCode::FORBIDDEN, "stop-denied", "PO010"),
             Stop::Nothing => (StatusCode::NOT_FOUND, "stop-nothing", "PO011"),
             Stop::Bad => (StatusCode::BAD_REQUEST, "stop-bad", "PO012"),
             Stop::Unproven(key) => (StatusCode::FORBIDDEN, *key, "PO013"),
             Stop::Full => (StatusCode::SERVICE_UNAVAILABLE, "stop-full", "PO014"),
+            Stop::Failed(PortalError::Desk(DeskError::TooMany)) => {
+                (StatusCode::TOO_MANY_REQUESTS, "stop-many", "RI018")
+            }
             Stop::Failed(error) => {
                 use acequia_types::Coded;
                 tracing::error!(code = error.code(), "{error}");
@@ -436,11 +488,16 @@ impl Site {
             }
             Route::SignInPage => {
                 let to = next(query.get("next"));
-                let again = query.get("again").is_some();
+                let why = ["again", "undone"].into_iter().find(|why| query.get(why).is_some());
+                let again = why == Some("again");
                 if let (Some(account), false) = (visit.signed_in(), again) {
                     return Ok(see(home(account)));
                 }
-                return Ok(self.page(visit, "sign-in-title", |texts| pages::sign_in(texts, to.as_deref(), again)));
+                let back = to.as_deref().map(|to| format!("next={}", to.replace('?', "%3F")));
+                let words: Vec<String> = why.map(|why| format!("{why}=1")).into_iter().chain(back).collect();
+                let at =
+                    if words.is_empty() { visit.path.clone() } else { format!("{}?{}", visit.path, words.join("&")) };
+                return Ok(self.page_at(visit, &at, "sign-in-title", |texts| pages::sign_in(texts, to.as_deref(), why)));
             }
             Route::JoinPage => return Ok(self.page(visit, "join-title", pages::join)),
             Route::SignInStart => {
@@ -513,7 +570,7 @@ impl Site {
             Route::You => {
                 let standing = absent(desk.standing(donor, now).await)?;
                 let files = store.donations_of(donor).await?.len() as u64;
-                let lately: Vec<_> = desk.timeline(donor, now).await?.into_iter().take(3).collect();
+                let lately: Vec<_> = desk.acts(donor, now).await?.into_iter().take(3).collect();
                 Ok(self.page(visit, "you-title", |texts| pages::you(texts, standing.as_ref(), files, &lately)))
             }
             Route::AllowPage => {
@@ -586,17 +643,9 @@ impl Site {
             }
             Route::Ask => {
                 let right = fields.get("right").and_then(Right::parse).ok_or(Stop::Bad)?;
-                // One open request for one thing: asking again leads to it.
-                let requests = desk.requests(donor, now).await?;
-                let open = |case: &&acequia_vault::Case| case.request.right == right && !case.request.state.is_final();
-                let number = match requests.iter().find(open) {
-                    Some(case) => case.number,
-                    None => {
-                        let number = desk.receive(donor, right, None, now).await?.number;
-                        desk.happen(number, Event::Identified { by: "passkey".to_owned() }, now).await?;
-                        number
-                    }
-                };
+                let objected: Option<Purposes> = fields.all("purpose").map(Purpose::parse).collect();
+                let objected = objected.filter(|purposes| right == Right::Objection && !purposes.is_empty());
+                let number = desk.ask(donor, right, objected, ("passkey", REQUESTS_A_DAY), now).await?.number;
                 Ok(see(&format!("/you/requests/{number}")))
             }
             Route::Request => {
@@ -626,12 +675,13 @@ impl Site {
                 other => other?,
             });
         }
-        Ok(self.page(visit, "allow-title", |texts| pages::allow(texts, purpose, notice.as_ref(), mistaken)))
+        let at = format!("/you/allow?purpose={purpose}");
+        Ok(self.page_at(visit, &at, "allow-title", |texts| pages::allow(texts, purpose, notice.as_ref(), mistaken)))
     }
 
     fn start(&self, ceremony: Ceremony, options: Value, now: Timestamp) -> Result<Reply, Stop> {
         let name = random().map_err(|_| PortalError::Randomness)?;
-        self.sessions.start(&name, ceremony, now).map_err(|_| Stop::Full)?;
+        self.sessions.start(&name, ceremony, now);
         Ok(json(StatusCode::OK, &json!({ "ceremony": name, "options": options })))
     }
 
@@ -664,8 +714,9 @@ impl Site {
                 let to = next(answer["next"].as_str()).unwrap_or_else(|| home(&account).to_owned());
                 Ok(json(StatusCode::OK, &json!({ "next": to })).with_cookie(cookie))
             }
-            Verified::Copied => {
-                store.account_event(&account.holder, "passkey-copied", "node", visit.now).await?;
+            Verified::Copied { credential } => {
+                // Nobody knows who holds the copy and who the passkey: it opens nothing for either.
+                store.passkey_copied(&account.holder, &credential, visit.now).await?;
                 Err(Stop::Unproven("stop-copied"))
             }
             Verified::No => Err(unproven),
@@ -683,15 +734,15 @@ impl Site {
         }
         let registered = self.passkeys.registered(&answer["credential"], &state);
         let (credential, passkey) = registered.ok_or(Stop::Unproven("stop-passkey"))?;
-        let code = match &session.by {
-            By::Code(code) => Some(code),
-            By::Passkey(_) => None,
+        let by = match &session.by {
+            By::Code(code) => Opener::Code(code),
+            By::Passkey(own) => Opener::Passkey(own),
         };
         let key = (credential.as_str(), passkey.as_str());
-        if !self.house.store.add_passkey(&account.id, key, code, visit.now).await? {
+        if !self.house.store.add_passkey(&account.id, key, by, visit.now).await? {
             return Err(Stop::Unproven("stop-code"));
         }
-        if code.is_none() {
+        if matches!(by, Opener::Passkey(_)) {
             return Ok(json(StatusCode::OK, &json!({ "next": "/you/passkeys" })));
         }
         // Another session than the one that came in by the code.

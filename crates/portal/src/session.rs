@@ -1,6 +1,7 @@
 //! Who is signed in, and ceremonies under way. Both live in memory only: a node that starts again knows nobody.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use acequia_types::{Digest, Timestamp};
@@ -12,8 +13,11 @@ const IDLE_S: i64 = 30 * 60;
 const LONGEST_S: i64 = 12 * 3600;
 /// How long an authenticator may take, in seconds.
 const CEREMONY_S: i64 = 5 * 60;
-/// Sessions and ceremonies at once; beyond it nobody new comes in until some have run out, and who is in stays in.
+/// Sessions of people with passkeys at once; beyond it nobody new comes in until some have run out, and who is in stays in.
 const MOST: usize = 100_000;
+/// Ceremonies, and sessions of people with codes, at once; beyond it the oldest goes. Whoever fills them keeps nobody out for longer
+/// than it takes to begin again.
+const MOST_BEGUN: usize = 20_000;
 
 /// Somebody who came in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,10 +53,37 @@ pub(crate) enum Ceremony {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Full;
 
+/// A map in which the oldest gives way.
+struct Ring<K, V> {
+    map: HashMap<K, V>,
+    /// Oldest first; what was taken meanwhile is skipped.
+    order: VecDeque<K>,
+}
+
+impl<K: Clone + Eq + Hash, V> Default for Ring<K, V> {
+    fn default() -> Self {
+        Self { map: HashMap::new(), order: VecDeque::new() }
+    }
+}
+
+impl<K: Clone + Eq + Hash, V> Ring<K, V> {
+    fn insert(&mut self, key: K, value: V) {
+        while self.order.len() >= MOST_BEGUN {
+            if let Some(oldest) = self.order.pop_front() {
+                self.map.remove(&oldest);
+            }
+        }
+        self.order.push_back(key.clone());
+        self.map.insert(key, value);
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct Sessions {
     open: Mutex<HashMap<Digest, Session>>,
-    ceremonies: Mutex<HashMap<String, (Timestamp, Ceremony)>>,
+    /// Of people with codes.
+    begun: Mutex<Ring<Digest, Session>>,
+    ceremonies: Mutex<Ring<String, (Timestamp, Ceremony)>>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -80,6 +111,11 @@ fn lasts(session: &Session, now: Timestamp) -> bool {
 impl Sessions {
     /// Begins a session; its token goes to the browser and is kept as a digest.
     pub(crate) fn begin(&self, token: &str, account: String, by: By, now: Timestamp) -> Result<(), Full> {
+        let session = Session { account, by, since: now, seen: now, begun: now };
+        if matches!(session.by, By::Code(_)) {
+            locked(&self.begun).insert(Digest::of(token.as_bytes()), session);
+            return Ok(());
+        }
         let mut open = locked(&self.open);
         if open.len() >= MOST {
             open.retain(|_, session| lasts(session, now));
@@ -87,43 +123,39 @@ impl Sessions {
         if open.len() >= MOST {
             return Err(Full);
         }
-        open.insert(Digest::of(token.as_bytes()), Session { account, by, since: now, seen: now, begun: now });
+        open.insert(Digest::of(token.as_bytes()), session);
         Ok(())
     }
 
     /// The session of a token, which goes on by being used.
     pub(crate) fn find(&self, token: &str, now: Timestamp) -> Option<(Digest, Session)> {
         let digest = Digest::of(token.as_bytes());
-        let mut open = locked(&self.open);
-        let session = open.get_mut(&digest)?;
-        if !lasts(session, now) {
-            open.remove(&digest);
-            return None;
-        }
-        session.seen = now;
-        Some((digest, session.clone()))
+        let found = |map: &mut HashMap<Digest, Session>| {
+            let session = map.get_mut(&digest)?;
+            if !lasts(session, now) {
+                map.remove(&digest);
+                return None;
+            }
+            session.seen = now;
+            Some((digest, session.clone()))
+        };
+        let open = found(&mut locked(&self.open));
+        open.or_else(|| found(&mut locked(&self.begun).map))
     }
 
     pub(crate) fn end(&self, session: &Digest) {
         locked(&self.open).remove(session);
+        locked(&self.begun).map.remove(session);
     }
 
     /// Keeps a ceremony until its answer comes.
-    pub(crate) fn start(&self, name: &str, ceremony: Ceremony, now: Timestamp) -> Result<(), Full> {
-        let mut under_way = locked(&self.ceremonies);
-        if under_way.len() >= MOST {
-            under_way.retain(|_, (since, _)| now.unix_s() - since.unix_s() <= CEREMONY_S);
-        }
-        if under_way.len() >= MOST {
-            return Err(Full);
-        }
-        under_way.insert(name.to_owned(), (now, ceremony));
-        Ok(())
+    pub(crate) fn start(&self, name: &str, ceremony: Ceremony, now: Timestamp) {
+        locked(&self.ceremonies).insert(name.to_owned(), (now, ceremony));
     }
 
     /// Takes a ceremony: whatever comes of it, its challenge is answered once.
     pub(crate) fn take(&self, name: &str, now: Timestamp) -> Option<Ceremony> {
-        let (since, ceremony) = locked(&self.ceremonies).remove(name)?;
+        let (since, ceremony) = locked(&self.ceremonies).map.remove(name)?;
         (now >= since && now.unix_s() - since.unix_s() <= CEREMONY_S).then_some(ceremony)
     }
 }
@@ -134,6 +166,25 @@ mod tests {
 
     fn at(s: i64) -> Timestamp {
         Timestamp::from_unix_s(1_800_000_000 + s)
+    }
+
+    #[test]
+    fn whoever_begins_too_much_keeps_nobody_out() {
+        let mut ring = Ring::<usize, usize>::default();
+        for number in 0..MOST_BEGUN + 10 {
+            ring.insert(number, number);
+            if number == 5 {
+                ring.map.remove(&5);
+            }
+        }
+        assert_eq!((ring.map.len(), ring.order.len()), (MOST_BEGUN, MOST_BEGUN));
+        assert!(!ring.map.contains_key(&9) && ring.map.contains_key(&10) && ring.map.contains_key(&(MOST_BEGUN + 9)));
+        let sessions = Sessions::default();
+        sessions.begin("owner", "a".to_owned(), By::Passkey("k".to_owned()), at(0)).unwrap();
+        for number in 0..MOST_BEGUN + 1 {
+            sessions.begin(&format!("code {number}"), "a".to_owned(), By::Code(Digest::of(b"c")), at(0)).unwrap();
+        }
+        assert!(sessions.find("owner", at(0)).is_some() && sessions.find("code 0", at(0)).is_none());
     }
 
     #[test]

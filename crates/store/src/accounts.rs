@@ -58,6 +58,8 @@ pub struct Account {
     pub holder: Holder,
     /// When it was first asked for.
     pub made_at: Timestamp,
+    /// When its first passkey was made. From then on one person alone lets nobody in, whatever became of the passkeys.
+    pub opened_at: Option<Timestamp>,
     /// How many passkeys open it.
     pub passkeys: u64,
 }
@@ -75,12 +77,21 @@ pub struct StoredPasskey {
     pub used_at: Option<Timestamp>,
 }
 
+/// By what somebody adds a passkey.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opener<'a> {
+    /// The code whose digest this is.
+    Code(&'a Digest),
+    /// A passkey of the account, by its name.
+    Passkey(&'a str),
+}
+
 /// What came of asking for an invitation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Invited {
     /// The code counts until then.
     Until(Timestamp),
-    /// The account has passkeys: a second person must ask for the same. No code counts yet.
+    /// The account was opened before: a second person must ask for the same. No code counts yet.
     NeedsSecond,
 }
 
@@ -96,6 +107,7 @@ fn account_of(row: &AnyRow) -> Result<Account, StoreError> {
         id: row.try_get("id").map_err(|_| record(KIND))?,
         holder,
         made_at: time(row, "made_at", KIND)?,
+        opened_at: row.try_get::<Option<i64>, _>("opened_at").map_err(|_| record(KIND))?.map(Timestamp::from_unix_s),
         passkeys: u64::try_from(passkeys).map_err(|_| record(KIND))?,
     })
 }
@@ -113,7 +125,7 @@ fn passkey_of(row: &AnyRow) -> Result<StoredPasskey, StoreError> {
 macro_rules! select_account {
     ($which:literal) => {
         concat!(
-            "SELECT a.id, a.role, a.name, a.made_at,
+            "SELECT a.id, a.role, a.name, a.made_at, a.opened_at,
             (SELECT COUNT(*) FROM passkey p WHERE p.account = a.id) AS passkeys FROM account a ",
             $which
         )
@@ -175,7 +187,7 @@ impl Store {
     /// Invites somebody: from now until `until` the code whose digest this is opens the account once, to add a passkey. `by` is
     /// who knows the person. `id` becomes the account's number if it is new. An older code of the account counts no more.
     ///
-    /// Where the account has passkeys, two different persons must ask; the code of the second counts, and on its use the
+    /// Where the account ever had a passkey, two different persons must ask; the code of the second counts, and on its use the
     /// passkeys of before go.
     ///
     /// # Errors
@@ -196,7 +208,7 @@ impl Store {
                 let query = sqlx::query(insert).bind(id.to_owned()).bind(holder.role()).bind(holder.name().to_owned());
                 let query = query.bind(now.unix_s()).execute(&mut *transaction).await;
                 query.map_err(sql("written: accounts"))?;
-                Account { id: id.to_owned(), holder: holder.clone(), made_at: now, passkeys: 0 }
+                Account { id: id.to_owned(), holder: holder.clone(), made_at: now, opened_at: None, passkeys: 0 }
             }
         };
         // Who asked first, as long as that is not too long ago.
@@ -209,7 +221,9 @@ impl Store {
             _ => None,
         };
         run(&mut transaction, "DELETE FROM invitation WHERE account = $1", &[&account.id]).await?;
-        let alone = account.passkeys > 0 && first.as_deref().is_none_or(|first| first == by);
+        // However they write themselves.
+        let same = |first: &str| first.trim().to_lowercase() == by.trim().to_lowercase();
+        let alone = account.opened_at.is_some() && first.as_deref().is_none_or(same);
         let insert = "INSERT INTO invitation (account, code, asked_by, expires_at) VALUES ($1, $2, $3, $4)";
         let code = (!alone).then(|| code.to_string());
         let query = sqlx::query(insert).bind(account.id.clone()).bind(code).bind(by.to_owned()).bind(until.unix_s());
@@ -233,8 +247,8 @@ impl Store {
         of_id(&mut connection, &id).await
     }
 
-    /// Adds a passkey: with a code, which counts once and ends the passkeys of before; or, without one, by somebody who signed
-    /// in. Says whether it was added: a code that was used or ran out adds none.
+    /// Adds a passkey: with a code, which counts once and ends the passkeys of before; or by somebody who signed in with a
+    /// passkey that still opens the account. Says whether it was added.
     ///
     /// # Errors
     /// [`StoreError::Sql`], [`StoreError::Record`] for an unknown account.
@@ -242,26 +256,40 @@ impl Store {
         &self,
         account: &str,
         (credential, passkey): (&str, &str),
-        code: Option<&Digest>,
+        by: Opener<'_>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let mut transaction = self.begin().await?;
         let Some(Account { holder, .. }) = of_id(&mut transaction, account).await? else { return Ok(false) };
         let mut event = "passkey-added";
-        if let Some(code) = code {
-            let take = "DELETE FROM invitation WHERE account = $1 AND code = $2 AND expires_at >= $3";
-            let query = sqlx::query(take).bind(account.to_owned()).bind(code.to_string()).bind(now.unix_s());
-            let taken = query.execute(&mut *transaction).await.map_err(sql("written: accounts"))?.rows_affected();
-            if taken == 0 {
-                return Ok(false);
+        match by {
+            Opener::Passkey(own) => {
+                // What signed in may have been taken away since.
+                let query = sqlx::query("SELECT COUNT(*) FROM passkey WHERE account = $1 AND credential = $2");
+                let query = query.bind(account.to_owned()).bind(own.to_owned());
+                let row = query.fetch_one(&mut *transaction).await.map_err(sql("read: accounts"))?;
+                if row.try_get::<i64, _>(0).map_err(|_| record(KIND))? == 0 {
+                    return Ok(false);
+                }
             }
-            if run(&mut transaction, "DELETE FROM passkey WHERE account = $1", &[account]).await? > 0 {
-                event = "recovered";
+            Opener::Code(code) => {
+                let take = "DELETE FROM invitation WHERE account = $1 AND code = $2 AND expires_at >= $3";
+                let query = sqlx::query(take).bind(account.to_owned()).bind(code.to_string()).bind(now.unix_s());
+                let taken = query.execute(&mut *transaction).await.map_err(sql("written: accounts"))?.rows_affected();
+                if taken == 0 {
+                    return Ok(false);
+                }
+                if run(&mut transaction, "DELETE FROM passkey WHERE account = $1", &[account]).await? > 0 {
+                    event = "recovered";
+                }
             }
         }
         let insert = "INSERT INTO passkey (credential, account, passkey, added_at) VALUES ($1, $2, $3, $4)";
         let query = sqlx::query(insert).bind(credential.to_owned()).bind(account.to_owned()).bind(passkey.to_owned());
         query.bind(now.unix_s()).execute(&mut *transaction).await.map_err(sql("written: accounts"))?;
+        let open = "UPDATE account SET opened_at = $1 WHERE id = $2 AND opened_at IS NULL";
+        let query = sqlx::query(open).bind(now.unix_s()).bind(account.to_owned());
+        query.execute(&mut *transaction).await.map_err(sql("written: accounts"))?;
         journal(&mut transaction, &holder, event, "holder", now).await?;
         transaction.commit().await.map_err(sql("written: accounts"))?;
         Ok(true)
@@ -303,29 +331,28 @@ impl Store {
         transaction.commit().await.map_err(sql("written: accounts"))
     }
 
-    /// Puts on record what happened to an account.
+    /// Takes away a passkey of which there may be a copy, even the last one.
     ///
     /// # Errors
     /// [`StoreError::Sql`].
-    pub async fn account_event(
-        &self,
-        holder: &Holder,
-        event: &str,
-        by: &str,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
+    pub async fn passkey_copied(&self, holder: &Holder, credential: &str, now: Timestamp) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
-        journal(&mut transaction, holder, event, by, now).await?;
+        run(&mut transaction, "DELETE FROM passkey WHERE credential = $1", &[credential]).await?;
+        journal(&mut transaction, holder, "passkey-copied", "node", now).await?;
         transaction.commit().await.map_err(sql("written: accounts"))
     }
 
-    /// Closes an account: its passkeys and codes open nothing any more. Says whether there was one.
+    /// Closes an account: its passkeys and codes open nothing any more. That it was open stays on record, so that one person alone
+    /// cannot let somebody else in. Says whether there was something to close.
     ///
     /// # Errors
     /// [`StoreError::Sql`].
     pub async fn close_account(&self, holder: &Holder, by: &str, now: Timestamp) -> Result<bool, StoreError> {
         let mut transaction = self.begin().await?;
-        if !remove(&mut transaction, holder).await? {
+        let Some(account) = find(&mut transaction, holder).await? else { return Ok(false) };
+        let passkeys = run(&mut transaction, "DELETE FROM passkey WHERE account = $1", &[&account.id]).await?;
+        let codes = run(&mut transaction, "DELETE FROM invitation WHERE account = $1", &[&account.id]).await?;
+        if passkeys + codes == 0 {
             return Ok(false);
         }
         journal(&mut transaction, holder, "closed", by, now).await?;

@@ -161,13 +161,31 @@ impl Store {
         Ok(added)
     }
 
+    /// Adds what `decide` makes of a donor's history as it is in the very transaction that adds to it, so that no act is based on what
+    /// another one changed meanwhile. Returns how many events were new.
+    ///
+    /// # Errors
+    /// What `decide` returns; [`StoreError::Sql`].
+    pub async fn decide_consent<E: From<StoreError>>(
+        &self,
+        donor: &DonorId,
+        decide: impl FnOnce(Option<&History>) -> Result<(Vec<ConsentEvent>, Timestamp), E>,
+    ) -> Result<u64, E> {
+        let mut transaction = self.begin().await?;
+        let mut all = histories_of_some(&mut transaction, &BTreeSet::from([donor])).await?;
+        let (events, known_at) = decide(all.remove(donor).as_ref())?;
+        let added = append_new(&mut transaction, donor, &events, known_at).await?;
+        transaction.commit().await.map_err(sql("written: consent"))?;
+        Ok(added)
+    }
+
     /// Adds one event to the consent of many donors, for all or for none.
     ///
     /// # Errors
     /// [`StoreError::Sql`].
     pub async fn append_consent_of_all(
         &self,
-        donors: &BTreeSet<DonorId>,
+        donors: &[&DonorId],
         event: &ConsentEvent,
         known_at: Timestamp,
     ) -> Result<(), StoreError> {

@@ -1,6 +1,6 @@
 //! The records in SQLite or PostgreSQL. Both understand the statements here; where they differ, `dialect` decides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
@@ -239,6 +239,17 @@ impl Store {
         let query = sqlx::query("SELECT * FROM donation WHERE source = $1 ORDER BY intake").bind(source.as_str());
         let rows = query.fetch_all(&self.pool).await;
         rows.map_err(sql("read: donations"))?.iter().map(donation_of).collect()
+    }
+
+    /// Donors of whom something belongs to another source than this one.
+    ///
+    /// # Errors
+    /// [`StoreError::Sql`], [`StoreError::Record`].
+    pub async fn donors_beside(&self, source: &SourceId) -> Result<BTreeSet<DonorId>, StoreError> {
+        let query = "SELECT DISTINCT donor FROM donation WHERE source <> $1";
+        let rows = sqlx::query(query).bind(source.as_str()).fetch_all(&self.pool).await;
+        let donor = |row: &AnyRow| text(row, "donor", "donation", |text| DonorId::parse(text).ok());
+        rows.map_err(sql("read: donations"))?.iter().map(donor).collect()
     }
 
     /// A finished step.

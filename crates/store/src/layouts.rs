@@ -138,7 +138,8 @@ const POSTGRES_2: &[&str] = &[
 /// Layout 3: accounts, their passkeys and invitations, and ways to what somebody gave, in words that both databases understand.
 const BOTH_3: &[&str] = &[
     "CREATE TABLE account (
-        id TEXT PRIMARY KEY NOT NULL, role TEXT NOT NULL, name TEXT NOT NULL, made_at BIGINT NOT NULL, UNIQUE (role, name))",
+        id TEXT PRIMARY KEY NOT NULL, role TEXT NOT NULL, name TEXT NOT NULL, made_at BIGINT NOT NULL, opened_at BIGINT,
+        UNIQUE (role, name))",
     "CREATE TABLE passkey (
         credential TEXT PRIMARY KEY NOT NULL, account TEXT NOT NULL REFERENCES account (id), passkey TEXT NOT NULL,
         added_at BIGINT NOT NULL, used_at BIGINT)",

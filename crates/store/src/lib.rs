@@ -29,7 +29,7 @@ mod keys;
 mod layouts;
 mod records;
 
-pub use accounts::{Account, Holder, Invited, StoredPasskey};
+pub use accounts::{Account, Holder, Invited, Opener, StoredPasskey};
 pub use database::Store;
 pub use error::StoreError;
 pub use journal::{Access, Entry};

@@ -52,6 +52,9 @@ pub enum DeskError {
     /// There is no such notice.
     #[error("there is no notice of that number")]
     NoNotice,
+    /// More requests in a day than the pages take.
+    #[error("there were too many requests today")]
+    TooMany,
     /// There is no notice in that language.
     #[error("there is no notice in that language")]
     NoLanguage,
@@ -88,6 +91,7 @@ impl Coded for DeskError {
             Self::Suspended { .. } => "RI015",
             Self::NoNotice => "RI016",
             Self::NoLanguage => "RI017",
+            Self::TooMany => "RI018",
             Self::Rights(error) => error.code(),
             Self::Vault(error) => error.code(),
             Self::Store(error) => error.code(),
@@ -104,6 +108,7 @@ impl Coded for DeskError {
             }
             Self::NoNotice => "see `acequia rights notices`",
             Self::NoLanguage => "take one of en, de, fr",
+            Self::TooMany => "ask again tomorrow, or write to the trustee",
             Self::Rights(error) => error.hint(),
             Self::Vault(error) => error.hint(),
             Self::Store(error) => error.hint(),
@@ -114,6 +119,7 @@ impl Coded for DeskError {
             Self::NoRequest { .. } | Self::NoDonor | Self::NoNotice | Self::NoLanguage => Exit::NotFound,
             Self::NotCorrected { .. } | Self::Suspended { .. } => Exit::PolicyRefused,
             Self::NoFolder { .. } => Exit::Usage,
+            Self::TooMany => Exit::Temporary,
             Self::Rights(error) => error.exit(),
             Self::Vault(error) => error.exit(),
             Self::Store(error) => error.exit(),
@@ -260,22 +266,120 @@ impl Desk {
         purposes: Option<Purposes>,
         now: Timestamp,
     ) -> Result<Case, DeskError> {
+        let (number, _) = self.take_in(donor, right, purposes, usize::MAX, now).await?;
+        self.restrict_for(number, now).await
+    }
+
+    /// The same for somebody who asks by herself and has shown who she is: asking for what is asked for already leads to that request,
+    /// and whatever a crash left undone of it is done. At most `most` requests of a donor are taken in within a day.
+    ///
+    /// # Errors
+    /// [`DeskError::NoDonor`]; [`DeskError::TooMany`].
+    pub async fn ask(
+        &self,
+        donor: &DonorId,
+        right: Right,
+        purposes: Option<Purposes>,
+        (by, most): (&str, usize),
+        now: Timestamp,
+    ) -> Result<Case, DeskError> {
+        let (number, _) = self.take_in(donor, right, purposes, most, now).await?;
+        let case = self.restrict_for(number, now).await?;
+        let identified = case.events.iter().any(|happened| matches!(happened.event, Event::Identified { .. }));
+        if identified { Ok(case) } else { self.happen(number, Event::Identified { by: by.to_owned() }, now).await }
+    }
+
+    /// Puts a request on record; with a limit, unless one for the same is open, which then is the one. Says whether it is new.
+    async fn take_in(
+        &self,
+        donor: &DonorId,
+        right: Right,
+        purposes: Option<Purposes>,
+        most: usize,
+        now: Timestamp,
+    ) -> Result<(u64, bool), DeskError> {
+        /// Why nothing was added.
+        enum Stop {
+            Open(u64),
+            Failed(DeskError),
+        }
+        impl From<StoreError> for Stop {
+            fn from(error: StoreError) -> Self {
+                Self::Failed(error.into())
+            }
+        }
         let known = self.store.subject(donor).await?.is_some() || !self.donations(donor).await?.is_empty();
         if !known {
             return Err(DeskError::NoDonor);
         }
         let subject = self.store.name_subject(donor).await?;
         let mut number = 0;
-        let receive = |before: &[Entry]| -> Result<Value, DeskError> {
-            number = by_number(before)?.keys().next_back().map_or(1, |last| last + 1);
+        let receive = |before: &[Entry]| -> Result<Value, Stop> {
+            let all = by_number(before)?;
+            number = all.keys().next_back().map_or(1, |last| last + 1);
+            if most < usize::MAX {
+                let mut today = 0;
+                for (other, (_, events)) in all.iter().filter(|(_, (whose, _))| *whose == subject) {
+                    let request = Request::of(events, &self.rules).map_err(|error| Stop::Failed(error.into()))?;
+                    if request.right == right && !request.state.is_final() {
+                        return Err(Stop::Open(*other));
+                    }
+                    today += usize::from(now.unix_s() - request.received_at.unix_s() < 86_400);
+                }
+                if today >= most {
+                    return Err(Stop::Failed(DeskError::TooMany));
+                }
+            }
             let event = Event::Received { right, purposes };
             serde_json::to_value(Written { request: number, event }).map_err(|_| bad().into())
         };
-        self.store.append_entry(RIGHTS, now, Some(&subject), receive).await?;
-        if right == Right::Erasure {
-            self.consent(donor, ConsentKind::Restrict, Party::Donor, now).await?;
+        match self.store.append_entry(RIGHTS, now, Some(&subject), receive).await {
+            Ok(_) => Ok((number, true)),
+            Err(Stop::Open(number)) => Ok((number, false)),
+            Err(Stop::Failed(error)) => Err(error),
         }
-        self.case(number, now).await
+    }
+
+    /// Nothing uses data that shall be erased. Doing it again changes nothing.
+    async fn restrict_for(&self, number: u64, now: Timestamp) -> Result<Case, DeskError> {
+        let case = self.case(number, now).await?;
+        if let (Right::Erasure, false, Some(donor)) = (case.request.right, case.request.state.is_final(), &case.donor) {
+            self.consent(donor, ConsentKind::Restrict, Party::Donor, case.request.received_at).await?;
+        }
+        Ok(case)
+    }
+
+    /// Ends the restriction that an erasure request brought, unless something else restricts the record too: another request, or a
+    /// restriction of before or after.
+    async fn lift_for(&self, case: &Case, donor: &DonorId, now: Timestamp) -> Result<(), DeskError> {
+        let others = self.cases_of(&case.subject, now).await?;
+        let open = |other: &&Case| other.number != case.number && !other.request.state.is_final();
+        if others.iter().filter(open).any(|other| matches!(other.request.right, Right::Erasure | Right::Restriction)) {
+            return Ok(());
+        }
+        let erasures: Vec<Timestamp> = others
+            .iter()
+            .filter(|other| other.request.right == Right::Erasure)
+            .map(|other| other.request.received_at)
+            .collect();
+        let mut restricted = false;
+        if let Some(history) = self.store.consent(donor).await? {
+            for event in history.events().filter(|event| event.at <= now) {
+                match event.kind {
+                    // A request's own restriction is that of the donor at the instant of its receipt.
+                    ConsentKind::Restrict if event.by == Party::Donor && erasures.contains(&event.at) => {}
+                    ConsentKind::Restrict => restricted = true,
+                    ConsentKind::LiftRestriction => restricted = false,
+                    _ => {}
+                }
+            }
+        }
+        if restricted {
+            return Ok(());
+        }
+        // Within one second the restriction would win.
+        let at = if case.request.received_at == now { Timestamp::from_unix_s(now.unix_s() + 1) } else { now };
+        self.consent(donor, ConsentKind::LiftRestriction, Party::Desk, at).await
     }
 
     /// Records what happened to a request.
@@ -294,7 +398,7 @@ impl Desk {
         };
         self.store.append_entry(RIGHTS, now, Some(&case.subject), check).await?;
         if let (true, Some(donor)) = (ends_restriction, &case.donor) {
-            self.consent(donor, ConsentKind::LiftRestriction, Party::Desk, now).await?;
+            self.lift_for(&case, donor, now).await?;
         }
         self.case(number, now).await
     }

@@ -51,7 +51,7 @@ pub use recipients::{Notice, NoticeState, Recipient, named_version};
 pub use report::{HeldVersion, Told, Withdrawal, left_version};
 pub use source::{Batch, HeldPeople, Source};
 pub use texts::{Texts, Unreadable};
-pub use timeline::{Happening, What};
+pub use timeline::{Happening, What, stands};
 
 /// Why the vault stays shut.
 #[derive(Debug, thiserror::Error)]

@@ -142,8 +142,8 @@ impl Desk {
             });
         }
 
-        let requests = self.cases(now).await?;
-        let own = |number: u64| requests.iter().any(|case| case.number == number && case.subject == subject);
+        let requests = self.cases_of(&subject, now).await?;
+        let own = |number: u64| requests.iter().any(|case| case.number == number);
         let mut told = Vec::new();
         for (notice, on, _) in self.dated_notices().await? {
             let about_own = match (&notice.version, notice.request) {

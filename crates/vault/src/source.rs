@@ -64,6 +64,9 @@ pub struct HeldPeople {
     pub served: bool,
 }
 
+/// People whose consent is written in one transaction.
+const AT_ONCE: usize = 250;
+
 impl Desk {
     /// What an institution gave, and what became of it.
     ///
@@ -148,10 +151,12 @@ impl Desk {
     }
 
     /// Records that an institution permits these purposes, and no others, with the records it gave, perhaps until a day; no
-    /// purpose ends its permission. Nobody's own consent is widened by it. Returns for how many people.
+    /// purpose ends its permission. Nobody's own consent is widened by it, and what another institution decided about a person is not
+    /// either: a permission counts for people whose records all come from this source, an end for everybody. Returns for how
+    /// many people. People are written down some hundred at a time, so that others get their turn; what was interrupted is done by asking again.
     ///
     /// # Errors
-    /// [`DeskError::Store`]; then nothing is recorded.
+    /// [`DeskError::Store`].
     pub async fn institution_permits(
         &self,
         source: &SourceId,
@@ -160,14 +165,21 @@ impl Desk {
         clock: &dyn Clock,
     ) -> Result<u64, DeskError> {
         let donations = self.store.donations_from(source).await?;
-        let donors: BTreeSet<DonorId> = donations.into_iter().map(|donation| donation.donor).collect();
-        let now = clock.now();
+        let mut donors: BTreeSet<DonorId> = donations.into_iter().map(|donation| donation.donor).collect();
         let kind = match purposes.is_empty() {
             true => ConsentKind::InstitutionEnds,
-            false => ConsentKind::InstitutionPermits { purposes, expires_on },
+            false => {
+                let elsewhere = self.store.donors_beside(source).await?;
+                donors.retain(|donor| !elsewhere.contains(donor));
+                ConsentKind::InstitutionPermits { purposes, expires_on }
+            }
         };
+        let now = clock.now();
         let event = ConsentEvent::new(now, kind).by(Party::Institution);
-        self.store.append_consent_of_all(&donors, &event, now).await?;
+        let all: Vec<&DonorId> = donors.iter().collect();
+        for some in all.chunks(AT_ONCE) {
+            self.store.append_consent_of_all(some, &event, now).await?;
+        }
         Ok(donors.len() as u64)
     }
 }

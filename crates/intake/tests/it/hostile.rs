@@ -78,6 +78,18 @@ fn xml_made_to_harm_is_refused() {
     refused(format!("<!DOCTYPE HealthData [{}", "<!ELEMENT x EMPTY>".repeat(200_000)).as_bytes(), "IN032");
 }
 
+/// A program may hide in the 128 bytes before a DICOM header (CVE-2019-11687). Images are not read here: whatever begins so is
+/// set aside, and never opened.
+#[test]
+fn an_image_that_may_be_a_program_is_set_aside() {
+    for head in [b"MZ\x90\0".as_slice(), b"\x7fELF", b"#!/bin/sh\n", b"\0\0\0\0"] {
+        let mut bytes = head.to_vec();
+        bytes.resize(128, 0);
+        bytes.extend_from_slice(b"DICM\x02\0\0\0UL\x04\0\0\0\0\0");
+        assert!(read(&bytes, None, &Limits::default()).is_err());
+    }
+}
+
 #[test]
 fn deep_json_is_an_error() {
     let deep = format!("{{\"id\":\"a\",\"phenotypicFeatures\":{}", "[".repeat(1_000_000));

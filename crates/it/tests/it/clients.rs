@@ -85,6 +85,36 @@ fn a_foreign_library_reads_the_consents() {
     }
 }
 
+/// Receipts of donors who allowed with and without a notice, refused, and withdrew, against the shapes of the standard's fields.
+#[test]
+fn receipts_hold_against_their_shapes() {
+    let Some(python) = python() else { return };
+    let home = Home::new();
+    home.json(&["init"]);
+    let record = home.folder.path().join("d.json");
+    std::fs::write(&record, r#"{"resourceType":"Bundle","type":"collection","id":"d","entry":[]}"#).unwrap();
+    let consent = r#"{"donor":"d","events":[{"at":"2026-03-01T00:00:00Z","event":"give","purposes":["research"]}]}"#;
+    std::fs::write(home.folder.path().join("d.consent.json"), consent).unwrap();
+    home.json(&["donate", record.to_str().unwrap()]);
+    let mut words = vec![crate::manual::root().join("crates/custody/data/receipt.shapes.ttl").display().to_string()];
+    let mut write = |name: &str, language: &str| {
+        let path = home.folder.path().join(name);
+        let receipt = home.json(&["papers", "receipt", "d", "--language", language]);
+        std::fs::write(&path, receipt.to_string()).unwrap();
+        words.push(path.display().to_string());
+    };
+    write("given.json", "en");
+    home.json(&["consent", "give", "d", "--purpose", "open-publication", "--purpose", "research", "--shown", "de"]);
+    home.json(&["consent", "refuse", "d", "--purpose", "research"]);
+    home.json(&["consent", "withdraw", "d"]);
+    write("withdrawn.json", "de");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/receipts.py");
+    let output = Command::new(&python).arg(script).args(words).output().unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() || output.status.code() == Some(77), "{stdout}{stderr}");
+    println!("{stdout}");
+}
+
 /// RDF against its shapes, Croissant, RO-Crate, DataCite, OAI-PMH, DRS, Signposting, OpenAPI, as harvesters read them.
 #[test]
 fn catalogues_and_harvesters_read_the_data_set() {
@@ -116,5 +146,23 @@ fn pages_stand_in_a_browser() {
         let paths = ["/", &page, "/?q=nothing-like-this", "/datasets/no/such", "/problems", &difference];
         let tabs = ["data", "files", "versions", "use", "governance"].map(|tab| format!("{page}/v/1.0.0/{tab}"));
         [endpoint].into_iter().chain(paths.map(str::to_owned)).chain(tabs).collect()
+    });
+}
+
+/// A donor and an institution in Chromium, with a passkey.
+#[test]
+fn a_donor_signs_in_chooses_and_withdraws_in_a_browser() {
+    let Some(python) = python() else { return };
+    if Command::new("chromium").arg("--version").output().is_err() {
+        println!("skipped: Chromium is not installed");
+        return;
+    }
+    let home = demo();
+    let code =
+        |words: &[&str]| home.json(&[&["account", "invite"], words].concat())["code"].as_str().unwrap().to_owned();
+    let donor = code(&["donor-0002", "--by", "anna"]);
+    let institution = code(&["rotterdam", "--institution", "--by", "anna"]);
+    script(&python, "donor.py", &home, |_, endpoint| {
+        vec![endpoint.replace("127.0.0.1", "localhost"), donor, institution]
     });
 }

@@ -66,6 +66,44 @@ fn every_bad_input_is_set_aside_or_told_with_code_row_and_column() {
     assert_eq!((&known["known"], &known["quarantined"]), (&1.into(), &0.into()));
 }
 
+/// Addresses inside donated files are texts: nothing is fetched, whatever they say.
+#[test]
+fn no_address_in_a_donated_file_is_asked() {
+    let canary = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    canary.set_nonblocking(true).unwrap();
+    let at = format!("http://{}", canary.local_addr().unwrap());
+    let home = Home::new();
+    home.json(&["init"]);
+    let bundle = format!(
+        r#"{{"resourceType":"Bundle","type":"collection","link":[{{"relation":"next","url":"{at}/next"}}],"entry":[
+            {{"fullUrl":"{at}/Patient/1","resource":{{"resourceType":"Patient","id":"1","gender":"female","birthDate":"1961-04-05",
+              "photo":[{{"url":"{at}/photo"}}],"meta":{{"profile":["{at}/profile"]}}}}}},
+            {{"resource":{{"resourceType":"Condition","subject":{{"reference":"{at}/Patient/1"}},"onsetDateTime":"2019-06-01",
+              "extension":[{{"url":"{at}/extension","valueUri":"{at}/value"}}],
+              "code":{{"coding":[{{"system":"{at}/system","code":"254837009"}}]}}}}}}]}}"#
+    );
+    let document = format!(
+        "<!DOCTYPE l SYSTEM \"{at}/dtd\" [<!ENTITY x SYSTEM \"{at}/entity\">]><ClinicalDocument xmlns=\"urn:hl7-org:v3\" \
+         xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:schemaLocation=\"{at} {at}/schema\">&x;</ClinicalDocument>"
+    );
+    for (name, text) in [("bundle.json", bundle), ("document.xml", document)] {
+        let path = home.folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        let consent = format!(r#"{{"donor":"{}","events":[]}}"#, name.replace('.', "-"));
+        std::fs::write(
+            home.folder.path().join(name.replace(".json", ".consent.json").replace(".xml", ".consent.json")),
+            consent,
+        )
+        .unwrap();
+        let output = home.run(&["donate", path.to_str().unwrap()]);
+        assert!(output.status.success(), "{output:?}");
+        let read = home.run(&["read", path.to_str().unwrap()]);
+        assert!(read.status.code().is_some());
+    }
+    let asked = canary.accept().map(|_| ()).map_err(|error| error.kind());
+    assert_eq!(asked, Err(std::io::ErrorKind::WouldBlock), "somebody was asked");
+}
+
 #[test]
 fn wrong_mappings_recipes_and_words_have_their_codes() {
     let home = Home::new();

@@ -46,6 +46,28 @@ fn every_error_code_is_in_the_manual_and_no_other() {
     assert!(missing.is_empty() && obsolete.is_empty(), "missing {missing:?}, obsolete {obsolete:?}");
 }
 
+/// Every test that the page of threats names is there.
+#[test]
+fn threats_name_tests_that_exist() {
+    let page = std::fs::read_to_string(root().join("docs/threats.md")).unwrap();
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| T")).collect();
+    let shown = rows.iter().filter_map(|row| row.split('|').nth(3)).flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    let named: BTreeSet<&str> = shown.collect();
+    assert!(rows.len() >= 16 && named.len() > 30, "{} {}", rows.len(), named.len());
+    let mut text = String::new();
+    for krate in std::fs::read_dir(root().join("crates")).unwrap() {
+        for folder in ["src", "tests"] {
+            let folder = krate.as_ref().unwrap().path().join(folder);
+            if folder.is_dir() {
+                text.extend(sources(&folder).map(|path| std::fs::read_to_string(path).unwrap()));
+            }
+        }
+    }
+    for name in named {
+        assert!(text.contains(&format!("fn {name}(")), "no test is called {name}");
+    }
+}
+
 #[test]
 fn every_command_has_help_with_an_example() {
     let home = Home::new();
@@ -62,6 +84,11 @@ fn every_command_has_help_with_an_example() {
         &["consent", "withdraw"],
         &["consent", "notice"],
         &["consent", "report"],
+        &["consent", "timeline"],
+        &["account"],
+        &["account", "invite"],
+        &["account", "list"],
+        &["account", "close"],
         &["run"],
         &["release"],
         &["release", "list"],

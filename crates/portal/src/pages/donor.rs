@@ -1,26 +1,14 @@
 //! Pages of donors.
 
 use acequia_custody::receipt::Controller;
-use acequia_custody::rights::{Event, Right};
-use acequia_custody::{ConsentKind, Level, Party, Purpose, Purposes, Reason};
+use acequia_custody::rights::Right;
+use acequia_custody::{Level, Purpose};
 use acequia_store::NoticeText;
-use acequia_types::{Day, Timestamp, thousands};
-use acequia_vault::{Case, ConsentLine, Happening, Texts, What, Withdrawal};
+use acequia_types::{Day, Timestamp};
+use acequia_vault::{Case, ConsentLine, Happening, Texts, What, Withdrawal, stands};
 use maud::{Markup, html};
 use qrcode::{Color, EcLevel, QrCode};
 use serde_json::Value;
-
-/// The text for a decision or a reason of the evaluator.
-pub(super) fn stands(state: &str) -> String {
-    let known = ["permitted", "cooling-off", "not-asked", "refused", "withdrawn", "expired", "restricted", "objected"];
-    let word = match state {
-        "unknown" => "not-asked",
-        "invalidated" => "withdrawn",
-        state if known.contains(&state) => state,
-        _ => "closed",
-    };
-    format!("stands-{word}")
-}
 
 /// What is decided, purpose by purpose, and the buttons to decide otherwise. No button is the chosen one.
 pub(crate) fn you(texts: &Texts, standing: Option<&ConsentLine>, files: u64, lately: &[Happening]) -> Markup {
@@ -40,7 +28,7 @@ pub(crate) fn you(texts: &Texts, standing: Option<&ConsentLine>, files: u64, lat
         }
         section aria-labelledby="lately" {
             h2 #lately { (say("you-lately")) }
-            (days(texts, lately))
+            (days(texts, lately, true))
             p { a href="/you/timeline" { (say("you-all")) } }
         }
     }
@@ -55,6 +43,8 @@ fn choice(texts: &Texts, purpose: Purpose, standing: Option<&ConsentLine>) -> Ma
         "stands-not-asked" => "open",
         _ => "no",
     };
+    // Where something else stands against a use, the person may still say no to it.
+    let said_no = matches!(word.as_str(), "stands-refused" | "stands-withdrawn");
     let heading = format!("purpose-{purpose}");
     let button = |action: &str, class: &str, key: &str| {
         html! {
@@ -85,7 +75,7 @@ fn choice(texts: &Texts, purpose: Purpose, standing: Option<&ConsentLine>) -> Ma
                     } @else { (button("/you/allow", "button calm", "choice-allow")) }
                 }
                 @if class == "yes" { (button("/you/refuse", "button calm", "choice-stop")) }
-                @if class == "open" { (button("/you/refuse", "button calm", "choice-refuse")) }
+                @if class != "yes" && !said_no { (button("/you/refuse", "button calm", "choice-refuse")) }
             }
         }
     }
@@ -160,11 +150,12 @@ pub(crate) fn report(texts: &Texts, report: &Withdrawal) -> Markup {
 pub(crate) fn timeline(texts: &Texts, happened: &[Happening]) -> Markup {
     html! {
         p.lead { (texts.say("timeline-lead")) }
-        @if happened.is_empty() { p.empty { (texts.say("timeline-nothing")) } } @else { (days(texts, happened)) }
+        @if happened.is_empty() { p.empty { (texts.say("timeline-nothing")) } } @else { (days(texts, happened, false)) }
     }
 }
 
-fn days(texts: &Texts, happened: &[Happening]) -> Markup {
+/// Day by day; `below` a heading of the page's own, or not.
+fn days(texts: &Texts, happened: &[Happening], below: bool) -> Markup {
     let mut by_day: Vec<(Day, Vec<&Happening>)> = Vec::new();
     for one in happened {
         match by_day.last_mut() {
@@ -176,100 +167,10 @@ fn days(texts: &Texts, happened: &[Happening]) -> Markup {
         ol.happened {
             @for (day, all) in &by_day {
                 li {
-                    h3 { time datetime=(day) { (day) } }
-                    ul { @for one in all { li { (line(texts, one)) } } }
+                    @if below { h3 { time datetime=(day) { (day) } } } @else { h2 { time datetime=(day) { (day) } } }
+                    ul { @for one in all { li { (one.say(texts)) } } }
                 }
             }
-        }
-    }
-}
-
-fn listed(texts: &Texts, purposes: Purposes) -> String {
-    let words: Vec<String> = purposes.iter().map(|purpose| texts.say(&format!("purpose-{purpose}"))).collect();
-    words.join("; ")
-}
-
-fn by(texts: &Texts, party: Party) -> String {
-    match party {
-        Party::Donor => String::new(),
-        Party::Representative => format!(" ({})", texts.say("by-representative")),
-        Party::Institution => format!(" ({})", texts.say("by-institution")),
-        Party::Desk => format!(" ({})", texts.say("by-desk")),
-    }
-}
-
-/// One thing that happened, in words.
-fn line(texts: &Texts, happening: &Happening) -> String {
-    match &happening.what {
-        What::Given { format, bytes, readable } => {
-            let key = if *readable { "line-given" } else { "line-unreadable" };
-            texts.say_with(key, &[("format", format), ("size", &thousands(bytes.div_ceil(1024)))])
-        }
-        What::Decided { act } => {
-            let said = match &act.kind {
-                ConsentKind::Give { purposes, .. } => {
-                    texts.say_with("line-gave", &[("purposes", &listed(texts, *purposes))])
-                }
-                ConsentKind::Refuse { purposes } => {
-                    texts.say_with("line-refused", &[("purposes", &listed(texts, *purposes))])
-                }
-                ConsentKind::Withdraw { level } => {
-                    texts.say_with("line-withdrew", &[("level", &texts.say(&format!("level-{}", level.as_str())))])
-                }
-                ConsentKind::Object { purposes } => {
-                    texts.say_with("line-objected", &[("purposes", &listed(texts, *purposes))])
-                }
-                ConsentKind::InstitutionPermits { purposes, .. } => {
-                    texts.say_with("line-permits", &[("purposes", &listed(texts, *purposes))])
-                }
-                ConsentKind::Restrict => texts.say("line-restricted"),
-                ConsentKind::LiftRestriction => texts.say("line-unrestricted"),
-                ConsentKind::OrderErasure => texts.say("line-erasure"),
-                ConsentKind::InstitutionEnds => texts.say("line-permission-ended"),
-                ConsentKind::OptOut => texts.say("line-opted-out"),
-                _ => texts.say("line-other-act"),
-            };
-            format!("{said}{}", by(texts, act.by))
-        }
-        What::Opened { purpose: None, reason, .. } => texts.say_with("line-handed", &[("reason", reason)]),
-        What::Opened { purpose: Some(purpose), reason, refused, times } => {
-            let purpose = texts.say(&format!("purpose-{purpose}"));
-            match refused {
-                Some(refused) => {
-                    let why = texts.say(&stands(Reason::as_str(*refused)));
-                    texts.say_with("line-stayed-closed", &[("purpose", &purpose), ("reason", reason), ("why", &why)])
-                }
-                None => {
-                    let said = texts.say_with("line-opened", &[("purpose", &purpose), ("reason", reason)]);
-                    if *times > 1 { format!("{said} {}", texts.count("line-times", *times)) } else { said }
-                }
-            }
-        }
-        What::Published { version } => {
-            let key = if version.known { "line-published" } else { "line-perhaps-published" };
-            texts.say_with(key, &[("dataset", &version.dataset), ("version", &version.version)])
-        }
-        What::TakenDown { version } => {
-            texts.say_with("line-taken-down", &[("dataset", &version.dataset), ("version", &version.version)])
-        }
-        What::Told { notice } => {
-            let key = if notice.confirmed { "line-told-confirmed" } else { "line-told" };
-            texts.say_with(key, &[("recipient", &notice.recipient), ("dataset", &notice.dataset)])
-        }
-        What::Request { number, right, event } => {
-            let key = match event {
-                Event::Received { .. } => "line-asked",
-                Event::Closed => "line-answered",
-                Event::Refused { .. } => "line-request-refused",
-                Event::TakenBack => "line-taken-back",
-                _ => "line-request",
-            };
-            texts.say_with(key, &[("number", &number.to_string()), ("right", &texts.say(right.as_str()))])
-        }
-        What::Account { event, .. } => {
-            let known = ["invited", "signed-in", "passkey-added", "passkey-removed", "passkey-copied", "recovered"];
-            let word = if known.contains(&event.as_str()) { event.as_str() } else { "other" };
-            texts.say(&format!("line-account-{word}"))
         }
     }
 }
@@ -322,7 +223,7 @@ pub(crate) fn receipt(
         }
         h2 { (say("receipt-history")) }
         @let acts: Vec<Happening> = standing.events.iter().rev().map(|act| Happening { at: act.at, what: What::Decided { act: act.clone() } }).collect();
-        (days(texts, &acts))
+        (days(texts, &acts, true))
         p.buttons { a.button.calm href="/you/receipt.json" { (say("receipt-json")) } }
         p { (say("complaint")) }
     }
@@ -359,6 +260,16 @@ pub(crate) fn requests(texts: &Texts, requests: &[Case]) -> Markup {
                             (say(right.as_str()))
                             span.note { " (" (say("article")) " " (right.article()) ")" }
                         }
+                    }
+                }
+            }
+            fieldset.ask {
+                legend { (say("requests-objection")) }
+                @for purpose in Purpose::ALL {
+                    @let id = format!("objection-{purpose}");
+                    div {
+                        input id=(id) type="checkbox" name="purpose" value=(purpose);
+                        label for=(id) { (say(&format!("purpose-{purpose}"))) }
                     }
                 }
             }

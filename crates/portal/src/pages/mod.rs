@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use acequia_hub::Frame;
 use acequia_store::{Account, Holder, StoredPasskey};
 use acequia_types::Digest;
-use acequia_vault::Texts;
+use acequia_vault::{Texts, stands};
 use maud::{Markup, html};
 use serde_json::Value;
 
@@ -51,12 +51,13 @@ pub(crate) fn framed(
             form method="post" action="/you/sign-out" { button type="submit" { (texts.say("nav-sign-out")) } }
         }
     };
+    let joint = if path.contains('?') { '&' } else { '?' };
     let foot = html! {
         p { (texts.say("foot-cookie")) }
         ul.languages {
             @for language in languages {
                 li {
-                    a href=(format!("{path}?language={language}")) lang=(language) hreflang=(language)
+                    a href=(format!("{path}{joint}language={language}")) lang=(language) hreflang=(language)
                         aria-current=[(language == texts.language()).then_some("true")] { (endonym(language)) }
                 }
             }
@@ -110,9 +111,10 @@ fn ceremony(texts: &Texts, base: &str, kind: &str, label: &str, next: Option<&st
 }
 
 /// Where a passkey is asked for.
-pub(crate) fn sign_in(texts: &Texts, next: Option<&str>, again: bool) -> Markup {
+pub(crate) fn sign_in(texts: &Texts, next: Option<&str>, why: Option<&str>) -> Markup {
     html! {
-        p.lead { (texts.say(if again { "sign-in-again" } else { "sign-in-lead" })) }
+        @if why == Some("undone") { p.notice role="alert" { (texts.say("sign-in-undone")) } }
+        p.lead { (texts.say(if why == Some("again") { "sign-in-again" } else { "sign-in-lead" })) }
         (ceremony(texts, "/you/sign-in", "get", "sign-in-button", next))
         h2 { (texts.say("sign-in-new-title")) }
         p { (texts.say("sign-in-new")) " " a href="/you/join" { (texts.say("nav-join")) } }
@@ -185,7 +187,7 @@ pub(crate) fn checked(texts: &Texts, given: bool, told: Option<&Value>) -> Marku
                     dd { (told["iat"].as_i64().map(acequia_types::Timestamp::from_unix_s).map(|at| at.day().to_string()).unwrap_or_default()) }
                     @for (purpose, state) in purposes {
                         dt { (texts.say(&format!("purpose-{purpose}"))) }
-                        dd { (texts.say(&donor::stands(state.as_str().unwrap_or_default()))) }
+                        dd { (texts.say(&stands(state.as_str().unwrap_or_default()))) }
                     }
                 }
                 p.note { (texts.say("check-later")) }

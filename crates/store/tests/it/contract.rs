@@ -386,12 +386,15 @@ async fn codes_open_an_account_once(Both { store, raw }: Both) {
     let account = store.invited(&code("two"), now).await.unwrap().unwrap();
     assert_eq!((account.id.as_str(), &account.holder, account.passkeys), ("a1", &holder, 0));
     let add = async |name: &str, with: Option<&str>| {
-        store.add_passkey("a1", (name, "{}"), with.map(code).as_ref(), now).await.unwrap()
+        let with = with.map(code);
+        let by = with.as_ref().map_or(Opener::Passkey("k1"), Opener::Code);
+        store.add_passkey("a1", (name, "{}"), by, now).await.unwrap()
     };
     assert!(!add("k0", Some("one")).await, "a code that does not count adds nothing");
     assert!(add("k1", Some("two")).await && !add("k2", Some("two")).await, "a code counts once");
     assert!(!store.remove_passkey("a1", "k1", now).await.unwrap(), "not the last one");
     assert!(add("k2", None).await && store.remove_passkey("a1", "k1", now).await.unwrap());
+    assert!(!add("k9", None).await, "what signed in is gone, so it adds nothing");
     store.signed_in("a1", ("k2", "{\"used\":1}"), later).await.unwrap();
     let keys = store.passkeys("a1").await.unwrap();
     assert_eq!((keys.len(), keys[0].used_at, keys[0].passkey.as_str()), (1, Some(later), "{\"used\":1}"));
@@ -399,6 +402,7 @@ async fn codes_open_an_account_once(Both { store, raw }: Both) {
     // Who lost the passkey is invited by two persons; asking twice is not two.
     assert_eq!(invite("three", "anna").await, Invited::NeedsSecond);
     assert_eq!(invite("four", "anna").await, Invited::NeedsSecond);
+    assert_eq!(invite("four", " Anna ").await, Invited::NeedsSecond, "however one writes oneself");
     for text in ["three", "four"] {
         assert_eq!(store.invited(&code(text), now).await.unwrap(), None);
     }
@@ -420,8 +424,21 @@ async fn codes_open_an_account_once(Both { store, raw }: Both) {
     let told = store.entries_about("account", &subject).await.unwrap();
     let events: Vec<&str> = told.iter().filter_map(|entry| entry.entry["event"].as_str()).collect();
     let begin = ["invited", "invited", "passkey-added", "passkey-added", "passkey-removed", "signed-in"];
-    let end = ["invitation-asked", "invitation-asked", "invited", "recovered", "invitation-asked", "invitation-asked"];
-    assert_eq!(events, [begin, end].concat());
+    let end = [
+        "invitation-asked",
+        "invitation-asked",
+        "invitation-asked",
+        "invited",
+        "recovered",
+        "invitation-asked",
+        "invitation-asked",
+    ];
+    assert_eq!(events, [begin.as_slice(), end.as_slice()].concat());
+    // A copy is suspected: the passkey goes, and a closed account stays one that only two may open again.
+    store.passkey_copied(&holder, "k3", now).await.unwrap();
+    assert!(store.passkeys("a1").await.unwrap().is_empty());
+    assert!(store.close_account(&holder, "anna", now).await.unwrap());
+    assert_eq!(invite("nine", "anna").await, Invited::NeedsSecond);
 
     // Another institution of the same name is another account; closing one leaves the other.
     let institution = Holder::Institution(SourceId::parse("d").unwrap());
@@ -431,7 +448,9 @@ async fn codes_open_an_account_once(Both { store, raw }: Both) {
     assert!(!store.close_account(&institution, "anna", now).await.unwrap());
     // Erasure takes the account and leaves no name of it.
     store.erase(&donor("d"), now, None).await.unwrap();
-    assert!(store.accounts().await.unwrap().is_empty() && store.passkeys("a1").await.unwrap().is_empty());
+    let left: Vec<Holder> = store.accounts().await.unwrap().into_iter().map(|account| account.holder).collect();
+    assert_eq!(left, [institution]);
+    assert!(store.passkeys("a1").await.unwrap().is_empty());
     let left = sqlx::query("SELECT COUNT(*) FROM invitation").fetch_one(&raw).await.unwrap();
     assert_eq!(sqlx::Row::get::<i64, _>(&left, 0), 0);
     store.verify_journals().await.unwrap();
