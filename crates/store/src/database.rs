@@ -153,13 +153,19 @@ impl Store {
         self.fold().await
     }
 
-    /// Folds the write-ahead log into the file, so that overwritten pages are gone from both.
-    pub(crate) async fn fold(&self) -> Result<(), StoreError> {
+    /// Folds the write-ahead log into the file, so that overwritten pages are gone from both. A crash between an erasure and this leaves
+    /// them in the log: whoever goes on with the erasure folds again.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] while another command reads; [`StoreError::Sql`].
+    pub async fn fold(&self) -> Result<(), StoreError> {
         match self.dialect {
             Dialect::Sqlite => {
-                // The row it answers with is read, or the checkpoint would not be finished.
-                let fold = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_all(&self.pool).await;
-                fold.map(drop).map_err(sql("written: log"))
+                // The row it answers with is read, or the checkpoint would not be finished. It says whether somebody was in the way.
+                let rows = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_all(&self.pool).await;
+                let rows = rows.map_err(sql("written: log"))?;
+                let busy = rows.iter().any(|row| row.try_get::<i64, _>(0).is_ok_and(|busy| busy != 0));
+                if busy { Err(StoreError::Busy) } else { Ok(()) }
             }
             Dialect::Postgres => Ok(()),
         }

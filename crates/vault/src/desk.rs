@@ -450,8 +450,9 @@ impl Desk {
         now: Timestamp,
         export: Option<&mut HandOver<'_>>,
     ) -> Result<(), DeskError> {
-        // After erasure the name is gone, and with it everything that could be done again.
-        let Some(donor) = &case.donor else { return Ok(()) };
+        // After erasure the name is gone, and with it everything that could be done again, but for one thing: a crash may have left
+        // the name in the database's log.
+        let Some(donor) = &case.donor else { return Ok(self.store.fold().await?) };
         match task {
             Task::Export => {
                 let export = export.ok_or(DeskError::NoFolder { number: case.number })?;
