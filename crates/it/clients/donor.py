@@ -176,7 +176,7 @@ def donor(browser, script, code):
     screens = [at(browser)]
     press(browser, "Withdraw", "/you/withdraw")
     screens.append(at(browser))
-    press(browser, "Withdraw so far", "/you/report")
+    press(browser, "Withdraw this far", "/you/report")
     screens.append(at(browser))
     assert len(screens) <= 5, screens
     assert "Your record is opened for nothing new." in text(browser)

@@ -8,7 +8,6 @@
 //! The notice itself is signed (JWS, RFC 7515, EdDSA by RFC 8037). Anybody can sign with a key of her own and put that key
 //! into the header: a recipient compares it with the one that `rights notify` prints, given to it when it is registered.
 
-use acequia_portal::Signer as _;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -97,7 +96,7 @@ impl Node {
             "successor": notice.successor,
             "confirm_by": confirm_by,
         });
-        let signed = self.signature().sign(&told);
+        let signed = self.signature().sign_with_key(&told);
         let (language, from) = (texts.language(), trustee.contact);
         Ok(json!({
             "id": notice.id(),

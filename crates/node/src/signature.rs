@@ -25,22 +25,30 @@ impl NodeSignature {
         URL_SAFE_NO_PAD.encode(self.0.verifying_key().as_bytes())
     }
 
-    fn jwk(&self) -> Value {
-        json!({ "kty": "OKP", "crv": "Ed25519", "x": self.public() })
-    }
-}
-
-impl Signer for NodeSignature {
-    /// It carries its public key.
-    fn sign(&self, payload: &Value) -> String {
-        let header = json!({ "alg": "EdDSA", "jwk": self.jwk() });
+    fn signed(&self, header: &Value, payload: &Value) -> String {
         let input =
             format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(payload.to_string()));
         let signature = self.0.sign(input.as_bytes()).to_bytes();
         format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
-    /// The key it carries is not asked: only the node's own counts.
+    /// For who has to be told the key too: it stands in the header.
+    pub(crate) fn sign_with_key(&self, payload: &Value) -> String {
+        self.signed(&json!({ "alg": "EdDSA", "jwk": self.jwk() }), payload)
+    }
+
+    fn jwk(&self) -> Value {
+        json!({ "kty": "OKP", "crv": "Ed25519", "x": self.public() })
+    }
+}
+
+impl Signer for NodeSignature {
+    /// Short, for it goes into a code on paper: the key is at `/.well-known/jwks.json`.
+    fn sign(&self, payload: &Value) -> String {
+        self.signed(&json!({ "alg": "EdDSA" }), payload)
+    }
+
+    /// A key that it carries is not asked: only the node's own counts.
     fn verify(&self, signed: &str) -> Option<Value> {
         let (input, signature) = signed.rsplit_once('.')?;
         let signature = Signature::from_slice(&URL_SAFE_NO_PAD.decode(signature).ok()?).ok()?;
@@ -64,7 +72,9 @@ mod tests {
     #[test]
     fn what_was_changed_or_signed_by_another_does_not_verify() {
         let [own, other] = [7, 8].map(|byte| NodeSignature(SigningKey::from_bytes(&[byte; 32])));
-        let signed = own.sign(&json!({ "jti": "1" }));
+        let short = own.sign(&json!({ "jti": "1" }));
+        assert_eq!(own.verify(&short), Some(json!({ "jti": "1" })));
+        let signed = own.sign_with_key(&json!({ "jti": "1" }));
         assert_eq!(own.verify(&signed), Some(json!({ "jti": "1" })));
         let (input, signature) = signed.rsplit_once('.').unwrap();
         let (header, payload) = input.split_once('.').unwrap();
@@ -76,6 +86,7 @@ mod tests {
         for bad in [
             format!("{header}.{forged}.{signature}"),
             // Another key signs, and says so in the header.
+            other.sign_with_key(&json!({ "jti": "1" })),
             other.sign(&json!({ "jti": "1" })),
             signed[1..].to_owned(),
             input.to_owned(),

@@ -207,7 +207,7 @@ pub(crate) fn receipt(
         p.lead { (say("receipt-lead")) }
         div.receipt {
             div {
-                dl {
+                dl.facts {
                     dt { (say("report-account")) } dd { (standing.donor) }
                     dt { (say("check-day")) } dd { time datetime=(now.day()) { (now.day()) } }
                     dt { (say("check-trustee")) } dd { (trustee.name) }
@@ -258,7 +258,7 @@ pub(crate) fn requests(texts: &Texts, requests: &[Case]) -> Markup {
                         input id=(id) type="radio" name="right" value=(right.as_str()) required;
                         label for=(id) {
                             (say(right.as_str()))
-                            span.note { " (" (say("article")) " " (right.article()) ")" }
+                            " " span.note { (texts.say_with("requests-article", &[("number", &right.article().to_string())])) }
                         }
                     }
                 }

@@ -181,7 +181,7 @@ pub(crate) fn checked(texts: &Texts, given: bool, told: Option<&Value>) -> Marku
         @match (given, told, purposes) {
             (true, Some(told), Some(purposes)) => {
                 p.lead { (texts.say("check-genuine")) }
-                dl {
+                dl.facts {
                     dt { (texts.say("check-trustee")) } dd { (told["iss"].as_str().unwrap_or_default()) }
                     dt { (texts.say("check-day")) }
                     dd { (told["iat"].as_i64().map(acequia_types::Timestamp::from_unix_s).map(|at| at.day().to_string()).unwrap_or_default()) }

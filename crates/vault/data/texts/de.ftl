@@ -256,6 +256,7 @@ requests-lead = Beantragen Sie kostenlos, was Sie möchten. Mit der Anmeldung ha
 requests-yours = Was Sie beantragten
 requests-done = Erledigt.
 requests-ask = Ich beantrage
+requests-article = (DSGVO, Artikel { $number })
 requests-objection = Wenn Sie widersprechen: welchen Zwecken? Keiner gewählt heißt allen.
 requests-erasure = Sobald Sie die Löschung beantragen, wird Ihre Akte für nichts mehr geöffnet. Einige Tage zum Überdenken folgen; dann ist sie endgültig fort, außer ein Gesetz verpflichtet uns, sie aufzubewahren, was wir Ihnen sagen würden. Was vorher veröffentlicht wurde, lässt sich nicht zurückholen.
 requests-button = Beantragen

@@ -256,6 +256,7 @@ requests-lead = Demandez ce que vous voulez, sans frais. En vous connectant vous
 requests-yours = Vos demandes
 requests-done = Terminé.
 requests-ask = Je demande
+requests-article = (RGPD, article { $number })
 requests-objection = Si vous vous opposez : à quels buts ? Aucun choisi veut dire tous.
 requests-erasure = Dès que vous demandez l'effacement, votre dossier n'est plus ouvert pour rien. Quelques jours de réflexion suivent ; ensuite il a disparu pour de bon, sauf si une loi nous oblige à le garder, ce que nous vous dirions. On ne peut pas rappeler ce qui a été publié avant.
 requests-button = Demander
