@@ -18,7 +18,7 @@ pub(crate) fn institution(texts: &Texts, source: &Source) -> Markup {
         section aria-labelledby="batches" {
             h2 #batches { (say("institution-batches")) }
             @if source.batches.is_empty() { p.empty { (say("institution-nothing")) } } @else {
-                div.wide role="region" aria-labelledby="batches" tabindex="0" {
+                div.wide role="region" aria-label=(say("institution-table")) tabindex="0" {
                     table {
                         thead { tr {
                             th scope="col" { (say("institution-day")) }

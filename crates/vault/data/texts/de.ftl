@@ -269,6 +269,7 @@ institution-people = { $count ->
   }
 institution-batches = Lieferungen
 institution-nothing = Noch ist nichts angekommen.
+institution-table = Tabelle dessen, was ankam, Tag für Tag
 institution-day = Tag
 institution-files = Dateien
 institution-records = Einträge

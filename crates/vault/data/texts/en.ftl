@@ -269,6 +269,7 @@ institution-people = { $count ->
   }
 institution-batches = Batches
 institution-nothing = Nothing came in yet.
+institution-table = Table of what came in, day by day
 institution-day = Day
 institution-files = Files
 institution-records = Records

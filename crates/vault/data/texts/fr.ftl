@@ -269,6 +269,7 @@ institution-people = { $count ->
   }
 institution-batches = Livraisons
 institution-nothing = Rien n'est encore arrivé.
+institution-table = Tableau de ce qui est arrivé, jour par jour
 institution-day = Jour
 institution-files = Fichiers
 institution-records = Entrées
