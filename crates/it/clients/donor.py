@@ -214,7 +214,7 @@ def institution(browser, script, code):
     go(browser, "/institution?language=en")
     browser.run("document.getElementById('permit-research').checked = true")
     click(browser, "form[action='/institution/permit'] button", "/institution")
-    assert "for one person" in text(browser) or "people" in text(browser)
+    assert "for one consent" in text(browser)
     click(browser, "form[action='/institution/end'] button", "/institution")
     assert "Ended" in text(browser)
     browser.call("WebAuthn.removeVirtualAuthenticator", authenticatorId=device)

@@ -4,6 +4,7 @@
 //! `cargo bench -p acequia-portal --bench load` prints one line per load. `ACEQUIA_BENCH_DONORS` is how many donors are on file.
 
 #[path = "../tests/it/authenticator.rs"]
+#[expect(dead_code, reason = "the bench only makes passkeys")]
 mod authenticator;
 
 use std::sync::Arc;

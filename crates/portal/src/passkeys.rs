@@ -61,7 +61,7 @@ impl Passkeys {
         own: &[StoredPasskey],
     ) -> Option<(Value, PasskeyRegistration)> {
         let id = Uuid::from_slice(&hex::decode(&account.id).ok()?).ok()?;
-        let own = own.iter().filter_map(|key| Some(hex::decode(&key.credential).ok()?.into())).collect();
+        let own = own.iter().filter_map(|key| hex::decode(&key.credential).ok()).collect();
         let (challenge, state) = self.webauthn.start_passkey_registration(id, shown, shown, Some(own)).ok()?;
         let mut options = serde_json::to_value(challenge).ok()?;
         let wanted = options["publicKey"]["authenticatorSelection"].as_object_mut()?;

@@ -108,7 +108,7 @@ impl Desk {
                 report.told.into_iter().map(|notice| Happening { at: start(notice.on), what: What::Told { notice } }),
             );
         }
-        all.sort_by(|a, b| b.at.cmp(&a.at));
+        all.sort_by_key(|happening| std::cmp::Reverse(happening.at));
         Ok(all)
     }
 
@@ -151,7 +151,7 @@ impl Desk {
             let word = |key: &str| entry.entry[key].as_str().unwrap_or_default().to_owned();
             all.push(Happening { at: entry.at, what: What::Account { event: word("event"), by: word("by") } });
         }
-        all.sort_by(|a, b| b.at.cmp(&a.at));
+        all.sort_by_key(|happening| std::cmp::Reverse(happening.at));
         Ok(all)
     }
 }

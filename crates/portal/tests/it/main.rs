@@ -238,6 +238,9 @@ impl<'n> Browser<'n> {
     }
 }
 
+/// Something an authenticator says that is not so.
+type Lie = fn(&mut Authenticator);
+
 /// The value of a hidden field.
 fn hidden<'t>(text: &'t str, name: &str) -> &'t str {
     let start = text.find(&format!("name=\"{name}\" value=\"")).expect(name);
@@ -426,7 +429,7 @@ async fn an_authenticator_is_believed_once_and_here_only() {
     assert_eq!(thief.ask("/you/sign-in/finish", &late).await.0, StatusCode::FORBIDDEN);
 
     // From another page, for another node, without a finger, for somebody else, with another key under the same name.
-    let lies: [(&str, fn(&mut Authenticator)); 5] = [
+    let lies: [(&str, Lie); 5] = [
         ("origin", |device| device.origin = "http://localhost:8081".to_owned()),
         ("origin", |device| device.origin = "https://localhost.evil.example".to_owned()),
         ("rp", |device| device.rp_id = "evil.example".to_owned()),
@@ -587,7 +590,7 @@ async fn an_institution_sees_what_it_gave_and_what_it_permits_counts() {
     }
     let mut hospital = node.comes(Holder::Institution(SourceId::parse("hospital").unwrap()), 1).await;
     let page = Browser::page(hospital.get("/institution").await);
-    assert!(page.contains("2 people") && page.contains("IN010 × 2") && page.contains("You said nothing"), "{page}");
+    assert!(page.contains("2 consents") && page.contains("IN010 × 2") && page.contains("You said nothing"), "{page}");
     assert_eq!(hospital.post("/institution/permit", "until=").await.status, StatusCode::BAD_REQUEST);
     assert_eq!(
         hospital.post("/institution/permit", "purpose=research&until=2026-01-01").await.status,
@@ -607,7 +610,7 @@ async fn an_institution_sees_what_it_gave_and_what_it_permits_counts() {
     node.clock.pass(2);
     hospital.post("/institution/permit", "purpose=research&purpose=model-training").await;
     assert_eq!(node.reason("a", Purpose::Research).await, None);
-    assert!(Browser::page(hospital.get("/institution").await).contains("for 2 people"));
+    assert!(Browser::page(hospital.get("/institution").await).contains("for 2 consents"));
     node.clock.pass(700);
     assert_eq!(
         hospital.post("/institution/permit", "purpose=research").await.to,

@@ -264,8 +264,8 @@ requests-take-back = Diesen Antrag zurücknehmen
 institution-title = Was Sie gaben
 institution-lead = Akten aus { $source }.
 institution-people = { $count ->
-    [one] Sie handeln von einer Person.
-   *[other] Sie handeln von { $count } Personen.
+    [one] Sie stehen unter einer Einwilligung.
+   *[other] Sie stehen unter { $count } Einwilligungen.
   }
 institution-batches = Lieferungen
 institution-nothing = Noch ist nichts angekommen.
@@ -279,8 +279,8 @@ institution-aside = Beiseite gelegt
 institution-agreements = Vereinbarungen
 institution-agreements-more = Was Sie erlauben, zählt neben der Einwilligung jeder Person und erweitert keine. Wo Sie nichts sagten, entscheidet die Einwilligung allein. Bei Personen, deren Akten auch von anderswo kamen, öffnet Ihre Erlaubnis nichts, und Ihr Ende schließt alles. Für Akten, die Sie später geben, sagen Sie es noch einmal.
 institution-for = { $count ->
-    [one] für eine Person
-   *[other] für { $count } Personen
+    [one] für eine Einwilligung
+   *[other] für { $count } Einwilligungen
   }
 institution-until = Die erste dieser Erlaubnisse endet am
 institution-ended = Beendet
@@ -290,11 +290,11 @@ institution-last-day = Letzter Tag (darf leer bleiben)
 institution-permit-button = Erlauben
 institution-end-button = Unsere Erlaubnis beenden
 institution-status = Was daraus wurde
-institution-unpublished = In keiner veröffentlichten Fassung sind Personen aus Ihren Akten.
+institution-unpublished = In keiner veröffentlichten Fassung sind Akten von Ihnen.
 institution-version = { $dataset } { $version }, veröffentlicht am { $day }:
 institution-version-down = { $dataset } { $version }, veröffentlicht am { $day } und nicht mehr angeboten:
 institution-in-it = { $count ->
-    [one] Eine Ihrer Personen ist darin.
-   *[other] { $count } Ihrer Personen sind darin.
+    [one] Akten unter einer Ihrer Einwilligungen sind darin.
+   *[other] Akten unter { $count } Ihrer Einwilligungen sind darin.
   }
 institution-unknown = wer darin ist, ist nicht mehr bekannt.

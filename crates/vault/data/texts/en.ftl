@@ -264,8 +264,8 @@ requests-take-back = Take this request back
 institution-title = What you gave
 institution-lead = Records from { $source }.
 institution-people = { $count ->
-    [one] They are about one person.
-   *[other] They are about { $count } people.
+    [one] They stand under one consent.
+   *[other] They stand under { $count } consents.
   }
 institution-batches = Batches
 institution-nothing = Nothing came in yet.
@@ -279,8 +279,8 @@ institution-aside = Set aside
 institution-agreements = Agreements
 institution-agreements-more = What you permit counts beside each person’s own consent and widens nobody’s. Where you said nothing, the consent alone decides. For people whose records also came from elsewhere, your permission opens nothing, and your end closes everything. For records that you give later, say it again.
 institution-for = { $count ->
-    [one] for one person
-   *[other] for { $count } people
+    [one] for one consent
+   *[other] for { $count } consents
   }
 institution-until = The first of these permissions ends on
 institution-ended = Ended
@@ -290,11 +290,11 @@ institution-last-day = Last day (may stay empty)
 institution-permit-button = Permit
 institution-end-button = End our permission
 institution-status = What became of it
-institution-unpublished = No published version holds people from your records.
+institution-unpublished = No published version holds records of yours.
 institution-version = { $dataset } { $version }, published on { $day }:
 institution-version-down = { $dataset } { $version }, published on { $day } and not served any more:
 institution-in-it = { $count ->
-    [one] one of your people is in it.
-   *[other] { $count } of your people are in it.
+    [one] records under one of your consents are in it.
+   *[other] records under { $count } of your consents are in it.
   }
 institution-unknown = who is in it is not known any more.

@@ -264,8 +264,8 @@ requests-take-back = Retirer cette demande
 institution-title = Ce que vous avez donné
 institution-lead = Dossiers de { $source }.
 institution-people = { $count ->
-    [one] Ils concernent une personne.
-   *[other] Ils concernent { $count } personnes.
+    [one] Ils relèvent d’un consentement.
+   *[other] Ils relèvent de { $count } consentements.
   }
 institution-batches = Livraisons
 institution-nothing = Rien n'est encore arrivé.
@@ -279,8 +279,8 @@ institution-aside = Mis de côté
 institution-agreements = Accords
 institution-agreements-more = Ce que vous autorisez compte à côté du consentement de chaque personne et n'en élargit aucun. Là où vous n'avez rien dit, le consentement seul décide. Pour les personnes dont des dossiers sont aussi venus d'ailleurs, votre autorisation n'ouvre rien, et votre fin ferme tout. Pour les dossiers que vous donnerez plus tard, redites-le.
 institution-for = { $count ->
-    [one] pour une personne
-   *[other] pour { $count } personnes
+    [one] pour un consentement
+   *[other] pour { $count } consentements
   }
 institution-until = La première de ces autorisations prend fin le
 institution-ended = Terminées
@@ -290,11 +290,11 @@ institution-last-day = Dernier jour (peut rester vide)
 institution-permit-button = Autoriser
 institution-end-button = Mettre fin à notre autorisation
 institution-status = Ce qu'ils sont devenus
-institution-unpublished = Aucune version publiée ne contient de personnes de vos dossiers.
+institution-unpublished = Aucune version publiée ne contient de vos dossiers.
 institution-version = { $dataset } { $version }, publié le { $day } :
 institution-version-down = { $dataset } { $version }, publié le { $day } et plus proposé :
 institution-in-it = { $count ->
-    [one] une de vos personnes y est.
-   *[other] { $count } de vos personnes y sont.
+    [one] des dossiers relevant d’un de vos consentements y sont.
+   *[other] des dossiers relevant de { $count } de vos consentements y sont.
   }
 institution-unknown = on ne sait plus qui y est.
