@@ -195,6 +195,7 @@ mod tests {
         let mut matrix = String::from(
             "# Who may press which button, by the policies in policies/. Made by a test of access.rs; reviewed by people.\n\
              # route: method, address, action, about what\n\
+             # What is not listed is the hub: published things, read by everybody, changed by nobody over the network.\n\
              # own / other: about what is one's own, about somebody else's; from elsewhere: the own, sent from a page of another node\n",
         );
         for route in Route::ALL {
