@@ -215,7 +215,7 @@ def institution(browser, script, code):
     join(browser, code, "/institution")
     look(browser, script, "/institution")
     go(browser, "/institution?language=en")
-    browser.run("document.getElementById('permit-research').checked = true")
+    browser.run("document.getElementById('choose-research').checked = true")
     click(browser, "form[action='/institution/permit'] button", "/institution")
     assert "for one consent" in text(browser)
     click(browser, "form[action='/institution/end'] button", "/institution")

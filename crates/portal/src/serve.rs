@@ -482,9 +482,13 @@ impl Site {
             Route::CheckReceipt => {
                 let signed = query.get("r").filter(|signed| signed.len() <= LONGEST_RECEIPT_BYTES);
                 let told = signed.and_then(|signed| self.house.signer.verify(signed));
-                return Ok(
-                    self.page(visit, "check-title", |texts| pages::checked(texts, signed.is_some(), told.as_ref()))
-                );
+                // What was signed stays in the address: in another language it is the same receipt.
+                let at = told
+                    .as_ref()
+                    .and(signed)
+                    .map_or_else(|| visit.path.clone(), |signed| format!("/receipt?r={signed}"));
+                let page = |texts: &Texts| pages::checked(texts, signed.is_some(), told.as_ref());
+                return Ok(self.page_at(visit, &at, "check-title", page));
             }
             Route::SignInPage => {
                 let to = next(query.get("next"));
@@ -608,7 +612,9 @@ impl Site {
                 Ok(see("/you/report"))
             }
             Route::Report => {
-                let report = desk.withdrawal(donor, &desk.policy().clone(), now).await?;
+                let Some(report) = absent(desk.withdrawal(donor, desk.policy(), now).await)? else {
+                    return Ok(see("/you"));
+                };
                 Ok(self.page(visit, "report-title", |texts| pages::report(texts, &report)))
             }
             Route::Timeline => {
@@ -616,7 +622,11 @@ impl Site {
                 Ok(self.page(visit, "timeline-title", |texts| pages::timeline(texts, &happened)))
             }
             Route::Receipt | Route::ReceiptJson => {
-                let history = store.consent(donor).await?.ok_or(Stop::Nothing)?;
+                let Some(history) = store.consent(donor).await? else {
+                    let page = route == Route::Receipt;
+                    let told = page.then(|| self.page(visit, "receipt-title", pages::no_receipt));
+                    return told.ok_or(Stop::Nothing);
+                };
                 let paper = receipt(donor, &history, &self.house.trustee, &visit.language);
                 if route == Route::ReceiptJson {
                     let mut response = content(StatusCode::OK, "application/ld+json", format!("{paper:#}\n"));

@@ -10,6 +10,8 @@ use maud::{Markup, html};
 use qrcode::{Color, EcLevel, QrCode};
 use serde_json::Value;
 
+use super::boxes;
+
 /// What is decided, purpose by purpose, and the buttons to decide otherwise. No button is the chosen one.
 pub(crate) fn you(texts: &Texts, standing: Option<&ConsentLine>, files: u64, lately: &[Happening]) -> Markup {
     let say = |key: &str| texts.say(key);
@@ -194,6 +196,11 @@ fn qr(texts: &Texts, text: &str) -> Markup {
     }
 }
 
+/// In place of a receipt: nothing was decided yet.
+pub(crate) fn no_receipt(texts: &Texts) -> Markup {
+    html! { p.lead { (texts.say("stands-not-asked")) } p { a href="/you" { (texts.say("stop-back")) } } }
+}
+
 /// What a donor allowed, to print and keep.
 pub(crate) fn receipt(
     texts: &Texts,
@@ -265,13 +272,7 @@ pub(crate) fn requests(texts: &Texts, requests: &[Case]) -> Markup {
             }
             fieldset.ask {
                 legend { (say("requests-objection")) }
-                @for purpose in Purpose::ALL {
-                    @let id = format!("objection-{purpose}");
-                    div {
-                        input id=(id) type="checkbox" name="purpose" value=(purpose);
-                        label for=(id) { (say(&format!("purpose-{purpose}"))) }
-                    }
-                }
+                (boxes(texts))
             }
             p.note { (say("requests-erasure")) }
             p.buttons { button.button type="submit" { (say("requests-button")) } }

@@ -5,6 +5,8 @@ use acequia_types::thousands;
 use acequia_vault::{Source, Texts};
 use maud::{Markup, html};
 
+use super::boxes;
+
 /// What it gave, what it permits, and what became of it.
 pub(crate) fn institution(texts: &Texts, source: &Source) -> Markup {
     let say = |key: &str| texts.say(key);
@@ -60,13 +62,7 @@ pub(crate) fn institution(texts: &Texts, source: &Source) -> Markup {
                 form method="post" action="/institution/permit" {
                     fieldset.ask {
                         legend { (say("institution-permit")) }
-                        @for purpose in Purpose::ALL {
-                            @let id = format!("permit-{purpose}");
-                            div {
-                                input id=(id) type="checkbox" name="purpose" value=(purpose);
-                                label for=(id) { (say(&format!("purpose-{purpose}"))) }
-                            }
-                        }
+                        (boxes(texts))
                         p.field {
                             label for="until" { (say("institution-last-day")) }
                             input #until type="date" name="until";

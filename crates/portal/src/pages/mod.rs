@@ -5,6 +5,7 @@ mod institution;
 
 use std::sync::LazyLock;
 
+use acequia_custody::Purpose;
 use acequia_hub::Frame;
 use acequia_store::{Account, Holder, StoredPasskey};
 use acequia_types::Digest;
@@ -12,7 +13,7 @@ use acequia_vault::{Texts, stands};
 use maud::{Markup, html};
 use serde_json::Value;
 
-pub(crate) use donor::{allow, receipt, report, request, requests, timeline, withdraw, you};
+pub(crate) use donor::{allow, no_receipt, receipt, report, request, requests, timeline, withdraw, you};
 pub(crate) use institution::institution;
 
 /// The one script: passkeys need it.
@@ -107,6 +108,19 @@ fn ceremony(texts: &Texts, base: &str, kind: &str, label: &str, next: Option<&st
         }
         p.said #said role="status" tabindex="-1" {}
         noscript { p.notice { (texts.say("passkey-noscript")) } }
+    }
+}
+
+/// Purposes to choose among, none of them chosen.
+fn boxes(texts: &Texts) -> Markup {
+    html! {
+        @for purpose in Purpose::ALL {
+            @let id = format!("choose-{purpose}");
+            div {
+                input id=(id) type="checkbox" name="purpose" value=(purpose);
+                label for=(id) { (texts.say(&format!("purpose-{purpose}"))) }
+            }
+        }
     }
 }
 

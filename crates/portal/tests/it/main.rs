@@ -288,7 +288,8 @@ async fn a_donor_comes_in_chooses_and_withdraws() {
     assert_eq!(json["@type"], "dpv:ConsentReceipt");
     let told = Stamp.sign(&json!({ "iss": "Trustee", "iat": 1_800_000_000, "purposes": { "research": "permitted" } }));
     let mut stranger = Browser::new(&node, 9);
-    assert!(Browser::page(stranger.get(&format!("/receipt?r={told}")).await).contains("is genuine"));
+    let genuine = Browser::page(stranger.get(&format!("/receipt?r={told}")).await);
+    assert!(genuine.contains("is genuine") && genuine.contains(&format!("/receipt?r={told}&amp;language=de")));
     assert!(Browser::page(stranger.get(&format!("/receipt?r={told}0")).await).contains("did not sign"));
 
     // Out of one thing, and then out of all, in two clicks each.
@@ -354,6 +355,14 @@ async fn what_is_somebody_elses_is_not_there() {
         let page = Browser::page(visitor.get(&format!("/you/sign-in?next={elsewhere}")).await);
         assert!(!page.contains("data-next"), "{elsewhere}");
     }
+    // Whoever was invited and decided nothing yet meets no error on any page.
+    let mut new = node.donor_comes("new", 6).await;
+    for page in ["/you", "/you/timeline", "/you/receipt", "/you/requests", "/you/passkeys", "/you/withdraw"] {
+        Browser::page(new.get(page).await);
+    }
+    assert!(Browser::page(new.get("/you/receipt").await).contains("You have not decided"));
+    assert_eq!(new.get("/you/report").await.to, "/you");
+    assert_eq!(new.get("/you/receipt.json").await.status, StatusCode::NOT_FOUND);
     // A code alone opens nothing but the making of a passkey.
     let code = node.code(&Holder::Donor(donor("c")), "anna").await.unwrap();
     visitor.join(&code).await;
