@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use acequia_frame::Table;
+use acequia_types::spreadsheet_undone;
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::Schema;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -141,7 +142,7 @@ impl Data {
         let mut builder = Builder::new(name, &headers, needs, map)?;
         let mut record = csv::StringRecord::new();
         while reader.read_record(&mut record).map_err(|error| broken(bad_row(&error)))? {
-            builder.push(&|column| record.get(column).unwrap_or_default(), record.len())?;
+            builder.push(&|column| spreadsheet_undone(record.get(column).unwrap_or_default()), record.len())?;
         }
         Ok(builder.finish())
     }

@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::path::Path;
 
+use acequia_types::spreadsheet_safe;
+
 use crate::run::Link;
 use crate::table::{Table, write_whole};
 use crate::{Clustered, Config, LinkError, Linked, PrivateLinked, Register};
@@ -44,7 +46,7 @@ pub fn write_clusters(path: &Path, table: &Table, found: &Clustered) -> Result<(
         for (cluster, row) in rows {
             let weight = if best[row].is_finite() { format!("{:.2}", best[row]) } else { String::new() };
             let mut fields = vec![(cluster + 1).to_string(), (row + 1).to_string(), weight];
-            fields.extend(id.map(|id| table.field(row, id).unwrap_or_default().to_owned()));
+            fields.extend(id.map(|id| spreadsheet_safe(table.field(row, id).unwrap_or_default()).into_owned()));
             file.write_record(&fields)?;
         }
         Ok(())
@@ -75,7 +77,7 @@ pub fn write_register_clusters(path: &Path, register: &Register) -> Result<(), L
     rows.sort_unstable();
     csv(path, |file| {
         file.write_record(["cluster", register.config().id.as_deref().unwrap_or("record")])?;
-        rows.iter().try_for_each(|(cluster, record)| file.write_record([cluster, record]))
+        rows.iter().try_for_each(|(cluster, record)| file.write_record([*cluster, &*spreadsheet_safe(record)]))
     })
 }
 
@@ -90,7 +92,7 @@ fn write_pairs(path: &Path, a: &Table, b: &Table, config: &Config, links: &[Link
             let mut fields = vec![(link.a + 1).to_string(), (link.b + 1).to_string()];
             fields.extend(id.into_iter().flat_map(|id| {
                 [a.field(link.a as usize, id), b.field(link.b as usize, id)]
-                    .map(|name| name.unwrap_or_default().to_owned())
+                    .map(|name| spreadsheet_safe(name.unwrap_or_default()).into_owned())
             }));
             fields.extend([format!("{:.2}", link.weight), format!("{:.6}", link.probability)]);
             file.write_record(&fields)?;

@@ -5,6 +5,7 @@ use std::hash::BuildHasher;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 
+use acequia_types::spreadsheet_undone;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::LinkError;
@@ -81,7 +82,7 @@ impl Table {
         let mut builder = Builder::new(names);
         let mut record = csv::StringRecord::new();
         while reader.read_record(&mut record).map_err(|error| bad_row(&error))? {
-            builder.push(record.iter());
+            builder.push(record.iter().map(spreadsheet_undone));
         }
         builder.finish()
     }

@@ -16,6 +16,7 @@ mod digest;
 mod error;
 mod id;
 mod problem;
+mod spreadsheet;
 mod words;
 
 pub use clock::{Clock, Day, FixedClock, SystemClock, Timestamp, parse_day, parse_timestamp};
@@ -23,4 +24,5 @@ pub use digest::{Digest, DigestParseError, digest_named};
 pub use error::{Coded, Exit};
 pub use id::{DatasetName, DonorId, IdError, IntakeId, SourceId};
 pub use problem::{Place, Problem};
+pub use spreadsheet::{spreadsheet_safe, spreadsheet_undone};
 pub use words::thousands;

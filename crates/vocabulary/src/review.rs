@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use acequia_omop::{LocalCodes, Vocabulary};
+use acequia_types::{spreadsheet_safe, spreadsheet_undone};
 use serde::{Deserialize, Serialize};
 
 use crate::VocabularyFileError;
@@ -94,6 +95,28 @@ pub struct ReviewRow {
     pub approved_on: String,
     /// Anything worth knowing.
     pub comment: String,
+}
+
+impl ReviewRow {
+    /// The fields that hold any text.
+    fn texts(&mut self) -> impl Iterator<Item = &mut String> {
+        [
+            &mut self.source_system,
+            &mut self.source_code,
+            &mut self.source_name,
+            &mut self.source_unit,
+            &mut self.concept_name,
+            &mut self.vocabulary_id,
+            &mut self.concept_code,
+            &mut self.domain_id,
+            &mut self.why,
+            &mut self.author,
+            &mut self.approved_by,
+            &mut self.approved_on,
+            &mut self.comment,
+        ]
+        .into_iter()
+    }
 }
 
 /// A decision of two persons.
@@ -218,12 +241,15 @@ pub fn read_review(bytes: &[u8]) -> Result<Review, VocabularyFileError> {
     for (row, line) in reader.deserialize().zip(2..) {
         let what = "a field cannot be read: status is proposed, approved, rejected or unmatched; equivalence is exact, \
                     close, broad, narrow or related; the other columns are those of the written file";
-        rows.push(row.map_err(|_| wrong(line, what))?);
+        let mut row: ReviewRow = row.map_err(|_| wrong(line, what))?;
+        row.texts().for_each(|text| *text = spreadsheet_undone(text).to_owned());
+        rows.push(row);
     }
     Ok(Review { rows })
 }
 
-/// Writes a review file: comma-separated, one row for each candidate.
+/// Writes a review file: comma-separated, one row for each candidate. People open it in a spreadsheet, and codes are what
+/// somebody sent: what would run there has an apostrophe in front, which [`read_review`] takes away.
 pub fn write_review(review: &Review) -> Vec<u8> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     // The header comes with the first row, so one is written and cut off again: a file without rows has one too.
@@ -231,6 +257,8 @@ pub fn write_review(review: &Review) -> Vec<u8> {
     let none = review.rows.is_empty();
     for row in review.rows.iter().chain(none.then_some(&example)) {
         // Memory can be written, and the fields are plain.
+        let mut row = row.clone();
+        row.texts().for_each(|text| *text = spreadsheet_safe(text).into_owned());
         let _ = writer.serialize(row);
     }
     let mut bytes = writer.into_inner().unwrap_or_default();
@@ -273,7 +301,7 @@ mod tests {
                 row("A", Some(1), Status::Rejected, "ana", "ben"),
                 row("B", Some(3_000_483), Status::Approved, "ana", ""),
                 row("C", Some(3_000_483), Status::Approved, "ana", "Ana"),
-                row("D", Some(3_000_483), Status::Proposed, "", ""),
+                row("=HYPERLINK(\"x\")", Some(3_000_483), Status::Proposed, "", ""),
                 row("E", None, Status::Unmatched, "ana", "ben"),
             ],
         };
@@ -286,6 +314,7 @@ mod tests {
         assert_eq!(read_review(&write_review(&Review::default())).unwrap(), Review::default());
         let again = read_review(&write_review(&review)).unwrap();
         assert_eq!(again, review);
+        assert!(String::from_utf8(write_review(&review)).unwrap().contains(",\"'=HYPERLINK"));
         let semicolons = String::from_utf8(write_review(&Review { rows: vec![ReviewRow::default()] })).unwrap();
         assert_eq!(read_review(semicolons.replace(',', ";").as_bytes()).unwrap().rows.len(), 1);
     }

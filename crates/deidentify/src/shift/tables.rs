@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use acequia_frame::{FrameError, ParquetFile, Table};
-use acequia_types::Day;
+use acequia_types::{Day, spreadsheet_safe};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray, StringBuilder, UInt32Array};
 use arrow::compute::{cast, concat_batches, filter_record_batch, take_record_batch};
 use arrow::datatypes::{
@@ -958,7 +958,9 @@ impl Out {
                 let columns: Vec<&StringArray> =
                     batch.columns().iter().map(|column| column.as_string::<i32>()).collect();
                 for row in 0..batch.num_rows() {
-                    let fields = columns.iter().map(|column| text_at(column, row).unwrap_or_default());
+                    let fields = columns
+                        .iter()
+                        .map(|column| spreadsheet_safe(text_at(column, row).unwrap_or_default()).into_owned());
                     writer.write_record(fields).map_err(|_| wrong_file(out, "cannot be written"))?;
                 }
                 Ok(())

@@ -50,6 +50,25 @@ fn an_empty_table_stays_empty() {
     });
 }
 
+/// What people open in a spreadsheet runs nothing there, and what was given is read again.
+#[test]
+fn no_released_text_is_a_formula() {
+    let cell = "=HYPERLINK(\"\"x\"\")";
+    let table = format!("age,place,ill\n34,a,\"{cell}\"\n35,a,-1.5\n36,b,@SUM(A1)\n37,b,+\n");
+    each(&table, |how, done| {
+        let ill: Vec<String> =
+            done.unwrap().0.iter().map(|line| line.splitn(3, ',').nth(2).unwrap().to_owned()).collect();
+        let mut ill: Vec<&str> = ill.iter().map(String::as_str).collect();
+        ill.sort_unstable();
+        assert_eq!(ill, ["\"'=HYPERLINK(\"\"x\"\")\"", "'@SUM(A1)", "+", "-1.5"], "{how}");
+        let again = format!("age,place,ill\n34,a,{}\n35,a,{}\n36,b,{}\n37,b,{}\n", ill[0], ill[1], ill[2], ill[3]);
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("places.csv"), "a;north;*\nb;north;*\n").unwrap();
+        let lines = run(folder.path(), &again, "", u64::MAX).unwrap().0;
+        assert!(lines.iter().any(|line| line.ends_with(ill[0])) && !lines.concat().contains("''"), "{how}: {lines:?}");
+    });
+}
+
 #[test]
 fn an_empty_file_is_no_table() {
     each("", |how, done| assert_eq!(done.unwrap_err().to_string(), "table.csv: the file is empty", "{how}"));

@@ -186,7 +186,7 @@ fn intervals_are_exact_over_all_tables_and_types() {
 
 fn files(folder: &Path, rows: &[(String, NaiveDate, String)]) -> Vec<std::path::PathBuf> {
     let csv = folder.join("visits.csv");
-    let lines: Vec<String> = rows.iter().map(|(id, day, code)| format!("{id};{day};{code};\"a; b\"")).collect();
+    let lines: Vec<String> = rows.iter().map(|(id, day, code)| format!("{id};{day};{code};\"=a; b\"")).collect();
     std::fs::write(&csv, format!("id;came;code;note\n{}\n", lines.join("\n"))).unwrap();
     let parquet = folder.join("more.parquet");
     std::fs::write(&parquet, table(rows).to_parquet().unwrap()).unwrap();
@@ -211,6 +211,7 @@ fn files_are_shifted_together_and_in_parts() {
     let pseudonyms: Vec<&str> = text.lines().skip(1).map(|line| line.split(';').next().unwrap()).collect();
     assert!(pseudonyms.is_sorted(), "rows come by person, not by day");
     assert!(!text.contains("p1;"));
+    assert_eq!(text.matches(";\"'=a; b\"").count(), 1_000, "what a spreadsheet would run is written as text");
     let left: Vec<_> = std::fs::read_dir(&whole).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 2, "{left:?}");
     let error = shift_files(&paths, &plan, &key(), folder.path(), u64::MAX).unwrap_err();
