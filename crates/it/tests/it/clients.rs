@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::leak::Served;
-use crate::{DATASET, Home, another_version};
+use crate::{DATASET, Home, another_version, changed_recipe};
 
 /// The Python of the environment that `./test` makes; `None` when there is none.
 pub(crate) fn python() -> Option<String> {
@@ -164,5 +164,99 @@ fn a_donor_signs_in_chooses_and_withdraws_in_a_browser() {
     let institution = code(&["rotterdam", "--institution", "--by", "anna"]);
     script(&python, "donor.py", &home, |_, endpoint| {
         vec![endpoint.replace("127.0.0.1", "localhost"), donor, institution]
+    });
+}
+
+/// Texts that are markup, scripts, links or commands elsewhere, in everything that a person may write and a page shows, in
+/// addresses, and in tables of which reports are made: in Chromium all of them stay texts (threat T16).
+#[test]
+fn texts_that_act_as_markup_stay_texts() {
+    let Some(python) = python() else { return };
+    if Command::new("chromium").arg("--version").output().is_err() {
+        println!("skipped: Chromium is not installed");
+        return;
+    }
+    let home = demo();
+    let texts: Vec<String> = include_str!("../../clients/markup.txt")
+        .lines()
+        .zip(1..)
+        .map(|(text, number)| text.replace("@@", &number.to_string()))
+        .collect();
+    let mut turn = 0;
+    // What stands in front of the quotation mark of each text of the recipe that a page shows.
+    let written = [
+        "title = ",
+        "summary = ",
+        "description = ",
+        "creators = [{ name = ",
+        "publisher = { name = ",
+        "citations = [\n  ",
+        "keywords = [",
+        "{ name = \"men\", reason = ",
+        "note = ",
+        "title = \"Age\"\ndescription = ",
+        "name = \"grade\"\ntitle = ",
+        "values = { \"0\" = ",
+        "population = ",
+        "motivation = ",
+        "funding = ",
+        "biases = [",
+        "limitations = [\n  ",
+        "use_cases = [",
+        "misuse = [",
+        "social_impact = ",
+        "ethics = ",
+        "withdrawal = ",
+        "maintenance = ",
+        "label = ",
+        "access_body = { name = ",
+    ];
+    let mut changes: Vec<(String, String)> = vec![
+        ("version = \"1.0.0\"\ntitle".to_owned(), "version = \"1.0.1\"\ntitle".to_owned()),
+        // A text over several lines takes no escapes apart.
+        ("description = \"\"\"\nEach row is one woman with primary breast cancer: how old she was, what the tumour was like, how she was treated, \\\nand after".to_owned(),
+         "description = \"After".to_owned()),
+        ("when she was last seen.\n\nThe records come from a tumour bank in Rotterdam, from a trial in Germany, and from people who gave their own records. In this demonstration \\\nthose people are simulated.\"\"\"".to_owned(),
+         "when she was last seen.\"".to_owned()),
+    ];
+    for place in written {
+        let two: Vec<&str> = (0..2)
+            .map(|_| {
+                turn += 1;
+                texts[turn % texts.len()].as_str()
+            })
+            .collect();
+        let quoted = serde_json::to_string(&two.join(" ")).unwrap();
+        changes.push((format!("{place}\""), format!("{place}{} ", quoted.strip_suffix('"').unwrap())));
+    }
+    let changes: Vec<(&str, &str)> = changes.iter().map(|(from, to)| (from.as_str(), to.as_str())).collect();
+    let recipe = changed_recipe(&home, "markup.toml", &changes);
+    home.json(&["run", recipe.to_str().unwrap()]);
+    // A table of people, of which two reports are made.
+    let table = home.folder.path().join("people.csv");
+    let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+    let rows: Vec<String> = (0..texts.len() * 12)
+        .map(|row| format!("{},{},{}", 20 + row % 60, ["female", "male"][row % 2], quoted(&texts[row % texts.len()])))
+        .collect();
+    std::fs::write(&table, format!("age,sex,{}\n{}\n", quoted(&texts[1]), rows.join("\n"))).unwrap();
+    let report = |name: &str| home.folder.path().join(name).display().to_string();
+    let (risk, people) = (report("risk.html"), report("people.html"));
+    home.json(&["risk", table.to_str().unwrap(), "--known", &texts[1], "--known", "age", "--report", &risk]);
+    home.json(&["diversity", table.to_str().unwrap(), "--area", "World", "--purpose", &texts[0], "--page", &people]);
+    script(&python, "markup.py", &home, |served, endpoint| {
+        let page = format!("/datasets/{DATASET}");
+        let difference = format!("{page}/compare/1.0.0..1.0.1");
+        while served.get(&difference).starts_with(b"HTTP/1.1 202") {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        let tabs = ["data", "files", "versions", "use", "governance"].map(|tab| format!("{page}/v/1.0.1/{tab}"));
+        let files = ["README.md", "croissant.json"].map(|file| format!("{page}/resolve/main/{file}"));
+        let reflects = ["/?q=?", "/receipt?text=?", "/you/join?code=?", "/datasets/x/?", "/?"].map(str::to_owned);
+        [endpoint, "/".to_owned(), page.clone(), difference, risk, people]
+            .into_iter()
+            .chain(tabs)
+            .chain(files)
+            .chain(reflects)
+            .collect()
     });
 }

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use acequia_types::Timestamp;
 use serde_json::Value;
 
 use crate::leak::Served;
@@ -169,6 +170,111 @@ fn leaving_counts_whenever_it_happens() {
     assert_eq!((&listed[0]["taken_down"], &listed[0]["successor"]), (&"withdrawal".into(), &"1.0.1".into()));
     assert_eq!(listed[1]["taken_down"], Value::Null);
     assert!(home.run(&["doctor"]).status.success());
+}
+
+/// A program that believes it is another day.
+struct Believes(std::path::PathBuf);
+
+impl Believes {
+    /// `None` where libfaketime is not installed.
+    fn find() -> Option<Self> {
+        let folders = std::fs::read_dir("/usr/lib").ok()?.flatten();
+        let found = folders.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1")).find(|path| path.exists());
+        if found.is_none() {
+            println!("skipped: faketime is not installed; run ./test");
+        }
+        found.map(Self)
+    }
+
+    /// `day`: days after the first of January 2027; `second`: of the day.
+    fn on(&self, mut command: Command, day: u64, second: u64) -> Command {
+        let at = Timestamp::from_unix_s(1_798_761_600 + i64::try_from(day * 86_400 + second).unwrap());
+        let (date, time) = at.to_string().split_once('T').map(|(d, t)| (d.to_owned(), t[..8].to_owned())).unwrap();
+        command
+            .env("LD_PRELOAD", &self.0)
+            .env("FAKETIME", format!("{date} {time}"))
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+            .env("TZ", "UTC");
+        command
+    }
+}
+
+/// What is public in two worlds does not differ anywhere.
+#[track_caller]
+fn same(one: &BTreeMap<String, String>, other: &BTreeMap<String, String>, when: &str) {
+    for (route, answer) in one {
+        let known = other.get(route).map_or("", String::as_str);
+        let at = answer.bytes().zip(known.bytes()).take_while(|(a, b)| a == b).count();
+        let near = |text: &str| text.chars().skip(at.saturating_sub(60)).take(120).collect::<String>();
+        assert!(answer == known, "{when}: {route} differs: {} instead of {}", near(answer), near(known));
+    }
+    assert_eq!(one.len(), other.len(), "{when}");
+}
+
+/// Whatever anybody can read is the same to the last byte, on whichever days the donors of one batch withdrew and in which
+/// order; and before the next version it is as if nobody had (threat T25).
+#[test]
+fn nobody_can_tell_on_which_day_somebody_withdrew() {
+    let Some(believes) = Believes::find() else { return };
+    let run = |home: &Home, words: &[&str], day: u64, second: u64| {
+        let output = believes.on(home.command(&[words, &["--json"]].concat()), day, second).output().unwrap();
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    // Pages say where they are: always at the same address.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = free.to_string();
+    let public = |home: &Home, day: u64| {
+        let served = Served::of(
+            believes.on(home.command(&["serve", "--address", &address]), day, 0),
+            &home.folder.path().join("serve.log"),
+        );
+        let api = ["", "/refs", "/commits/main", "/croissant", "/tree/main?recursive=true"]
+            .map(|rest| format!("/api/datasets/{DATASET}{rest}"));
+        let feeds = ["/", "/sitemap.xml", "/api/datasets?full=true", "/oai?verb=ListRecords&metadataPrefix=oai_dc"];
+        let routes: Vec<String> = feeds.map(str::to_owned).into_iter().chain(api).collect();
+        // Once for what is computed when it is first asked for.
+        let waits =
+            |answers: &[(String, Vec<u8>)]| answers.iter().any(|(_, answer)| answer.starts_with(b"HTTP/1.1 202"));
+        let mut answers = served.crawl(routes.clone());
+        while waits(&answers) {
+            std::thread::sleep(Duration::from_millis(200));
+            answers = served.crawl(routes.clone());
+        }
+        let told = |answer: &[u8]| String::from_utf8_lossy(answer).into_owned();
+        answers.into_iter().map(|(route, answer)| (route, told(&answer))).collect::<BTreeMap<_, _>>()
+    };
+    let template = Home::new();
+    run(&template, &["demo", "--no-serve"], 0, 0);
+    let listed = run(&template, &["consent", "list"], 0, 60);
+    let permitted = listed.as_array().unwrap().iter().filter(|line| {
+        line["purposes"]["open-publication"] == "permitted" && line["donor"].as_str().unwrap().starts_with("donor-")
+    });
+    let leave: Vec<&str> = permitted.take(20).map(|line| line["donor"].as_str().unwrap()).collect();
+    let nobody_left = public(&template, 31);
+    let mut first = None;
+    for world in 0..4_u64 {
+        let home = copy_of(&template);
+        // Days of a month, and an order, that differ from world to world.
+        let mut acts: Vec<(u64, u64, &str)> = leave
+            .iter()
+            .zip(0_u64..)
+            .map(|(donor, at)| {
+                (1 + (at * (2 * world + 7) + world * 11) % 30, 3_600 + at * (world + 1) * 977 % 70_000, *donor)
+            })
+            .collect();
+        acts.sort_unstable();
+        for (day, second, donor) in acts {
+            run(&home, &["consent", "withdraw", donor], day, second);
+            run(&home, &["rights", "notify"], day, second + 60);
+        }
+        same(&public(&home, 31), &nobody_left, &format!("world {world}, before the next version"));
+        let recipe = changed_recipe(&home, "next.toml", &[("version = \"1.0.0\"\ntitle", NEXT)]);
+        run(&home, &["run", recipe.to_str().unwrap()], 32, 0);
+        let after = public(&home, 40);
+        assert!(after.len() > 30 && after != nobody_left);
+        same(&after, first.get_or_insert_with(|| after.clone()), &format!("world {world}, after it"));
+    }
 }
 
 fn rules(days: u32) -> String {
