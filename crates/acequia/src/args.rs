@@ -148,6 +148,9 @@ pub(crate) enum Command {
         /// Stop after publishing
         #[arg(long)]
         no_serve: bool,
+        /// Train a model over three hospitals besides, each a process of its own that talks over the network
+        #[arg(long)]
+        network: bool,
     },
     /// Check and repair a folder of OMOP tables (CSV or Parquet) without a node
     ///
@@ -253,6 +256,24 @@ pub(crate) enum Command {
     /// Sites say sums and nothing else. The result is the one that all rows in one table would give. docs/learning.md
     /// explains the plan.
     Train(Box<crate::train::TrainArgs>),
+    /// This node among others: its key, the roster of members, adding up for runs of others
+    #[command(
+        after_help = "Examples:\n  acequia network key\n  acequia network join roster.json --trust 5f0c…\n  acequia network members"
+    )]
+    Network {
+        /// What to do
+        #[command(subcommand)]
+        command: crate::network::NetworkCommand,
+    },
+    /// Answer runs of the network with sums over a table, after people here allowed them
+    #[command(
+        after_help = "Examples:\n  acequia site serve --table register.csv\n  acequia site runs\n  acequia site approve 3fa9 --by anna"
+    )]
+    Site {
+        /// What to do
+        #[command(subcommand)]
+        command: crate::network::SiteCommand,
+    },
     /// Measure what a frozen model is worth at other sites
     ///
     /// Discrimination, calibration, overall error and net benefit at each site and pooled, with intervals; as JSON and as a

@@ -6,11 +6,13 @@ mod bars;
 mod cleanse;
 #[cfg(feature = "cluster")]
 mod cluster;
+mod demo_network;
 mod diversity;
 mod events;
 mod files;
 mod hierarchy;
 mod link;
+mod network;
 mod papers;
 mod read;
 mod rights;
@@ -156,7 +158,7 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
         Command::Account { command } => {
             account::run(&Node::open(home, threads).await?, command, args.quiet, out).await?
         }
-        Command::Demo { address, no_serve } => {
+        Command::Demo { address, no_serve, network } => {
             let node = match Node::open(home, threads).await {
                 Ok(node) => node,
                 Err(failure) if failure.exit == Exit::NotFound => Node::init(home, threads).await?,
@@ -166,14 +168,20 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
             let given: Vec<_> = files.cohorts.iter().cloned().chain([files.donors.clone()]).collect();
             let donated = node.donate(&given, &DonateOptions::default(), progress).await?;
             let report = node.run(&Recipe::read(&files.recipe)?, progress).await?;
+            let shown = match network {
+                true => {
+                    Some(demo_network::show(&home.join("demo/example"), &home.join("demo/network"), progress).await?)
+                }
+                false => None,
+            };
             if *no_serve {
-                out.demo(&donated, &report, None);
+                out.demo(&donated, &report, shown.as_ref(), None);
             } else {
                 // A simulated donor, so that whoever looks at the demo can be one.
                 let donor = Holder::Donor(DonorId::parse(DEMO_DONOR)?);
                 let invitation = node.invite(&donor, "demo").await?;
                 serve(node, address.unwrap_or_else(usual_or_free), None, |serving| {
-                    out.demo(&donated, &report, Some((serving, &invitation)))
+                    out.demo(&donated, &report, shown.as_ref(), Some((serving, &invitation)))
                 })
                 .await?;
             }
@@ -215,7 +223,9 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
         Command::Vocabulary { command } => return vocabulary::run(command, home, args.quiet, out),
         Command::Unify(words) => return unify::run(words, threads, out),
         Command::Train(args) => train::run(args, home, threads, progress, out).await?,
-        Command::Validate(args) => validate::run(args, out)?,
+        Command::Network { command } => network::network(home, command, out).await?,
+        Command::Site { command } => network::site(home, command, out).await?,
+        Command::Validate(args) => validate::run(args, home, out).await?,
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Args::command(), "acequia", &mut std::io::stdout());
         }

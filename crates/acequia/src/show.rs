@@ -152,7 +152,13 @@ impl Out {
         self.print(|| json!(report), || ran_words(report));
     }
 
-    pub(crate) fn demo(&self, donated: &DonateReport, report: &RunReport, served: Option<(&Serving, &Invitation)>) {
+    pub(crate) fn demo(
+        &self,
+        donated: &DonateReport,
+        report: &RunReport,
+        network: Option<&crate::demo_network::Shown>,
+        served: Option<(&Serving, &Invitation)>,
+    ) {
         self.findings(donated);
         let address = served.map(|(serving, _)| format!("http://{}", serving.bound));
         let donors = served.and_then(|(serving, invitation)| {
@@ -164,8 +170,11 @@ impl Out {
         };
         let invited = served.map(|(_, invitation)| crate::account::told(invitation));
         self.print(
-            || json!({ "donated": donated, "run": report, "address": address, "donor": invited }),
-            || format!("{}\n{}{}", donated_words(donated), ran_words(report), serving()),
+            || json!({ "donated": donated, "run": report, "network": network, "address": address, "donor": invited }),
+            || {
+                let network = network.map(crate::demo_network::Shown::words).unwrap_or_default();
+                format!("{}\n{}{network}{}", donated_words(donated), ran_words(report), serving())
+            },
         );
     }
 

@@ -6,48 +6,52 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use acequia_learn::{
     Architecture, Data, Form, LearnError, Ledger, Membership, Model, Needs, Outcome, Plan, Protection, Report, Roster,
-    Run, Site, SiteMap, SiteRules, StillAllowed, SystemEntropy, membership_test, run_while_allowed,
+    Run, Site, SiteMap, SiteRules, StillAllowed, SystemEntropy, ValidationRequest, membership_test, run_while_allowed,
 };
-use acequia_node::{CohortDefinition, Failure, Node, Progress, TrainingRows};
+use acequia_net::{Approve, Held, HeldForValidation, Holdings};
+use acequia_node::{CohortDefinition, Failure, Node, Progress, Silent, TrainingRows};
 use acequia_types::{Clock, SystemClock};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::files::write_aside;
+use crate::network::{RunArgs, coordinate, offer};
 use crate::show::Out;
 
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  acequia train examples/breast-cancer/survival.plan.toml --site rotterdam=examples/breast-cancer/rotterdam.csv -o model.json\n  acequia train survival.plan.toml --site north=north.csv --site south=south.parquet --donated pool.csv -o model.json --log left\n  acequia train survival.plan.toml --site north=north.csv --site south=south.csv --look\n  acequia train survival.plan.toml --donors donors.cohort.toml --site north=north.csv -o model.json"
+    after_help = "Examples:\n  acequia train examples/breast-cancer/survival.plan.toml --site rotterdam=examples/breast-cancer/rotterdam.csv -o model.json\n  acequia train survival.plan.toml --site north=north.csv --site south=south.parquet --donated pool.csv -o model.json --log left\n  acequia train survival.plan.toml --site north=north.csv --site south=south.csv --look\n  acequia train survival.plan.toml --donors donors.cohort.toml --site north=north.csv -o model.json\n  acequia train survival.plan.toml --network -o model.json"
 )]
 pub(crate) struct TrainArgs {
     /// The run plan (TOML, or JSON)
     plan: PathBuf,
     /// A site and its table, CSV or Parquet; beside `name.csv`, `name.site.toml` says how its columns become the plan's
-    #[arg(long = "site", required_unless_present = "donors", value_name = "NAME=TABLE")]
+    #[arg(long = "site", required_unless_present_any = ["donors", "network"], conflicts_with = "network", value_name = "NAME=TABLE")]
     sites: Vec<NamedTable>,
     /// Table of donated rows, which take part as one more site
-    #[arg(long, value_name = "TABLE")]
+    #[arg(long, value_name = "TABLE", conflicts_with = "network")]
     donated: Option<PathBuf>,
     /// Cohort (TOML) of this node's donors, whose rows take part as the site `donors`; each of them must allow it before every
     /// round, and the run begins anew without who withdraws
     #[arg(long, value_name = "COHORT")]
     donors: Option<PathBuf>,
     /// Where rows are: a site for each table, or all tables at one site
-    #[arg(long, value_enum, default_value_t = Mode::Federated)]
+    #[arg(long, value_enum, default_value_t = Mode::Federated, conflicts_with = "network")]
     mode: Mode,
     /// Sum without masks, whatever the plan says: for tables of one owner
-    #[arg(long)]
+    #[arg(long, conflicts_with = "network")]
     unmasked: bool,
     /// Write the model, or the result, as JSON
     #[arg(long, short, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Folder for the logs of what left each site
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", conflicts_with = "network")]
     log: Option<PathBuf>,
     /// Only say what would leave each site in the first round
-    #[arg(long, conflicts_with_all = ["out", "log", "mode"])]
+    #[arg(long, conflicts_with_all = ["out", "log", "mode", "network"])]
     look: bool,
+    #[command(flatten)]
+    over: RunArgs,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -161,6 +165,9 @@ pub(crate) async fn run(
     if args.unmasked {
         plan.aggregation.protection = Protection::None;
     }
+    if args.over.reach.network {
+        return over_network(args, home, threads, &plan, out).await;
+    }
     let mut sites = args.sites.clone();
     sites.extend(args.donated.iter().map(|path| NamedTable { name: "donated".to_owned(), path: path.clone() }));
     let own = args.donors.iter().map(|_| DONORS.to_owned());
@@ -192,6 +199,77 @@ pub(crate) async fn run(
         progress.finish("somebody withdrew; the run begins again without the rows");
         begun_again += 1;
     }
+}
+
+/// Rows of the node's donors as one of the network's sites.
+struct DonorRows {
+    node: Arc<Node>,
+    cohort: CohortDefinition,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Holdings for DonorRows {
+    fn for_validation(&self, _: &ValidationRequest) -> Result<HeldForValidation, LearnError> {
+        // Donors are asked for training; measuring a model on their rows is a use of its own.
+        let reason = "its donors were asked for training only".to_owned();
+        Err(LearnError::Withheld { site: DONORS.to_owned(), reason })
+    }
+
+    fn rows(&self, plan: &Plan) -> Result<Held, LearnError> {
+        let withheld = |failure: Failure| LearnError::Withheld { site: DONORS.to_owned(), reason: failure.to_string() };
+        let made = self.node.training_rows(DONORS, &self.cohort, plan, &Silent);
+        let rows = Arc::new(self.runtime.block_on(made).map_err(withheld)?);
+        let donors = Donors { node: Arc::clone(&self.node), rows: Arc::clone(&rows), failure: Arc::default() };
+        let (node, runtime, behind) = (Arc::clone(&self.node), self.runtime.clone(), Arc::clone(&rows));
+        let approve: Approve = Arc::new(move |answer| runtime.block_on(node.approve_answer(&behind, answer)));
+        let still_allowed = Some(donors.still_allowed());
+        Ok(Held { tables: vec![rows.data.clone()], still_allowed, approve: Some(approve) })
+    }
+}
+
+async fn over_network(args: &TrainArgs, home: &Path, threads: usize, plan: &Plan, out: &Out) -> Result<(), Failure> {
+    if args.over.reach.offer {
+        return offer(&args.over, home, plan, out).await;
+    }
+    let own: Option<Arc<dyn Holdings>> = match &args.donors {
+        Some(path) => {
+            let (node, cohort) = (Arc::new(Node::open(home, threads).await?), CohortDefinition::read(path)?);
+            Some(Arc::new(DonorRows { node, cohort, runtime: tokio::runtime::Handle::current() }))
+        }
+        None => None,
+    };
+    let report = coordinate(&args.over, home, plan, own, !out.json).await?;
+    if let Some(path) = &args.out {
+        write_aside(path, &document(&report.outcome))?;
+    }
+    out.print(
+        || {
+            let digest = match &report.outcome {
+                Outcome::Model(model) => Some(model.digest()),
+                _ => None,
+            };
+            json!({
+                "plan": plan.digest(), "architecture": "network", "rounds": report.rounds, "sites": report.sites,
+                "left_out": report.left_out, "bytes_sent": report.bytes_sent, "bytes_received": report.bytes_received,
+                "outcome": report.outcome, "model": digest,
+            })
+        },
+        || {
+            let protection = protection_words(plan);
+            let mut text = format!(
+                "{} rounds with {}, {} bytes sent and {} received here, {protection}.\n",
+                report.rounds,
+                report.sites.join(", "),
+                report.bytes_sent,
+                report.bytes_received
+            );
+            if !report.left_out.is_empty() {
+                text += &format!("Left out on the way: {}.\n", report.left_out.join(", "));
+            }
+            text + &outcome_words(&report.outcome)
+        },
+    );
+    Ok(())
 }
 
 /// The run with its membership test, up to the moment before anything is written; `None` as soon as a donor does not allow
@@ -297,19 +375,27 @@ fn look(plan: &Plan, tables: Vec<Data>, out: &Out) -> Result<(), LearnError> {
 }
 
 fn words(plan: &Plan, architecture: Architecture, report: &Report) -> String {
-    let protection = match plan.aggregation.protection {
-        Protection::TwoAggregators => "masked between two aggregators",
-        Protection::None => "not masked",
-    };
+    let protection = protection_words(plan);
     let where_from = match architecture {
         Architecture::Centralised => "were summed at one site",
         Architecture::Federated => "left the sites",
         Architecture::Decentralised => "left the sites, who added up in turns",
     };
     let how = format!("{} rounds, {} bytes {where_from}, {protection}.\n", report.rounds, report.bytes_out);
-    match &report.outcome {
-        Outcome::Model(model) => how + &model_words(model),
-        other => how + &format!("{:#}\n", json!(other)),
+    how + &outcome_words(&report.outcome)
+}
+
+fn protection_words(plan: &Plan) -> &'static str {
+    match plan.aggregation.protection {
+        Protection::TwoAggregators => "masked between two aggregators",
+        Protection::None => "not masked",
+    }
+}
+
+fn outcome_words(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Model(model) => model_words(model),
+        other => format!("{:#}\n", json!(other)),
     }
 }
 

@@ -1,26 +1,27 @@
 //! `acequia validate`: what a frozen model is worth at other sites.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use acequia_learn::{Cohort, Missing, Model, Needs, Record, SiteEvaluation, Validation, evaluate, validation_page};
+use acequia_learn::{LearnError, Missing, Model, Record, Validation, ValidationRequest, evaluate, validation_page};
 use acequia_node::Failure;
 use acequia_types::{Clock, SystemClock};
 use clap::Args;
 use serde_json::json;
 
 use crate::files::write_aside;
+use crate::network::{Reach, findings, offer_validation};
 use crate::show::Out;
 use crate::train::{NamedTable, distinct, read_site, text_of};
 
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  acequia validate model.json --at gbsg=examples/breast-cancer/gbsg.csv\n  acequia validate model.json --at gbsg=examples/breast-cancer/gbsg.csv --by meno --by hormon -o record.json --page record.html"
+    after_help = "Examples:\n  acequia validate model.json --at gbsg=examples/breast-cancer/gbsg.csv\n  acequia validate model.json --at gbsg=examples/breast-cancer/gbsg.csv --by meno --by hormon -o record.json --page record.html\n  acequia validate model.json --network -o record.json"
 )]
 pub(crate) struct ValidateArgs {
     /// The model (JSON), as `acequia train` wrote it
     model: PathBuf,
     /// A site and its table; beside `name.csv`, `name.site.toml` says how its columns become the model's
-    #[arg(long = "at", required = true, value_name = "NAME=TABLE")]
+    #[arg(long = "at", required_unless_present = "network", conflicts_with = "network", value_name = "NAME=TABLE")]
     sites: Vec<NamedTable>,
     /// Also measure in subgroups by this column; once for each
     #[arg(long = "by", value_name = "COLUMN")]
@@ -49,6 +50,8 @@ pub(crate) struct ValidateArgs {
     /// Write the record as a page that can be printed
     #[arg(long, value_name = "FILE.html")]
     page: Option<PathBuf>,
+    #[command(flatten)]
+    reach: Reach,
 }
 
 fn days(text: &str) -> Result<f64, &'static str> {
@@ -59,8 +62,10 @@ fn risk(text: &str) -> Result<f64, &'static str> {
     text.parse().ok().filter(|risk: &f64| *risk > 0.0 && *risk < 1.0).ok_or("a risk between 0 and 1")
 }
 
-pub(crate) fn run(args: &ValidateArgs, out: &Out) -> Result<(), Failure> {
-    distinct(&args.sites)?;
+pub(crate) async fn run(args: &ValidateArgs, home: &Path, out: &Out) -> Result<(), Failure> {
+    if !args.reach.network {
+        distinct(&args.sites)?;
+    }
     let model = Model::from_json(&text_of(&args.model, "the model")?)?;
     let mut settings = Validation::usual(&model);
     if let Some(days) = args.horizon_days {
@@ -72,15 +77,21 @@ pub(crate) fn run(args: &ValidateArgs, out: &Out) -> Result<(), Failure> {
         settings.thresholds.sort_by(f64::total_cmp);
     }
     (settings.bootstraps, settings.seed, settings.minimum_count) = (args.bootstraps, args.seed, args.minimum);
-    let variables = model.inputs();
     let missing = if args.drop_missing { Missing::Drop } else { model.cohort.missing };
-    let cohort = Cohort { missing, ..model.cohort.clone() };
-    let needs = Needs { cohort: &cohort, outcome: model.outcome.as_ref(), variables: &variables, groups: &args.by };
-    let mut sites: Vec<SiteEvaluation> = Vec::new();
-    for site in &args.sites {
-        sites.push(evaluate(&model, &read_site(site, &needs)?, &args.by, &settings)?);
+    let request = ValidationRequest::new(model, settings, args.by.clone(), missing);
+    if args.reach.offer {
+        return offer_validation(&args.reach, home, &request, out).await;
     }
-    let record = Record::new(&model, sites, &settings, SystemClock.now().day());
+    let (sites, signatures) = match args.reach.network {
+        true => findings(&args.reach, home, &request, !out.json).await?,
+        false => {
+            let reading = request.reading();
+            let evaluated =
+                |site| evaluate(&request.model, &read_site(site, &reading.needs())?, &args.by, &request.settings);
+            (args.sites.iter().map(evaluated).collect::<Result<Vec<_>, LearnError>>()?, Vec::new())
+        }
+    };
+    let record = Record::new(&request.model, sites, &request.settings, SystemClock.now().day()).signed(signatures);
     if let Some(path) = &args.out {
         write_aside(path, &record.to_json())?;
     }

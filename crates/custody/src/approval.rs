@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use acequia_types::{Coded, Digest, DonorId, Exit, Timestamp};
+use acequia_types::{Coded, Day, Digest, DonorId, Exit, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::{Ask, Grant, History, Operation, Policy, Purpose, Reason};
 
-/// Permission for the thing with digest [`Approval::subject`] to leave. Made only by [`approve`].
+/// Permission for the thing with digest [`Approval::subject`] to leave. Made only by [`approve`], [`approve_granted`] and
+/// [`RunDecision::approve`].
 ///
 /// ```compile_fail,E0451
 /// use acequia_custody::{Approval, Purpose};
@@ -51,7 +53,7 @@ impl Approval {
 
 /// Why a thing may not leave: how many donors stand in the way, by reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{} of {donors} donors do not allow {purpose} at this moment", denied.values().sum::<usize>())]
+#[error("{}", self.words())]
 pub struct ApprovalRefused {
     /// The purpose asked for.
     pub purpose: Purpose,
@@ -59,6 +61,16 @@ pub struct ApprovalRefused {
     pub donors: usize,
     /// How many donors do not permit, by reason.
     pub denied: BTreeMap<Reason, usize>,
+}
+
+impl ApprovalRefused {
+    fn words(&self) -> String {
+        let Self { purpose, donors, denied } = self;
+        match donors {
+            0 => format!("nobody who could allow {purpose} does so at this moment"),
+            _ => format!("{} of {donors} donors do not allow {purpose} at this moment", denied.values().sum::<usize>()),
+        }
+    }
 }
 
 impl Coded for ApprovalRefused {
@@ -127,10 +139,70 @@ fn approve_asking<'a>(
     Ok(Approval { subject, purpose, donors: donors.len(), decided_at: now })
 }
 
+/// What a person at an institution decided about a run over the institution's own register: whether sums of it may leave.
+///
+/// It says nothing about records of this node's donors: what leaves about them rests on [`approve_granted`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunDecision {
+    /// Digest of the run plan that was read.
+    pub plan: Digest,
+    /// Whether it may run here.
+    pub allowed: bool,
+    /// Who decided; or the standing rule that did.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// Last day on which it holds (included).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_day: Option<Day>,
+}
+
+impl RunDecision {
+    /// Approves one answer (its digest) of the run with this plan.
+    ///
+    /// # Errors
+    /// [`ApprovalRefused`] when the decision is about another plan, is a no, is from the future or past its last day.
+    pub fn approve(&self, subject: Digest, plan: Digest, now: Timestamp) -> Result<Approval, ApprovalRefused> {
+        let purpose = Purpose::ModelTraining;
+        let refused = |reason| ApprovalRefused { purpose, donors: 0, denied: BTreeMap::from([(reason, 1)]) };
+        if self.plan != plan || !self.allowed {
+            return Err(refused(Reason::Institution));
+        }
+        if self.at > now {
+            return Err(refused(Reason::Clock));
+        }
+        if self.last_day.is_some_and(|last| last < now.day()) {
+            return Err(refused(Reason::Expired));
+        }
+        Ok(Approval { subject, purpose, donors: 0, decided_at: now })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{ConsentEvent, ConsentKind, Level};
+
+    #[test]
+    fn a_decision_of_an_institution_is_about_one_plan_and_for_a_time() {
+        let now = acequia_types::parse_timestamp("2026-06-01").unwrap();
+        let (plan, other) = (Digest::of(b"plan"), Digest::of(b"other"));
+        let yes = RunDecision { plan, allowed: true, by: "anna".to_owned(), at: now, last_day: Some(now.day()) };
+        let approval = yes.approve(Digest::of(b"x"), plan, now).unwrap();
+        assert_eq!(
+            (approval.subject(), approval.purpose(), approval.donors()),
+            (Digest::of(b"x"), Purpose::ModelTraining, 0)
+        );
+        let later = Timestamp::from_unix_s(now.unix_s() + 86_400);
+        let reason = |decision: &RunDecision, plan, now| {
+            decision.approve(Digest::of(b"x"), plan, now).unwrap_err().denied.into_keys().next().unwrap()
+        };
+        assert_eq!(reason(&yes, other, now), Reason::Institution);
+        assert_eq!(reason(&yes, plan, later), Reason::Expired);
+        assert_eq!(reason(&RunDecision { at: later, ..yes.clone() }, plan, now), Reason::Clock);
+        assert_eq!(reason(&RunDecision { allowed: false, ..yes }, plan, now), Reason::Institution);
+    }
 
     #[test]
     fn one_withdrawal_stops_the_whole_thing() {

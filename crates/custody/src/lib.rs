@@ -43,7 +43,7 @@ pub mod rights;
 mod terms;
 mod vocabulary;
 
-pub use approval::{Approval, ApprovalRefused, approve, approve_granted};
+pub use approval::{Approval, ApprovalRefused, RunDecision, approve, approve_granted};
 pub use chain::{ChainBroken, Link, SALT_BYTES, beginning, commit, verify_chain};
 pub use evaluate::{
     Ask, Decision, Grant, Operation, Paper, Policy, Query, Reason, Reasons, Verdict, decide, evaluate, evaluate_all,

@@ -86,6 +86,19 @@
 //!     let _ = acequia_gate::let_out(update, approval).map(|outbound| outbound.get().message().round);
 //! }
 //! ```
+//!
+//! What a model is worth at a site leaves as a finding under the site's rules, not as a bare evaluation:
+//!
+//! ```compile_fail,E0277
+//! fn leak(evaluation: acequia_learn::SiteEvaluation, approval: &acequia_custody::Approval) {
+//!     let _ = acequia_gate::let_out(evaluation, approval);
+//! }
+//! ```
+//! ```
+//! fn pass(finding: acequia_learn::SiteFinding, approval: &acequia_custody::Approval) {
+//!     let _ = acequia_gate::let_out(finding, approval).map(|outbound| outbound.get().evaluation().rows);
+//! }
+//! ```
 
 mod doors;
 mod parcel;

@@ -29,7 +29,6 @@
 
 mod algebra;
 mod error;
-mod exact;
 mod local;
 mod masking;
 mod membership;
@@ -66,8 +65,9 @@ pub use tasks::{
     Question, Scale, State, SurvivalPoint, SurvivalResult, Tree,
 };
 pub use validate::{
-    Deviation, Estimate, Evidence, Field, Heading, NetBenefit, Pooled, Predictor, Record, SiteEvaluation, Subgroup,
-    Validation, evaluate, page as validation_page,
+    Deviation, Estimate, Evidence, Field, Heading, NetBenefit, Pooled, Predictor, Reading, Record, SiteEvaluation,
+    SiteFinding, SiteSignature, Subgroup, VALIDATION, Validation, ValidationRequest, evaluate, finding_digest,
+    page as validation_page,
 };
 pub use variable::{Step, Variable};
 

@@ -172,7 +172,7 @@ impl Model {
         let place = |error: serde_json::Error| {
             wrong(format!("line {}, column {} is not what a model has there", error.line(), error.column()))
         };
-        let model: Self = crate::exact::from_json(text).map_err(place)?;
+        let model: Self = serde_json::from_str(text).map_err(place)?;
         if model.schema != "acequia-model/1" {
             return Err(wrong("its layout is not acequia-model/1".to_owned()));
         }

@@ -428,6 +428,11 @@ pub enum Protection {
 }
 
 impl Plan {
+    /// As JSON; [`Plan::from_json`] reads it again, to the same digest.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
+
     /// Reads a plan in TOML.
     ///
     /// # Errors
@@ -447,8 +452,7 @@ impl Plan {
     /// # Errors
     /// [`LearnError::Plan`] with the line, or with the key that contradicts another.
     pub fn from_json(text: &str) -> Result<Self, LearnError> {
-        let plan: Self =
-            crate::exact::from_json(text).map_err(|error| LearnError::Plan { message: error.to_string() })?;
+        let plan: Self = serde_json::from_str(text).map_err(|error| LearnError::Plan { message: error.to_string() })?;
         plan.check()?;
         Ok(plan)
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use acequia_types::{Digest, Timestamp, digest_named};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::LearnError;
 use crate::masking::{Ring, add_masked, add_stream, combine, share};
@@ -71,6 +72,9 @@ impl Entropy for SeededEntropy {
 #[serde(deny_unknown_fields)]
 pub struct Roster {
     sites: Vec<String>,
+    /// Digest of the signed document that says whose key each name is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    identities: Option<Digest>,
 }
 
 impl Roster {
@@ -84,7 +88,14 @@ impl Roster {
         if sites.is_empty() || sites.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(LearnError::Plan { message: "sites need different names, and one at least".to_owned() });
         }
-        Ok(Self { sites })
+        Ok(Self { sites, identities: None })
+    }
+
+    /// The same roster, bound to the signed document (its digest) that says whose key each name is: masks of a run under
+    /// another document do not fit.
+    #[must_use]
+    pub fn identified_by(self, document: Digest) -> Self {
+        Self { identities: Some(document), ..self }
     }
 
     /// Names, sorted.
@@ -94,7 +105,9 @@ impl Roster {
 
     /// Names the roster.
     pub fn digest(&self) -> Digest {
-        digest_named("acequia roster 1", self.sites.iter().map(|site| ("site", site.as_bytes())))
+        let sites = self.sites.iter().map(|site| ("site", site.as_bytes()));
+        let identities = self.identities.as_ref().map(|document| ("identities", document.as_bytes().as_slice()));
+        digest_named("acequia roster 1", sites.chain(identities))
     }
 }
 
@@ -182,6 +195,69 @@ impl Message {
     pub fn digest(&self, ring_bits: u32) -> Digest {
         Digest::of(&self.to_bytes(ring_bits))
     }
+
+    /// Reads an answer to a question of a plan. What has another length than the question calls for is none.
+    ///
+    /// # Errors
+    /// [`LearnError::Protocol`] when the bytes are no answer to it.
+    pub fn from_bytes(from: &str, bytes: &[u8], plan: &Plan, ask: &Ask) -> Result<Self, LearnError> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Head {
+            site: String,
+            round: u32,
+            context: Digest,
+            kind: String,
+        }
+        let refuse = |reason| LearnError::Protocol { from: from.to_owned(), reason };
+        let (head, numbers) = split_head(bytes).ok_or_else(|| refuse("it has no head"))?;
+        let head: Head = serde_json::from_slice(head).map_err(|_| refuse("its head cannot be read"))?;
+        if head.site != from || head.round != ask.round || head.context != ask.context() {
+            return Err(refuse("it answers another question, or for somebody else"));
+        }
+        if !fits(plan, &ask.question) {
+            return Err(refuse("the question does not follow from the plan"));
+        }
+        let ring = Ring::of(plan, &ask.question);
+        let expected = length_of(plan, &ask.question);
+        let wrong = || refuse("it has another length");
+        let payload = match head.kind.as_str() {
+            "plain" => {
+                let read = |bytes: [u8; 16]| i128::from_le_bytes(bytes);
+                Payload::Plain(numbers_of(numbers, 16, expected).ok_or_else(wrong)?.map(read).collect())
+            }
+            "masked" => {
+                let width = (ring.bits / 8) as usize;
+                let read = |bytes: [u8; 16]| u128::from_le_bytes(bytes);
+                Payload::Masked(numbers_of(numbers, width, expected).ok_or_else(wrong)?.map(read).collect())
+            }
+            "seed" => Payload::Seed(numbers.try_into().map_err(|_| wrong())?),
+            _ => return Err(refuse("its head cannot be read")),
+        };
+        Ok(Self { site: head.site, round: head.round, context: head.context, payload })
+    }
+}
+
+/// A line, and what is behind it.
+fn split_head(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = bytes.iter().take(1 << 16).position(|byte| *byte == b'\n')?;
+    Some((&bytes[..end], &bytes[end + 1..]))
+}
+
+/// Little-endian numbers of so many bytes each.
+fn numbers_of(bytes: &[u8], width: usize, expected: usize) -> Option<impl Iterator<Item = [u8; 16]>> {
+    (bytes.len() == expected.checked_mul(width)?).then(|| {
+        bytes.chunks_exact(width).map(move |chunk| {
+            let mut number = [0; 16];
+            number[..width].copy_from_slice(chunk);
+            number
+        })
+    })
+}
+
+/// Numbers that a question calls for.
+fn length_of(plan: &Plan, question: &Question) -> usize {
+    shape(plan, question).iter().map(|block| block.numbers).sum()
 }
 
 /// Proof that the site's rules were checked: only [`Site::answer`] makes one. The gate lets nothing else of a run out.
@@ -201,6 +277,7 @@ pub struct SiteUpdate {
     message: Message,
     to: String,
     digest: Digest,
+    ring_bits: u32,
 }
 
 impl SiteUpdate {
@@ -217,6 +294,11 @@ impl SiteUpdate {
     /// Digest of what leaves.
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// What leaves, as bytes; see [`Message::from_bytes`].
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.message.to_bytes(self.ring_bits)
     }
 }
 
@@ -238,6 +320,7 @@ pub struct Site {
     /// For each round the question that was answered, and the answer of each attempt.
     answered: BTreeMap<u32, (Digest, BTreeMap<u32, Vec<SiteUpdate>>)>,
     stopped: bool,
+    share_key: Option<Zeroizing<[u8; 32]>>,
 }
 
 impl Site {
@@ -266,7 +349,26 @@ impl Site {
             log: ExitLog::default(),
             answered: BTreeMap::new(),
             stopped: false,
+            share_key: None,
         })
+    }
+
+    /// The same site, whose shares follow from a secret key of its own, the question and the sums, instead of being drawn: a
+    /// site that was started again in the middle of a round says what it said before. A share of other sums has another mask.
+    #[must_use]
+    pub fn with_share_key(self, key: [u8; 32]) -> Self {
+        Self { share_key: Some(Zeroizing::new(key)), ..self }
+    }
+
+    /// The same site after what its log says left before: no round of this run that was answered is answered with another
+    /// question, and the log goes on.
+    #[must_use]
+    pub fn resumed(mut self, log: ExitLog) -> Self {
+        for entry in log.entries().iter().filter(|entry| entry.left.plan == self.digest) {
+            self.answered.entry(entry.left.round).or_insert_with(|| (entry.left.context, BTreeMap::new()));
+        }
+        self.log = log;
+        self
     }
 
     /// The same site, which asks before each answer.
@@ -366,7 +468,17 @@ impl Site {
             Protection::None => vec![("coordinator".to_owned(), Payload::Plain(sums.values().to_vec()))],
             Protection::TwoAggregators => {
                 let mut seed = [0; 32];
-                entropy.fill(&mut seed)?;
+                match &self.share_key {
+                    Some(key) => {
+                        let mut hash = blake3::Hasher::new_keyed(key);
+                        hash.update(b"acequia share 1").update(context.as_bytes());
+                        for value in sums.values() {
+                            hash.update(&value.to_le_bytes());
+                        }
+                        hash.finalize_xof().fill(&mut seed);
+                    }
+                    None => entropy.fill(&mut seed)?,
+                }
                 let shares = share(ring, &sums, &context, sites, seed)?;
                 let to = &self.plan.aggregation.aggregators;
                 vec![(to[0].clone(), Payload::Masked(shares.masked)), (to[1].clone(), Payload::Seed(shares.seed))]
@@ -377,11 +489,11 @@ impl Site {
             .map(|(to, payload)| {
                 let message = Message { site: self.name.clone(), round: ask.round, context, payload };
                 let digest = message.digest(ring.bits);
-                SiteUpdate { message, to, digest }
+                SiteUpdate { message, to, digest, ring_bits: ring.bits }
             })
             .collect();
         let words = leaving(&self.plan, &ask.question, ask.round, self.rows(), sites).words;
-        self.log.append(Left {
+        self.log.record(Left {
             at: now,
             plan: self.digest,
             context,
@@ -406,6 +518,41 @@ pub struct PartTotal {
     /// Whose shares are in it, sorted.
     pub sites: Vec<String>,
     values: Vec<u128>,
+}
+
+impl PartTotal {
+    /// As bytes: a line of JSON, then little-endian numbers of 16 bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let head = serde_json::json!({ "round": self.round, "context": self.context, "sites": self.sites });
+        let mut bytes = head.to_string().into_bytes();
+        bytes.push(b'\n');
+        self.values.iter().for_each(|value| bytes.extend(value.to_le_bytes()));
+        bytes
+    }
+
+    /// Reads half of a sum over the answers to a question of a plan.
+    ///
+    /// # Errors
+    /// [`LearnError::Protocol`] when the bytes are none.
+    pub fn from_bytes(from: &str, bytes: &[u8], plan: &Plan, ask: &Ask) -> Result<Self, LearnError> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Head {
+            round: u32,
+            context: Digest,
+            sites: Vec<String>,
+        }
+        let refuse = |reason| LearnError::Protocol { from: from.to_owned(), reason };
+        let (head, numbers) = split_head(bytes).ok_or_else(|| refuse("it has no head"))?;
+        let head: Head = serde_json::from_slice(head).map_err(|_| refuse("its head cannot be read"))?;
+        if head.round != ask.round || head.context != ask.context() || !fits(plan, &ask.question) {
+            return Err(refuse("it answers another question"));
+        }
+        let numbers =
+            numbers_of(numbers, 16, length_of(plan, &ask.question)).ok_or_else(|| refuse("it has another length"))?;
+        let values = numbers.map(u128::from_le_bytes).collect();
+        Ok(Self { round: head.round, context: head.context, sites: head.sites, values })
+    }
 }
 
 /// One of the two organisations that add up shares. It enforces the plan's smallest number of sites by itself.
@@ -464,7 +611,7 @@ impl Aggregator {
         if message.round != ask.round || message.context != ask.context() {
             return refuse("it answers another question");
         }
-        let expected: usize = shape(&self.plan, &ask.question).iter().map(|block| block.numbers).sum();
+        let expected = length_of(&self.plan, &ask.question);
         match &message.payload {
             Payload::Plain(_) => return refuse("it is not masked"),
             Payload::Masked(values) if values.len() != expected => return refuse("it has another length"),
@@ -511,7 +658,7 @@ impl Aggregator {
         }
         let context = ask.context();
         let ring = Ring::of(&self.plan, &ask.question);
-        let length: usize = shape(&self.plan, &ask.question).iter().map(|block| block.numbers).sum();
+        let length = length_of(&self.plan, &ask.question);
         let mut values = vec![0; length];
         for site in &sites {
             match &self.shares[site] {
@@ -579,7 +726,7 @@ impl Run {
     }
 
     fn length(&self) -> usize {
-        shape(&self.plan, &self.state.question).iter().map(|block| block.numbers).sum()
+        length_of(&self.plan, &self.state.question)
     }
 
     /// Takes the unprotected sums of a site.

@@ -281,7 +281,8 @@ impl ExitLog {
         self.0.last().map_or_else(|| Digest::of(b"acequia exit log 1"), |entry| entry.chain)
     }
 
-    pub(crate) fn append(&mut self, left: Left) {
+    /// Adds what is about to leave.
+    pub fn record(&mut self, left: Left) {
         let chain = Self::link(self.head(), &left);
         self.0.push(LogEntry { left, chain });
     }
@@ -322,7 +323,7 @@ mod tests {
     fn a_log_that_was_changed_does_not_verify() {
         let mut log = ExitLog::default();
         for round in 1..=3 {
-            log.append(Left {
+            log.record(Left {
                 at: Timestamp::from_unix_s(0),
                 plan: Digest::of(b"plan"),
                 context: Digest::of(b"context"),

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use acequia_custody::{Grant, Policy};
+use acequia_custody::{Approval, ApprovalRefused, Grant, Policy, approve_granted};
 use acequia_learn::{Data, Plan, SiteMap};
-use acequia_types::DonorId;
+use acequia_types::{Digest, DonorId};
 use acequia_vault::{Use, VaultError};
 
 use crate::failure::Failure;
@@ -56,6 +56,17 @@ impl Node {
             *files.entry(donation.donor).or_default() += 1;
         }
         Ok(TrainingRows { data, files, grant: selection.grant, policy, reason })
+    }
+
+    /// Approves one answer (its digest) that follows from the rows, if every donor behind them still allows it.
+    ///
+    /// # Errors
+    /// [`ApprovalRefused`] with the reasons; when consent cannot be read, nobody is known to allow it.
+    pub async fn approve_answer(&self, rows: &TrainingRows, answer: Digest) -> Result<Approval, ApprovalRefused> {
+        let consents = self.store.consents().await.unwrap_or_default();
+        let donors = rows.files.keys().cloned().collect();
+        let history = |donor: &DonorId| consents.get(donor).cloned();
+        approve_granted(answer, &rows.grant, &donors, history, &rows.policy, self.clock.now())
     }
 
     /// Puts one use of the rows on record, for a `step` of the run (`round 3`), if every donor still allows it. `false` means

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use crate::leak::Served;
 use crate::{Home, files};
@@ -148,6 +148,22 @@ fn every_command_has_help_with_an_example() {
         &["papers", "assessment"],
         &["papers", "breach"],
         &["train"],
+        &["network"],
+        &["network", "key"],
+        &["network", "card"],
+        &["network", "sign"],
+        &["network", "join"],
+        &["network", "members"],
+        &["network", "aggregate"],
+        &["network", "check"],
+        &["site"],
+        &["site", "serve"],
+        &["site", "runs"],
+        &["site", "show"],
+        &["site", "approve"],
+        &["site", "refuse"],
+        &["site", "stop"],
+        &["site", "resume"],
         &["validate"],
         &["completions"],
     ];
@@ -185,7 +201,18 @@ struct Reader {
     guide: String,
     /// What she exported.
     exported: Vec<(String, String)>,
+    /// What she left running.
+    running: Vec<Child>,
     run: usize,
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        for child in &mut self.running {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
 }
 
 impl Reader {
@@ -231,6 +258,11 @@ impl Reader {
                 let answer = self.serving().get("/");
                 assert!(answer.starts_with(b"HTTP/1.1 200 "), "{guide}: {line}");
             }
+            ["acequia", words @ .., "&"] => {
+                let log = std::fs::File::create(self.here().join(format!("background-{}.log", self.run))).unwrap();
+                let child = self.acequia(words).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+                self.running.push(child);
+            }
             ["acequia", words @ ..] => {
                 let output = self.acequia(words).output().unwrap();
                 let stderr = String::from_utf8_lossy(&output.stderr);
@@ -267,7 +299,7 @@ fn every_block_of_the_guides_runs() {
     let mut run = 0;
     for path in guides {
         let guide = path.file_name().unwrap().to_string_lossy().into_owned();
-        let mut reader = Reader { home: Home::new(), guide, exported: Vec::new(), run: 0 };
+        let mut reader = Reader { home: Home::new(), guide, exported: Vec::new(), running: Vec::new(), run: 0 };
         std::os::unix::fs::symlink(root().join("examples"), reader.here().join("examples")).unwrap();
         let mut python = Vec::new();
         for (tag, lines) in blocks(&std::fs::read_to_string(&path).unwrap()) {
@@ -312,6 +344,7 @@ fn the_readme_begins_as_promised() {
         "docs/hospital.md",
         "docs/trustee.md",
         "docs/learning.md",
+        "docs/network.md",
         "docs/errors.md",
     ] {
         let text = std::fs::read_to_string(root().join(guide)).unwrap();

@@ -7,6 +7,7 @@ mod binary;
 mod page;
 mod pool;
 mod record;
+mod request;
 mod sample;
 mod survival;
 
@@ -22,6 +23,7 @@ pub(crate) use binary::area_under_curve;
 pub use page::page;
 pub use pool::Pooled;
 pub use record::{Evidence, Field, Heading, Predictor, Record};
+pub use request::{Reading, SiteFinding, SiteSignature, VALIDATION, ValidationRequest, finding_digest};
 pub use survival::Deviation;
 
 /// How a model is validated.

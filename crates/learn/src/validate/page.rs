@@ -55,6 +55,15 @@ fn facts(record: &Record) -> Markup {
             }
             dt { "Intervals" } dd { "95 %, from " (thousands(u64::from(record.settings.bootstraps))) " bootstrap samples, seed " (record.settings.seed) }
             dt { "Measured with" } dd { (record.program) }
+            @if !record.signatures.is_empty() {
+                dt { "Signed by" }
+                dd {
+                    @for (at, signed) in record.signatures.iter().enumerate() {
+                        @if at > 0 { ", " }
+                        (signed.site) " (key " code { (signed.key.get(..16).unwrap_or(&signed.key)) } ")"
+                    }
+                }
+            }
         }
     }
 }

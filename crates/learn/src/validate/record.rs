@@ -8,7 +8,7 @@ use crate::membership::Membership;
 use crate::model::{Form, Model};
 use crate::plan::Condition;
 use crate::validate::pool::pool;
-use crate::validate::{Pooled, SiteEvaluation, Validation};
+use crate::validate::{Pooled, SiteEvaluation, SiteSignature, Validation};
 
 /// How far the evidence goes. Never one badge: it is stated with population, sites and date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -109,6 +109,9 @@ pub struct Record {
     pub settings: Validation,
     /// What each site measured.
     pub sites: Vec<SiteEvaluation>,
+    /// Signatures of sites that measured by themselves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signatures: Vec<SiteSignature>,
     /// Sites pooled.
     pub pooled: Vec<Pooled>,
     /// Headings of TRIPOD+AI and PROBAST+AI.
@@ -178,9 +181,16 @@ impl Record {
             evidence_words,
             settings: settings.clone(),
             sites,
+            signatures: Vec::new(),
             pooled,
             headings,
         }
+    }
+
+    /// The same record with what sites signed.
+    #[must_use]
+    pub fn signed(self, signatures: Vec<SiteSignature>) -> Self {
+        Self { signatures, ..self }
     }
 
     /// The record as a document: pretty JSON with a final newline.
@@ -193,7 +203,7 @@ impl Record {
     /// # Errors
     /// [`LearnError::Model`] with line and column.
     pub fn from_json(text: &str) -> Result<Self, LearnError> {
-        crate::exact::from_json(text).map_err(|error| LearnError::Model {
+        serde_json::from_str(text).map_err(|error| LearnError::Model {
             message: format!("line {}, column {} is not what a record has there", error.line(), error.column()),
         })
     }

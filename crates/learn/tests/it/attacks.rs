@@ -157,3 +157,80 @@ fn a_site_that_is_asked_something_else_makes_the_sum_useless() {
     let updates = site.answer(&probe, now(), &mut entropy).unwrap();
     refused(aggregator.receive(updates[0].message()), "answers another question");
 }
+
+/// What crosses a network is read as it was said, for the question it answers and in the name of who says it; anything else is no
+/// message, whatever its bytes.
+#[test]
+fn messages_are_read_for_their_question_only() {
+    for protection in ["two-aggregators", "none"] {
+        let plan = plan("{ kind = \"moments\" }", "", AGE, protection);
+        let roster = roster(&["north", "south"]);
+        let run = Run::new(&plan, &roster);
+        let mut aggregators = [Aggregator::new(&plan, &roster), Aggregator::new(&plan, &roster)];
+        for aggregator in &mut aggregators {
+            aggregator.open(&run.ask()).unwrap();
+        }
+        for name in ["north", "south"] {
+            let mut site = join(name, &plan, &roster, &mut Ledger::default(), 40..80).unwrap();
+            let updates = site.answer(&run.ask(), now(), &mut SeededEntropy::new(3)).unwrap();
+            for (update, aggregator) in updates.iter().zip(&mut aggregators) {
+                let bytes = update.to_bytes();
+                let read = Message::from_bytes(name, &bytes, &plan, &run.ask()).unwrap();
+                assert_eq!(&read, update.message());
+                refused(Message::from_bytes("east", &bytes, &plan, &run.ask()), "somebody else");
+                let later = Ask { round: 2, ..run.ask() };
+                refused(Message::from_bytes(name, &bytes, &plan, &later), "another question");
+                for cut in [0, 1, bytes.len() / 2, bytes.len() - 1] {
+                    assert!(Message::from_bytes(name, &bytes[..cut], &plan, &run.ask()).is_err());
+                }
+                refused(Message::from_bytes(name, &[&bytes[..], b"x"].concat(), &plan, &run.ask()), "another length");
+                if protection == "two-aggregators" {
+                    aggregator.receive(&read).unwrap();
+                }
+            }
+        }
+        if protection == "none" {
+            continue;
+        }
+        let sites = ["north", "south"].map(str::to_owned);
+        let [one, other] = aggregators.each_mut().map(|aggregator| aggregator.close(&sites).unwrap());
+        for part in [&one, &other] {
+            assert_eq!(&PartTotal::from_bytes("a", &part.to_bytes(), &plan, &run.ask()).unwrap(), part);
+            assert!(PartTotal::from_bytes("a", &part.to_bytes()[1..], &plan, &run.ask()).is_err());
+        }
+    }
+}
+
+/// A site that was killed in the middle of a round says what it said before, and no second thing; with other rows it has another
+/// mask, so that the difference of two shares tells nothing.
+#[test]
+fn a_site_that_was_started_again_says_the_same() {
+    let plan = masked();
+    let roster = roster(&["north", "south"]);
+    let ask = Run::new(&plan, &roster).ask();
+    let said = |ages: std::ops::Range<u32>, key: [u8; 32], log: &ExitLog| {
+        let site = join("north", &plan, &roster, &mut Ledger::default(), ages).unwrap();
+        let mut site = site.with_share_key(key).resumed(log.clone());
+        (site.answer(&ask, now(), &mut SeededEntropy::new(9)), site.log().clone())
+    };
+    let (first, log) = said(40..80, [1; 32], &ExitLog::default());
+    let first = first.unwrap();
+    let (again, longer) = said(40..80, [1; 32], &log);
+    assert_eq!(again.unwrap(), first);
+    assert_eq!((log.entries().len(), longer.entries().len()), (1, 2));
+    let seed = |updates: &[SiteUpdate]| updates[1].message().payload.clone();
+    assert_ne!(seed(&said(40..81, [1; 32], &ExitLog::default()).0.unwrap()), seed(&first), "other rows, another mask");
+    assert_ne!(seed(&said(40..80, [2; 32], &ExitLog::default()).0.unwrap()), seed(&first), "another key, another mask");
+    let mut site = join("north", &plan, &roster, &mut Ledger::default(), 40..80).unwrap().resumed(log);
+    let other = Ask { question: Question::Spread { means: vec![50.0] }, ..ask.clone() };
+    refused(site.answer(&other, now(), &mut SeededEntropy::new(9)), "another question was answered");
+}
+
+/// Masks of a run whose members are known by another document do not fit.
+#[test]
+fn a_roster_is_bound_to_the_keys_of_its_members() {
+    let names = || roster(&["north", "south"]);
+    let signed = |document: &[u8]| names().identified_by(acequia_types::Digest::of(document)).digest();
+    assert_ne!(signed(b"one"), signed(b"other"));
+    assert_ne!(signed(b"one"), names().digest());
+}

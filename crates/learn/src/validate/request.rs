@@ -1,0 +1,180 @@
+//! A request to measure a frozen model at sites of others, and what a site hands out for it.
+
+use acequia_types::{Day, Digest, Timestamp, digest_named};
+use serde::{Deserialize, Serialize};
+
+use crate::LearnError;
+use crate::model::Model;
+use crate::plan::{Cohort, Missing};
+use crate::sovereignty::SiteRules;
+use crate::table::{Data, Needs};
+use crate::validate::{SiteEvaluation, Validation, evaluate};
+use crate::variable::Variable;
+
+/// What is asked of sites: a frozen model, and how it is to be measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ValidationRequest {
+    /// Layout of this document: `acequia-validation-request/1`.
+    pub schema: String,
+    /// The model.
+    pub model: Model,
+    /// How it is measured.
+    pub settings: Validation,
+    /// Columns whose values are subgroups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by: Vec<String>,
+    /// What to do with rows that lack a value.
+    pub missing: Missing,
+    /// Last day on which sites answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_day: Option<Day>,
+}
+
+/// What a request needs of a site's table; lives as long as it is read.
+#[derive(Debug, Clone)]
+pub struct Reading {
+    cohort: Cohort,
+    variables: Vec<Variable>,
+    outcome: Option<crate::plan::Outcome>,
+    by: Vec<String>,
+}
+
+impl Reading {
+    /// For the reader of tables.
+    pub fn needs(&self) -> Needs<'_> {
+        Needs { cohort: &self.cohort, outcome: self.outcome.as_ref(), variables: &self.variables, groups: &self.by }
+    }
+}
+
+const SCHEMA: &str = "acequia-validation-request/1";
+
+impl ValidationRequest {
+    /// Asks for a model to be measured.
+    pub fn new(model: Model, settings: Validation, by: Vec<String>, missing: Missing) -> Self {
+        Self { schema: SCHEMA.to_owned(), model, settings, by, missing, last_day: None }
+    }
+
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// [`LearnError::Model`] when it is none, or asks for more than a site computes.
+    pub fn from_json(text: &str) -> Result<Self, LearnError> {
+        let wrong = |message: String| LearnError::Model { message };
+        let request: Self = serde_json::from_str(text).map_err(|error| {
+            wrong(format!("line {}, column {} is not what a request has there", error.line(), error.column()))
+        })?;
+        let settings = &request.settings;
+        let lists = settings.grid_days.len().max(settings.thresholds.len()).max(request.by.len());
+        if request.schema != SCHEMA || settings.bootstraps > 100_000 || lists > 1000 {
+            return Err(wrong("it is no request that a site answers".to_owned()));
+        }
+        // The model's own rules.
+        Model::from_json(&request.model.to_json())?;
+        Ok(request)
+    }
+
+    /// As JSON, with a final newline.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
+
+    /// Names the request.
+    pub fn digest(&self) -> Digest {
+        let bytes = serde_json::to_vec(self).unwrap_or_default();
+        digest_named("acequia validation request 1", [("request", bytes.as_slice())])
+    }
+
+    /// How a site reads its table for it.
+    pub fn reading(&self) -> Reading {
+        Reading {
+            cohort: Cohort { missing: self.missing, ..self.model.cohort.clone() },
+            variables: self.model.inputs(),
+            outcome: self.model.outcome.clone(),
+            by: self.by.clone(),
+        }
+    }
+
+    /// What would leave, in sentences for whoever decides.
+    pub fn words(&self, rows: u64) -> String {
+        let by = match self.by.as_slice() {
+            [] => String::new(),
+            columns => format!(", the same in subgroups by {}", columns.join(", ")),
+        };
+        format!(
+            "Measure the model \"{}\" on this site's {rows} rows. What leaves are numbers about all of them: counts of rows and \
+             events, discrimination, calibration with its curve, overall error and net benefit, with intervals{by}. Groups of fewer \
+             than {} rows or events are not told. Nothing is learnt from the rows. No row, name or date of a person leaves.",
+            self.model.title, self.settings.minimum_count
+        )
+    }
+
+    /// Measures the model on a site's rows, under the site's own rules.
+    ///
+    /// # Errors
+    /// [`LearnError::Withheld`] with few rows, events or rows without the event; [`LearnError::Expired`]; as [`evaluate`].
+    pub fn answer(&self, data: &Data, rules: &SiteRules, now: Timestamp) -> Result<SiteFinding, LearnError> {
+        let withheld = |reason: String| LearnError::Withheld { site: data.name().to_owned(), reason };
+        if let Some(last_day) = self.last_day
+            && now.day() > last_day
+        {
+            return Err(LearnError::Expired { last_day: last_day.to_string() });
+        }
+        if !rules.tasks.is_empty() && !rules.tasks.contains(VALIDATION) {
+            return Err(withheld("its standing rules do not allow validation".to_owned()));
+        }
+        let rows = data.rows() as u64;
+        if rows < rules.minimum_rows {
+            return Err(withheld(format!("fewer than {} of its rows are in the cohort", rules.minimum_rows)));
+        }
+        let least = self.settings.minimum_count.max(rules.minimum_count);
+        if rows - data.events() < least {
+            return Err(withheld(format!("fewer than {least} rows without the event")));
+        }
+        let settings = Validation { minimum_count: least, ..self.settings.clone() };
+        let evaluation = evaluate(&self.model, data, &self.by, &settings)?;
+        Ok(SiteFinding { digest: finding_digest(self.digest(), &evaluation), evaluation })
+    }
+}
+
+/// The kind of task that a validation is, for standing rules.
+pub const VALIDATION: &str = "validation";
+
+/// Proof that a site's rules were checked: what it hands out about a model. Only [`ValidationRequest::answer`] makes one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SiteFinding {
+    evaluation: SiteEvaluation,
+    digest: Digest,
+}
+
+impl SiteFinding {
+    /// What leaves.
+    pub fn evaluation(&self) -> &SiteEvaluation {
+        &self.evaluation
+    }
+
+    /// Digest of request and evaluation: what the site signs.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
+/// Digest of an evaluation for a request; see [`SiteFinding::digest`].
+pub fn finding_digest(request: Digest, evaluation: &SiteEvaluation) -> Digest {
+    let bytes = serde_json::to_vec(evaluation).unwrap_or_default();
+    digest_named("acequia finding 1", [("request", request.as_bytes().as_slice()), ("evaluation", bytes.as_slice())])
+}
+
+/// A site's signature under what it measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SiteSignature {
+    /// Name of the site.
+    pub site: String,
+    /// Its public key (Ed25519), 64 hex digits.
+    pub key: String,
+    /// Digest of the request.
+    pub request: Digest,
+    /// Its signature over the digest of request and evaluation, 128 hex digits.
+    pub signature: String,
+}

@@ -1,0 +1,168 @@
+//! Rounds over the network: a coordinator and four clients, each a process of its own on loopback, with TLS.
+//!
+//! `cargo bench -p acequia-net --bench rounds [-- NUMBERS ROUNDS]`. Each round, a question of so many numbers goes to every client,
+//! and as many sums come back: quantiles found by halving (a thousand shares, then a million). Printed are wall and CPU time of
+//! the coordinator, CPU time and peak memory of a client, and bytes against the least that could be sent: 8 bytes a number each
+//! way. One aggregator is the coordinator, the other a process beside.
+
+use std::collections::BTreeSet;
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use acequia_learn::{Data, LearnError, Plan, SiteMap, SiteRules, ValidationRequest};
+use acequia_net::{
+    AggregatorDesk, Coordinator, CoordinatorSettings, Held, HeldForValidation, Holdings, Member, MemberFolder, Members,
+    Network, Role, SiteAgent, SiteSettings,
+};
+use acequia_types::SystemClock;
+
+const CLIENTS: usize = 4;
+const ROWS: usize = 1000;
+
+struct Numbers;
+
+impl Holdings for Numbers {
+    fn rows(&self, plan: &Plan) -> Result<Held, LearnError> {
+        let csv: String = (0..ROWS).map(|row| format!("{}\n", (row * 7919) % 100_003)).collect();
+        let data = Data::from_csv("client", format!("x\n{csv}").as_bytes(), &plan.needs(), &SiteMap::default())?;
+        Ok(Held { tables: vec![data], still_allowed: None, approve: None })
+    }
+
+    fn for_validation(&self, _: &ValidationRequest) -> Result<HeldForValidation, LearnError> {
+        Err(LearnError::Entropy)
+    }
+}
+
+fn plan(numbers: usize, rounds: u32, masked: bool) -> Plan {
+    let shares: Vec<String> = (0..numbers).map(|at| format!("{}", (at as f64 + 0.5) / numbers as f64)).collect();
+    let resolution = 131_072.0 / f64::from(2u32).powi(i32::try_from(rounds).unwrap() - 1);
+    let protection = if masked { "two-aggregators\", aggregators = [\"centre\", \"other\"]" } else { "none\"" };
+    let text = format!(
+        "schema = \"acequia-plan/1\"\ntitle = \"{numbers} {rounds} {masked}\"\nprivacy = {{ minimum_rows = 1, minimum_count = 1 }}\n\
+         aggregation = {{ protection = \"{protection} }}\nvariables = [{{ name = \"x\" }}]\n\
+         task = {{ kind = \"quantile\", shares = [{}], low = 0, high = 131072, resolution = {resolution} }}\n",
+        shares.join(",")
+    );
+    Plan::from_toml(&text).unwrap()
+}
+
+/// CPU seconds and peak memory (MB) of a process, from what the kernel says of it.
+fn spent(id: u32) -> (f64, f64) {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks: f64 = [11, 12].iter().filter_map(|at| fields.get(*at)?.parse::<f64>().ok()).sum();
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+    let peak =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().split(' ').next()?.parse::<f64>().ok());
+    (ticks / 100.0, peak.unwrap_or_default() / 1024.0)
+}
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    match words.first().map(String::as_str) {
+        Some("client") => runtime.block_on(client(Path::new(&words[1]))),
+        Some("other") => runtime.block_on(other(Path::new(&words[1]))),
+        Some(numbers) => {
+            let rounds = words.get(1).map_or(50, |rounds| rounds.parse().unwrap());
+            runtime.block_on(measure(numbers.parse().unwrap(), rounds));
+        }
+        None => {
+            runtime.block_on(measure(1000, 50));
+            runtime.block_on(measure(1_000_000, 10));
+        }
+    }
+}
+
+async fn client(home: &Path) {
+    let folder = MemberFolder::of_node(home);
+    let identity = folder.identity().unwrap();
+    let network = Network::open(&identity, folder.roster().unwrap(), None).await.unwrap();
+    let settings = SiteSettings {
+        folder: folder.site(),
+        rules: SiteRules::own(),
+        standing: BTreeSet::from(["quantile".to_owned()]),
+    };
+    let agent =
+        SiteAgent::new(network, &identity, settings, Arc::new(Numbers), Arc::new(SystemClock), Arc::new(|_| {}));
+    agent.unwrap().serve().await;
+}
+
+async fn other(home: &Path) {
+    let folder = MemberFolder::of_node(home);
+    let roster = folder.roster().unwrap();
+    let listen = roster.named("other").unwrap().addresses[0].parse().unwrap();
+    let network = Network::open(&folder.identity().unwrap(), roster, Some(listen)).await.unwrap();
+    AggregatorDesk::new(&network, folder.aggregator(), Arc::new(SystemClock)).unwrap().serve(&network).await;
+}
+
+async fn measure(numbers: usize, rounds: u32) {
+    let base = tempfile::tempdir().unwrap();
+    let home = |name: &str| -> PathBuf { base.path().join(name) };
+    let free = || UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (centre_at, other_at) = (free(), free());
+    let card = |name: &str, roles: &[Role], address: Option<std::net::SocketAddr>| Member {
+        name: name.to_owned(),
+        title: None,
+        key: MemberFolder::of_node(&home(name)).identity().unwrap().key(),
+        roles: roles.iter().copied().collect(),
+        addresses: address.iter().map(ToString::to_string).collect(),
+    };
+    let clients: Vec<String> = (0..CLIENTS).map(|at| format!("client-{at}")).collect();
+    let mut cards = vec![
+        card("centre", &[Role::Coordinator, Role::Aggregator], Some(centre_at)),
+        card("other", &[Role::Aggregator], Some(other_at)),
+    ];
+    cards.extend(clients.iter().map(|name| card(name, &[Role::Site], None)));
+    let folder = MemberFolder::of_node(&home("centre"));
+    let identity = folder.identity().unwrap();
+    let roster = Members::new("Bench", cards.clone(), None, Vec::new()).unwrap().sign(&identity).to_json();
+    for card in &cards {
+        MemberFolder::of_node(&home(&card.name)).join(&roster, Some(identity.key())).unwrap();
+    }
+    let program = std::env::current_exe().unwrap();
+    let start = |role: &str, name: &str| -> Child {
+        Command::new(&program).arg(role).arg(home(name)).stdin(Stdio::null()).spawn().unwrap()
+    };
+    let mut running = vec![start("other", "other")];
+    running.extend(clients.iter().map(|name| start("client", name)));
+    for masked in [false, true] {
+        let plan = plan(numbers, rounds, masked);
+        let network = Network::open(&identity, folder.roster().unwrap(), Some(centre_at)).await.unwrap();
+        let settings = CoordinatorSettings {
+            folder: folder.runs(),
+            aggregator: folder.aggregator(),
+            decide_within: Duration::from_secs(60),
+            answer_within: Duration::from_secs(60),
+            sites: BTreeSet::new(),
+        };
+        let coordinator = Coordinator::new(network.clone(), settings, Arc::new(SystemClock), Arc::new(|_| {})).unwrap();
+        let (own, its) = (spent(std::process::id()), spent(running[1].id()));
+        let began = Instant::now();
+        let report = coordinator.run(&plan).await.unwrap();
+        let wall = began.elapsed().as_secs_f64();
+        let (own_after, its_after) = (spent(std::process::id()), spent(running[1].id()));
+        network.close().await;
+        let per_round = |value: f64| value / f64::from(report.rounds);
+        let least = (numbers * 8 * CLIENTS) as f64 * f64::from(report.rounds) * 2.0;
+        let bytes = (report.bytes_sent + report.bytes_received) as f64;
+        println!(
+            "{numbers} numbers, {} rounds, {}: {wall:.2} s wall = {:.4} s a round; CPU of the coordinator {:.4} s, of a client {:.4} s a round; \
+             bytes at the coordinator {:.2} times the least; a client's peak {:.0} MB",
+            report.rounds,
+            if masked { "masked between two" } else { "without masks" },
+            per_round(wall),
+            per_round(own_after.0 - own.0),
+            per_round(its_after.0 - its.0),
+            bytes / least,
+            its_after.1
+        );
+    }
+    for child in &mut running {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}

@@ -1,0 +1,179 @@
+//! An aggregator: adds up shares of sums, which are noise to it. It keeps on disk over which sites it closed a round: a second
+//! sum over other sites is refused also after a crash, for the difference of the two could be somebody's data.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use acequia_learn::{Aggregator, Ask, Message, Plan, Roster as Sites};
+use acequia_types::{Clock, Digest};
+use serde::{Deserialize, Serialize};
+
+use crate::error::NetError;
+use crate::link::{Link, Network};
+use crate::message::{Frame, Reply, Request, read};
+use crate::queue::{append_line, lines_of};
+use crate::roster::{Role, Roster};
+use crate::site::blocking;
+
+const WHAT: &str = "the list of closed rounds";
+
+/// A round that was closed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Closed {
+    context: Digest,
+    sites: Vec<String>,
+}
+
+/// A run at an aggregator.
+struct Sum {
+    plan: Plan,
+    coordinator: String,
+    sites: Vec<String>,
+    aggregator: Aggregator,
+    ask: Ask,
+}
+
+/// An aggregator's desk.
+pub struct AggregatorDesk {
+    roster: Arc<Roster>,
+    folder: PathBuf,
+    clock: Arc<dyn Clock>,
+    runs: Mutex<BTreeMap<Digest, Sum>>,
+}
+
+impl AggregatorDesk {
+    /// The desk of the member that `network` belongs to; `folder` holds the list of closed rounds.
+    ///
+    /// # Errors
+    /// [`NetError::NotAMember`] when it is no aggregator.
+    pub fn new(network: &Network, folder: impl Into<PathBuf>, clock: Arc<dyn Clock>) -> Result<Arc<Self>, NetError> {
+        let roster = Arc::clone(network.roster());
+        roster.expect(&network.own().name, Role::Aggregator)?;
+        Ok(Arc::new(Self { roster, folder: folder.into(), clock, runs: Mutex::default() }))
+    }
+
+    /// Answers whoever dials in, and dials nobody. Ends when the endpoint is closed.
+    pub async fn serve(self: Arc<Self>, network: &Network) {
+        let mut links = network.listen();
+        while let Some(link) = links.recv().await {
+            tokio::spawn(Arc::clone(&self).answer_all(link));
+        }
+    }
+
+    async fn answer_all(self: Arc<Self>, link: Link) {
+        while let Some(mut incoming) = link.next().await {
+            let desk = Arc::clone(&self);
+            tokio::spawn(async move {
+                let Ok(bytes) = incoming.read().await else { return };
+                let from = incoming.from.clone();
+                let frame = desk.answer(&from, bytes).await;
+                incoming.answer(&frame).await;
+            });
+        }
+    }
+
+    /// Answers one message.
+    pub(crate) async fn answer(self: &Arc<Self>, from: &str, bytes: Vec<u8>) -> Frame {
+        let (desk, from) = (Arc::clone(self), from.to_owned());
+        let reply = blocking(move || desk.reply(&from, &bytes)).await;
+        reply.unwrap_or_else(|error| {
+            tracing::warn!(%error, "refused");
+            Frame::from(&Reply::No { reason: error.to_string() })
+        })
+    }
+
+    /// The run that somebody speaks of, if it takes part in this role.
+    fn of<'r>(
+        &self,
+        runs: &'r mut BTreeMap<Digest, Sum>,
+        from: &str,
+        digest: &Digest,
+        role: Role,
+    ) -> Result<&'r mut Sum, NetError> {
+        let refuse = |reason| NetError::Message { from: from.to_owned(), reason };
+        self.roster.expect(from, role)?;
+        let sum = runs.get_mut(digest).ok_or_else(|| refuse("the run was not opened here"))?;
+        let takes_part = match role {
+            Role::Coordinator => sum.coordinator == from,
+            _ => sum.sites.iter().any(|site| site == from),
+        };
+        if takes_part { Ok(sum) } else { Err(refuse("the sender does not take part")) }
+    }
+
+    fn reply(&self, from: &str, bytes: &[u8]) -> Result<Frame, NetError> {
+        self.roster.valid_on(self.clock.now().day())?;
+        let refuse = |reason| NetError::Message { from: from.to_owned(), reason };
+        let (request, numbers) = read::<Request>(from, bytes)?;
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        match request {
+            Request::Open { plan, sites, ask } => {
+                self.roster.expect(from, Role::Coordinator)?;
+                for site in &sites {
+                    self.roster.expect(site, Role::Site)?;
+                }
+                let plan = Plan::from_json(&plan)?;
+                let digest = plan.digest();
+                if !runs.contains_key(&digest) {
+                    let roster = Sites::new(sites.clone())?.identified_by(self.roster.digest());
+                    let mut aggregator = Aggregator::new(&plan, &roster);
+                    aggregator.open(&ask)?;
+                    let sum =
+                        Sum { plan, coordinator: from.to_owned(), sites: roster.sites().to_vec(), aggregator, ask };
+                    runs.insert(digest, sum);
+                    return Ok(Frame::from(&Reply::Yes));
+                }
+                let sum = runs.get_mut(&digest).ok_or_else(|| refuse("the run was not opened here"))?;
+                if sum.coordinator != from || ask.roster != sum.ask.roster {
+                    return Err(refuse("the run was opened by somebody else, or with other sites"));
+                }
+                sum.aggregator.open(&ask)?;
+                sum.ask = ask;
+                Ok(Frame::from(&Reply::Yes))
+            }
+            Request::Share { plan, round } => {
+                let sum = self.of(&mut runs, from, &plan, Role::Site)?;
+                if round != sum.ask.round {
+                    return Err(refuse("the round is not open here"));
+                }
+                sum.aggregator.receive(&Message::from_bytes(from, numbers, &sum.plan, &sum.ask)?)?;
+                Ok(Frame::from(&Reply::Yes))
+            }
+            Request::Present { plan, round } => {
+                let sum = self.of(&mut runs, from, &plan, Role::Coordinator)?;
+                let sites = if round == sum.ask.round { sum.aggregator.present() } else { Vec::new() };
+                Ok(Frame::from(&Reply::Present { sites }))
+            }
+            Request::Close { plan, round, sites } => {
+                let sum = self.of(&mut runs, from, &plan, Role::Coordinator)?;
+                if round != sum.ask.round {
+                    return Err(refuse("the round is not open here"));
+                }
+                let closing = Closed { context: sum.ask.context(), sites };
+                let path = self.folder.join(format!("{plan}.closed.jsonl"));
+                let before = lines_of(&path, WHAT)?
+                    .lines()
+                    .map(serde_json::from_str::<Closed>)
+                    .collect::<Result<Vec<_>, _>>()
+                    .map_err(|_| NetError::File { what: WHAT, problem: std::io::ErrorKind::InvalidData })?;
+                let known = before.iter().find(|closed| closed.context == closing.context);
+                if known.is_some_and(|closed| *closed != closing) {
+                    return Err(refuse("the round was closed with other sites"));
+                }
+                let total = sum.aggregator.close(&closing.sites)?;
+                if known.is_none() {
+                    // On record before the sum is seen by anybody.
+                    append_line(&path, &serde_json::to_string(&closing).unwrap_or_default(), WHAT)?;
+                }
+                Ok(Frame::part(&total))
+            }
+            Request::Offer { .. }
+            | Request::Begin { .. }
+            | Request::Ask { .. }
+            | Request::Attack { .. }
+            | Request::Examine { .. }
+            | Request::End { .. } => Err(refuse("an aggregator holds no rows")),
+        }
+    }
+}

@@ -1,0 +1,552 @@
+//! A coordinator: offers a plan, goes from round to round, and sees sums over all sites only. Where it stands is on disk after
+//! every round: started again, it asks the same question again and gets the same answers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use acequia_learn::{
+    Ask, LearnError, Membership, Message, Outcome, PartTotal, Plan, Progress, Protection, Roster as Sites, Run, State,
+};
+use acequia_types::{Clock, Digest};
+use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::aggregator::AggregatorDesk;
+use crate::error::NetError;
+use crate::link::{Asked, Link, Network};
+use crate::message::{Frame, Reply, Request, read};
+use crate::queue::{document, json, write_whole};
+use crate::roster::{Member, Role, Roster};
+use crate::site::{SiteAgent, Way};
+
+const WHAT: &str = "the state of the run";
+/// Between two times that a site is asked whether its people decided.
+pub(crate) const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+const ALLOWS: &str = "allows";
+pub(crate) const WAITS: &str = "waits";
+pub(crate) const REFUSES: &str = "refuses";
+
+/// How a run is coordinated.
+#[derive(Debug, Clone)]
+pub struct CoordinatorSettings {
+    /// Folder for the state of the run.
+    pub folder: PathBuf,
+    /// Folder for the closed rounds, where this member is an aggregator too.
+    pub aggregator: PathBuf,
+    /// How long people at the sites have to decide, and sites to dial in.
+    pub decide_within: Duration,
+    /// How long a site may take for one answer, reconnecting included. Who is late stays out for good: rounds over changing rows
+    /// would not settle.
+    pub answer_within: Duration,
+    /// Sites that are asked; all of the roster when empty.
+    pub sites: BTreeSet<String>,
+}
+
+/// What happens in a run, for whoever watches it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunEvent {
+    /// A site dialled in.
+    Connected(String),
+    /// A site said yes or no, or waits for its people.
+    Offered(String, &'static str),
+    /// The run began, or goes on, with so many sites in this round.
+    Round(u32, usize),
+    /// A site is left out from now on.
+    LeftOut(String),
+}
+
+/// A finished run.
+#[derive(Debug, Clone)]
+pub struct NetworkReport {
+    /// The result. A model carries what attacks at the sites found; see [`acequia_learn::Model::tested`].
+    pub outcome: Outcome,
+    /// Rounds it took.
+    pub rounds: u32,
+    /// Whose rows are in the result.
+    pub sites: Vec<String>,
+    /// Sites that were left out on the way.
+    pub left_out: Vec<String>,
+    /// Bytes of messages the coordinator sent.
+    pub bytes_sent: u64,
+    /// Bytes of messages it received.
+    pub bytes_received: u64,
+}
+
+/// Where a run stands, on disk.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Saved {
+    plan: Digest,
+    roster: Digest,
+    /// All who began.
+    sites: Vec<String>,
+    /// Who still answers.
+    live: Vec<String>,
+    round: u32,
+    state: State,
+}
+
+/// Connections of sites, newest first.
+#[derive(Default)]
+struct Switchboard {
+    links: Mutex<BTreeMap<String, Link>>,
+    changed: Notify,
+}
+
+impl Switchboard {
+    fn put(&self, link: Link) {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner).insert(link.member().to_owned(), link);
+        self.changed.notify_waiters();
+    }
+
+    fn get(&self, site: &str) -> Option<Link> {
+        let links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        links.get(site).filter(|link| !link.is_closed()).cloned()
+    }
+
+    async fn wait(&self, site: &str) -> Link {
+        loop {
+            let changed = self.changed.notified();
+            match self.get(site) {
+                Some(link) => return link,
+                // A connection may close without a new one; so look again now and then.
+                None => drop(tokio::time::timeout(ASK_AGAIN, changed).await),
+            }
+        }
+    }
+
+    /// Asks until there is an answer. A connection that is lost is no answer: the site dials in again.
+    async fn ask(&self, site: &str, frame: &Frame, within: Duration) -> Result<Vec<u8>, NetError> {
+        let silent =
+            || NetError::Unreachable { member: site.to_owned(), reason: "it does not answer in time".to_owned() };
+        let asked = async {
+            loop {
+                let link = self.wait(site).await;
+                match link.ask(frame).await {
+                    Ok(answer) => return answer,
+                    Err(_) => tokio::time::sleep(ASK_AGAIN / 5).await,
+                }
+            }
+        };
+        tokio::time::timeout(within, asked).await.map_err(|_| silent())
+    }
+}
+
+/// One of the two aggregators: this node's own, or another member's.
+enum Adder {
+    Own(Arc<AggregatorDesk>, String),
+    Other { network: Network, member: Member, link: tokio::sync::Mutex<Option<Link>>, within: Duration },
+}
+
+impl Adder {
+    async fn ask(&self, request: &Request) -> Result<(String, Vec<u8>), NetError> {
+        let frame = Frame::from(request);
+        match self {
+            Self::Own(desk, name) => {
+                Ok((name.clone(), desk.answer(name, frame.bytes().to_vec()).await.bytes().to_vec()))
+            }
+            Self::Other { network, member, link, within } => {
+                let silent = || NetError::Unreachable {
+                    member: member.name.clone(),
+                    reason: "it does not answer in time".to_owned(),
+                };
+                let asked = async {
+                    loop {
+                        let mut kept = link.lock().await;
+                        if kept.as_ref().is_none_or(Link::is_closed) {
+                            *kept = network.dial(member).await.ok();
+                        }
+                        if let Some(link) = kept.as_ref()
+                            && let Ok(answer) = link.ask(&frame).await
+                        {
+                            return answer;
+                        }
+                        *kept = None;
+                        drop(kept);
+                        tokio::time::sleep(ASK_AGAIN / 2).await;
+                    }
+                };
+                let answer = tokio::time::timeout(*within, asked).await.map_err(|_| silent())?;
+                Ok((member.name.clone(), answer))
+            }
+        }
+    }
+
+    async fn open(&self, plan: &str, sites: &[String], ask: &Ask) -> Result<(), NetError> {
+        let request = Request::Open { plan: plan.to_owned(), sites: sites.to_vec(), ask: ask.clone() };
+        let (name, answer) = self.ask(&request).await?;
+        match said(&name, &answer)? {
+            (Reply::Yes, _) => Ok(()),
+            _ => Err(unexpected(&name)),
+        }
+    }
+
+    async fn present(&self, plan: Digest, round: u32) -> Result<BTreeSet<String>, NetError> {
+        let (name, answer) = self.ask(&Request::Present { plan, round }).await?;
+        match said(&name, &answer)? {
+            (Reply::Present { sites }, _) => Ok(sites.into_iter().collect()),
+            _ => Err(unexpected(&name)),
+        }
+    }
+
+    async fn close(&self, plan: &Plan, ask: &Ask, sites: &[String]) -> Result<PartTotal, NetError> {
+        let request = Request::Close { plan: ask.plan, round: ask.round, sites: sites.to_vec() };
+        let (name, answer) = self.ask(&request).await?;
+        match said(&name, &answer)? {
+            (Reply::Part, numbers) => Ok(PartTotal::from_bytes(&name, numbers, plan, ask)?),
+            _ => Err(unexpected(&name)),
+        }
+    }
+}
+
+pub(crate) fn unexpected(from: &str) -> NetError {
+    NetError::Message { from: from.to_owned(), reason: "it is no answer to the question" }
+}
+
+/// An answer that is no refusal.
+pub(crate) fn said<'b>(from: &str, bytes: &'b [u8]) -> Result<(Reply, &'b [u8]), NetError> {
+    match read::<Reply>(from, bytes)? {
+        (Reply::No { reason }, _) => Err(NetError::Refused { member: from.to_owned(), reason }),
+        answer => Ok(answer),
+    }
+}
+
+/// Coordinates runs.
+pub struct Coordinator {
+    network: Network,
+    settings: CoordinatorSettings,
+    clock: Arc<dyn Clock>,
+    switchboard: Arc<Switchboard>,
+    own_desk: Option<Arc<AggregatorDesk>>,
+    own_site: Option<Arc<SiteAgent>>,
+    watch: Arc<dyn Fn(RunEvent) + Send + Sync>,
+}
+
+impl Coordinator {
+    /// Prepares, and listens for sites. Where this member is an aggregator too, it adds up shares beside.
+    ///
+    /// # Errors
+    /// [`NetError::NotAMember`] when it is no coordinator.
+    pub fn new(
+        network: Network,
+        settings: CoordinatorSettings,
+        clock: Arc<dyn Clock>,
+        watch: Arc<dyn Fn(RunEvent) + Send + Sync>,
+    ) -> Result<Self, NetError> {
+        let own = network.own().clone();
+        network.roster().expect(&own.name, Role::Coordinator)?;
+        let own_desk = match own.roles.contains(&Role::Aggregator) {
+            true => Some(AggregatorDesk::new(&network, settings.aggregator.clone(), Arc::clone(&clock))?),
+            false => None,
+        };
+        let switchboard = Arc::new(Switchboard::default());
+        let mut links = network.listen();
+        let (board, desk, told) = (Arc::clone(&switchboard), own_desk.clone(), Arc::clone(&watch));
+        tokio::spawn(async move {
+            while let Some(link) = links.recv().await {
+                told(RunEvent::Connected(link.member().to_owned()));
+                board.put(link.clone());
+                let desk = desk.clone();
+                // Sites hand their shares over on the connection that is there.
+                tokio::spawn(async move {
+                    while let Some(mut incoming) = link.next().await {
+                        let desk = desk.clone();
+                        tokio::spawn(async move {
+                            let Ok(bytes) = incoming.read().await else { return };
+                            let from = incoming.from.clone();
+                            let frame = match &desk {
+                                Some(desk) => desk.answer(&from, bytes).await,
+                                None => Frame::from(&Reply::No { reason: "no aggregator is here".to_owned() }),
+                            };
+                            incoming.answer(&frame).await;
+                        });
+                    }
+                });
+            }
+        });
+        Ok(Self { network, settings, clock, switchboard, own_desk, own_site: None, watch })
+    }
+
+    /// The same coordinator, whose own rows take part as one more site.
+    #[must_use]
+    pub fn with_own_site(self, agent: Arc<SiteAgent>) -> Self {
+        Self { own_site: Some(agent), ..self }
+    }
+
+    pub(crate) async fn ask_site(&self, site: &str, frame: &Frame, within: Duration) -> Result<Vec<u8>, NetError> {
+        match &self.own_site {
+            Some(agent) if *site == self.network.own().name => {
+                let way = Way::Here(self.own_desk.as_ref());
+                Ok(agent.answer(site, frame.bytes(), way).await.bytes().to_vec())
+            }
+            _ => self.switchboard.ask(site, frame, within).await,
+        }
+    }
+
+    pub(crate) fn roster(&self) -> &Roster {
+        self.network.roster()
+    }
+
+    pub(crate) fn is_valid_now(&self) -> Result<(), NetError> {
+        self.roster().valid_on(self.clock.now().day())
+    }
+
+    pub(crate) fn decide_within(&self) -> Duration {
+        self.settings.decide_within
+    }
+
+    pub(crate) fn tell(&self, event: RunEvent) {
+        (self.watch)(event);
+    }
+
+    fn adders(&self, plan: &Plan) -> Result<Vec<Adder>, NetError> {
+        if plan.aggregation.protection == Protection::None {
+            return Ok(Vec::new());
+        }
+        let own = &self.network.own().name;
+        let adders = plan.aggregation.aggregators.iter().map(|name| {
+            let member = self.network.roster().expect(name, Role::Aggregator)?.clone();
+            Ok(match &self.own_desk {
+                Some(desk) if name == own => Adder::Own(Arc::clone(desk), name.clone()),
+                _ => {
+                    let within = self.settings.answer_within;
+                    Adder::Other { network: self.network.clone(), member, link: tokio::sync::Mutex::default(), within }
+                }
+            })
+        });
+        adders.collect()
+    }
+
+    /// Runs a plan to its end. Run again after a crash, it goes on where it was.
+    ///
+    /// # Errors
+    /// [`NetError`]; [`LearnError::TooFewSites`] when too few sites are left; [`LearnError::Tells`] when a model tells who was in
+    /// the training.
+    pub async fn run(&self, plan: &Plan) -> Result<NetworkReport, NetError> {
+        self.is_valid_now()?;
+        let text = plan.to_json();
+        let digest = plan.digest();
+        let path = self.settings.folder.join(format!("{digest}.state.json"));
+        let adders = self.adders(plan)?;
+        let roster_digest = self.network.roster().digest();
+        let saved: Option<Saved> = document(&path, WHAT)?;
+        let saved = saved.filter(|saved| saved.plan == digest && saved.roster == roster_digest);
+        let (sites, mut live) = match &saved {
+            Some(saved) => {
+                self.offer(plan, &text, saved.live.iter().cloned().collect()).await?;
+                (saved.sites.clone(), saved.live.clone())
+            }
+            None => {
+                let sites = self.offer(plan, &text, self.asked_sites()?).await?;
+                (sites.clone(), sites)
+            }
+        };
+        let roster = Sites::new(sites.iter().cloned())?.identified_by(roster_digest);
+        let mut run = match saved {
+            Some(saved) => Run::resume(plan, &roster, saved.round, saved.state),
+            None => Run::new(plan, &roster),
+        };
+        let begin = Request::Begin { plan: digest, sites: sites.clone() };
+        live = self.ask_all(&live, &begin).await.into_iter().map(|(site, _)| site).collect();
+        let outcome = loop {
+            self.save(&path, digest, roster_digest, (&sites, &live), &run)?;
+            (self.watch)(RunEvent::Round(run.round(), live.len()));
+            let ask = run.ask();
+            let progress = if adders.is_empty() {
+                let answers = self.ask_all(&live, &Request::Ask { ask: ask.clone() }).await;
+                live.clear();
+                for (site, answer) in answers {
+                    let (_, numbers) = read::<Reply>(&site, &answer)?;
+                    run.receive(&Message::from_bytes(&site, numbers, plan, &ask)?)?;
+                    live.push(site);
+                }
+                run.close()?
+            } else {
+                for opened in join_all(adders.iter().map(|adder| adder.open(&text, &sites, &ask))).await {
+                    opened?;
+                }
+                let answers = self.ask_all(&live, &Request::Ask { ask: ask.clone() }).await;
+                let mut present: BTreeSet<String> = answers.into_iter().map(|(site, _)| site).collect();
+                for adder in &adders {
+                    let there = adder.present(digest, ask.round).await?;
+                    present.retain(|site| there.contains(site));
+                }
+                live = present.into_iter().collect();
+                let needed = plan.privacy.minimum_sites;
+                if live.len() < needed {
+                    return Err(LearnError::TooFewSites { left: live.len(), needed, round: ask.round }.into());
+                }
+                let halves = join_all(adders.iter().map(|adder| adder.close(plan, &ask, &live))).await;
+                let halves = halves.into_iter().collect::<Result<Vec<_>, _>>()?;
+                let [one, other] = halves.as_slice() else { return Err(unexpected("an aggregator")) };
+                run.close_masked(one, other)?
+            };
+            if let Progress::Done(outcome) = progress {
+                break *outcome;
+            }
+        };
+        let rounds = run.round();
+        let outcome = self.end(plan, &live, outcome).await?;
+        // The result is the caller's; a new run of the same plan would begin anew.
+        let _ = std::fs::remove_file(&path);
+        let left_out = sites.iter().filter(|site| !live.contains(site)).cloned().collect();
+        let (bytes_sent, bytes_received) = self.network.traffic_bytes();
+        Ok(NetworkReport { outcome, rounds, sites: live, left_out, bytes_sent, bytes_received })
+    }
+
+    /// Offers a plan without running it: what each site says, `None` where it cannot be reached in time.
+    ///
+    /// # Errors
+    /// [`NetError::NotAMember`] when a site or aggregator of the plan is none of the roster.
+    pub async fn offer_only(&self, plan: &Plan) -> Result<Vec<(String, Option<&'static str>)>, NetError> {
+        self.is_valid_now()?;
+        self.adders(plan)?;
+        self.said_once(&Frame::from(&Request::Offer { plan: plan.to_json() })).await
+    }
+
+    /// What each site says to a message now, in a word; `None` where it cannot be reached in time.
+    pub(crate) async fn said_once(&self, frame: &Frame) -> Result<Vec<(String, Option<&'static str>)>, NetError> {
+        let asked = self.asked_sites()?;
+        let within = self.settings.decide_within;
+        let answers = join_all(asked.iter().map(|site| self.ask_site(site, frame, within))).await;
+        let words = |site: &str, answer: &[u8]| match said(site, answer) {
+            Ok((Reply::Yes | Reply::Finding { .. }, _)) => ALLOWS,
+            Ok((Reply::Waits, _)) => WAITS,
+            _ => REFUSES,
+        };
+        let said = asked.iter().zip(answers);
+        Ok(said.map(|(site, answer)| (site.clone(), answer.ok().map(|answer| words(site, &answer)))).collect())
+    }
+
+    pub(crate) fn asked_sites(&self) -> Result<BTreeSet<String>, NetError> {
+        let roster = self.network.roster();
+        for site in &self.settings.sites {
+            roster.expect(site, Role::Site)?;
+        }
+        // This member's own rows take part where they were handed in.
+        let own = (self.own_site.is_none()).then(|| self.network.own().name.clone());
+        let all = roster.with_role(Role::Site).into_iter().map(|member| member.name.clone());
+        let all = all.filter(|site| Some(site) != own.as_ref());
+        Ok(match self.settings.sites.is_empty() {
+            true => all.collect(),
+            false => self.settings.sites.clone(),
+        })
+    }
+
+    fn save(
+        &self,
+        path: &std::path::Path,
+        plan: Digest,
+        roster: Digest,
+        (sites, live): (&[String], &[String]),
+        run: &Run,
+    ) -> Result<(), NetError> {
+        let (sites, live) = (sites.to_vec(), live.to_vec());
+        let saved = Saved { plan, roster, sites, live, round: run.round(), state: run.state().clone() };
+        write_whole(path, &json(&saved), WHAT)
+    }
+
+    /// Sites that allow the plan, once all decided or the time is over.
+    async fn offer(&self, plan: &Plan, text: &str, asked: BTreeSet<String>) -> Result<Vec<String>, NetError> {
+        let until = Instant::now() + self.settings.decide_within;
+        let frame = Frame::from(&Request::Offer { plan: text.to_owned() });
+        let decided = join_all(asked.iter().map(|site| self.decision(site, &frame, until))).await;
+        let mut allowed = Vec::new();
+        let mut waiting = 0;
+        for (site, decision) in asked.into_iter().zip(decided) {
+            match decision {
+                Some(true) => allowed.push(site),
+                Some(false) => {}
+                None => waiting += 1,
+            }
+        }
+        let needed = plan.privacy.minimum_sites;
+        if allowed.is_empty() || allowed.len() < needed {
+            return Err(NetError::NotAllowed { allowed: allowed.len(), needed, waiting });
+        }
+        Ok(allowed)
+    }
+
+    async fn decision(&self, site: &str, frame: &Frame, until: Instant) -> Option<bool> {
+        let mut told = "";
+        let mut tell = |what: &'static str| {
+            if told != what {
+                told = what;
+                (self.watch)(RunEvent::Offered(site.to_owned(), what));
+            }
+        };
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let answer = self.ask_site(site, frame, left).await.ok()?;
+            match said(site, &answer) {
+                Ok((Reply::Yes, _)) => {
+                    tell(ALLOWS);
+                    return Some(true);
+                }
+                Ok((Reply::Waits, _)) => tell(WAITS),
+                _ => {
+                    tell(REFUSES);
+                    return Some(false);
+                }
+            }
+            tokio::time::sleep(ASK_AGAIN.min(until.saturating_duration_since(Instant::now()))).await;
+        }
+    }
+
+    /// Asks all at once. Who does not answer in time, or refuses, is left out.
+    async fn ask_all(&self, sites: &[String], request: &Request) -> Vec<(String, Vec<u8>)> {
+        let frame = Frame::from(request);
+        let within = self.settings.answer_within;
+        let answers = join_all(sites.iter().map(|site| self.ask_site(site, &frame, within))).await;
+        let mut good = Vec::new();
+        for (site, answer) in sites.iter().zip(answers) {
+            match answer {
+                Ok(answer) if said(site, &answer).is_ok() => good.push((site.clone(), answer)),
+                _ => (self.watch)(RunEvent::LeftOut(site.clone())),
+            }
+        }
+        good
+    }
+
+    /// Tells the sites the result; a model only when no attack with the rows of any site finds them in it.
+    async fn end(&self, plan: &Plan, live: &[String], outcome: Outcome) -> Result<Outcome, NetError> {
+        let digest = plan.digest();
+        let outcome = match outcome {
+            Outcome::Model(model) => {
+                let mut worst: Option<Membership> = None;
+                for (site, answer) in self.ask_all(live, &Request::Attack { plan: digest }).await {
+                    let (Reply::Attacked { membership }, _) = read::<Reply>(&site, &answer)? else {
+                        return Err(unexpected(&site));
+                    };
+                    // Each finding by itself: the largest area may have the widest interval.
+                    model.as_ref().clone().tested(membership.clone(), &plan.privacy)?;
+                    if worst.as_ref().is_none_or(|worst| area(&membership) > area(worst)) {
+                        worst = Some(membership);
+                    }
+                }
+                let worst = worst.unwrap_or(Membership::NotRun { reason: "no site answered".to_owned() });
+                Outcome::Model(Box::new(model.tested(worst, &plan.privacy)?))
+            }
+            other => other,
+        };
+        let text = match &outcome {
+            Outcome::Model(model) => model.to_json(),
+            other => serde_json::to_string_pretty(other).unwrap_or_default() + "\n",
+        };
+        self.ask_all(live, &Request::End { plan: digest, outcome: text }).await;
+        Ok(outcome)
+    }
+}
+
+/// How well an attack does; one that was not run does worst.
+fn area(membership: &Membership) -> f64 {
+    match membership {
+        Membership::LossThreshold { auc, .. } => *auc,
+        Membership::NotRun { .. } => -1.0,
+    }
+}

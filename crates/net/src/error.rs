@@ -1,0 +1,168 @@
+//! What can go wrong between members, with a code and a hint.
+
+use acequia_custody::ApprovalRefused;
+use acequia_gate::GateError;
+use acequia_learn::LearnError;
+use acequia_types::{Coded, Exit};
+
+/// Errors of the network.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    /// The roster contradicts itself or cannot be read.
+    #[error("the roster cannot be used: {message}")]
+    Roster {
+        /// Key or line, and what is wrong.
+        message: String,
+    },
+    /// The roster is signed by somebody else, changed since, or past its last day.
+    #[error("the roster is not believed: {reason}")]
+    Untrusted {
+        /// Why.
+        reason: &'static str,
+    },
+    /// This node's key is not in the roster, or not for what it is asked to do.
+    #[error("{who} is not in the roster as {role}")]
+    NotAMember {
+        /// Name or key.
+        who: String,
+        /// What it would have to be.
+        role: &'static str,
+    },
+    /// A member cannot be reached.
+    #[error("{member} cannot be reached: {reason}")]
+    Unreachable {
+        /// Which member.
+        member: String,
+        /// What the connection says.
+        reason: String,
+    },
+    /// A message cannot be understood, or does not belong where it arrived.
+    #[error("a message of {from} is refused: {reason}")]
+    Message {
+        /// Who sent it.
+        from: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A member says no.
+    #[error("{member} refuses: {reason}")]
+    Refused {
+        /// Which member.
+        member: String,
+        /// Its own words.
+        reason: String,
+    },
+    /// Too few sites said yes in time.
+    #[error("{allowed} sites allow the run, and it needs {needed}; {waiting} did not decide in time")]
+    NotAllowed {
+        /// Sites that said yes.
+        allowed: usize,
+        /// Sites that the plan needs.
+        needed: usize,
+        /// Sites where nobody decided.
+        waiting: usize,
+    },
+    /// The network address cannot be used.
+    #[error("no endpoint at {address}: {reason}")]
+    Bind {
+        /// Where.
+        address: String,
+        /// What the operating system says.
+        reason: String,
+    },
+    /// A file of the node cannot be read or written.
+    #[error("{what}: {problem}")]
+    File {
+        /// Which file, in words.
+        what: &'static str,
+        /// What the operating system says.
+        problem: std::io::ErrorKind,
+    },
+    /// Nothing is known of such a run.
+    #[error("no run {run} was offered here, or several are called so")]
+    NoRun {
+        /// As it was asked for.
+        run: String,
+    },
+    /// Error of the run itself.
+    #[error(transparent)]
+    Learn(#[from] LearnError),
+    /// A file cannot be written.
+    #[error(transparent)]
+    Blob(#[from] acequia_blobs::BlobError),
+    /// The gate stays shut.
+    #[error(transparent)]
+    Gate(#[from] GateError),
+    /// Nobody allows that it leaves.
+    #[error(transparent)]
+    Approval(#[from] ApprovalRefused),
+}
+
+impl Coded for NetError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Roster { .. } => "NT001",
+            Self::Untrusted { .. } => "NT002",
+            Self::NotAMember { .. } => "NT003",
+            Self::Unreachable { .. } => "NT004",
+            Self::Message { .. } => "NT005",
+            Self::Refused { .. } => "NT006",
+            Self::NotAllowed { .. } => "NT007",
+            Self::Bind { .. } => "NT008",
+            Self::File { .. } => "NT009",
+            Self::NoRun { .. } => "NT010",
+            Self::Learn(error) => error.code(),
+            Self::Gate(error) => error.code(),
+            Self::Blob(error) => error.code(),
+            Self::Approval(error) => error.code(),
+        }
+    }
+
+    fn hint(&self) -> &'static str {
+        match self {
+            Self::Roster { .. } => "docs/network.md shows how cards and the roster are made",
+            Self::Untrusted { .. } => {
+                "ask whoever signs the roster for the current one, and compare the key by telephone"
+            }
+            Self::NotAMember { .. } => {
+                "`acequia network key` prints this node's key; whoever signs the roster enters it"
+            }
+            Self::Unreachable { .. } => {
+                "see that the member runs, and that its address in the roster and its firewall are right"
+            }
+            Self::Message { .. } => {
+                "both sides should run the same version of this program; tell whoever runs the other"
+            }
+            Self::Refused { .. } => "ask the people of that member; they see the reason in `acequia site runs`",
+            Self::NotAllowed { .. } => {
+                "ask the sites to decide with `acequia site approve`, and run the same command again"
+            }
+            Self::Bind { .. } => "choose another address with --listen; port 0 takes any free one",
+            Self::File { .. } => "see that the folder of the node can be written",
+            Self::NoRun { .. } => "`acequia site runs` lists what was offered",
+            Self::Learn(error) => error.hint(),
+            Self::Gate(error) => error.hint(),
+            Self::Blob(error) => error.hint(),
+            Self::Approval(error) => error.hint(),
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Roster { .. } => Exit::Usage,
+            Self::NoRun { .. } => Exit::NotFound,
+            Self::Untrusted { .. } | Self::NotAMember { .. } | Self::Refused { .. } => Exit::NotPermitted,
+            Self::NotAllowed { .. } | Self::Unreachable { .. } => Exit::Temporary,
+            Self::Message { .. } | Self::Bind { .. } | Self::File { .. } => Exit::Failure,
+            Self::Learn(error) => error.exit(),
+            Self::Gate(error) => error.exit(),
+            Self::Blob(error) => error.exit(),
+            Self::Approval(error) => error.exit(),
+        }
+    }
+}
+
+/// An error of the operating system, by what it was about.
+pub(crate) fn file(what: &'static str) -> impl Fn(std::io::Error) -> NetError {
+    move |error| NetError::File { what, problem: error.kind() }
+}

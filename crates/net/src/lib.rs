@@ -1,0 +1,34 @@
+//! The network: members find one another by key, and run plans together without a record leaving its home.
+//!
+//! Comes in: a signed [`Roster`], this node's [`Identity`], a run plan. Goes out: sums of rows, masked so that only the sum over all
+//! sites can be read, and never anything but [`Outbound`](acequia_gate::Outbound) values and a closed set of messages.
+//!
+//! A site dials out and opens no port. [`Coordinator`] asks, [`SiteAgent`] answers after its people said yes ([`Queue`]),
+//! [`AggregatorDesk`] adds up. The rounds themselves are `acequia-learn`'s, which knows no network; here is who may ask whom,
+//! what is on disk before anything is said, and what happens when a connection or a process dies.
+
+mod aggregator;
+mod coordinator;
+mod error;
+mod folder;
+mod identity;
+mod link;
+mod message;
+mod queue;
+mod roster;
+mod site;
+#[cfg(test)]
+mod tests;
+mod validation;
+
+pub use aggregator::AggregatorDesk;
+pub use coordinator::{Coordinator, CoordinatorSettings, NetworkReport, RunEvent};
+pub use error::NetError;
+pub use folder::MemberFolder;
+pub use identity::{Identity, MemberKey};
+pub use link::{Asked, Incoming, Link, Network};
+pub use message::{Frame, read_anything};
+pub use queue::{Begun, Offer, Queue, QueuedRun};
+pub use roster::{Member, Members, Role, Roster};
+pub use site::{Approve, Held, HeldForValidation, Holdings, SiteAgent, SiteEvent, SiteSettings, Watch};
+pub use validation::check_record;

@@ -1,0 +1,243 @@
+//! Connections between members: QUIC by iroh, with both keys proven in the handshake. Whoever is not in the roster is not heard.
+//!
+//! Nobody else's relays, name services or port mappings are used: members dial the addresses of the roster, and relays only
+//! where the roster names some of the network's own. Over one connection either side asks, and the other answers.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use iroh::endpoint::{Connection, QuicTransportConfig, RecvStream, SendStream, presets};
+use iroh::{Endpoint, EndpointAddr, RelayMode, RelayUrl};
+use tokio::sync::mpsc;
+
+use crate::error::NetError;
+use crate::identity::{Identity, MemberKey};
+use crate::message::{Frame, MESSAGE_BYTES_MAX};
+use crate::roster::{Member, Roster};
+
+/// Name of the protocol and its version; members of another version are refused in the handshake.
+const PROTOCOL: &[u8] = b"acequia/run/1";
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(20);
+
+/// Somebody who can be asked: a connection, or a stand-in for one.
+pub trait Asked: Send + Sync + 'static {
+    /// Asks, and waits for the answer.
+    ///
+    /// # Errors
+    /// [`NetError::Unreachable`].
+    fn ask(&self, frame: &Frame) -> impl Future<Output = Result<Vec<u8>, NetError>> + Send;
+}
+
+/// This node's end of the network.
+#[derive(Clone)]
+pub struct Network {
+    endpoint: Endpoint,
+    roster: Arc<Roster>,
+    own: Member,
+    traffic: Arc<Traffic>,
+}
+
+/// Bytes of messages, without what QUIC adds.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    pub(crate) sent: AtomicU64,
+    pub(crate) received: AtomicU64,
+}
+
+/// A connection to a member.
+#[derive(Clone)]
+pub struct Link {
+    connection: Connection,
+    member: String,
+    traffic: Arc<Traffic>,
+}
+
+/// A question that came in.
+pub struct Incoming {
+    /// Who asks.
+    pub from: String,
+    send: SendStream,
+    receive: RecvStream,
+    traffic: Arc<Traffic>,
+}
+
+impl Network {
+    /// Opens the endpoint of the member that `identity` is in the roster. Without `listen` it only dials out.
+    ///
+    /// # Errors
+    /// [`NetError::NotAMember`] or [`NetError::Bind`].
+    pub async fn open(identity: &Identity, roster: Arc<Roster>, listen: Option<SocketAddr>) -> Result<Self, NetError> {
+        let key = identity.key();
+        let own = roster
+            .of_key(&key)
+            .ok_or_else(|| NetError::NotAMember { who: format!("the key {key}"), role: "a member" })?
+            .clone();
+        let address = listen.map_or_else(|| "any port".to_owned(), |address| address.to_string());
+        let failed = |reason: String| NetError::Bind { address: address.clone(), reason };
+        let relays = &roster.document().relays;
+        let relay_mode = if relays.is_empty() {
+            RelayMode::Disabled
+        } else {
+            let urls = relays.iter().map(|relay| relay.parse::<RelayUrl>());
+            let urls: Vec<RelayUrl> = urls
+                .collect::<Result<_, _>>()
+                .map_err(|_| NetError::Roster { message: "a relay is not an address with https".to_owned() })?;
+            RelayMode::custom(urls)
+        };
+        let transport = QuicTransportConfig::builder().keep_alive_interval(Duration::from_secs(5)).build();
+        let mut builder = Endpoint::builder(presets::Minimal)
+            .secret_key(identity.secret())
+            .alpns(vec![PROTOCOL.to_vec()])
+            .transport_config(transport)
+            .relay_mode(relay_mode);
+        if let Some(listen) = listen {
+            builder = builder.clear_ip_transports().bind_addr(listen).map_err(|error| failed(error.to_string()))?;
+        }
+        let endpoint = builder.bind().await.map_err(|error| failed(format!("{error:#}")))?;
+        Ok(Self { endpoint, roster, own, traffic: Arc::default() })
+    }
+
+    /// This member.
+    pub fn own(&self) -> &Member {
+        &self.own
+    }
+
+    /// The roster.
+    pub fn roster(&self) -> &Arc<Roster> {
+        &self.roster
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.endpoint.bound_sockets()
+    }
+
+    /// Bytes of all messages that were sent and received.
+    pub fn traffic_bytes(&self) -> (u64, u64) {
+        (self.traffic.sent.load(Ordering::Relaxed), self.traffic.received.load(Ordering::Relaxed))
+    }
+
+    /// Dials a member.
+    ///
+    /// # Errors
+    /// [`NetError::Unreachable`].
+    pub async fn dial(&self, member: &Member) -> Result<Link, NetError> {
+        let unreachable = |reason: String| NetError::Unreachable { member: member.name.clone(), reason };
+        let mut address = EndpointAddr::new(member.key.0);
+        for text in &member.addresses {
+            // A name that is not known today may be known again when it is dialled next.
+            if let Ok(found) = tokio::net::lookup_host(text.as_str()).await {
+                found.for_each(|found| address.addrs.extend([iroh::TransportAddr::Ip(found)]));
+            }
+        }
+        for relay in &self.roster.document().relays {
+            if let Ok(url) = relay.parse::<RelayUrl>() {
+                address = address.with_relay_url(url);
+            }
+        }
+        if address.is_empty() {
+            return Err(unreachable("none of its addresses is known".to_owned()));
+        }
+        let dialled = tokio::time::timeout(HANDSHAKE, self.endpoint.connect(address, PROTOCOL)).await;
+        let connection = dialled
+            .map_err(|_| unreachable("it does not answer".to_owned()))?
+            .map_err(|error| unreachable(format!("{error:#}")))?;
+        Ok(Link { connection, member: member.name.clone(), traffic: Arc::clone(&self.traffic) })
+    }
+
+    /// Members that dial in, until the endpoint is closed. Strangers are turned away; a slow handshake keeps nobody else out.
+    pub fn listen(&self) -> mpsc::Receiver<Link> {
+        let (give, take) = mpsc::channel(64);
+        let network = self.clone();
+        tokio::spawn(async move {
+            while let Some(incoming) = network.endpoint.accept().await {
+                let Ok(accepting) = incoming.accept() else { continue };
+                let (network, give) = (network.clone(), give.clone());
+                tokio::spawn(async move {
+                    let Ok(Ok(connection)) = tokio::time::timeout(HANDSHAKE, accepting).await else { return };
+                    let Some(member) = network.roster.of_key(&MemberKey(connection.remote_id())) else {
+                        tracing::warn!("a key that is not in the roster was turned away");
+                        connection.close(1u32.into(), b"not in the roster");
+                        return;
+                    };
+                    let (member, traffic) = (member.name.clone(), Arc::clone(&network.traffic));
+                    let _ = give.send(Link { connection, member, traffic }).await;
+                });
+            }
+        });
+        take
+    }
+
+    /// Closes all connections.
+    pub async fn close(&self) {
+        self.endpoint.close().await;
+    }
+}
+
+impl Link {
+    /// Name of the member at the other end.
+    pub fn member(&self) -> &str {
+        &self.member
+    }
+
+    /// Whether the connection is closed.
+    pub fn is_closed(&self) -> bool {
+        self.connection.close_reason().is_some()
+    }
+
+    fn lost(&self, reason: impl std::fmt::Display) -> NetError {
+        NetError::Unreachable { member: self.member.clone(), reason: reason.to_string() }
+    }
+
+    /// The next question of the other end; `None` once the connection is closed.
+    pub async fn next(&self) -> Option<Incoming> {
+        let (send, receive) = self.connection.accept_bi().await.ok()?;
+        Some(Incoming { from: self.member.clone(), send, receive, traffic: Arc::clone(&self.traffic) })
+    }
+
+    async fn exchange(
+        &self,
+        mut send: SendStream,
+        mut receive: RecvStream,
+        frame: &Frame,
+    ) -> Result<Vec<u8>, NetError> {
+        send.write_all(frame.bytes()).await.map_err(|error| self.lost(error))?;
+        send.finish().map_err(|error| self.lost(error))?;
+        self.traffic.sent.fetch_add(frame.bytes().len() as u64, Ordering::Relaxed);
+        let answer = receive.read_to_end(MESSAGE_BYTES_MAX).await.map_err(|error| self.lost(error))?;
+        self.traffic.received.fetch_add(answer.len() as u64, Ordering::Relaxed);
+        Ok(answer)
+    }
+}
+
+impl Asked for Link {
+    async fn ask(&self, frame: &Frame) -> Result<Vec<u8>, NetError> {
+        let (send, receive) = self.connection.open_bi().await.map_err(|error| self.lost(error))?;
+        self.exchange(send, receive, frame).await
+    }
+}
+
+impl Incoming {
+    /// The question, as bytes.
+    ///
+    /// # Errors
+    /// [`NetError::Message`] when it is too long or breaks off.
+    pub(crate) async fn read(&mut self) -> Result<Vec<u8>, NetError> {
+        let broken = |_| NetError::Message { from: self.from.clone(), reason: "it is too long, or breaks off" };
+        let bytes = self.receive.read_to_end(MESSAGE_BYTES_MAX).await.map_err(broken)?;
+        self.traffic.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Ok(bytes)
+    }
+
+    /// Answers. Whether it arrived shows when the other end asks again, or does not.
+    pub async fn answer(mut self, frame: &Frame) {
+        if self.send.write_all(frame.bytes()).await.is_ok() {
+            let _ = self.send.finish();
+            self.traffic.sent.fetch_add(frame.bytes().len() as u64, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! What members say to one another: a closed set. Each message is a line of JSON and, where numbers follow, little-endian bytes.
+//!
+//! Numbers about a site's rows come from an [`Outbound`] only, and a [`Frame`] is the only thing that a connection carries:
+//!
+//! ```compile_fail,E0277
+//! fn leak(update: &acequia_learn::SiteUpdate) -> acequia_net::Frame {
+//!     acequia_net::Frame::from(update)
+//! }
+//! ```
+//! ```
+//! fn pass(update: &acequia_gate::Outbound<acequia_learn::SiteUpdate>) -> acequia_net::Frame {
+//!     acequia_net::Frame::from(update)
+//! }
+//! ```
+
+use acequia_gate::Outbound;
+use acequia_learn::{Ask, Membership, PartTotal, SiteFinding, SiteUpdate};
+use acequia_types::Digest;
+use serde::{Deserialize, Serialize};
+
+use crate::error::NetError;
+
+/// Bytes of a message, at most: a sum of two million numbers without a mask.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 33 << 20;
+/// Bytes of its line, at most.
+const HEAD_BYTES_MAX: usize = 32 << 20;
+
+/// What is asked of a member.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "say", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Request {
+    /// To a site: would you answer this plan (JSON)?
+    Offer {
+        /// The plan.
+        plan: String,
+    },
+    /// To a site: it begins, with these sites.
+    Begin {
+        /// Digest of the plan.
+        plan: Digest,
+        /// All who take part.
+        sites: Vec<String>,
+    },
+    /// To a site: the question of a round.
+    Ask {
+        /// The question.
+        ask: Ask,
+    },
+    /// To a site, before a model is told to anybody: does it tell who was in the training?
+    Attack {
+        /// Digest of the plan.
+        plan: Digest,
+    },
+    /// To a site: the result (JSON).
+    End {
+        /// Digest of the plan.
+        plan: Digest,
+        /// The result.
+        outcome: String,
+    },
+    /// To a site: what is this model (a request as JSON) worth on your rows?
+    Examine {
+        /// The request.
+        request: String,
+    },
+    /// To an aggregator: shares of this question will come.
+    Open {
+        /// The plan.
+        plan: String,
+        /// All who take part.
+        sites: Vec<String>,
+        /// The question.
+        ask: Ask,
+    },
+    /// To an aggregator, by a site: a share. Numbers follow.
+    Share {
+        /// Digest of the plan.
+        plan: Digest,
+        /// In which round.
+        round: u32,
+    },
+    /// To an aggregator: whose shares are there?
+    Present {
+        /// Digest of the plan.
+        plan: Digest,
+        /// In which round.
+        round: u32,
+    },
+    /// To an aggregator: the sum over these.
+    Close {
+        /// Digest of the plan.
+        plan: Digest,
+        /// In which round.
+        round: u32,
+        /// Whose shares.
+        sites: Vec<String>,
+    },
+}
+
+/// What a member answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "say", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Reply {
+    /// Yes, or done.
+    Yes,
+    /// Nobody decided yet.
+    Waits,
+    /// No.
+    No {
+        /// In words.
+        reason: String,
+    },
+    /// The shares are with the aggregators.
+    Sent,
+    /// Sums without a mask. Numbers follow.
+    Sums,
+    /// Whose shares are there.
+    Present {
+        /// Names.
+        sites: Vec<String>,
+    },
+    /// Half of a sum. Numbers follow.
+    Part,
+    /// What the model is worth there. The evaluation (JSON) follows.
+    Finding {
+        /// The site's signature over request and evaluation.
+        signature: String,
+    },
+    /// What the site's own attack on the model found.
+    Attacked {
+        /// The finding.
+        membership: Membership,
+    },
+}
+
+/// A message as bytes.
+#[derive(Debug, Clone)]
+pub struct Frame(Vec<u8>);
+
+impl Frame {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn of(head: &impl Serialize, numbers: &[u8]) -> Self {
+        let mut bytes = serde_json::to_vec(head).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes.extend_from_slice(numbers);
+        Self(bytes)
+    }
+
+    /// A share for an aggregator.
+    pub(crate) fn share(plan: Digest, update: &Outbound<SiteUpdate>) -> Self {
+        let round = update.get().message().round;
+        Self::of(&Request::Share { plan, round }, &update.get().to_bytes())
+    }
+
+    /// A message as somebody might say it who does not keep to the rules; for tests.
+    #[cfg(test)]
+    pub(crate) fn by_hand(text: &str) -> Self {
+        Self(text.as_bytes().to_vec())
+    }
+
+    /// What a model is worth at a site.
+    pub(crate) fn finding(finding: &Outbound<SiteFinding>, signature: String) -> Self {
+        let evaluation = serde_json::to_vec(finding.get().evaluation()).unwrap_or_default();
+        Self::of(&Reply::Finding { signature }, &evaluation)
+    }
+
+    /// Half of a sum over several sites: noise without the other half.
+    pub(crate) fn part(total: &PartTotal) -> Self {
+        Self::of(&Reply::Part, &total.to_bytes())
+    }
+}
+
+/// Sums without a mask, for the coordinator.
+impl From<&Outbound<SiteUpdate>> for Frame {
+    fn from(update: &Outbound<SiteUpdate>) -> Self {
+        Self::of(&Reply::Sums, &update.get().to_bytes())
+    }
+}
+
+impl From<&Request> for Frame {
+    fn from(request: &Request) -> Self {
+        Self::of(request, &[])
+    }
+}
+
+impl From<&Reply> for Frame {
+    fn from(reply: &Reply) -> Self {
+        Self::of(reply, &[])
+    }
+}
+
+/// Reads a message: its head, and the bytes behind it.
+///
+/// # Errors
+/// [`NetError::Message`].
+pub(crate) fn read<'b, T: Deserialize<'b>>(from: &str, bytes: &'b [u8]) -> Result<(T, &'b [u8]), NetError> {
+    let refuse = |reason| NetError::Message { from: from.to_owned(), reason };
+    let end =
+        bytes.iter().take(HEAD_BYTES_MAX).position(|byte| *byte == b'\n').ok_or_else(|| refuse("it has no head"))?;
+    let head = serde_json::from_slice(&bytes[..end]).map_err(|_| refuse("its head cannot be read"))?;
+    Ok((head, &bytes[end + 1..]))
+}
+
+/// Reads any bytes as each kind of message; for the fuzz target.
+#[doc(hidden)]
+pub fn read_anything(bytes: &[u8]) {
+    if let Ok((request, _)) = read::<Request>("somebody", bytes) {
+        let again = Frame::from(&request);
+        let (read_again, _) =
+            read::<Request>("somebody", again.bytes()).unwrap_or_else(|_| panic!("what was written is read"));
+        // Numbers may be none.
+        assert!(read_again == request || again.bytes() == Frame::from(&read_again).bytes(), "what was written is read");
+    }
+    let _ = read::<Reply>("somebody", bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_read_as_they_were_said() {
+        let plan = Digest::of(b"plan");
+        let requests = [
+            Request::Offer { plan: "{\"a\": \"\\n\"}".to_owned() },
+            Request::Begin { plan, sites: vec!["north".to_owned()] },
+            Request::Close { plan, round: 3, sites: vec!["north".to_owned(), "south".to_owned()] },
+        ];
+        for request in requests {
+            let frame = Frame::from(&request);
+            let (read, rest) = read::<Request>("x", frame.bytes()).unwrap();
+            assert!(read == request && rest.is_empty());
+        }
+        for bad in
+            [&b""[..], b"{}", b"{}\n", b"{\"say\":\"offer\"}\n", b"{\"say\":\"present\",\"plan\":1}\n", b"\xff\n"]
+        {
+            assert!(read::<Request>("x", bad).is_err());
+            read_anything(bad);
+        }
+    }
+}

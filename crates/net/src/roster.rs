@@ -1,0 +1,299 @@
+//! Who belongs to the network: a signed document of names, keys, roles and addresses. Nobody else is heard.
+
+use std::collections::BTreeSet;
+
+use acequia_types::{Day, Digest, digest_named};
+use serde::{Deserialize, Serialize};
+
+use crate::error::NetError;
+use crate::identity::{Identity, MemberKey};
+
+const SCHEMA: &str = "acequia-roster/1";
+const PURPOSE: &str = "acequia roster 1";
+
+/// What a member does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Holds rows and answers runs.
+    Site,
+    /// Offers runs, and goes from one round to the next.
+    Coordinator,
+    /// Adds up shares of sums.
+    Aggregator,
+}
+
+impl Role {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Site => "site",
+            Self::Coordinator => "coordinator",
+            Self::Aggregator => "aggregator",
+        }
+    }
+}
+
+/// An organisation with a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// Short name, of small letters, digits and hyphens.
+    pub name: String,
+    /// Its name for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// Its public key.
+    pub key: MemberKey,
+    /// What it does.
+    pub roles: BTreeSet<Role>,
+    /// Where it can be reached, `host:port` over UDP; a site needs none, it dials out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
+}
+
+/// The roster before somebody signs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Members {
+    /// Layout of this document: `acequia-roster/1`.
+    pub schema: String,
+    /// What the network is for, in a sentence.
+    pub title: String,
+    /// Last day on which it is believed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_day: Option<Day>,
+    /// Relays of the network's own (addresses with https), for members who cannot reach one another directly. None are used
+    /// besides these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub relays: Vec<String>,
+    /// The members.
+    pub members: Vec<Member>,
+}
+
+/// A roster with the signature of whoever keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Roster {
+    roster: Members,
+    signed_by: MemberKey,
+    signature: String,
+}
+
+fn wrong(message: impl Into<String>) -> NetError {
+    NetError::Roster { message: message.into() }
+}
+
+impl Member {
+    /// Reads a card: what a member says of itself.
+    ///
+    /// # Errors
+    /// [`NetError::Roster`] with the line.
+    pub fn from_json(text: &str) -> Result<Self, NetError> {
+        let card: Self =
+            serde_json::from_str(text).map_err(|error| wrong(format!("a card, line {}: {error}", error.line())))?;
+        card.check()?;
+        Ok(card)
+    }
+
+    /// As JSON, with a final newline.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
+
+    /// Whether it can be a member.
+    ///
+    /// # Errors
+    /// [`NetError::Roster`].
+    pub fn check(&self) -> Result<(), NetError> {
+        let plain = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
+        if self.name.is_empty() || self.name.len() > 64 || !self.name.chars().all(plain) {
+            return Err(wrong("a name is of at most 64 small letters, digits and hyphens"));
+        }
+        for address in &self.addresses {
+            let port = address
+                .rsplit_once(':')
+                .filter(|(host, _)| !host.is_empty())
+                .and_then(|(_, port)| port.parse::<u16>().ok());
+            if port.is_none_or(|port| port == 0) {
+                return Err(wrong(format!("an address of {} is not host:port", self.name)));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Members {
+    /// A roster of these members.
+    ///
+    /// # Errors
+    /// [`NetError::Roster`] with the member that contradicts another.
+    pub fn new(
+        title: &str,
+        members: Vec<Member>,
+        last_day: Option<Day>,
+        relays: Vec<String>,
+    ) -> Result<Self, NetError> {
+        let roster = Self { schema: SCHEMA.to_owned(), title: title.to_owned(), last_day, relays, members };
+        roster.check()?;
+        Ok(roster)
+    }
+
+    fn check(&self) -> Result<(), NetError> {
+        if self.schema != SCHEMA {
+            return Err(wrong(format!("schema is not {SCHEMA}")));
+        }
+        let (mut names, mut keys) = (BTreeSet::new(), BTreeSet::new());
+        for member in &self.members {
+            member.check()?;
+            // Two names of one key could be two sites of one organisation, and a sum over both that of one alone.
+            if !names.insert(&member.name) || !keys.insert(member.key) {
+                return Err(wrong(format!("{} or its key stands there twice", member.name)));
+            }
+            let reachable = [Role::Coordinator, Role::Aggregator];
+            if member.addresses.is_empty()
+                && self.relays.is_empty()
+                && reachable.iter().any(|role| member.roles.contains(role))
+            {
+                return Err(wrong(format!("{} needs an address: others dial it", member.name)));
+            }
+        }
+        Ok(())
+    }
+
+    fn digest(&self) -> Digest {
+        let bytes = serde_json::to_vec(self).unwrap_or_default();
+        digest_named(PURPOSE, [("members", bytes.as_slice())])
+    }
+
+    /// Signs it.
+    pub fn sign(self, identity: &Identity) -> Roster {
+        let signature = identity.sign(PURPOSE, &self.digest());
+        Roster { signed_by: identity.key(), signature, roster: self }
+    }
+}
+
+impl Roster {
+    /// Reads a signed roster, and believes it if `signer` signed it.
+    ///
+    /// # Errors
+    /// [`NetError::Roster`] when it cannot be read, [`NetError::Untrusted`] when it is not believed.
+    pub fn from_json(text: &str, signer: &MemberKey) -> Result<Self, NetError> {
+        let signed: Self =
+            serde_json::from_str(text).map_err(|error| wrong(format!("line {}: {error}", error.line())))?;
+        signed.roster.check()?;
+        if signed.signed_by != *signer {
+            return Err(NetError::Untrusted { reason: "another key signed it than the one to be trusted" });
+        }
+        if !signer.verifies(PURPOSE, &signed.digest(), &signed.signature) {
+            return Err(NetError::Untrusted { reason: "it was changed after it was signed" });
+        }
+        Ok(signed)
+    }
+
+    /// Whether it is still believed.
+    ///
+    /// # Errors
+    /// [`NetError::Untrusted`] after its last day.
+    pub fn valid_on(&self, day: Day) -> Result<(), NetError> {
+        match self.roster.last_day {
+            Some(last) if last < day => Err(NetError::Untrusted { reason: "its last day has passed" }),
+            _ => Ok(()),
+        }
+    }
+
+    /// As JSON, with a final newline.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
+
+    /// Names it: everything said in a run is bound to it.
+    pub fn digest(&self) -> Digest {
+        self.roster.digest()
+    }
+
+    /// The document.
+    pub fn document(&self) -> &Members {
+        &self.roster
+    }
+
+    /// Who signed it.
+    pub fn signed_by(&self) -> MemberKey {
+        self.signed_by
+    }
+
+    /// Members that do this, in the order of names.
+    pub fn with_role(&self, role: Role) -> Vec<&Member> {
+        let mut members: Vec<&Member> =
+            self.roster.members.iter().filter(|member| member.roles.contains(&role)).collect();
+        members.sort_by(|a, b| a.name.cmp(&b.name));
+        members
+    }
+
+    /// A member by name.
+    pub fn named(&self, name: &str) -> Option<&Member> {
+        self.roster.members.iter().find(|member| member.name == name)
+    }
+
+    /// A member by key.
+    pub fn of_key(&self, key: &MemberKey) -> Option<&Member> {
+        self.roster.members.iter().find(|member| member.key == *key)
+    }
+
+    /// A member of this name that does this.
+    ///
+    /// # Errors
+    /// [`NetError::NotAMember`].
+    pub fn expect(&self, name: &str, role: Role) -> Result<&Member, NetError> {
+        self.named(name)
+            .filter(|member| member.roles.contains(&role))
+            .ok_or_else(|| NetError::NotAMember { who: name.to_owned(), role: role.as_str() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(folder: &std::path::Path, name: &str) -> Identity {
+        Identity::open_or_create(&folder.join(name)).unwrap()
+    }
+
+    #[test]
+    fn only_what_the_trusted_key_signed_is_believed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (keeper, north) = (identity(folder.path(), "keeper"), identity(folder.path(), "north"));
+        let card = |name: &str, identity: &Identity, roles: &[Role], address: Option<&str>| Member {
+            name: name.to_owned(),
+            title: None,
+            key: identity.key(),
+            roles: roles.iter().copied().collect(),
+            addresses: address.map(str::to_owned).into_iter().collect(),
+        };
+        let trustee = card("trustee", &keeper, &[Role::Coordinator, Role::Aggregator], Some("localhost:7700"));
+        let site = card("north", &north, &[Role::Site], None);
+        assert_eq!(Member::from_json(&trustee.to_json()).unwrap(), trustee);
+        let of = |members: &[&Member]| {
+            let members = members.iter().copied().cloned().collect();
+            Members::new("A network", members, acequia_types::parse_day("2027-12-31"), Vec::new())
+        };
+        let signed = of(&[&trustee, &site]).unwrap().sign(&keeper);
+        let json = signed.to_json();
+        let read = Roster::from_json(&json, &keeper.key()).unwrap();
+        assert_eq!((&read, read.digest()), (&signed, signed.digest()));
+        assert_eq!(read.of_key(&north.key()).unwrap().name, "north");
+        assert!(read.expect("north", Role::Site).is_ok() && read.expect("north", Role::Coordinator).is_err());
+        assert!(read.valid_on(acequia_types::parse_day("2027-12-31").unwrap()).is_ok());
+        assert!(read.valid_on(acequia_types::parse_day("2028-01-01").unwrap()).is_err());
+        assert!(matches!(Roster::from_json(&json, &north.key()), Err(NetError::Untrusted { .. })));
+        let changed = json.replace("localhost:7700", "elsewhere:7700");
+        assert!(matches!(Roster::from_json(&changed, &keeper.key()), Err(NetError::Untrusted { .. })));
+
+        let said = |members: &[&Member]| of(members).unwrap_err().to_string();
+        assert!(said(&[&site, &card("south", &north, &[Role::Site], None)]).contains("twice"));
+        assert!(said(&[&card("South", &north, &[], None)]).contains("small letters"));
+        assert!(said(&[&card("south", &north, &[Role::Site], Some(":1"))]).contains("host:port"));
+        assert!(said(&[&card("south", &north, &[Role::Aggregator], None)]).contains("south needs an address"));
+        let short = site.to_json().replace(&north.key().to_string(), "00");
+        assert!(Member::from_json(&short).unwrap_err().to_string().contains("64 hex digits"));
+    }
+}

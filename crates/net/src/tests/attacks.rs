@@ -1,0 +1,171 @@
+//! What members, and strangers, must not be able to do (goals G7 of the reference on learning). They speak the protocol by hand.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::{Asked, Frame, Identity, Link, Network, Role};
+use acequia_learn::{Roster as Sites, Run};
+use serde_json::{Value, json};
+
+use super::{Loopback, SITES, Up, plan};
+
+/// A message by hand.
+fn frame(head: &Value) -> Frame {
+    Frame::by_hand(&format!("{head}\n"))
+}
+
+async fn say(link: &Link, head: &Value) -> Value {
+    let answer = tokio::time::timeout(Duration::from_secs(20), link.ask(&frame(head))).await.unwrap().unwrap();
+    let end = answer.iter().position(|byte| *byte == b'\n').unwrap();
+    serde_json::from_slice(&answer[..end]).unwrap()
+}
+
+#[track_caller]
+fn refused(answer: &Value, reason: &str) {
+    assert_eq!(answer["say"], "no", "{answer}");
+    assert!(answer["reason"].as_str().unwrap().contains(reason), "{answer}");
+}
+
+/// The trustee's end by hand, and the site that dialled in.
+async fn trustee(net: &Loopback, site: &'static str) -> (Network, Link, Up) {
+    let network = net.open("trustee").await;
+    let mut links = network.listen();
+    let up = net.site(site).await;
+    let link = tokio::time::timeout(Duration::from_secs(20), links.recv()).await.unwrap().unwrap();
+    assert_eq!(link.member(), site);
+    (network, link, up)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_not_in_the_roster_is_not_heard() {
+    let net = Loopback::new();
+    let council = net.council().await;
+    let stranger: Identity = net.identity("stranger");
+    assert!(Network::open(&stranger, Arc::clone(&net.roster), None).await.is_err(), "it is no member");
+    // It makes itself a roster of its own.
+    let mut members = net.roster.document().clone();
+    let mut own = members.members[2].clone();
+    own.key = stranger.key();
+    members.members[2] = own;
+    let forged = Arc::new(members.sign(&stranger));
+    let network = Network::open(&stranger, Arc::clone(&forged), None).await.unwrap();
+    let link = network.dial(forged.named("council").unwrap()).await;
+    // The handshake may end before the other side looks at the key; nothing is answered.
+    if let Ok(link) = link {
+        let asked = frame(&json!({ "say": "present", "plan": plan(&[]).digest(), "round": 1 }));
+        let answer = tokio::time::timeout(Duration::from_secs(20), link.ask(&asked)).await;
+        assert!(!matches!(answer, Ok(Ok(_))), "a stranger was answered");
+    }
+    council.kill().await;
+    network.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_answers_only_what_was_allowed_and_once() {
+    let net = Loopback::new();
+    let (network, link, up) = trustee(&net, "north").await;
+    let plan = plan(&[]);
+    let digest = plan.digest();
+    let sites = Sites::new(SITES.map(str::to_owned)).unwrap().identified_by(net.roster.digest());
+    let ask = Run::new(&plan, &sites).ask();
+
+    let begin = |sites: &[&str]| json!({ "say": "begin", "plan": digest, "sites": sites });
+    refused(&say(&link, &begin(&SITES)).await, "nobody here allowed this run");
+    refused(&say(&link, &json!({ "say": "ask", "ask": ask })).await, "did not begin here");
+    assert_eq!(say(&link, &json!({ "say": "offer", "plan": plan.to_json() })).await["say"], "yes");
+    refused(&say(&link, &begin(&["east", "south"])).await, "not among those");
+    refused(&say(&link, &begin(&["north", "council"])).await, "council is not in the roster as site");
+    assert_eq!(say(&link, &begin(&SITES)).await["say"], "yes");
+    // The difference of sums over three and over two sites would be the third's.
+    refused(&say(&link, &begin(&["east", "north"])).await, "began here with other sites");
+    // A question of another roster, of another run, or one that does not follow.
+    let of_others = Run::new(&plan, &Sites::new(["north".to_owned(), "south".to_owned()]).unwrap()).ask();
+    refused(&say(&link, &json!({ "say": "ask", "ask": of_others })).await, "another roster");
+    let mut other = ask.clone();
+    other.plan = net.roster.digest();
+    refused(&say(&link, &json!({ "say": "ask", "ask": other })).await, "did not begin here");
+    // Its people stop it.
+    net.queue("north").stop(true).unwrap();
+    refused(&say(&link, &json!({ "say": "ask", "ask": ask })).await, "it is stopped");
+    net.queue("north").stop(false).unwrap();
+    net.queue("north").decide(&digest, false, "anna", None, acequia_types::Timestamp::from_unix_s(1)).unwrap();
+    refused(&say(&link, &json!({ "say": "ask", "ask": ask })).await, "nobody who could allow");
+    assert!(net.queue("north").log(&digest).unwrap().entries().is_empty(), "nothing left");
+    for nonsense in [json!({ "say": "open" }), json!({ "say": "give-me-rows" }), json!([1, 2])] {
+        assert_eq!(say(&link, &nonsense).await["say"], "no");
+    }
+    up.kill().await;
+    network.close().await;
+}
+
+/// A site is no coordinator, and an aggregator no place for its questions.
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_are_kept() {
+    let net = Loopback::new();
+    let council = net.council().await;
+    let network = net.open("north").await;
+    let link = network.dial(net.roster.expect("council", Role::Aggregator).unwrap()).await.unwrap();
+    let plan = plan(&[]);
+    let sites = Sites::new(SITES.map(str::to_owned)).unwrap().identified_by(net.roster.digest());
+    let ask = Run::new(&plan, &sites).ask();
+    let open = json!({ "say": "open", "plan": plan.to_json(), "sites": SITES, "ask": ask });
+    refused(&say(&link, &open).await, "north is not in the roster as coordinator");
+    let close = json!({ "say": "close", "plan": plan.digest(), "round": 1, "sites": SITES });
+    refused(&say(&link, &close).await, "north is not in the roster as coordinator");
+    refused(&say(&link, &json!({ "say": "ask", "ask": ask })).await, "holds no rows");
+    council.kill().await;
+    network.close().await;
+}
+
+/// One site alone is never unmasked, and a round is never closed over two sets of sites, also not by an aggregator that was
+/// killed between.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_aggregator_closes_a_round_once_and_over_enough_sites() {
+    let net = Loopback::new();
+    let mut council = net.council().await;
+    let coordinator = net.open("trustee").await;
+    let council_member = net.roster.expect("council", Role::Aggregator).unwrap().clone();
+    let mut link = coordinator.dial(&council_member).await.unwrap();
+    let plan = plan(&[]);
+    let sites = Sites::new(SITES.map(str::to_owned)).unwrap().identified_by(net.roster.digest());
+    let ask = Run::new(&plan, &sites).ask();
+    let open = json!({ "say": "open", "plan": plan.to_json(), "sites": SITES, "ask": ask });
+    assert_eq!(say(&link, &open).await["say"], "yes");
+    // A seed is a share of any shape.
+    let share = |site: &str| {
+        let head = json!({ "say": "share", "plan": plan.digest(), "round": 1 });
+        let inner = json!({ "site": site, "round": 1, "context": ask.context(), "kind": "seed" });
+        Frame::by_hand(&format!("{head}\n{inner}\n{}", "s".repeat(32)))
+    };
+    let mut ends = Vec::new();
+    for site in SITES {
+        let network = net.open(site).await;
+        let to = network.dial(&council_member).await.unwrap();
+        // In the name of another site it is refused.
+        let other = if site == "north" { "south" } else { "north" };
+        let answer = to.ask(&share(other)).await.unwrap();
+        assert!(String::from_utf8_lossy(&answer).contains("for somebody else"));
+        assert!(to.ask(&share(site)).await.unwrap().starts_with(b"{\"say\":\"yes\"}"));
+        ends.push((network, to));
+    }
+    let close = |sites: &[&str]| json!({ "say": "close", "plan": plan.digest(), "round": 1, "sites": sites });
+    refused(&say(&link, &close(&["north"])).await, "1 sites answered");
+    assert_eq!(say(&link, &close(&["east", "north"])).await["say"], "part");
+    refused(&say(&link, &close(&SITES)).await, "closed with other sites");
+
+    council.kill().await;
+    council = net.council().await;
+    link = coordinator.dial(&council_member).await.unwrap();
+    assert_eq!(say(&link, &open).await["say"], "yes");
+    for (site, (network, _)) in SITES.iter().zip(&ends) {
+        let to = network.dial(&council_member).await.unwrap();
+        assert!(to.ask(&share(site)).await.unwrap().starts_with(b"{\"say\":\"yes\"}"));
+    }
+    refused(&say(&link, &close(&SITES)).await, "closed with other sites");
+    assert_eq!(say(&link, &close(&["east", "north"])).await["say"], "part");
+    council.kill().await;
+    for (network, _) in ends {
+        network.close().await;
+    }
+    coordinator.close().await;
+}

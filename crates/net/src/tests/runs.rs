@@ -1,0 +1,258 @@
+//! The result, whoever dies on the way.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use acequia_learn::{
+    Architecture, Data, Missing, Outcome, Plan, Record, SeededEntropy, SiteMap, SiteRules, Validation,
+    ValidationRequest, evaluate, run_here,
+};
+use acequia_types::{Clock, SystemClock};
+use tokio::sync::watch;
+
+use super::{Loopback, SITES, data, plan, third, untested};
+use crate::{NetError, check_record};
+
+/// The run in one process.
+fn here(plan: &Plan, sites: &[&str]) -> Outcome {
+    let tables = sites.iter().map(|site| data(site, plan)).collect();
+    let rules = SiteRules::own();
+    run_here(plan, tables, Architecture::Federated, &rules, SystemClock.now(), &mut SeededEntropy::new(1))
+        .unwrap()
+        .outcome
+}
+
+fn coefficients(outcome: &Outcome) -> Vec<f64> {
+    let Outcome::Model(model) = outcome else { panic!("a model was asked for") };
+    model.coefficients().to_vec()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_the_network_it_is_the_same_to_the_last_bit() {
+    let net = Loopback::new();
+    let council = net.council().await;
+    let mut up = Vec::new();
+    for site in SITES {
+        up.push(net.site(site).await);
+    }
+    let plan = plan(&[]);
+    let report = net.run_all(&plan).await.unwrap();
+    assert_eq!(report.sites, SITES);
+    assert!(report.left_out.is_empty() && report.rounds > 3);
+    let Outcome::Model(model) = &report.outcome else { panic!("a model was asked for") };
+    assert!(model.membership.is_some(), "it was attacked before it was told");
+    assert_eq!(untested(report.outcome.clone()), here(&plan, &SITES));
+
+    // Each site has the plan, the decision, everything that left, and the result.
+    for site in SITES {
+        let queue = net.queue(site);
+        let run = queue.find(&plan.digest().short(8)).unwrap();
+        assert!(run.finished && run.decision.unwrap().by == "the standing rule for cox");
+        assert_eq!(run.begun.unwrap().sites, SITES);
+        let log = queue.log(&plan.digest()).unwrap();
+        assert_eq!(log.entries().len(), report.rounds as usize);
+        assert!(log.entries()[0].left.words.contains("trustee and council each get random numbers"));
+    }
+    for up in up {
+        up.kill().await;
+    }
+    council.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_masks_it_is_the_same_too() {
+    let net = Loopback::new();
+    let mut up = Vec::new();
+    for site in SITES {
+        up.push(net.site_with(site, ["moments".to_owned()].into(), SiteRules::cautious()).await);
+    }
+    let moments = plan(&[
+        ("kind = \"cox\"", "kind = \"moments\""),
+        ("outcome = {", "# {"),
+        ("protection = \"two-aggregators\", aggregators = [\"trustee\", \"council\"]", "protection = \"none\""),
+    ]);
+    let report = net.run_all(&moments).await.unwrap();
+    assert_eq!(report.outcome, here(&moments, &SITES));
+    for up in up {
+        up.kill().await;
+    }
+}
+
+/// Killed in the middle of a run and started again, a site says what it said before; killed for good, it is left out and the
+/// others finish.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_site_comes_back_or_is_left_out() {
+    for comes_back in [true, false] {
+        let net = Loopback::new();
+        let council = net.council().await;
+        let mut up = Vec::new();
+        for site in SITES {
+            up.push(net.site(site).await);
+        }
+        let south = up.pop().unwrap();
+        let plan = plan(&[]);
+        let (rounds, mut round) = watch::channel(0);
+        let within = Duration::from_secs(if comes_back { 60 } else { 3 });
+        let (report, ()) = tokio::join!(net.run(&plan, within, rounds), async {
+            round.wait_for(|round| *round >= 3).await.unwrap();
+            south.kill().await;
+            if comes_back {
+                up.push(net.site("south").await);
+            }
+        });
+        let report = report.unwrap();
+        if comes_back {
+            assert_eq!(report.sites, SITES);
+            assert_eq!(untested(report.outcome), here(&plan, &SITES));
+        } else {
+            assert_eq!(
+                (report.sites.as_slice(), report.left_out.as_slice()),
+                (&["east", "north"].map(str::to_owned)[..], &["south".to_owned()][..])
+            );
+            let alone = here(&plan, &["east", "north"]);
+            for (ours, theirs) in coefficients(&report.outcome).iter().zip(coefficients(&alone)) {
+                assert!((ours - theirs).abs() < 1e-6, "{ours} {theirs}");
+            }
+        }
+        for up in up {
+            up.kill().await;
+        }
+        council.kill().await;
+    }
+}
+
+/// Coordinator and aggregator, killed in the middle of a round and started again, go on with the same result.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_coordinators_and_aggregators_go_on() {
+    let net = Loopback::new();
+    let mut council = net.council().await;
+    let mut up = Vec::new();
+    for site in SITES {
+        up.push(net.site(site).await);
+    }
+    let plan = plan(&[]);
+    for stop_at in [2, 4] {
+        let (rounds, mut round) = watch::channel(0);
+        let (network, coordinator) = net.coordinator(Duration::from_secs(60), rounds).await;
+        tokio::select! {
+            report = coordinator.run(&plan) => panic!("it was to be killed: {report:?}"),
+            _ = async { round.wait_for(|round| *round >= stop_at).await.map(drop) } => {}
+        }
+        network.close().await;
+        drop(coordinator);
+        council.kill().await;
+        council = net.council().await;
+    }
+    let report = net.run_all(&plan).await.unwrap();
+    assert_eq!(report.sites, SITES);
+    assert_eq!(untested(report.outcome), here(&plan, &SITES));
+    for site in SITES {
+        // What a round was answered with twice is the same, byte for byte.
+        let log = net.queue(site).log(&plan.digest()).unwrap();
+        for entry in log.entries() {
+            let same = log.entries().iter().filter(|other| other.left.round == entry.left.round);
+            assert!(
+                same.into_iter().all(|other| other.left.sent == entry.left.sent),
+                "{site} said two things in a round"
+            );
+        }
+        assert!(log.entries().len() >= report.rounds as usize);
+    }
+    for up in up {
+        up.kill().await;
+    }
+    council.kill().await;
+}
+
+/// A person decides; until then, and after a no, nothing of the site leaves.
+#[tokio::test(flavor = "multi_thread")]
+async fn people_decide() {
+    let net = Loopback::new();
+    let council = net.council().await;
+    let mut up = vec![net.site("north").await, net.site("south").await];
+    up.push(net.site_with("east", ["count".to_owned()].into(), SiteRules::cautious()).await);
+    let plan = plan(&[]);
+    let queue = net.queue("east");
+    let (report, ()) = tokio::join!(net.run_all(&plan), async {
+        let waiting = loop {
+            match queue.list().unwrap().pop() {
+                Some(run) => break run,
+                None => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        };
+        assert!(waiting.decision.is_none() && waiting.offer.from == "trustee");
+        let rows = third("east").lines().count() - 1;
+        assert!(
+            waiting.offer.words.contains(&format!("a sum over this site's {rows} rows")),
+            "{}",
+            waiting.offer.words
+        );
+        assert!(waiting.offer.words.ends_with("No row, name or date of a person leaves."));
+        queue.decide(&waiting.run, false, "anna", None, SystemClock.now()).unwrap();
+    });
+    assert_eq!(report.unwrap().sites, ["north", "south"]);
+    assert!(queue.log(&plan.digest()).unwrap().entries().is_empty());
+    for up in up {
+        up.kill().await;
+    }
+    council.kill().await;
+}
+
+/// A frozen model at every site: each measures it on its own rows, after its people allowed it, and signs what comes out.
+#[tokio::test(flavor = "multi_thread")]
+async fn sites_measure_a_model_and_sign() {
+    let net = Loopback::new();
+    let plan = plan(&[]);
+    let Outcome::Model(model) = here(&plan, &["east", "north"]) else { panic!("a model was asked for") };
+    let settings = Validation { bootstraps: 20, ..Validation::usual(&model) };
+    let request = ValidationRequest::new(*model, settings, vec!["meno".to_owned()], Missing::Refuse);
+    let standing = || BTreeSet::from(["validation".to_owned()]);
+    let mut up = Vec::new();
+    for site in ["north", "south"] {
+        up.push(net.site_with(site, standing(), SiteRules::cautious()).await);
+    }
+    up.push(net.site_with("east", BTreeSet::new(), SiteRules::cautious()).await);
+    let (network, coordinator) = net.coordinator(Duration::from_secs(60), watch::channel(0).0).await;
+    let queue = net.queue("east");
+    let (found, ()) = tokio::join!(coordinator.validate(&request), async {
+        let waiting = loop {
+            match queue.list().unwrap().pop() {
+                Some(run) => break run,
+                None => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        };
+        assert!(
+            waiting.offer.task == "validation" && waiting.offer.words.contains("subgroups by meno"),
+            "{:?}",
+            waiting.offer
+        );
+        queue.decide(&waiting.run, false, "anna", None, SystemClock.now()).unwrap();
+    });
+    let (evaluations, signatures) = found.unwrap();
+    let reading = request.reading();
+    for evaluation in &evaluations {
+        let name = SITES.into_iter().find(|site| *site == evaluation.site).unwrap();
+        let data = Data::from_csv(name, third(name).as_bytes(), &reading.needs(), &SiteMap::default()).unwrap();
+        assert_eq!(&evaluate(&request.model, &data, &request.by, &request.settings).unwrap(), evaluation);
+        assert_eq!(net.queue(name).log(&request.digest()).unwrap().entries().len(), 1);
+    }
+    let record =
+        Record::new(&request.model, evaluations, &request.settings, SystemClock.now().day()).signed(signatures);
+    assert_eq!(record.sites.iter().map(|site| site.site.as_str()).collect::<Vec<_>>(), ["north", "south"]);
+    let read = Record::from_json(&record.to_json()).unwrap();
+    check_record(&read, &net.roster).unwrap();
+    let mut changed = read.clone();
+    changed.sites[0].estimates[0].value += 0.1;
+    assert!(matches!(check_record(&changed, &net.roster), Err(NetError::Untrusted { .. })));
+    let mut unsigned = read.clone();
+    unsigned.signatures.pop();
+    assert!(check_record(&unsigned, &net.roster).is_err());
+    let mut swapped = read;
+    let (one, other) = (swapped.signatures[0].signature.clone(), swapped.signatures[1].signature.clone());
+    (swapped.signatures[0].signature, swapped.signatures[1].signature) = (other, one);
+    assert!(check_record(&swapped, &net.roster).is_err());
+    for up in up {
+        up.kill().await;
+    }
+    network.close().await;
+}

@@ -1,0 +1,124 @@
+//! What a frozen model is worth at the sites of the network, each finding signed by its site.
+
+use acequia_learn::{Record, SiteEvaluation, SiteSignature, ValidationRequest, finding_digest};
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use crate::coordinator::{ASK_AGAIN, Coordinator, REFUSES, RunEvent, WAITS, said, unexpected};
+use crate::error::NetError;
+use crate::message::{Frame, Reply, Request};
+use crate::roster::Roster;
+use crate::site::FINDING;
+
+impl Coordinator {
+    /// Asks the sites to measure a model. Sites that refuse, or whose people do not decide in time, are not in what comes back.
+    ///
+    /// # Errors
+    /// [`NetError::NotAllowed`] when no site answers, [`NetError::Untrusted`] when a signature is not the site's.
+    pub async fn validate(
+        &self,
+        request: &ValidationRequest,
+    ) -> Result<(Vec<SiteEvaluation>, Vec<SiteSignature>), NetError> {
+        self.is_valid_now()?;
+        let frame = Frame::from(&Request::Examine { request: request.to_json() });
+        let asked = self.asked_sites()?;
+        let until = Instant::now() + self.decide_within();
+        let answers = join_all(asked.iter().map(|site| self.finding(site, &frame, until))).await;
+        let (mut evaluations, mut signatures, mut waiting) = (Vec::new(), Vec::new(), 0);
+        for (site, answer) in asked.iter().zip(answers) {
+            match answer? {
+                Found::Evaluation(evaluation, signature) => {
+                    let key = self.roster().expect(site, crate::Role::Site)?.key;
+                    let signed = SiteSignature {
+                        site: site.clone(),
+                        key: key.to_string(),
+                        request: request.digest(),
+                        signature,
+                    };
+                    is_signed(self.roster(), &signed, &evaluation)?;
+                    evaluations.push(*evaluation);
+                    signatures.push(signed);
+                }
+                Found::No => {}
+                Found::Waits => waiting += 1,
+            }
+        }
+        if evaluations.is_empty() {
+            return Err(NetError::NotAllowed { allowed: 0, needed: 1, waiting });
+        }
+        Ok((evaluations, signatures))
+    }
+
+    /// Offers a validation without waiting for anybody: what each site says, `None` where it cannot be reached in time.
+    ///
+    /// # Errors
+    /// [`NetError::NotAMember`] when a site that is to be asked is none of the roster.
+    pub async fn offer_validation(
+        &self,
+        request: &ValidationRequest,
+    ) -> Result<Vec<(String, Option<&'static str>)>, NetError> {
+        self.is_valid_now()?;
+        self.said_once(&Frame::from(&Request::Examine { request: request.to_json() })).await
+    }
+
+    async fn finding(&self, site: &str, frame: &Frame, until: Instant) -> Result<Found, NetError> {
+        let mut told = false;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let Ok(answer) = self.ask_site(site, frame, left).await else { return Ok(Found::Waits) };
+            match said(site, &answer) {
+                Ok((Reply::Finding { signature }, evaluation)) => {
+                    let evaluation: SiteEvaluation =
+                        serde_json::from_slice(evaluation).map_err(|_| unexpected(site))?;
+                    return match evaluation.site == site {
+                        true => Ok(Found::Evaluation(Box::new(evaluation), signature)),
+                        false => Err(unexpected(site)),
+                    };
+                }
+                Ok((Reply::Waits, _)) => {
+                    if !std::mem::replace(&mut told, true) {
+                        self.tell(RunEvent::Offered(site.to_owned(), WAITS));
+                    }
+                }
+                Ok(_) => return Err(unexpected(site)),
+                Err(_) => {
+                    self.tell(RunEvent::Offered(site.to_owned(), REFUSES));
+                    return Ok(Found::No);
+                }
+            }
+            if Instant::now() >= until {
+                return Ok(Found::Waits);
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+    }
+}
+
+enum Found {
+    Evaluation(Box<SiteEvaluation>, String),
+    No,
+    Waits,
+}
+
+fn is_signed(roster: &Roster, signed: &SiteSignature, evaluation: &SiteEvaluation) -> Result<(), NetError> {
+    let member = roster.expect(&signed.site, crate::Role::Site)?;
+    let digest = finding_digest(signed.request, evaluation);
+    if member.key.to_string() != signed.key || !member.key.verifies(FINDING, &digest, &signed.signature) {
+        return Err(NetError::Untrusted { reason: "a site did not sign what stands there in its name" });
+    }
+    Ok(())
+}
+
+/// Checks that every site of a record signed what stands there.
+///
+/// # Errors
+/// [`NetError::Untrusted`] when one did not; [`NetError::NotAMember`] when one is none of the roster.
+pub fn check_record(record: &Record, roster: &Roster) -> Result<(), NetError> {
+    for evaluation in &record.sites {
+        let signed = record.signatures.iter().find(|signed| signed.site == evaluation.site);
+        let signed =
+            signed.ok_or(NetError::Untrusted { reason: "a site did not sign what stands there in its name" })?;
+        is_signed(roster, signed, evaluation)?;
+    }
+    Ok(())
+}
