@@ -177,11 +177,21 @@ impl Message {
             Payload::Masked(_) => "masked",
             Payload::Seed(_) => "seed",
         };
-        let head = serde_json::json!({ "site": self.site, "round": self.round, "context": self.context, "kind": kind });
+        let mut head =
+            serde_json::json!({ "site": self.site, "round": self.round, "context": self.context, "kind": kind });
+        let (shift, width) = match &self.payload {
+            Payload::Plain(values) => packing(values),
+            _ => (0, 0),
+        };
+        if width > 0 {
+            head["packing"] = serde_json::json!([shift, width]);
+        }
         let mut bytes = head.to_string().into_bytes();
         bytes.push(b'\n');
         match &self.payload {
-            Payload::Plain(values) => values.iter().for_each(|value| bytes.extend(value.to_le_bytes())),
+            Payload::Plain(values) => {
+                values.iter().for_each(|value| bytes.extend(&(value >> shift).to_le_bytes()[..width]));
+            }
             Payload::Masked(values) => {
                 let width = (ring_bits / 8) as usize;
                 values.iter().for_each(|value| bytes.extend(&value.to_le_bytes()[..width]));
@@ -208,6 +218,8 @@ impl Message {
             round: u32,
             context: Digest,
             kind: String,
+            #[serde(default)]
+            packing: Option<(u32, usize)>,
         }
         let refuse = |reason| LearnError::Protocol { from: from.to_owned(), reason };
         let (head, numbers) = split_head(bytes).ok_or_else(|| refuse("it has no head"))?;
@@ -223,8 +235,12 @@ impl Message {
         let wrong = || refuse("it has another length");
         let payload = match head.kind.as_str() {
             "plain" => {
-                let read = |bytes: [u8; 16]| i128::from_le_bytes(bytes);
-                Payload::Plain(numbers_of(numbers, 16, expected).ok_or_else(wrong)?.map(read).collect())
+                let packed = head.packing.filter(|(shift, width)| *shift < 128 && (1..=16).contains(width));
+                let (shift, width) = packed.ok_or_else(wrong)?;
+                // The sign of a number that is shorter than 16 bytes.
+                let spare = 8 * u32::try_from(16 - width).unwrap_or(0);
+                let read = |bytes: [u8; 16]| ((i128::from_le_bytes(bytes) << spare) >> spare) << shift;
+                Payload::Plain(numbers_of(numbers, width, expected).ok_or_else(wrong)?.map(read).collect())
             }
             "masked" => {
                 let width = (ring.bits / 8) as usize;
@@ -236,6 +252,15 @@ impl Message {
         };
         Ok(Self { site: head.site, round: head.round, context: head.context, payload })
     }
+}
+
+/// How sums are written in few bytes without losing a bit: zeros at the end that all have are left out, and each gets as many
+/// bytes as the largest needs.
+fn packing(values: &[i128]) -> (u32, usize) {
+    let all = values.iter().fold(0, |all, value| all | value);
+    let shift = if all == 0 { 0 } else { all.trailing_zeros() };
+    let bits = values.iter().map(|value| 129 - (value >> shift).unsigned_abs().leading_zeros()).max().unwrap_or(8);
+    (shift, usize::try_from(bits.div_ceil(8)).unwrap_or(16).clamp(1, 16))
 }
 
 /// A line, and what is behind it.

@@ -1,9 +1,10 @@
 //! Rounds over the network: a coordinator and four clients, each a process of its own on loopback, with TLS.
 //!
-//! `cargo bench -p acequia-net --bench rounds [-- NUMBERS ROUNDS]`. Each round, a question of so many numbers goes to every client,
-//! and as many sums come back: quantiles found by halving (a thousand shares, then a million). Printed are wall and CPU time of
-//! the coordinator, CPU time and peak memory of a client, and bytes against the least that could be sent: 8 bytes a number each
-//! way. One aggregator is the coordinator, the other a process beside.
+//! `cargo bench -p acequia-net --bench rounds [-- SHARES RUNS]`. Each round, a question of 63 numbers a share goes to every client, and as
+//! many sums come back: quantiles, narrowed down by six bits a round (about a thousand numbers, then a million). Every run begins
+//! with an offer and ends with the result. Printed are wall and CPU time of the coordinator, CPU time and peak memory of a client,
+//! and bytes against the least that could be sent: 8 bytes a number each way. One aggregator is the coordinator, the other a process
+//! beside.
 
 use std::collections::BTreeSet;
 use std::net::UdpSocket;
@@ -15,12 +16,13 @@ use std::time::{Duration, Instant};
 use acequia_learn::{Data, LearnError, Plan, SiteMap, SiteRules, ValidationRequest};
 use acequia_net::{
     AggregatorDesk, Coordinator, CoordinatorSettings, Held, HeldForValidation, Holdings, Member, MemberFolder, Members,
-    Network, Role, SiteAgent, SiteSettings,
+    Network, Queue, Role, SiteAgent, SiteSettings,
 };
 use acequia_types::SystemClock;
 
 const CLIENTS: usize = 4;
-const ROWS: usize = 1000;
+/// Few, so that what is measured is the network and not the counting.
+const ROWS: usize = 20;
 
 struct Numbers;
 
@@ -36,12 +38,12 @@ impl Holdings for Numbers {
     }
 }
 
-fn plan(numbers: usize, rounds: u32, masked: bool) -> Plan {
-    let shares: Vec<String> = (0..numbers).map(|at| format!("{}", (at as f64 + 0.5) / numbers as f64)).collect();
-    let resolution = 131_072.0 / f64::from(2u32).powi(i32::try_from(rounds).unwrap() - 1);
+fn plan(shares: usize, run: u32, masked: bool) -> Plan {
+    let shares: Vec<String> = (0..shares).map(|at| format!("{}", (at as f64 + 0.5) / shares as f64)).collect();
+    let resolution = 131_072.0 / f64::from(2u32).powi(49);
     let protection = if masked { "two-aggregators\", aggregators = [\"centre\", \"other\"]" } else { "none\"" };
     let text = format!(
-        "schema = \"acequia-plan/1\"\ntitle = \"{numbers} {rounds} {masked}\"\nprivacy = {{ minimum_rows = 1, minimum_count = 1 }}\n\
+        "schema = \"acequia-plan/1\"\ntitle = \"run {run}, masked {masked}\"\nprivacy = {{ minimum_rows = 1, minimum_count = 1 }}\n\
          aggregation = {{ protection = \"{protection} }}\nvariables = [{{ name = \"x\" }}]\n\
          task = {{ kind = \"quantile\", shares = [{}], low = 0, high = 131072, resolution = {resolution} }}\n",
         shares.join(",")
@@ -66,13 +68,13 @@ fn main() {
     match words.first().map(String::as_str) {
         Some("client") => runtime.block_on(client(Path::new(&words[1]))),
         Some("other") => runtime.block_on(other(Path::new(&words[1]))),
-        Some(numbers) => {
-            let rounds = words.get(1).map_or(50, |rounds| rounds.parse().unwrap());
-            runtime.block_on(measure(numbers.parse().unwrap(), rounds));
+        Some(shares) => {
+            let runs = words.get(1).map_or(1, |runs| runs.parse().unwrap());
+            runtime.block_on(measure(shares.parse().unwrap(), runs));
         }
         None => {
-            runtime.block_on(measure(1000, 50));
-            runtime.block_on(measure(1_000_000, 10));
+            runtime.block_on(measure(16, 6));
+            runtime.block_on(measure(15_873, 1));
         }
     }
 }
@@ -99,7 +101,29 @@ async fn other(home: &Path) {
     AggregatorDesk::new(&network, folder.aggregator(), Arc::new(SystemClock)).unwrap().serve(&network).await;
 }
 
-async fn measure(numbers: usize, rounds: u32) {
+/// Processes that end with the bench.
+struct Running(Vec<Child>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Numbers that left a client in a run, by its own log.
+fn numbers_of(queue: &Queue, plan: &Plan) -> f64 {
+    let log = queue.log(&plan.digest()).unwrap();
+    let said = log.entries().iter().filter_map(|entry| {
+        let (before, _) = entry.left.words.split_once(" numbers, each a sum")?;
+        before.rsplit(' ').next()?.parse::<f64>().ok()
+    });
+    said.sum()
+}
+
+async fn measure(shares: usize, runs: u32) {
     let base = tempfile::tempdir().unwrap();
     let home = |name: &str| -> PathBuf { base.path().join(name) };
     let free = || UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -127,10 +151,9 @@ async fn measure(numbers: usize, rounds: u32) {
     let start = |role: &str, name: &str| -> Child {
         Command::new(&program).arg(role).arg(home(name)).stdin(Stdio::null()).spawn().unwrap()
     };
-    let mut running = vec![start("other", "other")];
-    running.extend(clients.iter().map(|name| start("client", name)));
+    let mut running = Running(vec![start("other", "other")]);
+    running.0.extend(clients.iter().map(|name| start("client", name)));
     for masked in [false, true] {
-        let plan = plan(numbers, rounds, masked);
         let network = Network::open(&identity, folder.roster().unwrap(), Some(centre_at)).await.unwrap();
         let settings = CoordinatorSettings {
             folder: folder.runs(),
@@ -140,29 +163,33 @@ async fn measure(numbers: usize, rounds: u32) {
             sites: BTreeSet::new(),
         };
         let coordinator = Coordinator::new(network.clone(), settings, Arc::new(SystemClock), Arc::new(|_| {})).unwrap();
-        let (own, its) = (spent(std::process::id()), spent(running[1].id()));
+        let plans: Vec<Plan> = (0..runs).map(|run| plan(shares, run, masked)).collect();
+        // Whoever dials in does so before the time is taken.
+        coordinator.offer_only(&plans[0]).await.unwrap();
+        let (own, its, before) = (spent(std::process::id()), spent(running.0[1].id()), network.traffic_bytes());
         let began = Instant::now();
-        let report = coordinator.run(&plan).await.unwrap();
+        let mut rounds = 0;
+        for plan in &plans {
+            rounds += coordinator.run(plan).await.unwrap().rounds;
+        }
         let wall = began.elapsed().as_secs_f64();
-        let (own_after, its_after) = (spent(std::process::id()), spent(running[1].id()));
+        let (own_after, its_after, after) =
+            (spent(std::process::id()), spent(running.0[1].id()), network.traffic_bytes());
         network.close().await;
-        let per_round = |value: f64| value / f64::from(report.rounds);
-        let least = (numbers * 8 * CLIENTS) as f64 * f64::from(report.rounds) * 2.0;
-        let bytes = (report.bytes_sent + report.bytes_received) as f64;
+        let queue = MemberFolder::of_node(&home(&clients[0])).queue();
+        let numbers: f64 = plans.iter().map(|plan| numbers_of(&queue, plan)).sum();
+        let per_round = |value: f64| value / f64::from(rounds);
+        let bytes = (after.0 + after.1 - before.0 - before.1) as f64;
         println!(
-            "{numbers} numbers, {} rounds, {}: {wall:.2} s wall = {:.4} s a round; CPU of the coordinator {:.4} s, of a client {:.4} s a round; \
-             bytes at the coordinator {:.2} times the least; a client's peak {:.0} MB",
-            report.rounds,
+            "{:.0} numbers a round, {rounds} rounds in {runs} runs, {}: {wall:.2} s wall = {:.4} s a round; CPU of the coordinator {:.4} s, \
+             of a client {:.4} s a round; bytes at the coordinator {:.2} times the least; a client's peak {:.0} MB",
+            per_round(numbers),
             if masked { "masked between two" } else { "without masks" },
             per_round(wall),
             per_round(own_after.0 - own.0),
             per_round(its_after.0 - its.0),
-            bytes / least,
+            bytes / (numbers * 16.0 * CLIENTS as f64),
             its_after.1
         );
-    }
-    for child in &mut running {
-        let _ = child.kill();
-        let _ = child.wait();
     }
 }

@@ -1,4 +1,5 @@
-//! What members say to one another: a closed set. Each message is a line of JSON and, where numbers follow, little-endian bytes.
+//! What members say to one another: a closed set. Each message is a head in CBOR (RFC 8949) and, where numbers about rows follow,
+//! little-endian bytes.
 //!
 //! Numbers about a site's rows come from an [`Outbound`] only, and a [`Frame`] is the only thing that a connection carries:
 //!
@@ -16,14 +17,13 @@
 use acequia_gate::Outbound;
 use acequia_learn::{Ask, Membership, PartTotal, SiteFinding, SiteUpdate};
 use acequia_types::Digest;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::NetError;
 
 /// Bytes of a message, at most: a sum of two million numbers without a mask.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 33 << 20;
-/// Bytes of its line, at most.
-const HEAD_BYTES_MAX: usize = 32 << 20;
 
 /// What is asked of a member.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -143,8 +143,9 @@ impl Frame {
     }
 
     fn of(head: &impl Serialize, numbers: &[u8]) -> Self {
-        let mut bytes = serde_json::to_vec(head).unwrap_or_default();
-        bytes.push(b'\n');
+        let mut bytes = Vec::new();
+        // Memory can be written, and every head is a map of plain values.
+        let _ = ciborium::into_writer(head, &mut bytes);
         bytes.extend_from_slice(numbers);
         Self(bytes)
     }
@@ -157,8 +158,8 @@ impl Frame {
 
     /// A message as somebody might say it who does not keep to the rules; for tests.
     #[cfg(test)]
-    pub(crate) fn by_hand(text: &str) -> Self {
-        Self(text.as_bytes().to_vec())
+    pub(crate) fn by_hand(head: &serde_json::Value, numbers: &[u8]) -> Self {
+        Self::of(head, numbers)
     }
 
     /// What a model is worth at a site.
@@ -196,12 +197,11 @@ impl From<&Reply> for Frame {
 ///
 /// # Errors
 /// [`NetError::Message`].
-pub(crate) fn read<'b, T: Deserialize<'b>>(from: &str, bytes: &'b [u8]) -> Result<(T, &'b [u8]), NetError> {
-    let refuse = |reason| NetError::Message { from: from.to_owned(), reason };
-    let end =
-        bytes.iter().take(HEAD_BYTES_MAX).position(|byte| *byte == b'\n').ok_or_else(|| refuse("it has no head"))?;
-    let head = serde_json::from_slice(&bytes[..end]).map_err(|_| refuse("its head cannot be read"))?;
-    Ok((head, &bytes[end + 1..]))
+pub(crate) fn read<'b, T: DeserializeOwned>(from: &str, bytes: &'b [u8]) -> Result<(T, &'b [u8]), NetError> {
+    let mut rest = bytes;
+    let head = ciborium::from_reader(&mut rest)
+        .map_err(|_| NetError::Message { from: from.to_owned(), reason: "its head cannot be read" })?;
+    Ok((head, rest))
 }
 
 /// Reads any bytes as each kind of message; for the fuzz target.
@@ -234,9 +234,13 @@ mod tests {
             let (read, rest) = read::<Request>("x", frame.bytes()).unwrap();
             assert!(read == request && rest.is_empty());
         }
-        for bad in
-            [&b""[..], b"{}", b"{}\n", b"{\"say\":\"offer\"}\n", b"{\"say\":\"present\",\"plan\":1}\n", b"\xff\n"]
-        {
+        let hand = |value: serde_json::Value| Frame::by_hand(&value, &[]).bytes().to_vec();
+        let unknown = hand(serde_json::json!({ "say": "present", "plan": plan, "round": 1, "more": 1 }));
+        let kind = hand(serde_json::json!({ "say": "present", "plan": 1, "round": 1 }));
+        let half = hand(serde_json::json!({ "say": "offer" }));
+        // A list that claims to be longer than anything.
+        let long = [&[0x9b][..], &[0xff; 8]].concat();
+        for bad in [&b""[..], b"{}", b"\xff\n", &unknown, &kind, &half, &long] {
             assert!(read::<Request>("x", bad).is_err());
             read_anything(bad);
         }
