@@ -502,7 +502,7 @@ async fn open(reach: &Reach, answer_within: u64, home: &Path, talk: bool) -> Res
             RunEvent::Connected(_) => return,
             RunEvent::Offered(site, what) => format!("{site} {what}"),
             RunEvent::Round(round, sites) => format!("round {round}: {sites} sites"),
-            RunEvent::LeftOut(site) => format!("{site} is left out"),
+            RunEvent::LeftOut(site, reason) => format!("{site} is left out: {reason}"),
         };
         if talk {
             eprintln!("{line}");
@@ -538,6 +538,11 @@ pub(crate) async fn coordinate(
     let report = coordinator.run(plan).await;
     network.close().await;
     Ok(report?)
+}
+
+/// Forgets where a run stands, once its result is kept.
+pub(crate) fn forget(home: &Path, plan: &Plan) -> Result<(), Failure> {
+    Ok(Coordinator::forget(&MemberFolder::of_node(home).runs(), plan)?)
 }
 
 /// Offers a plan to the sites of the network, and says what they say.

@@ -15,7 +15,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::files::write_aside;
-use crate::network::{RunArgs, coordinate, offer};
+use crate::network::{RunArgs, coordinate, forget, offer};
 use crate::show::Out;
 
 #[derive(Args)]
@@ -242,6 +242,7 @@ async fn over_network(args: &TrainArgs, home: &Path, threads: usize, plan: &Plan
     if let Some(path) = &args.out {
         write_aside(path, &document(&report.outcome))?;
     }
+    forget(home, plan)?;
     out.print(
         || {
             let digest = match &report.outcome {

@@ -37,6 +37,14 @@ pub enum Membership {
         /// Share of members found where one other row in a hundred is taken for one (Carlini et al. 2022).
         found_at_one_percent: f64,
     },
+    /// Each site attacked a model of half of its own rows, which remembers each of them more than the model of all does, and none
+    /// was told better than the plan allows. What each found stays there.
+    AtSites {
+        /// Sites that attacked.
+        sites: u64,
+        /// Largest area under the curve that the plan allows, at the lower end of its 95 % interval.
+        allowed: f64,
+    },
     /// The attack could not be run: half of the rows give no model.
     NotRun {
         /// Why.
@@ -54,6 +62,9 @@ impl Membership {
                 interval.1,
                 advantage * 100.0,
                 found_at_one_percent * 100.0
+            ),
+            Self::AtSites { sites, allowed } => format!(
+                "Each of {sites} sites attacked a model of half of its own rows, which remembers each of them more than this model does. At none was the lower end of the area's 95 % interval above {allowed:.3}; what each found stays there."
             ),
             Self::NotRun { reason } => format!("Not run: {reason}."),
         }
@@ -190,15 +201,26 @@ impl Model {
     /// # Errors
     /// [`LearnError::Tells`] when even the lower end of an attack's interval is above what the plan allows.
     pub fn tested(mut self, membership: Membership, rule: &PrivacyRule) -> Result<Self, LearnError> {
-        if let Membership::LossThreshold { auc, interval, advantage, rows_in, rows_out, .. } = &membership {
+        membership.within(rule)?;
+        self.membership = Some(membership);
+        Ok(self)
+    }
+}
+
+impl Membership {
+    /// Whether a plan allows a model with this finding.
+    ///
+    /// # Errors
+    /// [`LearnError::Tells`] when it does not.
+    pub fn within(&self, rule: &PrivacyRule) -> Result<(), LearnError> {
+        if let Self::LossThreshold { auc, interval, advantage, rows_in, rows_out, .. } = self {
             let (single, single_low) = one_threshold(*advantage, *rows_in, *rows_out);
             let (auc, low) = if single_low > interval.0 { (single, single_low) } else { (*auc, interval.0) };
             if low > rule.membership_auc {
                 return Err(LearnError::Tells { auc, low, allowed: rule.membership_auc });
             }
         }
-        self.membership = Some(membership);
-        Ok(self)
+        Ok(())
     }
 }
 

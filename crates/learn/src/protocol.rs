@@ -129,6 +129,12 @@ pub struct Ask {
 }
 
 impl Ask {
+    /// Digest of the question alone, in whatever round it is asked.
+    pub fn question_digest(&self) -> Digest {
+        let question = serde_json::to_vec(&self.question).unwrap_or_default();
+        digest_named("acequia question 1", [("question", question.as_slice())])
+    }
+
     /// Digest that everything said in the round is bound to. Sites compare it with one another.
     pub fn context(&self) -> Digest {
         let question = serde_json::to_vec(&self.question).unwrap_or_default();
@@ -346,6 +352,8 @@ pub struct Site {
     answered: BTreeMap<u32, (Digest, BTreeMap<u32, Vec<SiteUpdate>>)>,
     stopped: bool,
     share_key: Option<Zeroizing<[u8; 32]>>,
+    /// Digests of what left in answer to a question, before this site was started again.
+    said: BTreeMap<Digest, Vec<Digest>>,
 }
 
 impl Site {
@@ -375,6 +383,7 @@ impl Site {
             answered: BTreeMap::new(),
             stopped: false,
             share_key: None,
+            said: BTreeMap::new(),
         })
     }
 
@@ -386,14 +395,20 @@ impl Site {
     }
 
     /// The same site after what its log says left before: no round of this run that was answered is answered with another
-    /// question, and the log goes on.
+    /// question, or with other rows, and the log goes on.
     #[must_use]
     pub fn resumed(mut self, log: ExitLog) -> Self {
         for entry in log.entries().iter().filter(|entry| entry.left.plan == self.digest) {
             self.answered.entry(entry.left.round).or_insert_with(|| (entry.left.context, BTreeMap::new()));
+            self.said.insert(entry.left.context, entry.left.sent.clone());
         }
         self.log = log;
         self
+    }
+
+    /// Puts on record something else that leaves for this run.
+    pub fn note(&mut self, left: Left) {
+        self.log.record(left);
     }
 
     /// The same site, which asks before each answer.
@@ -518,6 +533,16 @@ impl Site {
             })
             .collect();
         let words = leaving(&self.plan, &ask.question, ask.round, self.rows(), sites).words;
+        let sent: Vec<Digest> = updates.iter().map(|update| update.digest).collect();
+        if let Some(before) = self.said.get(&context) {
+            if *before != sent {
+                let reason = "its rows changed since it answered this round".to_owned();
+                return Err(LearnError::Withheld { site: self.name.clone(), reason });
+            }
+            let (_, attempts) = self.answered.entry(ask.round).or_insert_with(|| (asked, BTreeMap::new()));
+            attempts.insert(ask.attempt, updates.clone());
+            return Ok(updates);
+        }
         self.log.record(Left {
             at: now,
             plan: self.digest,
@@ -525,7 +550,7 @@ impl Site {
             round: ask.round,
             to: updates.iter().map(|update| update.to.clone()).collect(),
             words,
-            sent: updates.iter().map(|update| update.digest).collect(),
+            sent,
         });
         let (_, attempts) = self.answered.entry(ask.round).or_insert_with(|| (asked, BTreeMap::new()));
         attempts.insert(ask.attempt, updates.clone());

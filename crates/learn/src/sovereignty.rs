@@ -208,7 +208,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LearnError::Withheld`] when it differs from an earlier one by fewer than `minimum` rows.
-    pub(crate) fn enter(&mut self, site: &str, tables: &[Data], minimum: u64) -> Result<(), LearnError> {
+    pub fn enter(&mut self, site: &str, tables: &[Data], minimum: u64) -> Result<(), LearnError> {
         let marks: BTreeSet<u64> = tables.iter().flat_map(|table| table.marks.iter().copied()).collect();
         for earlier in self.cohorts.values() {
             let different =

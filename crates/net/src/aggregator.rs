@@ -1,7 +1,8 @@
 //! An aggregator: adds up shares of sums, which are noise to it. It keeps on disk over which sites it closed a round: a second
 //! sum over other sites is refused also after a crash, for the difference of the two could be somebody's data.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,11 +19,15 @@ use crate::site::blocking;
 
 const WHAT: &str = "the list of closed rounds";
 
+/// Sites in a masked sum, at least, whatever a plan says: a sum over one is that one's.
+pub(crate) const SITES_MIN: usize = 2;
+
 /// A round that was closed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Closed {
     context: Digest,
+    question: Digest,
     sites: Vec<String>,
 }
 
@@ -115,18 +120,27 @@ impl AggregatorDesk {
                 }
                 let plan = Plan::from_json(&plan)?;
                 let digest = plan.digest();
-                if !runs.contains_key(&digest) {
-                    let roster = Sites::new(sites.clone())?.identified_by(self.roster.digest());
-                    let mut aggregator = Aggregator::new(&plan, &roster);
-                    aggregator.open(&ask)?;
-                    let sum =
-                        Sum { plan, coordinator: from.to_owned(), sites: roster.sites().to_vec(), aggregator, ask };
-                    runs.insert(digest, sum);
-                    return Ok(Frame::from(&Reply::Yes));
+                if ask.attempt != 0 {
+                    return Err(refuse("nobody takes over where there is a coordinator"));
                 }
-                let sum = runs.get_mut(&digest).ok_or_else(|| refuse("the run was not opened here"))?;
+                let sum = match runs.entry(digest) {
+                    Entry::Occupied(entry) => entry.into_mut(),
+                    Entry::Vacant(entry) => {
+                        let roster = Sites::new(sites)?.identified_by(self.roster.digest());
+                        let mut aggregator = Aggregator::new(&plan, &roster);
+                        aggregator.open(&ask)?;
+                        let (coordinator, sites) = (from.to_owned(), roster.sites().to_vec());
+                        entry.insert(Sum { plan, coordinator, sites, aggregator, ask });
+                        return Ok(Frame::from(&Reply::Yes));
+                    }
+                };
                 if sum.coordinator != from || ask.roster != sum.ask.roster {
                     return Err(refuse("the run was opened by somebody else, or with other sites"));
+                }
+                // The run goes through its rounds once more; what was closed is on disk.
+                if ask.round < sum.ask.round {
+                    let roster = Sites::new(sum.sites.iter().cloned())?.identified_by(self.roster.digest());
+                    sum.aggregator = Aggregator::new(&sum.plan, &roster);
                 }
                 sum.aggregator.open(&ask)?;
                 sum.ask = ask;
@@ -150,7 +164,12 @@ impl AggregatorDesk {
                 if round != sum.ask.round {
                     return Err(refuse("the round is not open here"));
                 }
-                let closing = Closed { context: sum.ask.context(), sites };
+                let sites: BTreeSet<String> = sites.into_iter().collect();
+                let sites: Vec<String> = sites.into_iter().collect();
+                let closing = Closed { context: sum.ask.context(), question: sum.ask.question_digest(), sites };
+                if closing.sites.len() < SITES_MIN {
+                    return Err(refuse("a sum over one site would be that site's own"));
+                }
                 let path = self.folder.join(format!("{plan}.closed.jsonl"));
                 let before = lines_of(&path, WHAT)?
                     .lines()
@@ -160,6 +179,14 @@ impl AggregatorDesk {
                 let known = before.iter().find(|closed| closed.context == closing.context);
                 if known.is_some_and(|closed| *closed != closing) {
                     return Err(refuse("the round was closed with other sites"));
+                }
+                // Two sums of one question over two sets of sites differ by somebody's rows, whatever the round.
+                if before.iter().any(|closed| closed.question == closing.question && closed.sites != closing.sites) {
+                    return Err(refuse("the same question was closed with other sites"));
+                }
+                let grew = |closed: &Closed| closing.sites.iter().any(|site| !closed.sites.contains(site));
+                if known.is_none() && before.last().is_some_and(grew) {
+                    return Err(refuse("a site that was left out stays out"));
                 }
                 let total = sum.aggregator.close(&closing.sites)?;
                 if known.is_none() {

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::aggregator::AggregatorDesk;
-use crate::error::NetError;
+use crate::aggregator::{AggregatorDesk, SITES_MIN};
+use crate::error::{NetError, file};
 use crate::link::{Asked, Link, Network};
 use crate::message::{Frame, Reply, Request, read};
 use crate::queue::{document, json, write_whole};
@@ -56,8 +56,8 @@ pub enum RunEvent {
     Offered(String, &'static str),
     /// The run began, or goes on, with so many sites in this round.
     Round(u32, usize),
-    /// A site is left out from now on.
-    LeftOut(String),
+    /// A site is left out from now on, and why.
+    LeftOut(String, String),
 }
 
 /// A finished run.
@@ -137,10 +137,18 @@ impl Switchboard {
     }
 }
 
+/// An aggregator that is another member.
+struct OtherAdder {
+    network: Network,
+    member: Member,
+    link: tokio::sync::Mutex<Option<Link>>,
+    within: Duration,
+}
+
 /// One of the two aggregators: this node's own, or another member's.
 enum Adder {
     Own(Arc<AggregatorDesk>, String),
-    Other { network: Network, member: Member, link: tokio::sync::Mutex<Option<Link>>, within: Duration },
+    Other(Box<OtherAdder>),
 }
 
 impl Adder {
@@ -150,7 +158,8 @@ impl Adder {
             Self::Own(desk, name) => {
                 Ok((name.clone(), desk.answer(name, frame.bytes().to_vec()).await.bytes().to_vec()))
             }
-            Self::Other { network, member, link, within } => {
+            Self::Other(other) => {
+                let OtherAdder { network, member, link, within } = other.as_ref();
                 let silent = || NetError::Unreachable {
                     member: member.name.clone(),
                     reason: "it does not answer in time".to_owned(),
@@ -315,14 +324,15 @@ impl Coordinator {
                 Some(desk) if name == own => Adder::Own(Arc::clone(desk), name.clone()),
                 _ => {
                     let within = self.settings.answer_within;
-                    Adder::Other { network: self.network.clone(), member, link: tokio::sync::Mutex::default(), within }
+                    let (network, link) = (self.network.clone(), tokio::sync::Mutex::default());
+                    Adder::Other(Box::new(OtherAdder { network, member, link, within }))
                 }
             })
         });
         adders.collect()
     }
 
-    /// Runs a plan to its end. Run again after a crash, it goes on where it was.
+    /// Runs a plan to its end. Run again after a crash, it goes on where it was; see [`Coordinator::forget`].
     ///
     /// # Errors
     /// [`NetError`]; [`LearnError::TooFewSites`] when too few sites are left; [`LearnError::Tells`] when a model tells who was in
@@ -351,8 +361,12 @@ impl Coordinator {
             Some(saved) => Run::resume(plan, &roster, saved.round, saved.state),
             None => Run::new(plan, &roster),
         };
-        let begin = Request::Begin { plan: digest, sites: sites.clone() };
+        let begin = Request::Begin { plan: digest, roster: roster_digest, sites: sites.clone() };
         live = self.ask_all(&live, &begin).await.into_iter().map(|(site, _)| site).collect();
+        let needed = plan.privacy.minimum_sites.max(usize::from(!adders.is_empty()) * SITES_MIN).max(1);
+        if live.len() < needed {
+            return Err(LearnError::TooFewSites { left: live.len(), needed, round: run.round() }.into());
+        }
         let outcome = loop {
             self.save(&path, digest, roster_digest, (&sites, &live), &run)?;
             (self.watch)(RunEvent::Round(run.round(), live.len()));
@@ -362,8 +376,11 @@ impl Coordinator {
                 live.clear();
                 for (site, answer) in answers {
                     let (_, numbers) = read::<Reply>(&site, &answer)?;
-                    run.receive(&Message::from_bytes(&site, numbers, plan, &ask)?)?;
-                    live.push(site);
+                    let taken = Message::from_bytes(&site, numbers, plan, &ask).and_then(|sums| run.receive(&sums));
+                    match taken {
+                        Ok(()) => live.push(site),
+                        Err(error) => (self.watch)(RunEvent::LeftOut(site, error.to_string())),
+                    }
                 }
                 run.close()?
             } else {
@@ -377,10 +394,12 @@ impl Coordinator {
                     present.retain(|site| there.contains(site));
                 }
                 live = present.into_iter().collect();
-                let needed = plan.privacy.minimum_sites;
+                let needed = plan.privacy.minimum_sites.max(SITES_MIN);
                 if live.len() < needed {
                     return Err(LearnError::TooFewSites { left: live.len(), needed, round: ask.round }.into());
                 }
+                // Before the round is closed over them: after a crash it can be closed over the same sites only.
+                self.save(&path, digest, roster_digest, (&sites, &live), &run)?;
                 let halves = join_all(adders.iter().map(|adder| adder.close(plan, &ask, &live))).await;
                 let halves = halves.into_iter().collect::<Result<Vec<_>, _>>()?;
                 let [one, other] = halves.as_slice() else { return Err(unexpected("an aggregator")) };
@@ -392,11 +411,20 @@ impl Coordinator {
         };
         let rounds = run.round();
         let outcome = self.end(plan, &live, outcome).await?;
-        // The result is the caller's; a new run of the same plan would begin anew.
-        let _ = std::fs::remove_file(&path);
         let left_out = sites.iter().filter(|site| !live.contains(site)).cloned().collect();
         let (bytes_sent, bytes_received) = self.network.traffic_bytes();
         Ok(NetworkReport { outcome, rounds, sites: live, left_out, bytes_sent, bytes_received })
+    }
+
+    /// Forgets where a run stands, once its result is kept: the next run of the same plan begins anew.
+    ///
+    /// # Errors
+    /// [`NetError::File`].
+    pub fn forget(folder: &std::path::Path, plan: &Plan) -> Result<(), NetError> {
+        match std::fs::remove_file(folder.join(format!("{}.state.json", plan.digest()))) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(file(WHAT)(error)),
+            _ => Ok(()),
+        }
     }
 
     /// Offers a plan without running it: what each site says, `None` where it cannot be reached in time.
@@ -465,7 +493,10 @@ impl Coordinator {
                 None => waiting += 1,
             }
         }
-        let needed = plan.privacy.minimum_sites;
+        let needed = match plan.aggregation.protection {
+            Protection::TwoAggregators => plan.privacy.minimum_sites.max(SITES_MIN),
+            Protection::None => plan.privacy.minimum_sites,
+        };
         if allowed.is_empty() || allowed.len() < needed {
             return Err(NetError::NotAllowed { allowed: allowed.len(), needed, waiting });
         }
@@ -507,7 +538,11 @@ impl Coordinator {
         for (site, answer) in sites.iter().zip(answers) {
             match answer {
                 Ok(answer) if said(site, &answer).is_ok() => good.push((site.clone(), answer)),
-                _ => (self.watch)(RunEvent::LeftOut(site.clone())),
+                Ok(answer) => {
+                    let reason = said(site, &answer).map_or_else(|error| error.to_string(), |_| String::new());
+                    (self.watch)(RunEvent::LeftOut(site.clone(), reason));
+                }
+                Err(error) => (self.watch)(RunEvent::LeftOut(site.clone(), error.to_string())),
             }
         }
         good
@@ -518,19 +553,23 @@ impl Coordinator {
         let digest = plan.digest();
         let outcome = match outcome {
             Outcome::Model(model) => {
-                let mut worst: Option<Membership> = None;
-                for (site, answer) in self.ask_all(live, &Request::Attack { plan: digest }).await {
-                    let (Reply::Attacked { membership }, _) = read::<Reply>(&site, &answer)? else {
-                        return Err(unexpected(&site));
-                    };
-                    // Each finding by itself: the largest area may have the widest interval.
-                    model.as_ref().clone().tested(membership.clone(), &plan.privacy)?;
-                    if worst.as_ref().is_none_or(|worst| area(&membership) > area(worst)) {
-                        worst = Some(membership);
+                let attacked = self.ask_all(live, &Request::Attack { plan: digest }).await;
+                for (site, answer) in &attacked {
+                    match read::<Reply>(site, answer)?.0 {
+                        Reply::Attacked { passed: true } => {}
+                        Reply::Attacked { passed: false } => {
+                            let reason = "an attack tells its rows from others".to_owned();
+                            return Err(NetError::Refused { member: site.clone(), reason });
+                        }
+                        _ => return Err(unexpected(site)),
                     }
                 }
-                let worst = worst.unwrap_or(Membership::NotRun { reason: "no site answered".to_owned() });
-                Outcome::Model(Box::new(model.tested(worst, &plan.privacy)?))
+                if let Some(silent) = live.iter().find(|site| !attacked.iter().any(|(other, _)| other == *site)) {
+                    let reason = "it did not attack the model".to_owned();
+                    return Err(NetError::Unreachable { member: silent.clone(), reason });
+                }
+                let found = Membership::AtSites { sites: live.len() as u64, allowed: plan.privacy.membership_auc };
+                Outcome::Model(Box::new(model.tested(found, &plan.privacy)?))
             }
             other => other,
         };
@@ -540,13 +579,5 @@ impl Coordinator {
         };
         self.ask_all(live, &Request::End { plan: digest, outcome: text }).await;
         Ok(outcome)
-    }
-}
-
-/// How well an attack does; one that was not run does worst.
-fn area(membership: &Membership) -> f64 {
-    match membership {
-        Membership::LossThreshold { auc, .. } => *auc,
-        Membership::NotRun { .. } => -1.0,
     }
 }

@@ -15,7 +15,7 @@
 //! ```
 
 use acequia_gate::Outbound;
-use acequia_learn::{Ask, Membership, PartTotal, SiteFinding, SiteUpdate};
+use acequia_learn::{Ask, PartTotal, SiteFinding, SiteUpdate};
 use acequia_types::Digest;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,8 @@ pub(crate) enum Request {
     Begin {
         /// Digest of the plan.
         plan: Digest,
+        /// Digest of the signed roster.
+        roster: Digest,
         /// All who take part.
         sites: Vec<String>,
     },
@@ -126,10 +128,10 @@ pub(crate) enum Reply {
         /// The site's signature over request and evaluation.
         signature: String,
     },
-    /// What the site's own attack on the model found.
+    /// Whether the site's own attack stayed below what the plan allows.
     Attacked {
-        /// The finding.
-        membership: Membership,
+        /// Whether it did.
+        passed: bool,
     },
 }
 
@@ -226,7 +228,7 @@ mod tests {
         let plan = Digest::of(b"plan");
         let requests = [
             Request::Offer { plan: "{\"a\": \"\\n\"}".to_owned() },
-            Request::Begin { plan, sites: vec!["north".to_owned()] },
+            Request::Begin { plan, roster: plan, sites: vec!["north".to_owned()] },
             Request::Close { plan, round: 3, sites: vec!["north".to_owned(), "south".to_owned()] },
         ];
         for request in requests {

@@ -144,6 +144,17 @@ impl Queue {
         document(&self.run(plan).join("decision.json"), WHAT)
     }
 
+    /// Who offered it.
+    pub(crate) fn offered_by(&self, plan: &Digest) -> Result<Option<String>, NetError> {
+        let offer: Option<Offer> = document(&self.run(plan).join("offer.json"), WHAT)?;
+        Ok(offer.map(|offer| offer.from))
+    }
+
+    /// Whether it was offered, and nobody decided.
+    pub(crate) fn waits(&self, plan: &Digest) -> Result<bool, NetError> {
+        Ok(self.run(plan).join("offer.json").exists() && self.decision(plan)?.is_none())
+    }
+
     /// Decides about a run that was offered. The last decision counts, also while the run goes on.
     ///
     /// # Errors
@@ -218,7 +229,7 @@ impl Queue {
                 finished: path.join("outcome.json").exists(),
             });
         }
-        runs.sort_by(|a, b| (a.offer.at, a.run).cmp(&(b.offer.at, b.run)));
+        runs.sort_by_key(|run| (run.offer.at, run.run));
         Ok(runs)
     }
 

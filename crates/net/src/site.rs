@@ -14,7 +14,7 @@ use acequia_learn::{
 use acequia_types::{Clock, Day, Digest};
 use futures_util::future::join_all;
 
-use crate::aggregator::AggregatorDesk;
+use crate::aggregator::{AggregatorDesk, SITES_MIN};
 use crate::error::NetError;
 use crate::identity::Identity;
 use crate::link::{Asked, Link, Network};
@@ -111,8 +111,11 @@ struct Running {
     plan: Plan,
     site: Site,
     tables: Vec<Data>,
+    still_allowed: Option<StillAllowed>,
     approve: Option<Approve>,
     coordinator: String,
+    /// Entries of the site's log that are on disk.
+    persisted: usize,
 }
 
 /// A site's agent.
@@ -123,6 +126,8 @@ pub struct SiteAgent {
     holdings: Arc<dyn Holdings>,
     clock: Arc<dyn Clock>,
     identity: Identity,
+    /// Held while files of the queue are read and written together.
+    files: Mutex<()>,
     running: Mutex<BTreeMap<Digest, Arc<Mutex<Running>>>>,
     /// Connections to aggregators that are no coordinators.
     aggregators: tokio::sync::Mutex<BTreeMap<String, Link>>,
@@ -146,6 +151,7 @@ impl SiteAgent {
         Ok(Arc::new(Self {
             queue: Queue::new(&settings.folder),
             identity: identity.clone(),
+            files: Mutex::default(),
             network,
             settings,
             holdings,
@@ -158,8 +164,13 @@ impl SiteAgent {
 
     /// Dials every coordinator of the roster, answers, and dials again whatever is lost. Does not end by itself.
     pub async fn serve(self: Arc<Self>) {
-        let coordinators: Vec<Member> =
-            self.roster().with_role(Role::Coordinator).into_iter().cloned().filter(|m| m.name != self.name()).collect();
+        let coordinators: Vec<Member> = self
+            .roster()
+            .with_role(Role::Coordinator)
+            .into_iter()
+            .filter(|member| member.name != self.name())
+            .cloned()
+            .collect();
         let mut tasks = tokio::task::JoinSet::new();
         for coordinator in coordinators {
             tasks.spawn(Arc::clone(&self).stay_with(coordinator));
@@ -202,9 +213,8 @@ impl SiteAgent {
         match self.reply(from, bytes, way).await {
             Ok(frame) => frame,
             Err(error) => {
-                let reason = error.to_string();
-                (self.watch)(SiteEvent::Refused(reason.clone()));
-                Frame::from(&Reply::No { reason })
+                (self.watch)(SiteEvent::Refused(error.to_string()));
+                Frame::from(&Reply::No { reason: told_to_others(&error) })
             }
         }
     }
@@ -218,7 +228,13 @@ impl SiteAgent {
                 let (agent, from) = (Arc::clone(self), from.to_owned());
                 Ok(Frame::from(&blocking(move || agent.offered(&from, &plan)).await?))
             }
-            Request::Begin { plan, sites } => {
+            Request::Begin { plan, roster, sites } => {
+                if roster != self.roster().digest() {
+                    return Err(NetError::Message {
+                        from: from.to_owned(),
+                        reason: "it has another roster than this site",
+                    });
+                }
                 let (agent, from) = (Arc::clone(self), from.to_owned());
                 Ok(Frame::from(&blocking(move || agent.begin(&from, plan, sites)).await?))
             }
@@ -258,16 +274,48 @@ impl SiteAgent {
     fn offered(&self, from: &str, text: &str) -> Result<Reply, NetError> {
         let plan = Plan::from_json(text)?;
         let digest = plan.digest();
+        self.enough_sites(&plan)?;
+        if self.queue.waits(&digest)? && !self.settings.standing.contains(plan.task.kind()) {
+            return Ok(Reply::Waits);
+        }
         if self.queue.decision(&digest)?.is_none() {
-            // As if every site took part: a preview of the first round, for whoever decides.
-            let sites = Sites::new(self.roster().with_role(Role::Site).iter().map(|member| member.name.clone()))?;
-            let held = self.held(&plan)?;
-            let rules = self.settings.rules.clone();
-            let site = Site::join(self.name(), &plan, &sites, held.tables, rules, &mut Ledger::default())?;
-            let leaving = site.look(&Run::new(&plan, &sites).ask())?;
-            self.enter(from, &digest, text, (&leaving.title, plan.task.kind(), leaving.words), plan.last_day)?;
+            let words = self.preview(&plan)?;
+            self.enter(from, &digest, text, (&plan.title, plan.task.kind(), words), plan.last_day)?;
         }
         self.standing_of(&digest)
+    }
+
+    /// What would leave in the first round, as if every site took part. Where the table does not fit the plan, whoever decides reads
+    /// why, and nobody else.
+    fn preview(&self, plan: &Plan) -> Result<String, NetError> {
+        let sites = Sites::new(self.roster().with_role(Role::Site).iter().map(|member| member.name.clone()))?;
+        let looked = self.held(plan).and_then(|held| {
+            let rules = self.settings.rules.clone();
+            let site = Site::join(self.name(), plan, &sites, held.tables, rules, &mut Ledger::default())?;
+            Ok(site.look(&Run::new(plan, &sites).ask())?)
+        });
+        Ok(match looked {
+            Ok(leaving) => leaving.words,
+            Err(error) => format!("This site cannot answer the plan as its table is: {error}."),
+        })
+    }
+
+    /// Whether so many sites are in every sum as this site's rules want. Aggregators see to what the plan says, and to no more.
+    fn enough_sites(&self, plan: &Plan) -> Result<(), NetError> {
+        let (wanted, kept) = (self.settings.rules.minimum_sites, plan.privacy.minimum_sites.max(SITES_MIN));
+        if plan.aggregation.protection == Protection::TwoAggregators && wanted > kept {
+            let reason = format!("its rules want {wanted} sites in every sum, and the plan's minimum_sites is {kept}");
+            return Err(LearnError::Withheld { site: self.name().to_owned(), reason }.into());
+        }
+        Ok(())
+    }
+
+    /// What people here allowed, they allowed whoever offered it.
+    fn is_of(&self, from: &str, digest: &Digest) -> Result<(), NetError> {
+        match self.queue.offered_by(digest)? {
+            Some(by) if by == from => Ok(()),
+            _ => Err(NetError::Message { from: from.to_owned(), reason: "somebody else offered this run" }),
+        }
     }
 
     /// Enters what was offered, and decides where a standing rule does.
@@ -280,7 +328,11 @@ impl SiteAgent {
         last_day: Option<Day>,
     ) -> Result<(), NetError> {
         let now = self.clock.now();
-        let offer = Offer { from: from.to_owned(), at: now, title: title.to_owned(), task: task.to_owned(), words };
+        // Others wrote them, and they go to a terminal.
+        let plain =
+            |text: &str| text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect::<String>();
+        let (title, words) = (plain(title), plain(&words));
+        let offer = Offer { from: from.to_owned(), at: now, title, task: task.to_owned(), words };
         self.queue.offer(digest, document, &offer)?;
         if self.settings.standing.contains(task) {
             self.queue.decide(digest, true, &format!("the standing rule for {task}"), last_day, now)?;
@@ -293,7 +345,10 @@ impl SiteAgent {
     fn standing_of(&self, digest: &Digest) -> Result<Reply, NetError> {
         Ok(match self.decision(digest)? {
             None => Reply::Waits,
-            Some(decision) if decision.allowed => Reply::Yes,
+            Some(decision) if decision.allowed => {
+                decision.approve(*digest, *digest, self.clock.now())?;
+                Reply::Yes
+            }
             Some(_) => Reply::No { reason: "its people decided against it".to_owned() },
         })
     }
@@ -302,9 +357,15 @@ impl SiteAgent {
     fn examined(&self, from: &str, text: &str) -> Result<Frame, NetError> {
         let request = ValidationRequest::from_json(text)?;
         let digest = request.digest();
-        let held = self.holdings.for_validation(&request)?;
+        if self.queue.waits(&digest)? && !self.settings.standing.contains(VALIDATION) {
+            return Ok(Frame::from(&Reply::Waits));
+        }
+        let _files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         if self.queue.decision(&digest)?.is_none() {
-            let words = request.words(held.data.rows() as u64);
+            let words = match self.holdings.for_validation(&request) {
+                Ok(held) => request.words(held.data.rows() as u64),
+                Err(error) => format!("This site cannot answer the request as its table is: {error}."),
+            };
             let title = format!("Worth of: {}", request.model.title);
             self.enter(from, &digest, text, (&title, VALIDATION, words), request.last_day)?;
         }
@@ -312,10 +373,15 @@ impl SiteAgent {
         if reply != Reply::Yes {
             return Ok(Frame::from(&reply));
         }
+        self.is_of(from, &digest)?;
         let now = self.clock.now();
         let decision = self.decision(&digest)?;
         let decision =
             decision.ok_or_else(|| NetError::Message { from: from.to_owned(), reason: "nobody here allowed it" })?;
+        let held = self.holdings.for_validation(&request)?;
+        let mut ledger = self.queue.ledger()?;
+        ledger.enter(self.name(), std::slice::from_ref(&held.data), self.settings.rules.minimum_difference)?;
+        self.queue.keep(&ledger)?;
         let finding = request.answer(&held.data, &self.settings.rules, now)?;
         let decided = decision.approve(finding.digest(), digest, now)?;
         let approval = match &held.approve {
@@ -345,7 +411,9 @@ impl SiteAgent {
 
     fn begin(&self, from: &str, digest: Digest, sites: Vec<String>) -> Result<Reply, NetError> {
         let refuse = |reason| NetError::Message { from: from.to_owned(), reason };
+        let _files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let decision = self.decision(&digest)?.ok_or_else(|| refuse("nobody here allowed this run"))?;
+        self.is_of(from, &digest)?;
         decision.approve(digest, digest, self.clock.now())?;
         for site in &sites {
             self.roster().expect(site, Role::Site)?;
@@ -372,13 +440,18 @@ impl SiteAgent {
         let mut ledger = self.queue.ledger()?;
         let site =
             Site::join(self.name(), &plan, &sites, held.tables.clone(), self.settings.rules.clone(), &mut ledger)?;
-        let site = site.with_share_key(self.identity.share_key()).resumed(self.queue.log(&digest)?);
+        let log = self.queue.log(&digest)?;
+        let persisted = log.entries().len();
+        let site = site.with_share_key(self.identity.share_key()).resumed(log);
+        let still_allowed = held.still_allowed.clone();
         let site = match held.still_allowed {
             Some(still_allowed) => site.asking(still_allowed),
             None => site,
         };
         self.queue.keep(&ledger)?;
-        let run = Running { plan, site, tables: held.tables, approve: held.approve, coordinator: from.to_owned() };
+        let coordinator = from.to_owned();
+        let run =
+            Running { plan, site, tables: held.tables, still_allowed, approve: held.approve, coordinator, persisted };
         running.insert(digest, Arc::new(Mutex::new(run)));
         (self.watch)(SiteEvent::Begun(digest));
         Ok(Reply::Yes)
@@ -409,8 +482,16 @@ impl SiteAgent {
         let decision = self.decision(&ask.plan)?;
         let decision = decision
             .ok_or_else(|| NetError::Message { from: from.to_owned(), reason: "nobody here allowed this run" })?;
-        let logged = run.site.log().entries().len();
+        // Asked before anything is computed, and once more before it leaves: people may say no meanwhile.
+        decision.approve(ask.plan, ask.plan, now)?;
+        if ask.attempt != 0 {
+            return Err(NetError::Message {
+                from: from.to_owned(),
+                reason: "nobody takes over where there is a coordinator",
+            });
+        }
         let updates = run.site.answer(ask, now, &mut SystemEntropy)?;
+        let decision = self.decision(&ask.plan)?.unwrap_or(decision);
         let outbound = updates
             .into_iter()
             .map(|update| {
@@ -423,10 +504,17 @@ impl SiteAgent {
                 Ok(let_out(update, &approval)?)
             })
             .collect::<Result<Vec<_>, NetError>>()?;
-        for entry in &run.site.log().entries()[logged..] {
-            self.queue.leaves(&ask.plan, entry)?;
-        }
+        self.persist(&ask.plan, &mut run)?;
         Ok((run.plan.aggregation.protection, outbound))
+    }
+
+    /// Writes what the log has and the disk has not; before anything of it leaves.
+    fn persist(&self, plan: &Digest, run: &mut Running) -> Result<(), NetError> {
+        while let Some(entry) = run.site.log().entries().get(run.persisted) {
+            self.queue.leaves(plan, entry)?;
+            run.persisted += 1;
+        }
+        Ok(())
     }
 
     async fn asked(self: &Arc<Self>, from: &str, ask: Ask, way: Way<'_>) -> Result<Frame, NetError> {
@@ -464,16 +552,28 @@ impl SiteAgent {
             Way::Here(Some(desk)) if name == coordinator => {
                 desk.answer(self.name(), frame.bytes().to_vec()).await.bytes().to_vec()
             }
-            _ => match self.aggregator(member, false).await?.ask(&frame).await {
-                Ok(answer) => answer,
-                // It may have been started again.
-                Err(_) => self.aggregator(member, true).await?.ask(&frame).await?,
-            },
+            _ => self.hand_on(member, &frame).await?,
         };
         match read::<Reply>(name, &answer)?.0 {
             Reply::Yes => Ok(()),
             Reply::No { reason } => Err(NetError::Refused { member: name.to_owned(), reason }),
             _ => Err(NetError::Message { from: name.to_owned(), reason: "it is no answer to a share" }),
+        }
+    }
+
+    /// Hands on to an aggregator, which may be started again just now.
+    async fn hand_on(&self, member: &Member, frame: &Frame) -> Result<Vec<u8>, NetError> {
+        let mut tried = 0;
+        loop {
+            let asked = match self.aggregator(member, tried > 0).await {
+                Ok(link) => link.ask(frame).await,
+                Err(error) => Err(error),
+            };
+            match asked {
+                Err(_) if tried < 20 => tokio::time::sleep(DIAL_AGAIN.0).await,
+                done => return done,
+            }
+            tried += 1;
         }
     }
 
@@ -490,11 +590,37 @@ impl SiteAgent {
     }
 
     /// Runs the plan on half of this site's rows, and looks whether the model tells them from the other half. A model of few rows
-    /// remembers each of them more than the model of all sites does, so this errs to the safe side.
+    /// remembers each of them more than the model of all sites does, so this errs to the safe side. What it finds stays here; only
+    /// whether it is within the plan's limit leaves.
     fn attack(&self, from: &str, digest: Digest) -> Result<Reply, NetError> {
         let run = self.run(from, &digest)?;
-        let run = run.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(Reply::Attacked { membership: membership_test(&run.plan, &run.tables) })
+        let mut run = run.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now();
+        let refuse = |reason| NetError::Message { from: from.to_owned(), reason };
+        let decision = self.decision(&digest)?.ok_or_else(|| refuse("nobody here allowed this run"))?;
+        decision.approve(digest, digest, now)?;
+        if run.site.log().entries().is_empty() {
+            return Err(refuse("no round of it was answered"));
+        }
+        if let Some(still_allowed) = &run.still_allowed
+            && !still_allowed(0)
+        {
+            return Err(LearnError::Withdrawn { site: self.name().to_owned() }.into());
+        }
+        let membership = membership_test(&run.plan, &run.tables);
+        let passed = membership.within(&run.plan.privacy).is_ok();
+        let left = Left {
+            at: now,
+            plan: digest,
+            context: digest,
+            round: 0,
+            to: vec![from.to_owned()],
+            words: format!("Whether an attack stayed within the plan's limit: {}.", if passed { "yes" } else { "no" }),
+            sent: vec![Digest::of(if passed { b"passed" } else { b"failed" })],
+        };
+        run.site.note(left);
+        self.persist(&digest, &mut run)?;
+        Ok(Reply::Attacked { passed })
     }
 
     /// Keeps the result.
@@ -504,6 +630,26 @@ impl SiteAgent {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
         (self.watch)(SiteEvent::Finished(digest));
         Ok(Reply::Yes)
+    }
+}
+
+/// What a refusal says to others. Where a table does not fit, the place could tell whether a row of some kind is there.
+fn told_to_others(error: &NetError) -> String {
+    match error {
+        NetError::Learn(
+            LearnError::Withheld { .. }
+            | LearnError::Protocol { .. }
+            | LearnError::Expired { .. }
+            | LearnError::Plan { .. }
+            | LearnError::Model { .. },
+        )
+        | NetError::Message { .. }
+        | NetError::NotAMember { .. }
+        | NetError::Untrusted { .. }
+        | NetError::Refused { .. }
+        | NetError::Unreachable { .. }
+        | NetError::Approval(_) => error.to_string(),
+        _ => "this site cannot answer it; its people see why".to_owned(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a frozen model is worth at the sites of the network, each finding signed by its site.
 
 use acequia_learn::{Record, SiteEvaluation, SiteSignature, ValidationRequest, finding_digest};
+use acequia_types::Digest;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
@@ -24,18 +25,14 @@ impl Coordinator {
         let asked = self.asked_sites()?;
         let until = Instant::now() + self.decide_within();
         let answers = join_all(asked.iter().map(|site| self.finding(site, &frame, until))).await;
+        let model = request.model.digest();
         let (mut evaluations, mut signatures, mut waiting) = (Vec::new(), Vec::new(), 0);
         for (site, answer) in asked.iter().zip(answers) {
             match answer? {
                 Found::Evaluation(evaluation, signature) => {
                     let key = self.roster().expect(site, crate::Role::Site)?.key;
-                    let signed = SiteSignature {
-                        site: site.clone(),
-                        key: key.to_string(),
-                        request: request.digest(),
-                        signature,
-                    };
-                    is_signed(self.roster(), &signed, &evaluation)?;
+                    let signed = SiteSignature { site: site.clone(), key: key.to_string(), signature };
+                    is_signed(self.roster(), &signed, finding_digest(model, &request.settings, &evaluation))?;
                     evaluations.push(*evaluation);
                     signatures.push(signed);
                 }
@@ -100,25 +97,28 @@ enum Found {
     Waits,
 }
 
-fn is_signed(roster: &Roster, signed: &SiteSignature, evaluation: &SiteEvaluation) -> Result<(), NetError> {
+fn is_signed(roster: &Roster, signed: &SiteSignature, digest: Digest) -> Result<(), NetError> {
     let member = roster.expect(&signed.site, crate::Role::Site)?;
-    let digest = finding_digest(signed.request, evaluation);
     if member.key.to_string() != signed.key || !member.key.verifies(FINDING, &digest, &signed.signature) {
         return Err(NetError::Untrusted { reason: "a site did not sign what stands there in its name" });
     }
     Ok(())
 }
 
-/// Checks that every site of a record signed what stands there.
+/// Checks that every site of a record signed what stands there, for the record's model and settings, and that the sites are
+/// pooled as they are there. The other fields are the record keeper's words.
 ///
 /// # Errors
-/// [`NetError::Untrusted`] when one did not; [`NetError::NotAMember`] when one is none of the roster.
+/// [`NetError::Untrusted`] when one did not, or there is none; [`NetError::NotAMember`] when one is none of the roster.
 pub fn check_record(record: &Record, roster: &Roster) -> Result<(), NetError> {
+    if record.sites.is_empty() || Record::pool(&record.sites) != record.pooled {
+        return Err(NetError::Untrusted { reason: "the sites are not pooled as they are there" });
+    }
     for evaluation in &record.sites {
         let signed = record.signatures.iter().find(|signed| signed.site == evaluation.site);
         let signed =
             signed.ok_or(NetError::Untrusted { reason: "a site did not sign what stands there in its name" })?;
-        is_signed(roster, signed, evaluation)?;
+        is_signed(roster, signed, finding_digest(record.model, &record.settings, evaluation))?;
     }
     Ok(())
 }

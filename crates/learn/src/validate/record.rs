@@ -142,17 +142,7 @@ impl Record {
             evidence.words(),
             names.join(", ")
         );
-        let pooled = POOLED
-            .iter()
-            .filter_map(|name| {
-                let values: Vec<(f64, f64)> = sites
-                    .iter()
-                    .filter_map(|site| site.estimates.iter().find(|one| one.name == *name))
-                    .filter_map(|one| Some((one.value, one.standard_error?)))
-                    .collect();
-                pool(name, &values)
-            })
-            .collect();
+        let pooled = Self::pool(&sites);
         let headings = headings(model, &sites, settings);
         Self {
             schema: "acequia-validation/1".to_owned(),
@@ -185,6 +175,19 @@ impl Record {
             pooled,
             headings,
         }
+    }
+
+    /// Sites pooled by random effects.
+    pub fn pool(sites: &[SiteEvaluation]) -> Vec<Pooled> {
+        let of = |name: &&str| {
+            let values: Vec<(f64, f64)> = sites
+                .iter()
+                .filter_map(|site| site.estimates.iter().find(|one| one.name == **name))
+                .filter_map(|one| Some((one.value, one.standard_error?)))
+                .collect();
+            pool(name, &values)
+        };
+        POOLED.iter().filter_map(of).collect()
     }
 
     /// The same record with what sites signed.

@@ -66,7 +66,7 @@ impl ValidationRequest {
         })?;
         let settings = &request.settings;
         let lists = settings.grid_days.len().max(settings.thresholds.len()).max(request.by.len());
-        if request.schema != SCHEMA || settings.bootstraps > 100_000 || lists > 1000 {
+        if request.schema != SCHEMA || settings.bootstraps > 100_000 || lists > 20 {
             return Err(wrong("it is no request that a site answers".to_owned()));
         }
         // The model's own rules.
@@ -102,10 +102,12 @@ impl ValidationRequest {
             columns => format!(", the same in subgroups by {}", columns.join(", ")),
         };
         format!(
-            "Measure the model \"{}\" on this site's {rows} rows. What leaves are numbers about all of them: counts of rows and \
-             events, discrimination, calibration with its curve, overall error and net benefit, with intervals{by}. Groups of fewer \
+            "Measure the model \"{}\" on this site's {rows} rows. What leaves are numbers about all of them: counts of rows, of \
+             events and of rows left out, shares of rows above {} risks, discrimination, calibration with its curve, overall error and net benefit, with intervals{by}. Groups of fewer \
              than {} rows or events are not told. Nothing is learnt from the rows. No row, name or date of a person leaves.",
-            self.model.title, self.settings.minimum_count
+            self.model.title,
+            self.settings.thresholds.len(),
+            self.settings.minimum_count
         )
     }
 
@@ -133,7 +135,7 @@ impl ValidationRequest {
         }
         let settings = Validation { minimum_count: least, ..self.settings.clone() };
         let evaluation = evaluate(&self.model, data, &self.by, &settings)?;
-        Ok(SiteFinding { digest: finding_digest(self.digest(), &evaluation), evaluation })
+        Ok(SiteFinding { digest: finding_digest(self.model.digest(), &self.settings, &evaluation), evaluation })
     }
 }
 
@@ -153,16 +155,19 @@ impl SiteFinding {
         &self.evaluation
     }
 
-    /// Digest of request and evaluation: what the site signs.
+    /// Digest of model, settings and evaluation: what the site signs.
     pub fn digest(&self) -> Digest {
         self.digest
     }
 }
 
-/// Digest of an evaluation for a request; see [`SiteFinding::digest`].
-pub fn finding_digest(request: Digest, evaluation: &SiteEvaluation) -> Digest {
+/// Digest of an evaluation of a model (its digest) by these settings; see [`SiteFinding::digest`].
+pub fn finding_digest(model: Digest, settings: &Validation, evaluation: &SiteEvaluation) -> Digest {
     let bytes = serde_json::to_vec(evaluation).unwrap_or_default();
-    digest_named("acequia finding 1", [("request", request.as_bytes().as_slice()), ("evaluation", bytes.as_slice())])
+    let settings = serde_json::to_vec(settings).unwrap_or_default();
+    let parts =
+        [("model", model.as_bytes().as_slice()), ("settings", settings.as_slice()), ("evaluation", bytes.as_slice())];
+    digest_named("acequia finding 1", parts)
 }
 
 /// A site's signature under what it measured.
@@ -173,8 +178,6 @@ pub struct SiteSignature {
     pub site: String,
     /// Its public key (Ed25519), 64 hex digits.
     pub key: String,
-    /// Digest of the request.
-    pub request: Digest,
-    /// Its signature over the digest of request and evaluation, 128 hex digits.
+    /// Its signature over the digest of model, settings and evaluation, 128 hex digits.
     pub signature: String,
 }

@@ -217,7 +217,8 @@ fn a_site_that_was_started_again_says_the_same() {
     let first = first.unwrap();
     let (again, longer) = said(40..80, [1; 32], &log);
     assert_eq!(again.unwrap(), first);
-    assert_eq!((log.entries().len(), longer.entries().len()), (1, 2));
+    assert_eq!((log.entries().len(), longer.entries().len()), (1, 1), "what was said again is on record once");
+    withheld(said(40..81, [1; 32], &log).0, "its rows changed");
     let seed = |updates: &[SiteUpdate]| updates[1].message().payload.clone();
     assert_ne!(seed(&said(40..81, [1; 32], &ExitLog::default()).0.unwrap()), seed(&first), "other rows, another mask");
     assert_ne!(seed(&said(40..80, [2; 32], &ExitLog::default()).0.unwrap()), seed(&first), "another key, another mask");

@@ -73,7 +73,8 @@ async fn a_site_answers_only_what_was_allowed_and_once() {
     let sites = Sites::new(SITES.map(str::to_owned)).unwrap().identified_by(net.roster.digest());
     let ask = Run::new(&plan, &sites).ask();
 
-    let begin = |sites: &[&str]| json!({ "say": "begin", "plan": digest, "sites": sites });
+    let begin =
+        |sites: &[&str]| json!({ "say": "begin", "plan": digest, "roster": net.roster.digest(), "sites": sites });
     refused(&say(&link, &begin(&SITES)).await, "nobody here allowed this run");
     refused(&say(&link, &json!({ "say": "ask", "ask": ask })).await, "did not begin here");
     assert_eq!(say(&link, &json!({ "say": "offer", "plan": plan.to_json() })).await["say"], "yes");
@@ -141,6 +142,9 @@ async fn an_aggregator_closes_a_round_once_and_over_enough_sites() {
         let inner = json!({ "site": site, "round": 1, "context": ask.context(), "kind": "seed" });
         Frame::by_hand(&head, format!("{inner}\n{}", "s".repeat(32)).as_bytes())
     };
+    let mut other_attempt = open.clone();
+    other_attempt["ask"]["attempt"] = 1.into();
+    refused(&say(&link, &other_attempt).await, "nobody takes over");
     let mut ends = Vec::new();
     for site in SITES {
         let network = net.open(site).await;
@@ -153,9 +157,17 @@ async fn an_aggregator_closes_a_round_once_and_over_enough_sites() {
         ends.push((network, to));
     }
     let close = |sites: &[&str]| json!({ "say": "close", "plan": plan.digest(), "round": 1, "sites": sites });
-    refused(&say(&link, &close(&["north"])).await, "1 sites answered");
+    for alone in [&["north"][..], &["north", "north"]] {
+        refused(&say(&link, &close(alone)).await, "a sum over one site");
+    }
     assert_eq!(say(&link, &close(&["east", "north"])).await["say"], "part");
     refused(&say(&link, &close(&SITES)).await, "closed with other sites");
+    // Nor in a later round, nor with the one that was left out.
+    let mut later = open.clone();
+    later["ask"]["round"] = 2.into();
+    assert_eq!(say(&link, &later).await["say"], "yes");
+    let again = |sites: &[&str]| json!({ "say": "close", "plan": plan.digest(), "round": 2, "sites": sites });
+    refused(&say(&link, &again(&SITES)).await, "the same question was closed with other sites");
 
     council.kill().await;
     council = net.council().await;

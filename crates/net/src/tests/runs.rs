@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use acequia_learn::{
-    Architecture, Data, Missing, Outcome, Plan, Record, SeededEntropy, SiteMap, SiteRules, Validation,
+    Architecture, Data, Membership, Missing, Outcome, Plan, Record, SeededEntropy, SiteMap, SiteRules, Validation,
     ValidationRequest, evaluate, run_here,
 };
 use acequia_types::{Clock, SystemClock};
@@ -40,7 +40,10 @@ async fn over_the_network_it_is_the_same_to_the_last_bit() {
     assert_eq!(report.sites, SITES);
     assert!(report.left_out.is_empty() && report.rounds > 3);
     let Outcome::Model(model) = &report.outcome else { panic!("a model was asked for") };
-    assert!(model.membership.is_some(), "it was attacked before it was told");
+    assert!(
+        matches!(model.membership, Some(Membership::AtSites { sites: 3, .. })),
+        "it was attacked before it was told"
+    );
     assert_eq!(untested(report.outcome.clone()), here(&plan, &SITES));
 
     // Each site has the plan, the decision, everything that left, and the result.
@@ -50,7 +53,7 @@ async fn over_the_network_it_is_the_same_to_the_last_bit() {
         assert!(run.finished && run.decision.unwrap().by == "the standing rule for cox");
         assert_eq!(run.begun.unwrap().sites, SITES);
         let log = queue.log(&plan.digest()).unwrap();
-        assert_eq!(log.entries().len(), report.rounds as usize);
+        assert_eq!(log.entries().len(), report.rounds as usize + 1, "an answer a round, and whether an attack passed");
         assert!(log.entries()[0].left.words.contains("trustee and council each get random numbers"));
     }
     for up in up {
@@ -164,6 +167,23 @@ async fn killed_coordinators_and_aggregators_go_on() {
     council.kill().await;
 }
 
+/// A site whose rules want more sites in every sum than aggregators see to does not take part.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_wants_as_many_sites_as_its_rules_say() {
+    let net = Loopback::new();
+    let council = net.council().await;
+    let mut up = vec![net.site("north").await, net.site("south").await];
+    let rules = SiteRules { minimum_sites: 3, ..SiteRules::cautious() };
+    up.push(net.site_with("east", ["cox".to_owned()].into(), rules).await);
+    let report = net.run_all(&plan(&[("minimum_sites = 2", "minimum_sites = 1")])).await.unwrap();
+    assert_eq!(report.sites, ["north", "south"]);
+    assert!(net.queue("east").list().unwrap().is_empty());
+    for up in up {
+        up.kill().await;
+    }
+    council.kill().await;
+}
+
 /// A person decides; until then, and after a no, nothing of the site leaves.
 #[tokio::test(flavor = "multi_thread")]
 async fn people_decide() {
@@ -244,6 +264,9 @@ async fn sites_measure_a_model_and_sign() {
     let mut changed = read.clone();
     changed.sites[0].estimates[0].value += 0.1;
     assert!(matches!(check_record(&changed, &net.roster), Err(NetError::Untrusted { .. })));
+    let mut other_model = read.clone();
+    other_model.model = plan.digest();
+    assert!(check_record(&other_model, &net.roster).is_err(), "they signed for another model");
     let mut unsigned = read.clone();
     unsigned.signatures.pop();
     assert!(check_record(&unsigned, &net.roster).is_err());
