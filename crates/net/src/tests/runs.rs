@@ -95,7 +95,7 @@ async fn a_killed_site_comes_back_or_is_left_out() {
         let south = up.pop().unwrap();
         let plan = plan(&[]);
         let (rounds, mut round) = watch::channel(0);
-        let within = Duration::from_secs(if comes_back { 60 } else { 3 });
+        let within = Duration::from_secs(if comes_back { 60 } else { 8 });
         let (report, ()) = tokio::join!(net.run(&plan, within, rounds), async {
             round.wait_for(|round| *round >= 3).await.unwrap();
             south.kill().await;
