@@ -154,7 +154,13 @@ async fn measure(shares: usize, runs: u32) {
     let mut running = Running(vec![start("other", "other")]);
     running.0.extend(clients.iter().map(|name| start("client", name)));
     for masked in [false, true] {
-        let network = Network::open(&identity, folder.roster().unwrap(), Some(centre_at)).await.unwrap();
+        // The port of the end before is free a moment later.
+        let network = loop {
+            match Network::open(&identity, folder.roster().unwrap(), Some(centre_at)).await {
+                Ok(network) => break network,
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        };
         let settings = CoordinatorSettings {
             folder: folder.runs(),
             aggregator: folder.aggregator(),
