@@ -393,13 +393,15 @@ impl Coordinator {
                     let there = adder.present(digest, ask.round).await?;
                     present.retain(|site| there.contains(site));
                 }
-                live = present.into_iter().collect();
+                let asked = std::mem::replace(&mut live, present.into_iter().collect());
                 let needed = plan.privacy.minimum_sites.max(SITES_MIN);
                 if live.len() < needed {
                     return Err(LearnError::TooFewSites { left: live.len(), needed, round: ask.round }.into());
                 }
-                // Before the round is closed over them: after a crash it can be closed over the same sites only.
-                self.save(&path, digest, roster_digest, (&sites, &live), &run)?;
+                if live != asked {
+                    // Before the round is closed over them: after a crash it can be closed over the same sites only.
+                    self.save(&path, digest, roster_digest, (&sites, &live), &run)?;
+                }
                 let halves = join_all(adders.iter().map(|adder| adder.close(plan, &ask, &live))).await;
                 let halves = halves.into_iter().collect::<Result<Vec<_>, _>>()?;
                 let [one, other] = halves.as_slice() else { return Err(unexpected("an aggregator")) };
