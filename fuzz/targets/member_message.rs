@@ -13,13 +13,21 @@ fuzz_target!(|bytes: &[u8]| {
     let plan = Plan::from_toml(PLAN).expect("the plan of the example");
     let roster = Roster::new(["north".to_owned(), "south".to_owned()]).expect("two sites");
     let ask = Run::new(&plan, &roster).ask();
-    if let Ok(message) = Message::from_bytes("north", bytes, &plan, &ask) {
+    // As somebody might say it who knows the question: numbers in any packing.
+    let [kind, shift, width, numbers @ ..] = bytes else { return };
+    let kind = ["plain", "masked", "seed"][usize::from(kind % 3)];
+    let context = ask.context();
+    let head = format!(
+        "{{\"site\":\"north\",\"round\":1,\"context\":\"{context}\",\"kind\":\"{kind}\",\"packing\":[{shift},{width}]}}\n"
+    );
+    if let Ok(message) = Message::from_bytes("north", &[head.as_bytes(), numbers].concat(), &plan, &ask) {
         assert_eq!(message.site, "north");
         // Sums of variables as they come have 128 bits.
         let again = Message::from_bytes("north", &message.to_bytes(128), &plan, &ask).expect("what is written is read");
         assert_eq!(again, message);
     }
-    if let Ok(total) = PartTotal::from_bytes("council", bytes, &plan, &ask) {
+    let head = format!("{{\"round\":1,\"context\":\"{context}\",\"sites\":[\"north\",\"south\"]}}\n");
+    if let Ok(total) = PartTotal::from_bytes("council", &[head.as_bytes(), numbers].concat(), &plan, &ask) {
         let again = PartTotal::from_bytes("council", &total.to_bytes(), &plan, &ask).expect("what is written is read");
         assert_eq!(again, total);
     }

@@ -261,29 +261,28 @@ async fn verify(home: &Path, threads: usize, what: &str, out: &Out) -> Result<Ex
     Ok(failure.map_or(ExitCode::SUCCESS, |failure| ExitCode::from(failure.exit.code())))
 }
 
+/// Waits for Ctrl-C, or for whoever stops services.
+async fn until_stopped() {
+    #[cfg(unix)]
+    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        return;
+    }
+    // Without signals the process is stopped from outside.
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
 async fn serve(
     node: Node,
     address: SocketAddr,
     public_address: Option<&str>,
     ready: impl FnOnce(&Serving),
 ) -> Result<(), Failure> {
-    let stop = async {
-        #[cfg(unix)]
-        {
-            let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
-            if let Ok(mut terminate) = terminate {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = tokio::signal::ctrl_c() => {}
-                }
-                return;
-            }
-        }
-        // Without signals the process is stopped from outside.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
     let terminal = std::io::stderr().is_terminal();
     let ready = |serving: Serving| {
         ready(&serving);
@@ -291,5 +290,5 @@ async fn serve(
             eprintln!("Press Ctrl-C to stop.");
         }
     };
-    node.serve(address, public_address, ready, stop).await
+    node.serve(address, public_address, ready, until_stopped()).await
 }

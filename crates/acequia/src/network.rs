@@ -21,6 +21,7 @@ use serde_json::json;
 
 use crate::show::Out;
 use crate::train::{NamedTable, read_site, text_of};
+use crate::until_stopped;
 
 #[derive(Subcommand)]
 pub(crate) enum NetworkCommand {
@@ -210,20 +211,6 @@ fn say(line: &str) {
     // A reader that went away wants to hear nothing.
     let _ = writeln!(std::io::stdout(), "{line}");
     let _ = std::io::stdout().flush();
-}
-
-async fn until_stopped() {
-    #[cfg(unix)]
-    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
-        }
-        return;
-    }
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
-    }
 }
 
 pub(crate) async fn network(home: &Path, command: &NetworkCommand, out: &Out) -> Result<(), Failure> {

@@ -10,7 +10,7 @@ use acequia_learn::{
 };
 use acequia_net::{Approve, Held, HeldForValidation, Holdings};
 use acequia_node::{CohortDefinition, Failure, Node, Progress, Silent, TrainingRows};
-use acequia_types::{Clock, SystemClock};
+use acequia_types::{Clock, Digest, SystemClock};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
@@ -245,14 +245,10 @@ async fn over_network(args: &TrainArgs, home: &Path, threads: usize, plan: &Plan
     forget(home, plan)?;
     out.print(
         || {
-            let digest = match &report.outcome {
-                Outcome::Model(model) => Some(model.digest()),
-                _ => None,
-            };
             json!({
                 "plan": plan.digest(), "architecture": "network", "rounds": report.rounds, "sites": report.sites,
                 "left_out": report.left_out, "bytes_sent": report.bytes_sent, "bytes_received": report.bytes_received,
-                "outcome": report.outcome, "model": digest,
+                "outcome": report.outcome, "model": model_digest(&report.outcome),
             })
         },
         || {
@@ -337,19 +333,22 @@ fn told(
     };
     out.print(
         || {
-            let digest = match &report.outcome {
-                Outcome::Model(model) => Some(model.digest()),
-                _ => None,
-            };
             json!({
                 "plan": plan.digest(), "architecture": architecture, "rounds": report.rounds,
                 "bytes_out": report.bytes_out, "sites": tables.iter().map(counts).collect::<Vec<Value>>(),
-                "outcome": report.outcome, "model": digest, "begun_again": begun_again,
+                "outcome": report.outcome, "model": model_digest(&report.outcome), "begun_again": begun_again,
             })
         },
         || words(plan, architecture, report),
     );
     Ok(())
+}
+
+fn model_digest(outcome: &Outcome) -> Option<Digest> {
+    match outcome {
+        Outcome::Model(model) => Some(model.digest()),
+        _ => None,
+    }
 }
 
 fn document(outcome: &Outcome) -> String {

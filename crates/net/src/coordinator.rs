@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::aggregator::{AggregatorDesk, SITES_MIN};
 use crate::error::{NetError, file};
-use crate::link::{Asked, Link, Network};
+use crate::link::{Link, Network};
 use crate::message::{Frame, Reply, Request, read};
 use crate::queue::{document, json, write_whole};
 use crate::roster::{Member, Role, Roster};

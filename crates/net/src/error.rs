@@ -133,7 +133,7 @@ impl Coded for NetError {
             Self::Message { .. } => {
                 "both sides should run the same version of this program; tell whoever runs the other"
             }
-            Self::Refused { .. } => "ask the people of that member; they see the reason in `acequia site runs`",
+            Self::Refused { .. } => "ask the people of that member; what its `acequia site serve` printed says why",
             Self::NotAllowed { .. } => {
                 "ask the sites to decide with `acequia site approve`, and run the same command again"
             }

@@ -26,7 +26,7 @@ pub use coordinator::{Coordinator, CoordinatorSettings, NetworkReport, RunEvent}
 pub use error::NetError;
 pub use folder::MemberFolder;
 pub use identity::{Identity, MemberKey};
-pub use link::{Asked, Incoming, Link, Network};
+pub use link::{Incoming, Link, Network};
 pub use message::{Frame, read_anything};
 pub use queue::{Begun, Offer, Queue, QueuedRun};
 pub use roster::{Member, Members, Role, Roster};

@@ -3,7 +3,6 @@
 //! Nobody else's relays, name services or port mappings are used: members dial the addresses of the roster, and relays only
 //! where the roster names some of the network's own. Over one connection either side asks, and the other answers.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,15 +21,6 @@ use crate::roster::{Member, Roster};
 const PROTOCOL: &[u8] = b"acequia/run/1";
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(20);
-
-/// Somebody who can be asked: a connection, or a stand-in for one.
-pub trait Asked: Send + Sync + 'static {
-    /// Asks, and waits for the answer.
-    ///
-    /// # Errors
-    /// [`NetError::Unreachable`].
-    fn ask(&self, frame: &Frame) -> impl Future<Output = Result<Vec<u8>, NetError>> + Send;
-}
 
 /// This node's end of the network.
 #[derive(Clone)]
@@ -199,6 +189,15 @@ impl Link {
         Some(Incoming { from: self.member.clone(), send, receive, traffic: Arc::clone(&self.traffic) })
     }
 
+    /// Asks, and waits for the answer.
+    ///
+    /// # Errors
+    /// [`NetError::Unreachable`].
+    pub async fn ask(&self, frame: &Frame) -> Result<Vec<u8>, NetError> {
+        let (send, receive) = self.connection.open_bi().await.map_err(|error| self.lost(error))?;
+        self.exchange(send, receive, frame).await
+    }
+
     async fn exchange(
         &self,
         mut send: SendStream,
@@ -211,13 +210,6 @@ impl Link {
         let answer = receive.read_to_end(MESSAGE_BYTES_MAX).await.map_err(|error| self.lost(error))?;
         self.traffic.received.fetch_add(answer.len() as u64, Ordering::Relaxed);
         Ok(answer)
-    }
-}
-
-impl Asked for Link {
-    async fn ask(&self, frame: &Frame) -> Result<Vec<u8>, NetError> {
-        let (send, receive) = self.connection.open_bi().await.map_err(|error| self.lost(error))?;
-        self.exchange(send, receive, frame).await
     }
 }
 

@@ -17,7 +17,7 @@ use futures_util::future::join_all;
 use crate::aggregator::{AggregatorDesk, SITES_MIN};
 use crate::error::NetError;
 use crate::identity::Identity;
-use crate::link::{Asked, Link, Network};
+use crate::link::{Link, Network};
 use crate::message::{Frame, Reply, Request, read};
 use crate::queue::{Begun, Offer, Queue};
 use crate::roster::{Member, Role, Roster};

@@ -15,6 +15,22 @@ pub(crate) fn python() -> Option<String> {
     python
 }
 
+/// The Python of the environment where Chromium is there too.
+fn browser() -> Option<String> {
+    if Command::new("chromium").arg("--version").output().is_err() {
+        println!("skipped: Chromium is not installed");
+        return None;
+    }
+    python()
+}
+
+/// A page that is computed when it is first asked for is there.
+fn wait_for(served: &Served, page: &str) {
+    while served.get(page).starts_with(b"HTTP/1.1 202") {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+}
+
 /// A node with the demo's data set.
 fn demo() -> Home {
     let home = Home::new();
@@ -129,20 +145,13 @@ fn catalogues_and_harvesters_read_the_data_set() {
 /// In Chromium, on phones and wide screens, light and dark, with the keyboard, judged by axe-core.
 #[test]
 fn pages_stand_in_a_browser() {
-    let Some(python) = python() else { return };
-    if Command::new("chromium").arg("--version").output().is_err() {
-        println!("skipped: Chromium is not installed");
-        return;
-    }
+    let Some(python) = browser() else { return };
     let home = demo();
     another_version(&home);
     script(&python, "pages.py", &home, |served, endpoint| {
         let page = format!("/datasets/{DATASET}");
         let difference = format!("{page}/compare/1.0.0..1.0.1");
-        // It is computed when first asked for; until then the page asks again by itself.
-        while served.get(&difference).starts_with(b"HTTP/1.1 202") {
-            std::thread::sleep(std::time::Duration::from_millis(100));
-        }
+        wait_for(served, &difference);
         let paths = ["/", &page, "/?q=nothing-like-this", "/datasets/no/such", "/problems", &difference];
         let tabs = ["data", "files", "versions", "use", "governance"].map(|tab| format!("{page}/v/1.0.0/{tab}"));
         [endpoint].into_iter().chain(paths.map(str::to_owned)).chain(tabs).collect()
@@ -152,11 +161,7 @@ fn pages_stand_in_a_browser() {
 /// A donor and an institution in Chromium, with a passkey.
 #[test]
 fn a_donor_signs_in_chooses_and_withdraws_in_a_browser() {
-    let Some(python) = python() else { return };
-    if Command::new("chromium").arg("--version").output().is_err() {
-        println!("skipped: Chromium is not installed");
-        return;
-    }
+    let Some(python) = browser() else { return };
     let home = demo();
     let code =
         |words: &[&str]| home.json(&[&["account", "invite"], words].concat())["code"].as_str().unwrap().to_owned();
@@ -171,11 +176,7 @@ fn a_donor_signs_in_chooses_and_withdraws_in_a_browser() {
 /// addresses, and in tables of which reports are made: in Chromium all of them stay texts (threat T16).
 #[test]
 fn texts_that_act_as_markup_stay_texts() {
-    let Some(python) = python() else { return };
-    if Command::new("chromium").arg("--version").output().is_err() {
-        println!("skipped: Chromium is not installed");
-        return;
-    }
+    let Some(python) = browser() else { return };
     let home = demo();
     let texts: Vec<String> = include_str!("../../clients/markup.txt")
         .lines()
@@ -246,9 +247,7 @@ fn texts_that_act_as_markup_stay_texts() {
     script(&python, "markup.py", &home, |served, endpoint| {
         let page = format!("/datasets/{DATASET}");
         let difference = format!("{page}/compare/1.0.0..1.0.1");
-        while served.get(&difference).starts_with(b"HTTP/1.1 202") {
-            std::thread::sleep(std::time::Duration::from_millis(100));
-        }
+        wait_for(served, &difference);
         let tabs = ["data", "files", "versions", "use", "governance"].map(|tab| format!("{page}/v/1.0.1/{tab}"));
         let files = ["README.md", "croissant.json"].map(|file| format!("{page}/resolve/main/{file}"));
         let reflects = ["/?q=?", "/receipt?text=?", "/you/join?code=?", "/datasets/x/?", "/?"].map(str::to_owned);

@@ -67,7 +67,7 @@ impl ValidationRequest {
         let settings = &request.settings;
         let lists = settings.grid_days.len().max(settings.thresholds.len()).max(request.by.len());
         if request.schema != SCHEMA || settings.bootstraps > 100_000 || lists > 20 {
-            return Err(wrong("it is no request that a site answers".to_owned()));
+            return Err(wrong("a site answers requests of this version, with at most 20 days, thresholds and columns and 100,000 samples".to_owned()));
         }
         // The model's own rules.
         Model::from_json(&request.model.to_json())?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Asked, Frame, Identity, Link, Network, Role};
+use crate::{Frame, Identity, Link, Network, Role};
 use acequia_learn::{Roster as Sites, Run};
 use serde_json::{Value, json};
 
@@ -46,6 +46,12 @@ async fn who_is_not_in_the_roster_is_not_heard() {
     let council = net.council().await;
     let stranger: Identity = net.identity("stranger");
     assert!(Network::open(&stranger, Arc::clone(&net.roster), None).await.is_err(), "it is no member");
+    let asked = frame(&json!({ "say": "present", "plan": plan(&[]).digest(), "round": 1 }));
+    // A member is answered, if only with a no.
+    let member = net.open("north").await;
+    let link = member.dial(net.roster.named("council").unwrap()).await.unwrap();
+    assert_eq!(head_of(&link.ask(&asked).await.unwrap())["say"], "no");
+    member.close().await;
     // It makes itself a roster of its own.
     let mut members = net.roster.document().clone();
     let mut own = members.members[2].clone();
@@ -56,7 +62,6 @@ async fn who_is_not_in_the_roster_is_not_heard() {
     let link = network.dial(forged.named("council").unwrap()).await;
     // The handshake may end before the other side looks at the key; nothing is answered.
     if let Ok(link) = link {
-        let asked = frame(&json!({ "say": "present", "plan": plan(&[]).digest(), "round": 1 }));
         let answer = tokio::time::timeout(Duration::from_secs(20), link.ask(&asked)).await;
         assert!(!matches!(answer, Ok(Ok(_))), "a stranger was answered");
     }

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use crate::{
     AggregatorDesk, Coordinator, CoordinatorSettings, Held, HeldForValidation, Holdings, Identity, Member,
-    MemberFolder, Members, NetError, Network, NetworkReport, Queue, Role, Roster, RunEvent, SiteAgent, SiteSettings,
+    MemberFolder, Members, NetError, Network, NetworkReport, Queue, QueuedRun, Role, Roster, RunEvent, SiteAgent,
+    SiteSettings,
 };
 use acequia_learn::{Data, LearnError, Outcome, Plan, SiteMap, SiteRules, ValidationRequest};
 use acequia_types::{Clock, SystemClock};
@@ -225,4 +226,20 @@ pub(super) fn untested(mut outcome: Outcome) -> Outcome {
         model.membership = None;
     }
     outcome
+}
+
+/// The run that was offered to a site first, once it was.
+pub(super) async fn offered(queue: &Queue) -> QueuedRun {
+    loop {
+        match queue.list().unwrap().pop() {
+            Some(run) => return run,
+            None => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+pub(super) async fn kill(all: Vec<Up>) {
+    for up in all {
+        up.kill().await;
+    }
 }

@@ -10,7 +10,7 @@ use acequia_learn::{
 use acequia_types::{Clock, SystemClock};
 use tokio::sync::watch;
 
-use super::{Loopback, SITES, data, plan, third, untested};
+use super::{Loopback, SITES, data, kill, offered, plan, third, untested};
 use crate::{NetError, check_record};
 
 /// The run in one process.
@@ -56,9 +56,7 @@ async fn over_the_network_it_is_the_same_to_the_last_bit() {
         assert_eq!(log.entries().len(), report.rounds as usize + 1, "an answer a round, and whether an attack passed");
         assert!(log.entries()[0].left.words.contains("trustee and council each get random numbers"));
     }
-    for up in up {
-        up.kill().await;
-    }
+    kill(up).await;
     council.kill().await;
 }
 
@@ -76,9 +74,7 @@ async fn without_masks_it_is_the_same_too() {
     ]);
     let report = net.run_all(&moments).await.unwrap();
     assert_eq!(report.outcome, here(&moments, &SITES));
-    for up in up {
-        up.kill().await;
-    }
+    kill(up).await;
 }
 
 /// Killed in the middle of a run and started again, a site says what it said before; killed for good, it is left out and the
@@ -117,9 +113,7 @@ async fn a_killed_site_comes_back_or_is_left_out() {
                 assert!((ours - theirs).abs() < 1e-6, "{ours} {theirs}");
             }
         }
-        for up in up {
-            up.kill().await;
-        }
+        kill(up).await;
         council.kill().await;
     }
 }
@@ -161,9 +155,7 @@ async fn killed_coordinators_and_aggregators_go_on() {
         }
         assert!(log.entries().len() >= report.rounds as usize);
     }
-    for up in up {
-        up.kill().await;
-    }
+    kill(up).await;
     council.kill().await;
 }
 
@@ -178,9 +170,7 @@ async fn a_site_wants_as_many_sites_as_its_rules_say() {
     let report = net.run_all(&plan(&[("minimum_sites = 2", "minimum_sites = 1")])).await.unwrap();
     assert_eq!(report.sites, ["north", "south"]);
     assert!(net.queue("east").list().unwrap().is_empty());
-    for up in up {
-        up.kill().await;
-    }
+    kill(up).await;
     council.kill().await;
 }
 
@@ -194,12 +184,7 @@ async fn people_decide() {
     let plan = plan(&[]);
     let queue = net.queue("east");
     let (report, ()) = tokio::join!(net.run_all(&plan), async {
-        let waiting = loop {
-            match queue.list().unwrap().pop() {
-                Some(run) => break run,
-                None => tokio::time::sleep(Duration::from_millis(50)).await,
-            }
-        };
+        let waiting = offered(&queue).await;
         assert!(waiting.decision.is_none() && waiting.offer.from == "trustee");
         let rows = third("east").lines().count() - 1;
         assert!(
@@ -212,9 +197,7 @@ async fn people_decide() {
     });
     assert_eq!(report.unwrap().sites, ["north", "south"]);
     assert!(queue.log(&plan.digest()).unwrap().entries().is_empty());
-    for up in up {
-        up.kill().await;
-    }
+    kill(up).await;
     council.kill().await;
 }
 
@@ -235,12 +218,7 @@ async fn sites_measure_a_model_and_sign() {
     let (network, coordinator) = net.coordinator(Duration::from_secs(60), watch::channel(0).0).await;
     let queue = net.queue("east");
     let (found, ()) = tokio::join!(coordinator.validate(&request), async {
-        let waiting = loop {
-            match queue.list().unwrap().pop() {
-                Some(run) => break run,
-                None => tokio::time::sleep(Duration::from_millis(50)).await,
-            }
-        };
+        let waiting = offered(&queue).await;
         assert!(
             waiting.offer.task == "validation" && waiting.offer.words.contains("subgroups by meno"),
             "{:?}",
@@ -274,8 +252,6 @@ async fn sites_measure_a_model_and_sign() {
     let (one, other) = (swapped.signatures[0].signature.clone(), swapped.signatures[1].signature.clone());
     (swapped.signatures[0].signature, swapped.signatures[1].signature) = (other, one);
     assert!(check_record(&swapped, &net.roster).is_err());
-    for up in up {
-        up.kill().await;
-    }
+    kill(up).await;
     network.close().await;
 }
