@@ -95,6 +95,12 @@ pub(crate) enum Command {
         /// The recipe (TOML)
         recipe: PathBuf,
     },
+    /// Publish a trained model with its card and what it is worth elsewhere
+    ///
+    /// The card (TOML) names the model's file and its validation records, and says what only people know; docs/models.md explains
+    /// every key. Donors it learned from are asked again, licences of what it learned from are held against its own, and a
+    /// model that was not attacked, or tells whose rows it learned from, stays here.
+    Publish(crate::publish::PublishArgs),
     /// See published versions and copy them to a folder
     #[command(
         after_help = "Examples:\n  acequia release list\n  acequia release export acequia/breast-cancer-survival@1.0.0 --to folder"

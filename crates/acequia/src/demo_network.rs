@@ -12,7 +12,7 @@ use acequia_learn::{
     ValidationRequest, evaluate, run_here, validation_page,
 };
 use acequia_net::{Coordinator, CoordinatorSettings, Member, MemberFolder, Members, NetError, Network, Role};
-use acequia_node::{Failure, Progress};
+use acequia_node::{Failure, ModelRecipe, ModelReport, Node, Progress};
 use acequia_types::{Clock, SystemClock};
 use serde::Serialize;
 
@@ -23,6 +23,9 @@ const HOSPITALS: [&str; 3] = ["hospital-a", "hospital-b", "hospital-c"];
 /// Every other organisation than the hospitals; names as in the plan of the example.
 const TRUSTEE: &str = "university";
 const ADDER: &str = "patients-association";
+const CARD: &str = "survival.model.toml";
+/// Columns of the other cohort whose values are subgroups.
+const GROUPS: [&str; 2] = ["meno", "hormon"];
 const RULES: &str = "standing = [\"cox\"]\n";
 
 /// What the hospitals showed.
@@ -39,6 +42,8 @@ pub(crate) struct Shown {
     /// Where model and record are.
     model: PathBuf,
     record: PathBuf,
+    /// The model as it was published.
+    published: Option<ModelReport>,
 }
 
 impl Shown {
@@ -47,12 +52,16 @@ impl Shown {
             "\nThree hospitals with a third of the Rotterdam cohort each trained a model over the network in {} rounds; only masked sums left them.\n\
              All rows in one table give the same coefficients: the largest difference is {:.1e}.\n\
              On the German trial the model's concordance is {:.4}.\n\
-             Model: {}\nWhat it is worth elsewhere: {}\n",
+             Model: {}\nWhat it is worth elsewhere: {}\n{}",
             self.rounds,
             self.largest_difference,
             self.concordance,
             self.model.display(),
-            self.record.display()
+            self.record.display(),
+            match &self.published {
+                Some(report) => format!("Published as {} {}.\n", report.model, report.version),
+                None => "It is published already.\n".to_owned(),
+            }
         )
     }
 }
@@ -79,8 +88,13 @@ fn free() -> Result<SocketAddr, NetError> {
     taken.map_err(|error| NetError::Bind { address: "127.0.0.1:0".to_owned(), reason: error.kind().to_string() })
 }
 
-/// Runs it. `example` holds the files of the example, `folder` gets everything that is made.
-pub(crate) async fn show(example: &Path, folder: &Path, progress: &dyn Progress) -> Result<Shown, Failure> {
+/// Runs it, and publishes the model with the trustee's node. `example` holds the files of the example, `folder` gets everything
+/// that is made.
+pub(crate) async fn show(
+    node: &Node,
+    (example, folder): (&Path, &Path),
+    progress: &dyn Progress,
+) -> Result<Shown, Failure> {
     progress.start("network", 1);
     let what = "the folder of the hospitals";
     // Sites answer a run with one roster only, and the ports of this one are new.
@@ -179,7 +193,26 @@ pub(crate) async fn show(example: &Path, folder: &Path, progress: &dyn Progress)
         concordance,
         model: model_file,
         record: record_file,
+        published: published(node, example, folder, progress).await?,
     })
+}
+
+/// The model with its card and its record on the trustee's hub. A demo that runs again, on another day, leaves what is out.
+async fn published(
+    node: &Node,
+    example: &Path,
+    folder: &Path,
+    progress: &dyn Progress,
+) -> Result<Option<ModelReport>, Failure> {
+    let card = folder.join(CARD);
+    write_aside(&card, &text_of(&example.join(CARD), "the card of the model")?)?;
+    let recipe = ModelRecipe::read(&card)?;
+    let (name, version) = recipe.named()?;
+    let out = node.published().await?.into_iter().any(|line| line.dataset == name && line.version == version);
+    if out {
+        return Ok(None);
+    }
+    Ok(Some(node.publish_model(&recipe, "the demonstration", progress).await?))
 }
 
 /// The model of all rows in one table, without masks.
@@ -198,8 +231,9 @@ fn pooled(plan: &Plan, table: &Path) -> Result<Model, Failure> {
 /// What the model is worth on the other cohort.
 fn worth(model: &Model, table: &Path) -> Result<Record, Failure> {
     let settings = Validation::usual(model);
-    let request = ValidationRequest::new(model.clone(), settings, Vec::new(), model.cohort.missing);
+    let request =
+        ValidationRequest::new(model.clone(), settings, GROUPS.map(str::to_owned).to_vec(), model.cohort.missing);
     let site = NamedTable { name: "gbsg".to_owned(), path: table.to_owned() };
-    let evaluated = evaluate(model, &read_site(&site, &request.reading().needs())?, &[], &request.settings)?;
+    let evaluated = evaluate(model, &read_site(&site, &request.reading().needs())?, &request.by, &request.settings)?;
     Ok(Record::new(model, vec![evaluated], &request.settings, SystemClock.now().day()))
 }

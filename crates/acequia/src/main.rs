@@ -14,6 +14,7 @@ mod hierarchy;
 mod link;
 mod network;
 mod papers;
+mod publish;
 mod read;
 mod rights;
 mod risk;
@@ -127,6 +128,7 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
             let report = Node::open(home, threads).await?.run(&recipe, progress).await?;
             out.ran(&report);
         }
+        Command::Publish(args) => publish::run(args, home, threads, progress, out).await?,
         Command::Release { command } => {
             let node = Node::open(home, threads).await?;
             match command {
@@ -170,7 +172,8 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
             let report = node.run(&Recipe::read(&files.recipe)?, progress).await?;
             let shown = match network {
                 true => {
-                    Some(demo_network::show(&home.join("demo/example"), &home.join("demo/network"), progress).await?)
+                    let folders = (home.join("demo/example"), home.join("demo/network"));
+                    Some(demo_network::show(&node, (&folders.0, &folders.1), progress).await?)
                 }
                 false => None,
             };

@@ -9,7 +9,9 @@ use acequia_learn::{
     Run, Site, SiteMap, SiteRules, StillAllowed, SystemEntropy, ValidationRequest, membership_test, run_while_allowed,
 };
 use acequia_net::{Approve, Held, HeldForValidation, Holdings};
-use acequia_node::{CohortDefinition, Failure, Node, Progress, Silent, TrainingRows};
+use acequia_node::{
+    CohortDefinition, DONORS_SITE, Failure, Node, Progress, Silent, TrainingRows, published_source, step_of,
+};
 use acequia_types::{Clock, Digest, SystemClock};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -116,9 +118,6 @@ pub(crate) fn read_site(site: &NamedTable, needs: &Needs<'_>) -> Result<Data, Le
     Data::read(&site.name, &site.path, needs, &map)
 }
 
-/// Name of the site that the node's donors are.
-const DONORS: &str = "donors";
-
 /// Rows of the node's donors in a run.
 struct Donors {
     node: Arc<Node>,
@@ -170,7 +169,7 @@ pub(crate) async fn run(
     }
     let mut sites = args.sites.clone();
     sites.extend(args.donated.iter().map(|path| NamedTable { name: "donated".to_owned(), path: path.clone() }));
-    let own = args.donors.iter().map(|_| DONORS.to_owned());
+    let own = args.donors.iter().map(|_| DONORS_SITE.to_owned());
     Roster::new(sites.iter().map(|site| site.name.clone()).chain(own)).map(drop)?;
     let tables = sites.iter().map(|site| read_site(site, &plan.needs())).collect::<Result<Vec<_>, _>>()?;
     let node = match &args.donors {
@@ -182,7 +181,7 @@ pub(crate) async fn run(
         let mut tables = tables.clone();
         let donors = match &node {
             Some((node, cohort)) => {
-                let rows = Arc::new(node.training_rows(DONORS, cohort, &plan, progress).await?);
+                let rows = Arc::new(node.training_rows(DONORS_SITE, cohort, &plan, progress).await?);
                 tables.push(rows.data.clone());
                 Some(Donors { node: Arc::clone(node), rows, failure: Arc::default() })
             }
@@ -206,19 +205,35 @@ struct DonorRows {
     node: Arc<Node>,
     cohort: CohortDefinition,
     runtime: tokio::runtime::Handle,
+    /// The rows that answered last.
+    answered: Mutex<Option<Arc<TrainingRows>>>,
+}
+
+impl DonorRows {
+    /// Asks the donors whose rows are in an outcome once more, before it is told.
+    async fn allow(&self, outcome: &Outcome) -> Result<(), Failure> {
+        let rows = self.answered.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(rows) = rows else { return Ok(()) };
+        match self.node.use_for_training(&rows, &told_as(outcome)).await? {
+            true => Ok(()),
+            false => Err(LearnError::Withdrawn { site: DONORS_SITE.to_owned() }.into()),
+        }
+    }
 }
 
 impl Holdings for DonorRows {
     fn for_validation(&self, _: &ValidationRequest) -> Result<HeldForValidation, LearnError> {
         // Donors are asked for training; measuring a model on their rows is a use of its own.
         let reason = "its donors were asked for training only".to_owned();
-        Err(LearnError::Withheld { site: DONORS.to_owned(), reason })
+        Err(LearnError::Withheld { site: DONORS_SITE.to_owned(), reason })
     }
 
     fn rows(&self, plan: &Plan) -> Result<Held, LearnError> {
-        let withheld = |failure: Failure| LearnError::Withheld { site: DONORS.to_owned(), reason: failure.to_string() };
-        let made = self.node.training_rows(DONORS, &self.cohort, plan, &Silent);
+        let withheld =
+            |failure: Failure| LearnError::Withheld { site: DONORS_SITE.to_owned(), reason: failure.to_string() };
+        let made = self.node.training_rows(DONORS_SITE, &self.cohort, plan, &Silent);
         let rows = Arc::new(self.runtime.block_on(made).map_err(withheld)?);
+        *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&rows));
         let donors = Donors { node: Arc::clone(&self.node), rows: Arc::clone(&rows), failure: Arc::default() };
         let (node, runtime, behind) = (Arc::clone(&self.node), self.runtime.clone(), Arc::clone(&rows));
         let approve: Approve = Arc::new(move |answer| runtime.block_on(node.approve_answer(&behind, answer)));
@@ -231,14 +246,19 @@ async fn over_network(args: &TrainArgs, home: &Path, threads: usize, plan: &Plan
     if args.over.reach.offer {
         return offer(&args.over, home, plan, out).await;
     }
-    let own: Option<Arc<dyn Holdings>> = match &args.donors {
+    let own: Option<Arc<DonorRows>> = match &args.donors {
         Some(path) => {
             let (node, cohort) = (Arc::new(Node::open(home, threads).await?), CohortDefinition::read(path)?);
-            Some(Arc::new(DonorRows { node, cohort, runtime: tokio::runtime::Handle::current() }))
+            let runtime = tokio::runtime::Handle::current();
+            Some(Arc::new(DonorRows { node, cohort, runtime, answered: Mutex::default() }))
         }
         None => None,
     };
-    let report = coordinate(&args.over, home, plan, own, !out.json).await?;
+    let holdings = own.clone().map(|own| own as Arc<dyn Holdings>);
+    let report = coordinate(&args.over, home, plan, holdings, !out.json).await?;
+    if let Some(own) = &own {
+        own.allow(&report.outcome).await?;
+    }
     if let Some(path) = &args.out {
         write_aside(path, &document(&report.outcome))?;
     }
@@ -279,7 +299,7 @@ async fn finished(
 ) -> Result<Option<Report>, Failure> {
     let architecture = args.mode.architecture();
     let still_allowed = donors.map(Donors::still_allowed);
-    let asked = still_allowed.as_ref().map(|still_allowed| (DONORS, still_allowed));
+    let asked = still_allowed.as_ref().map(|still_allowed| (DONORS_SITE, still_allowed));
     let now = SystemClock.now();
     let run = run_while_allowed(plan, tables.to_vec(), architecture, &SiteRules::own(), asked, now, &mut SystemEntropy);
     if let Some(failure) = donors.and_then(Donors::failure) {
@@ -297,10 +317,12 @@ async fn finished(
         }
         // Before anything is written: a model that gives its rows away stays here.
         let tested = model.tested(membership_test(plan, tables), &plan.privacy)?;
+        let tables = args.sites.iter().map(|site| &site.path).chain(&args.donated);
+        let tested = tested.learned(tables.filter_map(|path| published_source(path)).collect());
         report.outcome = Outcome::Model(Box::new(tested));
     }
     match donors {
-        Some(donors) if !donors.allow("result").await? => Ok(None),
+        Some(donors) if !donors.allow(&told_as(&report.outcome)).await? => Ok(None),
         _ => Ok(Some(report)),
     }
 }
@@ -342,6 +364,11 @@ fn told(
         || words(plan, architecture, report),
     );
     Ok(())
+}
+
+/// The step of a run in which its outcome is told: by the model, where it is one, so that it is known later whose rows are in it.
+fn told_as(outcome: &Outcome) -> String {
+    model_digest(outcome).map_or_else(|| "result".to_owned(), step_of)
 }
 
 fn model_digest(outcome: &Outcome) -> Option<Digest> {

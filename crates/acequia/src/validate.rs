@@ -11,14 +11,14 @@ use serde_json::json;
 use crate::files::write_aside;
 use crate::network::{Reach, findings, offer_validation};
 use crate::show::Out;
-use crate::train::{NamedTable, distinct, read_site, text_of};
+use crate::train::{NamedTable, distinct, read_site};
 
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  acequia validate model.json --at gbsg=examples/breast-cancer/gbsg.csv\n  acequia validate model.json --at gbsg=examples/breast-cancer/gbsg.csv --by meno --by hormon -o record.json --page record.html\n  acequia validate model.json --network -o record.json"
 )]
 pub(crate) struct ValidateArgs {
-    /// The model (JSON), as `acequia train` wrote it
+    /// The model: JSON as `acequia train` wrote it, or the ONNX or safetensors file of a published one
     model: PathBuf,
     /// A site and its table; beside `name.csv`, `name.site.toml` says how its columns become the model's
     #[arg(long = "at", required_unless_present = "network", conflicts_with = "network", value_name = "NAME=TABLE")]
@@ -66,7 +66,9 @@ pub(crate) async fn run(args: &ValidateArgs, home: &Path, out: &Out) -> Result<(
     if !args.reach.network {
         distinct(&args.sites)?;
     }
-    let model = Model::from_json(&text_of(&args.model, "the model")?)?;
+    let bytes = std::fs::read(&args.model)
+        .map_err(|error| LearnError::File { what: "the model".to_owned(), problem: error.kind() })?;
+    let model = Model::from_bytes(&bytes)?;
     let mut settings = Validation::usual(&model);
     if let Some(days) = args.horizon_days {
         settings.horizon_days = days;

@@ -2,7 +2,7 @@
 
 use acequia_custody::{Approval, Purpose};
 use acequia_deidentify::Deidentified;
-use acequia_learn::{SiteFinding, SiteUpdate};
+use acequia_learn::{SiteFinding, SiteUpdate, TestedModel};
 use acequia_types::{Coded, Digest, Exit};
 
 mod sealed {
@@ -12,7 +12,7 @@ mod sealed {
 /// A value whose construction proves that a privacy check ran. Sealed: only this crate says which types these are.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no proof that a privacy check ran, so it cannot leave the node",
-    note = "pass it through `acequia_deidentify::deidentify` first, or answer with `acequia_learn::Site::answer` or `ValidationRequest::answer`"
+    note = "pass it through `acequia_deidentify::deidentify` first, or answer with `acequia_learn::Site::answer` or `ValidationRequest::answer`, or attack a model and make a `TestedModel` of it"
 )]
 pub trait Proof: sealed::Sealed {
     /// What donors must have allowed for this kind of value to leave.
@@ -42,6 +42,15 @@ impl Proof for SiteUpdate {
 
 impl sealed::Sealed for SiteFinding {}
 impl Proof for SiteFinding {
+    const PURPOSE: Purpose = Purpose::ModelTraining;
+
+    fn subject(&self) -> Digest {
+        self.digest()
+    }
+}
+
+impl sealed::Sealed for TestedModel {}
+impl Proof for TestedModel {
     const PURPOSE: Purpose = Purpose::ModelTraining;
 
     fn subject(&self) -> Digest {

@@ -1,6 +1,6 @@
 //! The gate: the one way out of a node.
 //!
-//! Comes in: a proof type ([`acequia_deidentify::Deidentified`], [`acequia_learn::SiteUpdate`]) and an [`acequia_custody::Approval`] about exactly that
+//! Comes in: a proof type ([`acequia_deidentify::Deidentified`], [`acequia_learn::SiteUpdate`], [`acequia_learn::TestedModel`]) and an [`acequia_custody::Approval`] about exactly that
 //! value. Goes out: [`Outbound<T>`]. `release`, `hub` and the network accept nothing else, so a leak is a compile error.
 //!
 //! A published version comes back in through [`readmit`], which checks the node's exit seal before it is served.
@@ -99,11 +99,24 @@
 //!     let _ = acequia_gate::let_out(finding, approval).map(|outbound| outbound.get().evaluation().rows);
 //! }
 //! ```
+//!
+//! A model leaves when it was attacked, with records that are about it:
+//!
+//! ```compile_fail,E0277
+//! fn leak(model: acequia_learn::Model, approval: &acequia_custody::Approval) {
+//!     let _ = acequia_gate::let_out(model, approval);
+//! }
+//! ```
+//! ```
+//! fn pass(model: acequia_learn::TestedModel, approval: &acequia_custody::Approval) {
+//!     let _ = acequia_gate::let_out(model, approval).map(|outbound| outbound.get().model().digest());
+//! }
+//! ```
 
 mod doors;
 mod parcel;
 mod seal;
 
 pub use doors::{GateError, Outbound, Proof, Public, let_out};
-pub use parcel::{InputDigest, Manifest, Parcel, ReleasedFile};
+pub use parcel::{Artefact, InputDigest, Manifest, Parcel, ReleasedFile};
 pub use seal::{ExitSeal, GateKey, GateVerifier, readmit, seal};

@@ -48,12 +48,33 @@ pub struct InputDigest {
     pub digest: Digest,
 }
 
+/// What a version holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Artefact {
+    /// Rows in splits.
+    #[default]
+    Dataset,
+    /// A trained model with the records of what it is worth.
+    Model,
+}
+
+impl Artefact {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+    fn is_dataset(&self) -> bool {
+        *self == Self::Dataset
+    }
+}
+
 /// The statement a version is: which files, made from what, how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Layout of this document: `acequia-release/1`.
     pub schema: String,
-    /// `namespace/name`.
+    /// What it holds; a data set where nothing is said.
+    #[serde(default, skip_serializing_if = "Artefact::is_dataset")]
+    pub artefact: Artefact,
+    /// `namespace/name` of the data set or model. At one node no data set has the name of a model.
     pub dataset: DatasetName,
     /// Version, such as `1.0.0`.
     pub version: String,
@@ -69,11 +90,11 @@ pub struct Manifest {
     pub program: String,
     /// Digest of the recipe.
     pub recipe: Digest,
-    /// Seed of the split assignment.
+    /// Seed of the split assignment; 0 for a model, which has none.
     pub seed: u64,
-    /// Where the records came from.
+    /// Where the records came from; empty for a model, whose card names what it learned from.
     pub inputs: Vec<InputDigest>,
-    /// Rows per split, in the order train, validation, test.
+    /// Rows per split, in the order train, validation, test; none for a model.
     pub splits: Vec<(String, u64)>,
     /// All files except `manifest.json` itself, sorted by path.
     pub files: Vec<ReleasedFile>,

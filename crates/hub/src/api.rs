@@ -1,16 +1,16 @@
-//! The read side of the Hub's JSON interface for data sets, as `huggingface_hub`, `datasets` and `@huggingface/hub`
+//! The read side of the Hub's JSON interface for data sets and models, as `huggingface_hub`, `datasets` and `@huggingface/hub`
 //! call it. Everything here is open, so no route looks at tokens.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use acequia_gate::ReleasedFile;
+use acequia_gate::{Artefact, ReleasedFile};
 use acequia_types::Digest;
 use axum::body::Body;
 use axum::http::{HeaderMap, Response, header};
 use serde_json::{Map, Value, json};
 
 use crate::PublishedVersion;
-use crate::catalogue::{Dataset, is_large};
+use crate::catalogue::{Repository, is_large, plural};
 use crate::facts::Brief;
 use crate::http::{Fields, REPO_COMMIT, fresh, iso_ms, json_bytes, percent_encoded, put};
 use crate::refusal::Refusal;
@@ -32,8 +32,8 @@ pub(crate) fn answer(request: &HeaderMap, value: &Value, version: Option<&Publis
     response
 }
 
-/// `GET /api/datasets/{namespace}/{name}[/revision/{revision}]`.
-pub(crate) fn info(dataset: &Dataset, version: &PublishedVersion, brief: &Brief, query: &Fields) -> Value {
+/// `GET /api/{kind}/{namespace}/{name}[/revision/{revision}]`.
+pub(crate) fn info(dataset: &Repository, version: &PublishedVersion, brief: &Brief, query: &Fields) -> Value {
     let wanted: BTreeSet<&str> = query.all("expand").chain(query.all("expand[]")).collect();
     let mut all = described(dataset, version, brief);
     let siblings = version.files().values().map(|file| sibling(file, query.is_true("blobs"))).collect();
@@ -46,7 +46,7 @@ pub(crate) fn info(dataset: &Dataset, version: &PublishedVersion, brief: &Brief,
 }
 
 /// The fields of a data set that listings give too.
-fn described(dataset: &Dataset, version: &PublishedVersion, brief: &Brief) -> Map<String, Value> {
+fn described(dataset: &Repository, version: &PublishedVersion, brief: &Brief) -> Map<String, Value> {
     let manifest = version.manifest();
     let first = &dataset.versions()[0];
     let fields = json!({
@@ -66,10 +66,22 @@ fn described(dataset: &Dataset, version: &PublishedVersion, brief: &Brief) -> Ma
         "description": manifest.summary,
         "cardData": card(version, brief),
     });
-    match fields {
+    let mut fields = match fields {
         Value::Object(map) => map,
         _ => Map::new(),
+    };
+    if version.artefact() == Artefact::Model {
+        fields.insert("modelId".to_owned(), manifest.dataset.to_string().into());
+        for key in ["pipeline_tag", "library_name"] {
+            if let Some(value) = brief.card.get(key) {
+                fields.insert(key.to_owned(), value.clone());
+            }
+        }
+        if let Some(numbers) = brief.parameters {
+            fields.insert("safetensors".to_owned(), json!({ "parameters": { "F64": numbers }, "total": numbers }));
+        }
     }
+    fields
 }
 
 /// The card's front matter; when it has none, what the manifest says.
@@ -103,13 +115,13 @@ fn pointer_bytes(file: &ReleasedFile) -> usize {
     pointer.len()
 }
 
-/// `GET /api/datasets/{id}/tree/{revision}[/{folder}]`.
+/// `GET /api/{kind}/{id}/tree/{revision}[/{folder}]`.
 ///
 /// # Errors
 /// [`Refusal::Entry`] when there is no such folder: clients create what is reported missing, but trip over an empty list.
 pub(crate) fn tree(
     request: &HeaderMap,
-    dataset: &Dataset,
+    dataset: &Repository,
     version: &PublishedVersion,
     folder: &str,
     query: &Fields,
@@ -132,7 +144,8 @@ pub(crate) fn tree(
         let folder: String =
             folder.split('/').filter(|p| !p.is_empty()).map(|p| format!("/{}", percent_encoded(p))).collect();
         let next = format!(
-            "{address}/api/datasets/{}/tree/{}{folder}?recursive={recursive}&expand={expand}&limit={limit}&cursor={end}",
+            "{address}/api/{}/{}/tree/{}{folder}?recursive={recursive}&expand={expand}&limit={limit}&cursor={end}",
+            plural(version.artefact()),
             version.manifest().dataset,
             version.commit(),
         );
@@ -144,8 +157,8 @@ pub(crate) fn tree(
 /// Most paths that one question is answered for.
 const MOST_PATHS: usize = 1_000;
 
-/// `POST /api/datasets/{id}/paths-info/{revision}`: what is there of `paths`; what is not there is left out.
-pub(crate) fn paths_info(dataset: &Dataset, version: &PublishedVersion, paths: &[String], expand: bool) -> Value {
+/// `POST /api/{kind}/{id}/paths-info/{revision}`: what is there of `paths`; what is not there is left out.
+pub(crate) fn paths_info(dataset: &Repository, version: &PublishedVersion, paths: &[String], expand: bool) -> Value {
     let mut seen = BTreeSet::new();
     let different = paths.iter().map(|path| path.trim_matches('/')).filter(|path| seen.insert(*path));
     let found = different.take(MOST_PATHS).filter_map(|path| {
@@ -207,7 +220,7 @@ fn entries<'a>(version: &'a PublishedVersion, folder: &str, recursive: bool) -> 
 }
 
 impl Entry<'_> {
-    fn to_json(&self, dataset: &Dataset, version: &PublishedVersion, expand: bool) -> Value {
+    fn to_json(&self, dataset: &Repository, version: &PublishedVersion, expand: bool) -> Value {
         let mut entry = match self {
             Self::File(file) => {
                 let mut entry = json!({
@@ -233,7 +246,7 @@ impl Entry<'_> {
     }
 
     /// The version that brought the present content.
-    fn last_changed<'v>(&self, dataset: &'v Dataset, version: &'v PublishedVersion) -> &'v PublishedVersion {
+    fn last_changed<'v>(&self, dataset: &'v Repository, version: &'v PublishedVersion) -> &'v PublishedVersion {
         let same = |other: &PublishedVersion| match self {
             Self::File(file) => other.files().get(&file.path).is_some_and(|old| old.sha256 == file.sha256),
             Self::Folder(path) => folder_oid(other, path) == folder_oid(version, path),
@@ -252,7 +265,7 @@ fn folder_oid(version: &PublishedVersion, folder: &str) -> String {
 }
 
 /// `version` and those before it, newest first.
-fn history<'v>(dataset: &'v Dataset, version: &'v PublishedVersion) -> Vec<&'v PublishedVersion> {
+fn history<'v>(dataset: &'v Repository, version: &'v PublishedVersion) -> Vec<&'v PublishedVersion> {
     let versions = dataset.versions();
     let at = versions.iter().position(|other| other.commit() == version.commit()).unwrap_or(0);
     versions[..=at].iter().rev().map(|version| &**version).collect()
@@ -263,8 +276,8 @@ fn title(version: &PublishedVersion) -> String {
     format!("Version {}{down}", version.manifest().version)
 }
 
-/// `GET /api/datasets/{id}/refs`.
-pub(crate) fn refs(dataset: &Dataset, query: &Fields) -> Value {
+/// `GET /api/{kind}/{id}/refs`.
+pub(crate) fn refs(dataset: &Repository, query: &Fields) -> Value {
     let tag = |version: &PublishedVersion| {
         let name = version.tag();
         json!({ "name": name, "ref": format!("refs/tags/{name}"), "targetCommit": version.commit() })
@@ -278,9 +291,9 @@ pub(crate) fn refs(dataset: &Dataset, query: &Fields) -> Value {
     refs
 }
 
-/// `GET /api/datasets/{id}/commits/{revision}`: one per version, newest first. Those that are not served any more say so in
+/// `GET /api/{kind}/{id}/commits/{revision}`: one per version, newest first. Those that are not served any more say so in
 /// the title, which clients show, and since when.
-pub(crate) fn commits(dataset: &Dataset, version: &PublishedVersion) -> Value {
+pub(crate) fn commits(dataset: &Repository, version: &PublishedVersion) -> Value {
     let commit = |version: &PublishedVersion| {
         let mut commit = json!({
             "id": version.commit(), "title": title(version), "message": version.manifest().summary,
@@ -316,14 +329,14 @@ pub(crate) fn wanted_page(query: &Fields) -> (Query, usize, usize) {
     (wanted, query.number("cursor").unwrap_or(0), limit)
 }
 
-/// `GET /api/datasets`: a page of a listing of `total` entries, linked to the next one.
+/// `GET /api/{kind}`: a page of a listing of `total` entries, linked to the next one.
 pub(crate) fn listing(
     request: &HeaderMap,
-    shown: &[(&Dataset, std::sync::Arc<Brief>)],
+    shown: &[(&Repository, std::sync::Arc<Brief>)],
     (start, total): (usize, u64),
     query: &Fields,
     raw_query: &str,
-    address: &str,
+    (address, artefact): (&str, Artefact),
 ) -> Response<Body> {
     let full = query.is_true("full");
     let wanted: BTreeSet<&str> = query.all("expand").collect();
@@ -347,7 +360,7 @@ pub(crate) fn listing(
         let mut next: Vec<&str> = raw_query.split('&').filter(same).collect();
         let cursor = format!("cursor={end}");
         next.push(&cursor);
-        let link = format!("<{address}/api/datasets?{}>; rel=\"next\"", next.join("&"));
+        let link = format!("<{address}/api/{}?{}>; rel=\"next\"", plural(artefact), next.join("&"));
         put(response.headers_mut(), header::LINK, &link);
     }
     response

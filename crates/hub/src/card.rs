@@ -1,4 +1,4 @@
-//! The front matter of a data set card: the small part of YAML that cards use.
+//! The front matter of a card: the small part of YAML that cards use.
 //!
 //! Block mappings and sequences, flow sequences of scalars, quoted and plain scalars. What lies outside this is left
 //! out of the answer rather than guessed; the card itself is served unchanged.
@@ -143,6 +143,8 @@ pub(crate) fn tags(card: &Map<String, Value>) -> Vec<String> {
     for key in ["task_categories", "language", "license", "size_categories"] {
         tags.extend(list(key).into_iter().map(|value| format!("{key}:{value}")));
     }
+    tags.extend(list("datasets").into_iter().map(|name| format!("dataset:{name}")));
+    tags.extend(["pipeline_tag", "library_name"].into_iter().flat_map(list));
     tags.extend(list("tags"));
     tags
 }

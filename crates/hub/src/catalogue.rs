@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use acequia_gate::{ExitSeal, GateVerifier, Manifest, Outbound, ReleasedFile};
+use acequia_gate::{Artefact, ExitSeal, GateVerifier, Manifest, Outbound, ReleasedFile};
 use acequia_types::{Digest, Timestamp};
 use bytes::Bytes;
 
@@ -48,7 +48,20 @@ pub trait Catalogue: Send + Sync + 'static {
     fn read(&self, sha256: &Digest, range: Range<u64>) -> Result<Bytes, HubError>;
 }
 
-/// A version of a data set that went out through the gate.
+/// What the addresses of a kind of repository begin with.
+pub(crate) fn plural(artefact: Artefact) -> &'static str {
+    match artefact {
+        Artefact::Dataset => "datasets",
+        Artefact::Model => "models",
+    }
+}
+
+/// The kind of repository that addresses beginning with this word are of.
+pub(crate) fn artefact_of(plural: &str) -> Option<Artefact> {
+    [Artefact::Dataset, Artefact::Model].into_iter().find(|artefact| self::plural(*artefact) == plural)
+}
+
+/// A version of a data set or model that went out through the gate.
 ///
 /// It takes an [`Outbound`] manifest, which only `gate` makes, by letting a version out or by checking its exit seal:
 ///
@@ -187,10 +200,24 @@ impl PublishedVersion {
         self.files.values().fold(0, |sum, file| sum.saturating_add(file.bytes))
     }
 
-    /// Path of a file's bytes, which never change under it.
+    /// What it holds.
+    pub(crate) fn artefact(&self) -> Artefact {
+        self.manifest().artefact
+    }
+
+    /// Path of a file's bytes, which never change under it. Hub clients know files of models by their name alone.
     pub(crate) fn file_path(&self, path: &str) -> String {
         let path: Vec<String> = path.split('/').map(percent_encoded).collect();
-        format!("/datasets/{}/resolve/{}/{}", self.manifest().dataset, self.commit, path.join("/"))
+        let kind = match self.artefact() {
+            Artefact::Dataset => "/datasets",
+            Artefact::Model => "",
+        };
+        format!("{kind}/{}/resolve/{}/{}", self.manifest().dataset, self.commit, path.join("/"))
+    }
+
+    /// Path of the repository's page.
+    pub(crate) fn repository_path(&self) -> String {
+        format!("/{}/{}", plural(self.artefact()), self.manifest().dataset)
     }
 
     /// Whether `folder` (no slashes at its ends) holds a file at any depth. The root always does.
@@ -201,18 +228,18 @@ impl PublishedVersion {
     }
 }
 
-/// Files that Hub clients expect under their SHA-256 ("LFS" files): the tables. The rest goes by git blob id.
+/// Files that Hub clients expect under their SHA-256 ("LFS" files): tables and models. The rest goes by git blob id.
 pub(crate) fn is_large(file: &ReleasedFile) -> bool {
-    file.path.ends_with(".parquet")
+    [".parquet", ".onnx", ".safetensors"].iter().any(|ending| file.path.ends_with(ending))
 }
 
-/// The versions of one data set, oldest first. Never empty.
+/// The versions of one data set or model, oldest first. Never empty.
 #[derive(Debug)]
-pub(crate) struct Dataset {
+pub(crate) struct Repository {
     versions: Vec<Arc<PublishedVersion>>,
 }
 
-impl Dataset {
+impl Repository {
     pub(crate) fn versions(&self) -> &[Arc<PublishedVersion>] {
         &self.versions
     }
@@ -267,12 +294,19 @@ impl Dataset {
     }
 }
 
+/// Repositories of one kind by name.
+#[derive(Debug, Default)]
+struct Collection {
+    all: BTreeMap<String, Repository>,
+    /// Those of which a version is served.
+    served: usize,
+}
+
 /// Everything published at one moment: an immutable index, built when something is published.
 #[derive(Debug)]
 pub struct Shelf {
-    datasets: BTreeMap<String, Dataset>,
-    /// Data sets of which a version is served.
-    served: usize,
+    datasets: Collection,
+    models: Collection,
     /// Versions that are served.
     served_versions: usize,
     /// Where a file is first found, by its content.
@@ -286,8 +320,8 @@ impl Default for Shelf {
     fn default() -> Self {
         let fingerprint = Digest::of(b"");
         Self {
-            datasets: BTreeMap::new(),
-            served: 0,
+            datasets: Collection::default(),
+            models: Collection::default(),
             served_versions: 0,
             files: BTreeMap::new(),
             commits: BTreeMap::new(),
@@ -297,32 +331,36 @@ impl Default for Shelf {
 }
 
 impl Shelf {
-    /// Puts versions in order: by data set, then by time of publishing, then by version number.
+    /// Puts versions in order: by data set or model, then by time of publishing, then by version number.
     ///
     /// # Errors
-    /// [`HubError::TwoManifests`] when two different manifests claim the same version of a data set;
+    /// [`HubError::TwoManifests`] when two different manifests claim the same version;
     /// [`HubError::Path`] when a manifest lists a path that is absolute, empty, or climbs out of its folder.
     pub fn of(versions: impl IntoIterator<Item = Arc<PublishedVersion>>) -> Result<Self, HubError> {
-        let mut datasets: BTreeMap<String, Dataset> = BTreeMap::new();
+        let (mut datasets, mut models) = (Collection::default(), Collection::default());
         for version in versions {
             let manifest = version.manifest();
             if let Some(at) = manifest.files.iter().position(|file| !is_plain(&file.path)) {
                 let dataset = manifest.dataset.to_string();
                 return Err(HubError::Path { dataset, version: manifest.version.clone(), position: at + 1 });
             }
-            let dataset =
-                datasets.entry(manifest.dataset.to_string()).or_insert_with(|| Dataset { versions: Vec::new() });
-            match dataset.versions.iter().find(|other| other.tag() == version.tag()) {
+            let collection = match version.artefact() {
+                Artefact::Dataset => &mut datasets,
+                Artefact::Model => &mut models,
+            };
+            let entry = collection.all.entry(manifest.dataset.to_string());
+            let repository = entry.or_insert_with(|| Repository { versions: Vec::new() });
+            match repository.versions.iter().find(|other| other.tag() == version.tag()) {
                 Some(same) if same.digest() == version.digest() => continue,
                 Some(_) => {
                     let dataset = manifest.dataset.to_string();
                     return Err(HubError::TwoManifests { dataset, version: manifest.version.clone() });
                 }
-                None => dataset.versions.push(version),
+                None => repository.versions.push(version),
             }
         }
-        for dataset in datasets.values_mut() {
-            dataset.versions.sort_by(|a, b| {
+        for repository in datasets.all.values_mut().chain(models.all.values_mut()) {
+            repository.versions.sort_by(|a, b| {
                 let numbers = || version_order(&a.manifest().version, &b.manifest().version);
                 a.published_at.cmp(&b.published_at).then_with(numbers)
             });
@@ -330,7 +368,8 @@ impl Shelf {
         let mut files = BTreeMap::new();
         let mut commits = BTreeMap::new();
         let mut listed = String::new();
-        for version in datasets.values().flat_map(|dataset| &dataset.versions) {
+        let all = || datasets.all.values().chain(models.all.values());
+        for version in all().flat_map(|repository| &repository.versions) {
             let down = version.tombstone().is_some();
             listed.push_str(&format!("{} {} {down}\n", version.digest, version.published_at));
             if down {
@@ -341,10 +380,12 @@ impl Shelf {
                 files.entry(file.sha256).or_insert_with(|| (version.clone(), path.clone()));
             }
         }
-        let served = datasets.values().filter(|dataset| dataset.is_served()).count();
-        let served_versions = datasets.values().map(|dataset| dataset.served().count()).sum();
+        let served_versions = all().map(|repository| repository.served().count()).sum();
+        for collection in [&mut datasets, &mut models] {
+            collection.served = collection.all.values().filter(|repository| repository.is_served()).count();
+        }
         let fingerprint = Digest::of(listed.as_bytes());
-        Ok(Self { datasets, served, served_versions, files, commits, fingerprint })
+        Ok(Self { datasets, models, served_versions, files, commits, fingerprint })
     }
 
     /// Tells shelves with other versions apart.
@@ -367,23 +408,45 @@ impl Shelf {
         self.commits.get(commit)
     }
 
-    pub(crate) fn dataset(&self, namespace: &str, name: &str) -> Option<&Dataset> {
-        self.datasets.get(&format!("{namespace}/{name}"))
+    fn of_kind(&self, artefact: Artefact) -> &Collection {
+        match artefact {
+            Artefact::Dataset => &self.datasets,
+            Artefact::Model => &self.models,
+        }
+    }
+
+    /// The data set or model of this name.
+    pub(crate) fn repository(&self, artefact: Artefact, namespace: &str, name: &str) -> Option<&Repository> {
+        self.of_kind(artefact).all.get(&format!("{namespace}/{name}"))
+    }
+
+    pub(crate) fn dataset(&self, namespace: &str, name: &str) -> Option<&Repository> {
+        self.repository(Artefact::Dataset, namespace, name)
+    }
+
+    /// Data sets or models of which a version is served, in the order of their names.
+    pub(crate) fn repositories(&self, artefact: Artefact) -> impl Iterator<Item = &Repository> {
+        self.of_kind(artefact).all.values().filter(|repository| repository.is_served())
     }
 
     /// Data sets of which a version is served, in the order of their names.
-    pub(crate) fn datasets(&self) -> impl Iterator<Item = &Dataset> {
-        self.datasets.values().filter(|dataset| dataset.is_served())
+    pub(crate) fn datasets(&self) -> impl Iterator<Item = &Repository> {
+        self.repositories(Artefact::Dataset)
     }
 
     /// Data sets of which a version is or was served, in the order of their names.
-    pub(crate) fn datasets_ever(&self) -> impl Iterator<Item = &Dataset> {
-        self.datasets.values()
+    pub(crate) fn datasets_ever(&self) -> impl Iterator<Item = &Repository> {
+        self.datasets.all.values()
     }
 
-    /// Every version that is served: by data set, oldest first.
+    /// Every version that is served: data sets, then models, oldest first.
     pub fn served(&self) -> impl Iterator<Item = &Arc<PublishedVersion>> {
-        self.datasets.values().flat_map(Dataset::served)
+        self.datasets.all.values().chain(self.models.all.values()).flat_map(Repository::served)
+    }
+
+    /// How many models are served.
+    pub(crate) fn models(&self) -> usize {
+        self.models.served
     }
 
     /// How many versions are served.
@@ -393,12 +456,12 @@ impl Shelf {
 
     /// How many data sets are served.
     pub fn len(&self) -> usize {
-        self.served
+        self.datasets.served
     }
 
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
-        self.served == 0
+        self.datasets.served == 0
     }
 }
 

@@ -144,6 +144,147 @@ pub(crate) fn crowd(words: &Words<'_>, size: u64) -> Markup {
     picture(words, rows * TALL + 2.0, &inner)
 }
 
+/// One line of [`curves`].
+pub(crate) struct Curve<'a> {
+    /// How it is drawn: a class of the style sheet, `first`, `second` or `none`.
+    pub(crate) class: &'static str,
+    pub(crate) points: &'a [(f64, f64)],
+}
+
+/// Lines over two axes, with points and a band beside the first line. What leaves the frame is cut off.
+pub(crate) struct Curves<'a> {
+    pub(crate) labels: (&'a str, &'a str),
+    /// Ends of the axes, before they are rounded.
+    pub(crate) x: (f64, f64),
+    pub(crate) y: (f64, f64),
+    pub(crate) curves: &'a [Curve<'a>],
+    /// Squares.
+    pub(crate) points: &'a [(f64, f64)],
+    /// `x`, low and high.
+    pub(crate) band: &'a [(f64, f64, f64)],
+}
+
+/// Calibration, decision curves and the like.
+pub(crate) fn curves(words: &Words<'_>, drawn: &Curves<'_>) -> Markup {
+    const START: f64 = 52.0;
+    const END: f64 = 350.0;
+    const TOP: f64 = 8.0;
+    const BASE: f64 = 262.0;
+    let ((x_low, x_high, x_step), (y_low, y_high, y_step)) = (axis(drawn.x), axis(drawn.y));
+    let x = |value: f64| START + (END - START) * (value - x_low) / (x_high - x_low);
+    let y = |value: f64| BASE - (BASE - TOP) * (value - y_low) / (y_high - y_low);
+    let line = |points: &[(f64, f64)]| -> String {
+        let finite = points.iter().filter(|(a, b)| a.is_finite() && b.is_finite());
+        finite.map(|(a, b)| format!("{},{}", px(x(*a)), px(y(*b)))).collect::<Vec<_>>().join(" ")
+    };
+    let mut around: Vec<(f64, f64)> = drawn.band.iter().map(|(at, low, _)| (*at, *low)).collect();
+    around.extend(drawn.band.iter().rev().map(|(at, _, high)| (*at, *high)));
+    let clip = format!("{}-clip", words.id);
+    let inner = html! {
+        clipPath id=(clip) { rect x=(px(START)) y=(px(TOP)) width=(px(END - START)) height=(px(BASE - TOP)) {} }
+        @for tick in ticks(x_low, x_high, x_step) {
+            line.grid x1=(px(x(tick))) x2=(px(x(tick))) y1=(px(TOP)) y2=(px(BASE)) {}
+            text.tick x=(px(x(tick))) y=(px(BASE + 16.0)) text-anchor="middle" { (ticked(tick, x_step)) }
+        }
+        @for tick in ticks(y_low, y_high, y_step) {
+            line.grid x1=(px(START)) x2=(px(END)) y1=(px(y(tick))) y2=(px(y(tick))) {}
+            text.tick x=(px(START - 6.0)) y=(px(y(tick) + 4.0)) text-anchor="end" { (ticked(tick, y_step)) }
+        }
+        g clip-path=(format!("url(#{clip})")) {
+            @if !around.is_empty() { polygon.band points=(line(&around)) {} }
+            @for curve in drawn.curves { polyline.curve.(curve.class) points=(line(curve.points)) {} }
+            @for (a, b) in drawn.points { rect.square x=(px(x(*a) - 4.5)) y=(px(y(*b) - 4.5)) width="9" height="9" {} }
+        }
+        text.axis x=(px(f64::midpoint(START, END))) y=(px(BASE + 36.0)) text-anchor="middle" { (drawn.labels.0) }
+        text.axis x="12" y=(px(f64::midpoint(TOP, BASE))) text-anchor="middle" transform=(format!("rotate(-90 12 {})", px(f64::midpoint(TOP, BASE)))) { (drawn.labels.1) }
+    };
+    picture(words, BASE + 42.0, &inner)
+}
+
+/// One row of [`forest`].
+pub(crate) struct Estimated<'a> {
+    pub(crate) label: &'a str,
+    pub(crate) value: f64,
+    pub(crate) interval: Option<(f64, f64)>,
+    /// Whether the others are pooled in it.
+    pub(crate) pooled: bool,
+}
+
+/// Values with their intervals, one under the other; `neutral` is where there is no effect, or chance.
+pub(crate) fn forest(words: &Words<'_>, rows: &[Estimated<'_>], neutral: Option<f64>) -> Markup {
+    let ends = rows.iter().flat_map(|row| {
+        let (low, high) = row.interval.unwrap_or((row.value, row.value));
+        [row.value, low, high]
+    });
+    let ends: Vec<f64> = ends.chain(neutral).filter(|value| value.is_finite()).collect();
+    let low = ends.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = ends.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if ends.is_empty() {
+        return html! {};
+    }
+    let (from, to, step) = axis((low, high));
+    let bottom = rows.len() as f64 * ROW + 4.0;
+    let left = left(rows.iter().map(|row| row.label));
+    let x = |value: f64| left + (RIGHT - left) * ((value - from) / (to - from)).clamp(0.0, 1.0);
+    let inner = html! {
+        @for tick in ticks(from, to, step) {
+            line.grid x1=(px(x(tick))) x2=(px(x(tick))) y1="2" y2=(px(bottom)) {}
+            text.tick x=(px(x(tick))) y=(px(bottom + 15.0)) text-anchor="middle" { (ticked(tick, step)) }
+        }
+        @if let Some(neutral) = neutral {
+            line.neutral x1=(px(x(neutral))) x2=(px(x(neutral))) y1="2" y2=(px(bottom)) {}
+        }
+        @for (at, row) in rows.iter().enumerate() {
+            @let middle = at as f64 * ROW + ROW / 2.0;
+            text.label x=(px(left - 8.0)) y=(px(middle + 4.0)) text-anchor="end" { (cut(row.label)) }
+            @if let Some((low, high)) = row.interval {
+                line.interval x1=(px(x(low))) x2=(px(x(high))) y1=(px(middle)) y2=(px(middle)) {}
+            }
+            @if row.pooled { (diamond(x(row.value), middle)) }
+            @else { rect.square x=(px(x(row.value) - 4.5)) y=(px(middle - 4.5)) width="9" height="9" {} }
+            text.value x=(px(RIGHT + 11.0)) y=(px(middle + 4.0)) { (format!("{:.3}", row.value)) }
+        }
+    };
+    picture(words, bottom + 20.0, &inner)
+}
+
+/// Round ends of an axis around two values, and what lies between two ticks: about five of them.
+fn axis((low, high): (f64, f64)) -> (f64, f64, f64) {
+    let span = (high - low).max(1e-3);
+    let unit = 10_f64.powf((span / 5.0).log10().floor());
+    let steps = [1.0, 2.0, 5.0, 10.0].into_iter().map(|times| times * unit);
+    let step = steps.into_iter().find(|step| *step >= span / 5.0 - 1e-12).unwrap_or(unit);
+    let (from, to) = ((low / step + 1e-9).floor() * step, (high / step - 1e-9).ceil() * step);
+    (from, if to > from { to } else { from + step }, step)
+}
+
+fn ticks(from: f64, to: f64, step: f64) -> impl Iterator<Item = f64> {
+    let many = ((to - from) / step).round().clamp(0.0, 20.0) as u32;
+    (0..=many).map(move |at| from + f64::from(at) * step)
+}
+
+/// A tick's number with as many decimals as its step needs.
+fn ticked(value: f64, step: f64) -> String {
+    let decimals = (-(step.log10() + 1e-9).floor()).clamp(0.0, 6.0) as usize;
+    let text = format!("{value:.decimals$}");
+    // Minus zero is zero.
+    let is_zero = text.trim_start_matches('-').chars().all(|c| matches!(c, '0' | '.'));
+    if is_zero { text.trim_start_matches('-').to_owned() } else { text }
+}
+
+/// The mark of something in a legend of [`curves`]: a line, the squares, or the line with its band.
+pub(crate) fn curve_swatch(class: &str) -> Markup {
+    html! {
+        svg.swatch viewBox="0 0 20 16" width="20" height="16" aria-hidden="true" focusable="false" {
+            @match class {
+                "square" => { rect.square x="5.5" y="3.5" width="9" height="9" {} }
+                "band" => { rect.band x="0" y="2" width="20" height="12" {} line.curve.first x1="0" x2="20" y1="8" y2="8" {} }
+                _ => { line.curve.(class) x1="0" x2="20" y1="8" y2="8" {} }
+            }
+        }
+    }
+}
+
 /// The mark of a split in a legend: 0, 1, 2 as in the charts.
 pub(crate) fn swatch(split: usize) -> Markup {
     html! {
@@ -258,6 +399,37 @@ mod tests {
     fn percentages() {
         let written = ["0", "0.4", "8.3", "10", "100"].map(|number| format!("{number}\u{a0}%"));
         assert_eq!([0.0, 0.004, 0.0832, 0.0996, 1.0].map(percent), written);
+    }
+
+    #[test]
+    fn axes_end_at_round_numbers_around_the_values() {
+        assert_eq!(axis((0.0, 0.76)), (0.0, 0.8, 0.2));
+        let (from, to, step) = axis((-0.07, 0.45));
+        assert!(from <= -0.07 && to >= 0.45 && step > 0.0);
+        let written: Vec<String> = ticks(0.0, 0.8, 0.2).map(|tick| ticked(tick, 0.2)).collect();
+        assert_eq!(written, ["0.0", "0.2", "0.4", "0.6", "0.8"]);
+        assert_eq!(ticked(-0.000_000_1, 0.1), "0.0");
+    }
+
+    #[test]
+    fn curves_and_forests_can_be_read_aloud() {
+        let words = Words { id: "c2", title: "Calibration", description: "Observed over predicted." };
+        let points = [(0.1, 0.12), (0.9, 0.8)];
+        let drawn = Curves {
+            labels: ("predicted", "observed"),
+            x: (0.0, 1.0),
+            y: (0.0, 1.0),
+            curves: &[Curve { class: "first", points: &points }],
+            points: &points,
+            band: &[(0.1, 0.0, 0.2), (0.9, f64::NAN, 0.9)],
+        };
+        let rows = [Estimated { label: "north", value: 0.7, interval: Some((0.6, 0.8)), pooled: false }];
+        for svg in [curves(&words, &drawn), forest(&words, &rows, Some(0.5))] {
+            let svg = svg.into_string();
+            assert!(svg.contains("role=\"img\"") && svg.contains("<title id=\"c2-title\">Calibration</title>"));
+            assert!(!svg.contains("NaN") && !svg.contains("inf") && !svg.contains("style="), "{svg}");
+        }
+        assert!(forest(&words, &[], None).into_string().is_empty());
     }
 
     proptest! {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use acequia_gate::Artefact;
 use acequia_types::Coded;
 use serde_json::{Map, Value};
 
@@ -28,6 +29,10 @@ pub(crate) struct Brief {
     pub(crate) conditions: Vec<String>,
     /// What may be done: the label of the Data Use Ontology's term.
     pub(crate) purpose: Option<String>,
+    /// Numbers of a model, as its card counts them.
+    pub(crate) parameters: Option<u64>,
+    /// How far the evidence about a model goes: the least level of the records that its card names.
+    pub(crate) evidence: Option<String>,
     /// Keywords and the description, for the search.
     pub(crate) words: String,
     /// Whether every document it is made from could be read, or is not part of the version.
@@ -57,8 +62,11 @@ pub(crate) struct Facts {
     pub(crate) risk: Value,
     /// `acequia-diversity/1`.
     pub(crate) diversity: Value,
-    /// Croissant with the RAI vocabulary: what the data are for, and what not.
+    /// Of a data set Croissant with the RAI vocabulary, of a model `acequia-model-card/1`: what it is for, and what not. Both call
+    /// title, creators, publisher, keywords and use term what schema.org calls them.
     pub(crate) croissant: Value,
+    /// `acequia-validation/1`: what a model is worth, in the order in which its card names them.
+    pub(crate) records: Vec<Value>,
     /// Whether every document could be read, or is not part of the version.
     pub(crate) complete: bool,
 }
@@ -89,6 +97,12 @@ impl Brief {
             highest_risk,
             conditions: named("/about"),
             purpose: named("/usageInfo").into_iter().next(),
+            parameters: count(croissant, "/formats/safetensors/parameters"),
+            evidence: list(croissant, "/evidence")
+                .iter()
+                .filter_map(|one| text(one, "/level"))
+                .min()
+                .map(str::to_owned),
             words: words.join("\n"),
             complete,
         }
@@ -120,8 +134,16 @@ const LONGEST_DOCUMENT_BYTES: u64 = 8 * 1024 * 1024;
 /// Bytes of documents that are kept in memory, as files; read, they take a few times as much.
 const KEPT_BYTES: u64 = 64 * 1024 * 1024;
 /// The documents that [`Facts`] are made from.
-const DOCUMENTS: [&str; 6] =
-    ["README.md", "statistics.json", "dictionary.json", "risk.json", "diversity.json", "croissant.json"];
+const DOCUMENTS: [&str; 7] =
+    ["README.md", "statistics.json", "dictionary.json", "risk.json", "diversity.json", "croissant.json", "card.json"];
+
+/// The document that describes a version.
+fn description(version: &PublishedVersion) -> &'static str {
+    match version.artefact() {
+        Artefact::Dataset => "croissant.json",
+        Artefact::Model => "card.json",
+    }
+}
 /// How long work over many documents is not done again after one of them could not be read.
 pub(crate) const PAUSE: Duration = Duration::from_secs(2);
 
@@ -147,7 +169,7 @@ impl FactsCache {
         }
         let readme = whole(catalogue, version, "README.md").await;
         let risk = document(catalogue, version, "risk.json").await;
-        let croissant = document(catalogue, version, "croissant.json").await;
+        let croissant = document(catalogue, version, description(version)).await;
         let complete = readme.is_ok() && risk.is_ok() && croissant.is_ok();
         let readme = readme.ok().flatten().unwrap_or_default();
         let (risk, croissant) = (risk.unwrap_or_default(), croissant.unwrap_or_default());
@@ -170,10 +192,18 @@ impl FactsCache {
         let dictionary = document(catalogue, version, "dictionary.json").await;
         let risk = document(catalogue, version, "risk.json").await;
         let diversity = document(catalogue, version, "diversity.json").await;
-        let croissant = document(catalogue, version, "croissant.json").await;
+        let croissant = document(catalogue, version, description(version)).await;
+        let (mut records, mut records_read, mut record_bytes) = (Vec::new(), true, 0);
+        let described = croissant.as_ref().ok().map(|document| list(document, "/evidence")).unwrap_or_default();
+        for path in described.iter().filter_map(|one| text(one, "/record")) {
+            let record = document(catalogue, version, path).await;
+            records_read &= record.is_ok();
+            record_bytes += version.files().get(path).map_or(0, |file| file.bytes);
+            records.push(record.unwrap_or_default());
+        }
         let brief = self.brief(catalogue, version).await;
         let read = [&statistics, &dictionary, &risk, &diversity, &croissant].into_iter().all(Result::is_ok);
-        let complete = read && brief.complete;
+        let complete = read && records_read && brief.complete;
         let facts = Arc::new(Facts {
             brief,
             statistics: statistics.unwrap_or_default(),
@@ -181,12 +211,13 @@ impl FactsCache {
             risk: risk.unwrap_or_default(),
             diversity: diversity.unwrap_or_default(),
             croissant: croissant.unwrap_or_default(),
+            records,
             complete,
         });
         if complete {
             let read = DOCUMENTS.iter().filter_map(|path| Some(version.files().get(*path)?.bytes));
             // Those that are too long were not read.
-            let bytes: u64 = read.filter(|bytes| *bytes <= LONGEST_DOCUMENT_BYTES).sum();
+            let bytes = record_bytes + read.filter(|bytes| *bytes <= LONGEST_DOCUMENT_BYTES).sum::<u64>();
             let mut kept = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
             if kept.bytes + bytes > KEPT_BYTES {
                 *kept = KeptFacts::default();

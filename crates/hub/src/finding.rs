@@ -4,13 +4,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use acequia_gate::Artefact;
 use acequia_types::Digest;
 
 use crate::card::texts;
-use crate::catalogue::Dataset;
+use crate::catalogue::Repository;
 use crate::facts::{Brief, FactsCache, Kind, PAUSE};
 use crate::search::{Document, Facet, Index, size_class};
-use crate::{Catalogue, Shelf};
+use crate::{Catalogue, PublishedVersion, Shelf};
 
 /// A shelf with at most this many data sets is indexed anew before the next answer; of a larger one the index before
 /// serves until the new one is ready.
@@ -23,6 +24,7 @@ pub(crate) struct Indexed {
     /// When to try again, if a document could not be read.
     again_at: Option<Instant>,
     pub(crate) index: Index,
+    models: Index,
     /// Rows of people in all data sets; `None` where one does not say whose rows they are.
     pub(crate) people: Option<u64>,
     /// The highest stated chance among them; `None` where one does not state it.
@@ -30,6 +32,14 @@ pub(crate) struct Indexed {
 }
 
 impl Indexed {
+    /// The index of data sets or of models.
+    pub(crate) fn of(&self, artefact: Artefact) -> &Index {
+        match artefact {
+            Artefact::Dataset => &self.index,
+            Artefact::Model => &self.models,
+        }
+    }
+
     fn is_of(&self, shelf: &Shelf) -> bool {
         self.fingerprint == Some(shelf.fingerprint()) && self.again_at.is_none_or(|at| Instant::now() < at)
     }
@@ -88,11 +98,18 @@ impl Finder {
             }
             documents.push(document(dataset, &brief));
         }
+        let mut models = Vec::new();
+        for model in shelf.repositories(Artefact::Model) {
+            let brief = facts.brief(catalogue, model.newest()).await;
+            complete &= brief.complete;
+            models.push(model_document(model, &brief));
+        }
         let fingerprint = Some(shelf.fingerprint());
-        let index = tokio::task::spawn_blocking(|| Index::of(documents)).await.unwrap_or_default();
+        let indexed = tokio::task::spawn_blocking(|| (Index::of(documents), Index::of(models))).await;
+        let (index, models) = indexed.unwrap_or_default();
         let highest_risk = highest_risk.filter(|risk| *risk > 0.0);
         let again_at = (!complete).then(|| Instant::now() + PAUSE);
-        let indexed = Arc::new(Indexed { fingerprint, again_at, index, people, highest_risk });
+        let indexed = Arc::new(Indexed { fingerprint, again_at, index, models, people, highest_risk });
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = indexed.clone();
         indexed
     }
@@ -107,25 +124,44 @@ fn kind(brief: &Brief) -> &'static str {
     }
 }
 
-fn document(dataset: &Dataset, brief: &Brief) -> Document {
-    let (version, manifest) = (dataset.newest(), dataset.newest().manifest());
-    let mut facets = vec![
-        (Facet::Kind, kind(brief).to_owned()),
-        (Facet::Size, size_class(version.people()).to_owned()),
-        (Facet::Licence, manifest.license.clone()),
-        (Facet::Publisher, manifest.dataset.namespace().to_owned()),
-    ];
+fn document(dataset: &Repository, brief: &Brief) -> Document {
+    let version = dataset.newest();
+    let mut facets =
+        vec![(Facet::Kind, kind(brief).to_owned()), (Facet::Size, size_class(version.people()).to_owned())];
+    facets.extend(common_facets(version, brief));
+    facets.extend(texts(&brief.card, "task_categories").into_iter().map(|task| (Facet::Task, task)));
+    listed(dataset, brief, facets)
+}
+
+fn model_document(model: &Repository, brief: &Brief) -> Document {
+    let version = model.newest();
+    let evidence = crate::pages::evidence_in_short(brief.evidence.as_deref());
+    let mut facets = vec![(Facet::Evidence, evidence.to_owned())];
+    facets.extend(common_facets(version, brief));
+    facets.extend(texts(&brief.card, "pipeline_tag").into_iter().map(|task| (Facet::Task, task)));
+    listed(model, brief, facets)
+}
+
+/// Facets of data sets and models.
+fn common_facets(version: &PublishedVersion, brief: &Brief) -> Vec<(Facet, String)> {
+    let manifest = version.manifest();
+    let mut facets =
+        vec![(Facet::Licence, manifest.license.clone()), (Facet::Publisher, manifest.dataset.namespace().to_owned())];
     facets.extend(brief.conditions.iter().map(|condition| (Facet::Condition, condition.clone())));
     facets.extend(brief.purpose.iter().map(|purpose| (Facet::Purpose, purpose.clone())));
-    facets.extend(texts(&brief.card, "task_categories").into_iter().map(|task| (Facet::Task, task)));
     facets.extend(texts(&brief.card, "language").into_iter().map(|language| (Facet::Language, language)));
+    facets
+}
+
+fn listed(repository: &Repository, brief: &Brief, facets: Vec<(Facet, String)>) -> Document {
+    let (version, manifest) = (repository.newest(), repository.newest().manifest());
     Document {
         name: manifest.dataset.to_string(),
         title: manifest.title.clone(),
         text: format!("{}\n{}", manifest.summary, brief.words),
         tags: brief.tags.clone(),
         facets,
-        created_s: dataset.versions()[0].published_at().unix_s(),
+        created_s: repository.versions()[0].published_at().unix_s(),
         published_s: version.published_at().unix_s(),
     }
 }

@@ -13,7 +13,7 @@ const ERROR_MESSAGE: HeaderName = HeaderName::from_static("x-error-message");
 /// Why a request is not answered with what it asked for.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// No such data set. Models and spaces are asked for with the same routes; there are none.
+    /// No such data set or model. Spaces are asked for with the same routes; there are none.
     Repo,
     /// The data set has no such version.
     Revision,
@@ -94,16 +94,16 @@ pub(crate) static PROBLEMS: [Problem; 14] = [
         "repo-not-found",
         StatusCode::NOT_FOUND,
         Some("RepoNotFound"),
-        "No such data set",
-        "This node has no such data set.",
-        "See the list of data sets. Names are namespace/name, in the same case. Models are not published here yet.",
+        "No such data set or model",
+        "This node has no such data set or model.",
+        "See the lists of data sets and models. Names are namespace/name, in the same case.",
     ),
     problem(
         "revision-not-found",
         StatusCode::NOT_FOUND,
         Some("RevisionNotFound"),
         "No such version",
-        "This data set has no such version.",
+        "There is no such version.",
         "Ask for main, for a tag such as v1.0.0, or for a whole commit of 40 hex digits; the start of one is not enough.",
     ),
     problem(

@@ -56,11 +56,14 @@ pub enum Facet {
     Language,
     /// Who publishes it.
     Publisher,
+    /// How far the evidence about a model goes.
+    Evidence,
 }
 
 impl Facet {
     /// All, in the order they are shown.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
+        Self::Evidence,
         Self::Condition,
         Self::Purpose,
         Self::Kind,
@@ -82,6 +85,7 @@ impl Facet {
             Self::Task => "task",
             Self::Language => "language",
             Self::Publisher => "publisher",
+            Self::Evidence => "evidence",
         }
     }
 
@@ -96,6 +100,7 @@ impl Facet {
             Self::Task => "Task",
             Self::Language => "Language",
             Self::Publisher => "Publisher",
+            Self::Evidence => "Evidence",
         }
     }
 }

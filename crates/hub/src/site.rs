@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use acequia_gate::Artefact;
 use acequia_types::{Clock, Digest, SystemClock};
 use axum::Router;
 use axum::body::Body;
@@ -9,9 +10,9 @@ use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 
-use crate::catalogue::Dataset;
+use crate::catalogue::{Repository, artefact_of};
 use crate::describe::{
-    Agent, Description, FORMS, Form, cite, datacite, dcat, drs, oai, ro_crate, schema_org, signposting,
+    Agent, Description, FORMS, Form, cite, datacite, dcat, drs, forms, oai, ro_crate, schema_org, signposting,
 };
 use crate::difference::{Differences, State as Progress};
 use crate::facts::{Brief, Facts, FactsCache, whole};
@@ -123,7 +124,8 @@ async fn serve(State(site): State<Arc<Site>>, request: Request) -> Response<Body
 fn reader(parts: &[&str]) -> Reader {
     let file = |at: usize| parts.get(at).is_some_and(|part| matches!(*part, "resolve" | "raw"));
     let first = parts.first().copied().unwrap_or_default();
-    let described = parts.len() > 5 && parts[3] == "v" && !(parts.len() == 6 && pages::Tab::of(parts[5]).is_some());
+    let is_tab = || artefact_of(first).is_some_and(|artefact| pages::Tab::of(artefact, parts[5]).is_some());
+    let described = parts.len() > 5 && parts[3] == "v" && !(parts.len() == 6 && is_tab());
     let program = matches!(first, "api" | "oai" | "ga4gh" | "catalogue.ttl" | "catalogue.jsonld");
     let program = program || (parts.len() == 1 && viewer::ROUTES.contains(&first));
     if program || described || file(1) || file(2) || file(3) || writes(parts) {
@@ -136,7 +138,7 @@ fn reader(parts: &[&str]) -> Reader {
 /// The methods that an address answers, as the header `Allow` has them.
 fn allowed(parts: &[&str]) -> &'static str {
     match parts {
-        ["api", "datasets", _, _, "paths-info", _] => "POST, OPTIONS",
+        ["api", "datasets" | "models", _, _, "paths-info", _] => "POST, OPTIONS",
         // A harvester chooses (OAI-PMH 2.0, section 3.1.1).
         ["oai"] => "GET, HEAD, POST",
         _ => "GET, HEAD",
@@ -147,11 +149,11 @@ fn allowed(parts: &[&str]) -> &'static str {
 fn writes(parts: &[&str]) -> bool {
     match parts {
         ["api", "repos", "create" | "delete" | "move"] | ["api", "validate-yaml"] => true,
-        ["api", "datasets", _, _, kind, ..] => matches!(
+        ["api", "datasets" | "models", _, _, kind, ..] => matches!(
             *kind,
             "commit" | "preupload" | "tag" | "branch" | "super-squash" | "settings" | "lfs-files" | "xet-write-token"
         ),
-        ["datasets", _, name, "info", "lfs", ..] => name.ends_with(".git"),
+        ["datasets", _, name, "info", "lfs", ..] | [_, name, "info", "lfs", ..] => name.ends_with(".git"),
         _ => false,
     }
 }
@@ -164,23 +166,38 @@ fn refused_write(parts: &[&str], shelf: &Shelf, body: &[u8]) -> Refusal {
     match parts {
         ["api", "repos", "create"] => {
             let (namespace, name) = text("name").split_once('/').unwrap_or((text("organization"), text("name")));
-            if shelf.dataset(namespace, name).is_some() { Refusal::Exists } else { Refusal::Immutable }
+            // Who says nothing may mean either.
+            let meant = |artefact: &Artefact| match text("type") {
+                "dataset" => *artefact == Artefact::Dataset,
+                "model" => *artefact == Artefact::Model,
+                _ => true,
+            };
+            let mut kinds = [Artefact::Dataset, Artefact::Model].into_iter().filter(meant);
+            let taken = kinds.any(|artefact| shelf.repository(artefact, namespace, name).is_some());
+            if taken { Refusal::Exists } else { Refusal::Immutable }
         }
-        ["api", "datasets", namespace, name, rest @ ..] => match (shelf.dataset(namespace, name), rest) {
-            (None, _) => Refusal::Repo,
-            (Some(dataset), ["tag", _]) if dataset.revision(text("tag")).is_some() => Refusal::Exists,
-            (Some(dataset), ["branch", wanted]) if dataset.revision(wanted).is_some() => Refusal::Exists,
-            _ => Refusal::Immutable,
-        },
+        ["api", kind @ ("datasets" | "models"), namespace, name, rest @ ..] => {
+            match (of_kind(shelf, kind, namespace, name), rest) {
+                (None, _) => Refusal::Repo,
+                (Some(dataset), ["tag", _]) if dataset.revision(text("tag")).is_some() => Refusal::Exists,
+                (Some(dataset), ["branch", wanted]) if dataset.revision(wanted).is_some() => Refusal::Exists,
+                _ => Refusal::Immutable,
+            }
+        }
         _ => Refusal::Immutable,
     }
+}
+
+/// The data set or model of an address.
+fn of_kind<'s>(shelf: &'s Shelf, plural: &str, namespace: &str, name: &str) -> Option<&'s Repository> {
+    shelf.repository(artefact_of(plural)?, namespace, name)
 }
 
 /// The two versions of `FROM..TO`; where the later one comes first, their numbers the other way round.
 ///
 /// # Errors
 /// [`Refusal::Bad`] when both are the same.
-fn two<'d>(dataset: &'d Dataset, both: &str) -> Result<Pair<'d>, Refusal> {
+fn two<'d>(dataset: &'d Repository, both: &str) -> Result<Pair<'d>, Refusal> {
     const FORM: Refusal = Refusal::Bad { what: "Two versions are compared as FROM..TO, for instance v1.0.0..v1.1.0." };
     const SAME: Refusal = Refusal::Bad { what: "Both are the same version. Name two different ones." };
     let (from, to) = both.split_once("...").or_else(|| both.split_once("..")).ok_or(FORM)?;
@@ -225,10 +242,13 @@ impl Site {
         let raw_query = head.uri.query().unwrap_or_default();
         let query = Fields::parse(raw_query);
         let address = own_address(headers, self.address.as_deref());
-        let find = |namespace: &str, name: &str| shelf.dataset(namespace, name).ok_or(Refusal::Repo);
+        let find =
+            |kind: &str, namespace: &str, name: &str| of_kind(&shelf, kind, namespace, name).ok_or(Refusal::Repo);
+        let find_dataset = |namespace: &str, name: &str| shelf.dataset(namespace, name).ok_or(Refusal::Repo);
         match parts {
             [] => self.catalogue_page(&shelf, &query, &address, headers).await,
             ["datasets"] => Ok(see("/")),
+            ["models"] => self.models_page(&shelf, &query, headers).await,
             ["healthz"] => Ok(content(StatusCode::OK, "text/plain; charset=utf-8", "ok\n")),
             ["robots.txt"] => {
                 let text = format!("{ROBOTS}Sitemap: {address}/sitemap.xml\n");
@@ -257,85 +277,102 @@ impl Site {
                 Ok(for_ever(headers, "image/svg+xml", MARK))
             }
 
-            ["datasets", namespace, name] => {
-                let dataset = find(namespace, name)?;
+            [kind @ ("datasets" | "models"), namespace, name] => {
+                let repository = find(kind, namespace, name)?;
                 match query.get("version") {
                     Some(wanted) => {
-                        let version = dataset.revision(wanted).ok_or(Refusal::Revision)?;
+                        let version = repository.revision(wanted).ok_or(Refusal::Revision)?;
                         Ok(see(&pages::version_path(version)))
                     }
-                    None => self.dataset_page(dataset, dataset.newest(), Tab::Card, &query, &address, headers).await,
+                    None => {
+                        self.version_page(repository, repository.newest(), Tab::Card, &query, &address, headers).await
+                    }
                 }
             }
-            ["datasets", namespace, name, "v", wanted] => {
-                let dataset = find(namespace, name)?;
-                let version = dataset.revision(wanted).ok_or(Refusal::Revision)?;
-                self.dataset_page(dataset, version, Tab::Card, &query, &address, headers).await
+            [kind @ ("datasets" | "models"), namespace, name, "v", wanted] => {
+                let repository = find(kind, namespace, name)?;
+                let version = repository.revision(wanted).ok_or(Refusal::Revision)?;
+                self.version_page(repository, version, Tab::Card, &query, &address, headers).await
             }
-            ["datasets", namespace, name, "v", wanted, tab] if Tab::of(tab).is_some() => {
-                let dataset = find(namespace, name)?;
-                let version = dataset.revision(wanted).ok_or(Refusal::Revision)?;
-                let tab = Tab::of(tab).unwrap_or(Tab::Card);
-                self.dataset_page(dataset, version, tab, &query, &address, headers).await
+            [kind @ ("datasets" | "models"), namespace, name, "v", wanted, tab]
+                if artefact_of(kind).is_some_and(|artefact| Tab::of(artefact, tab).is_some()) =>
+            {
+                let repository = find(kind, namespace, name)?;
+                let version = repository.revision(wanted).ok_or(Refusal::Revision)?;
+                let tab = Tab::of(version.artefact(), tab).unwrap_or(Tab::Card);
+                self.version_page(repository, version, tab, &query, &address, headers).await
             }
-            ["datasets", namespace, name, "v", wanted, form] if FORMS.iter().any(|offered| offered.name == *form) => {
-                let dataset = find(namespace, name)?;
-                let version = served(dataset, wanted)?;
-                self.described(dataset, version, form, &address, headers).await
+            [kind @ ("datasets" | "models"), namespace, name, "v", wanted, form]
+                if artefact_of(kind).is_some_and(|artefact| forms(artefact).any(|offered| offered.name == *form)) =>
+            {
+                let repository = find(kind, namespace, name)?;
+                let version = served(repository, wanted)?;
+                self.described(repository, version, form, &address, headers).await
             }
-            ["datasets", namespace, name, "v", wanted, BUNDLE] => {
-                let dataset = find(namespace, name)?;
-                let version = served(dataset, wanted)?;
-                self.bundle(dataset, version, &address, method, headers).await
+            [kind @ ("datasets" | "models"), namespace, name, "v", wanted, BUNDLE] => {
+                let repository = find(kind, namespace, name)?;
+                let version = served(repository, wanted)?;
+                self.bundle(repository, version, &address, method, headers).await
             }
-            ["datasets", namespace, name, "v", wanted, "SHA256SUMS"] => {
-                let version = served(find(namespace, name)?, wanted)?;
+            [kind @ ("datasets" | "models"), namespace, name, "v", wanted, "SHA256SUMS"] => {
+                let version = served(find(kind, namespace, name)?, wanted)?;
                 Ok(fresh(headers, "text/plain; charset=utf-8", pages::checksums(version)))
             }
             ["datasets", namespace, name, "compare"] => {
-                let dataset = find(namespace, name)?;
+                let dataset = find_dataset(namespace, name)?;
                 let of = |field: &str| query.get(field).and_then(|wanted| dataset.revision(wanted));
                 let (from, to) = (of("from").ok_or(Refusal::Revision)?, of("to").ok_or(Refusal::Revision)?);
                 Ok(see(&format!("/datasets/{namespace}/{name}/compare/{}", pages::compared(from, to))))
             }
-            ["datasets", namespace, name, "compare", both] => match two(find(namespace, name)?, both)? {
+            ["datasets", namespace, name, "compare", both] => match two(find_dataset(namespace, name)?, both)? {
                 Pair::InOrder(from, to) => self.difference_page(from, to, headers).await,
                 Pair::Reversed(right) => Ok(see(&format!("/datasets/{namespace}/{name}/compare/{right}"))),
             },
             // The files beside their descriptions, as a downloaded version has them.
-            ["datasets", namespace, name, "v", wanted, path @ ..] => {
-                let version = served(find(namespace, name)?, wanted)?;
+            [kind @ ("datasets" | "models"), namespace, name, "v", wanted, path @ ..] => {
+                let version = served(find(kind, namespace, name)?, wanted)?;
                 files::resolve(&self.catalogue, version, &path.join("/"), method, headers).await
             }
             // Where people come to who know the addresses of other hubs.
-            ["datasets", namespace, name, "tree" | "blob", wanted, ..] => {
-                let version = find(namespace, name)?.revision(wanted).ok_or(Refusal::Revision)?;
+            [kind @ ("datasets" | "models"), namespace, name, "tree" | "blob", wanted, ..] => {
+                let version = find(kind, namespace, name)?.revision(wanted).ok_or(Refusal::Revision)?;
                 Ok(see(&pages::version_path(version)))
             }
-            ["datasets", namespace, name, "resolve" | "raw", wanted, path @ ..] => {
-                let version = served(find(namespace, name)?, wanted)?;
+            [kind @ ("datasets" | "models"), namespace, name, "resolve" | "raw", wanted, path @ ..] => {
+                let version = served(find(kind, namespace, name)?, wanted)?;
+                files::resolve(&self.catalogue, version, &path.join("/"), method, headers).await
+            }
+            // Hub clients ask for files of models by their name alone.
+            [namespace, name, "resolve" | "raw", wanted, path @ ..] => {
+                let version = served(find("models", namespace, name)?, wanted)?;
                 files::resolve(&self.catalogue, version, &path.join("/"), method, headers).await
             }
             [_, "resolve" | "raw", ..] | [_, _, "resolve" | "raw", ..] => Err(Refusal::Repo),
-            ["datasets", _] => Err(Refusal::Repo),
+            ["datasets" | "models", _] => Err(Refusal::Repo),
+            // Pages of other hubs have no word before the name of a model.
+            [namespace, name] if shelf.repository(Artefact::Model, namespace, name).is_some() => {
+                Ok(see(&format!("/models/{namespace}/{name}")))
+            }
 
             ["api", "whoami-v2"] => Err(Refusal::Login),
             ["api", "openapi.json"] => {
                 let document = openapi::document(&address);
                 Ok(fresh(headers, "application/json", serde_json::to_vec_pretty(&document).unwrap_or_default()))
             }
-            ["api", "datasets"] => {
+            ["api", kind @ ("datasets" | "models")] => {
+                let artefact = artefact_of(kind).ok_or(Refusal::Page)?;
                 let (wanted, start, limit) = api::wanted_page(&query);
                 // Nothing is gated.
                 let none = query.get("gated").is_some_and(|gated| matches!(gated, "true" | "True" | "1"));
                 let indexed = self.finder.indexed(&self.catalogue, &self.facts, &shelf).await;
-                let found = indexed.index.find(&wanted, start, if none { 0 } else { limit });
-                let shown = self.listed(&shelf, &found.names).await;
-                Ok(api::listing(headers, &shown, (start, found.total), &query, raw_query, &address))
+                let found = indexed.of(artefact).find(&wanted, start, if none { 0 } else { limit });
+                let shown = self.listed(&shelf, artefact, &found.names).await;
+                Ok(api::listing(headers, &shown, (start, found.total), &query, raw_query, (&address, artefact)))
             }
-            ["api", "models" | "spaces"] => Ok(api::answer(headers, &serde_json::json!([]), None)),
-            ["api", "datasets", namespace, name, rest @ ..] => {
-                let dataset = find(namespace, name)?;
+            ["api", "spaces"] => Ok(api::answer(headers, &serde_json::json!([]), None)),
+            ["api", kind @ ("datasets" | "models"), namespace, name, rest @ ..] => {
+                let dataset = find(kind, namespace, name)?;
+                let is_dataset = *kind == "datasets";
                 let revision = |wanted: &str| served(dataset, wanted);
                 served(dataset, "main")?;
                 match rest {
@@ -358,13 +395,13 @@ impl Site {
                         let version = revision(wanted)?;
                         Ok(api::answer(headers, &api::commits(dataset, version), Some(version)))
                     }
-                    ["compare", both] => match two(dataset, both)? {
+                    ["compare", both] if is_dataset => match two(dataset, both)? {
                         Pair::InOrder(from, to) => self.difference(from, to, headers).await,
                         Pair::Reversed(right) => Ok(see(&format!("/api/datasets/{namespace}/{name}/compare/{right}"))),
                     },
                     ["auth-check"] => Ok(content(StatusCode::OK, "text/plain; charset=utf-8", "OK")),
-                    ["croissant"] => self.croissant(dataset.newest(), &address, headers).await,
-                    ["croissant", wanted] => self.croissant(revision(wanted)?, &address, headers).await,
+                    ["croissant"] if is_dataset => self.croissant(dataset.newest(), &address, headers).await,
+                    ["croissant", wanted] if is_dataset => self.croissant(revision(wanted)?, &address, headers).await,
                     _ => Err(Refusal::Page),
                 }
             }
@@ -373,14 +410,20 @@ impl Site {
         }
     }
 
-    /// Data sets by name, with what listings say about them. Those of which no version is served any more are left out: the
+    /// Data sets or models by name, with what listings say about them. Those of which no version is served any more are left out: the
     /// index that names them may be older than the shelf.
-    async fn listed<'s>(&self, shelf: &'s Shelf, names: &[&str]) -> Vec<(&'s Dataset, Arc<Brief>)> {
+    async fn listed<'s>(
+        &self,
+        shelf: &'s Shelf,
+        artefact: Artefact,
+        names: &[&str],
+    ) -> Vec<(&'s Repository, Arc<Brief>)> {
         let mut listed = Vec::with_capacity(names.len());
         for name in names {
-            let dataset = name.split_once('/').and_then(|(namespace, name)| shelf.dataset(namespace, name));
-            if let Some(dataset) = dataset.filter(|dataset| dataset.is_served()) {
-                listed.push((dataset, self.facts.brief(&self.catalogue, dataset.newest()).await));
+            let named = name.split_once('/');
+            let repository = named.and_then(|(namespace, name)| shelf.repository(artefact, namespace, name));
+            if let Some(repository) = repository.filter(|repository| repository.is_served()) {
+                listed.push((repository, self.facts.brief(&self.catalogue, repository.newest()).await));
             }
         }
         listed
@@ -388,7 +431,7 @@ impl Site {
 
     async fn info(
         &self,
-        dataset: &Dataset,
+        dataset: &Repository,
         version: &PublishedVersion,
         query: &Fields,
         headers: &HeaderMap,
@@ -521,7 +564,7 @@ impl Site {
     /// One form of a version's description.
     async fn described(
         &self,
-        dataset: &Dataset,
+        dataset: &Repository,
         version: &PublishedVersion,
         name: &str,
         address: &str,
@@ -555,7 +598,7 @@ impl Site {
     /// A version as a tar archive, whole or a range of it.
     async fn bundle(
         &self,
-        dataset: &Dataset,
+        dataset: &Repository,
         version: &PublishedVersion,
         address: &str,
         method: &Method,
@@ -598,7 +641,7 @@ impl Site {
     ///
     /// # Errors
     /// [`Refusal::Store`] when one of them cannot be read now.
-    async fn facts_of(&self, datasets: &[&Dataset]) -> Result<Vec<Arc<Facts>>, Refusal> {
+    async fn facts_of(&self, datasets: &[&Repository]) -> Result<Vec<Arc<Facts>>, Refusal> {
         let mut all = Vec::with_capacity(datasets.len());
         for dataset in datasets {
             all.push(self.facts.complete(&self.catalogue, dataset.newest()).await?);
@@ -620,7 +663,7 @@ impl Site {
         if page == 0 || page > pages {
             return Err(Refusal::Page);
         }
-        let shown: Vec<&Dataset> = shelf.datasets().skip((page - 1) * FEED_PAGE).take(FEED_PAGE).collect();
+        let shown: Vec<&Repository> = shelf.datasets().skip((page - 1) * FEED_PAGE).take(FEED_PAGE).collect();
         let facts = self.facts_of(&shown).await?;
         let described: Vec<Description<'_>> = shown
             .iter()
@@ -658,7 +701,7 @@ impl Site {
         let operator = self.operator(address);
         // A page may hold an @ too.
         let is_mail = |contact: &&str| contact.contains('@') && !contact.contains('/');
-        let repository = oai::Repository {
+        let repository = oai::Identity {
             address,
             name: &operator.name,
             admin_email: Some(operator.contact.as_str()).filter(is_mail),
@@ -700,13 +743,14 @@ impl Site {
         if page != asked {
             found = indexed.index.find(&wanted, (page - 1) * CATALOGUE_PAGE, CATALOGUE_PAGE);
         }
-        let shown = self.listed(shelf, &found.names).await;
+        let shown = self.listed(shelf, Artefact::Dataset, &found.names).await;
         let listed: Vec<pages::Listed<'_>> =
             shown.iter().map(|(dataset, brief)| pages::Listed { version: dataset.newest(), brief }).collect();
         let view = pages::Catalogue {
             listed: &listed,
             found: found.total,
             of: shelf.len(),
+            models: shelf.models(),
             people: indexed.people,
             highest_risk: indexed.highest_risk,
             wanted: &wanted,
@@ -719,9 +763,41 @@ impl Site {
         Ok(fresh(headers, PAGE, pages::catalogue(&view)))
     }
 
-    async fn dataset_page(
+    /// The list of models.
+    async fn models_page(
         &self,
-        dataset: &Dataset,
+        shelf: &Arc<Shelf>,
+        query: &Fields,
+        headers: &HeaderMap,
+    ) -> Result<Response<Body>, Refusal> {
+        let words: String = query.get("q").unwrap_or_default().chars().take(LONGEST_SEARCH_CHARACTERS).collect();
+        let of = |facet: Facet| query.all(facet.field()).map(move |value| (facet, value.to_owned()));
+        let chosen = Facet::ALL.into_iter().flat_map(of).take(MOST_CHOSEN).collect();
+        let wanted = Query { words, chosen, ..Query::default() };
+        let indexed = self.finder.indexed(&self.catalogue, &self.facts, shelf).await;
+        let pages_of = |found: u64| usize::try_from(found).unwrap_or(usize::MAX).div_ceil(CATALOGUE_PAGE).max(1);
+        let found = indexed.of(Artefact::Model).find(&wanted, 0, 0);
+        let pages = pages_of(found.total);
+        let page = query.number("page").unwrap_or(1).clamp(1, pages);
+        let found = indexed.of(Artefact::Model).find(&wanted, (page - 1) * CATALOGUE_PAGE, CATALOGUE_PAGE);
+        let shown = self.listed(shelf, Artefact::Model, &found.names).await;
+        let listed: Vec<pages::Listed<'_>> =
+            shown.iter().map(|(model, brief)| pages::Listed { version: model.newest(), brief }).collect();
+        let view = pages::Models {
+            listed: &listed,
+            found: found.total,
+            of: shelf.models(),
+            wanted: &wanted,
+            facets: &found.facets,
+            page,
+            pages,
+        };
+        Ok(fresh(headers, PAGE, pages::models(&view)))
+    }
+
+    async fn version_page(
+        &self,
+        dataset: &Repository,
         version: &PublishedVersion,
         tab: Tab,
         query: &Fields,
@@ -737,7 +813,8 @@ impl Site {
         }
         // Harvesters that ask the page itself for RDF are sent to it.
         if !accepts(headers, "text/html") {
-            let asked = FORMS.iter().filter(|offered| matches!(offered.form, Form::DcatTurtle | Form::SchemaOrg));
+            let asked =
+                forms(version.artefact()).filter(|offered| matches!(offered.form, Form::DcatTurtle | Form::SchemaOrg));
             if let Some(offered) = asked.into_iter().find(|offered| accepts(headers, offered.media_type)) {
                 let mut response = see(&format!("{}/{}", pages::version_path(version), offered.name));
                 response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
@@ -747,7 +824,11 @@ impl Site {
         let facts = self.facts.of(&self.catalogue, version).await;
         let described = Description { dataset, version, facts: &facts, address };
         let rows = if tab == Tab::Data { self.shown_rows(version, query).await } else { None };
-        let mut response = fresh(headers, PAGE, pages::dataset(described, tab, rows.as_ref()));
+        let page = match version.artefact() {
+            Artefact::Dataset => pages::dataset(described, tab, rows.as_ref()),
+            Artefact::Model => pages::model(described, tab),
+        };
+        let mut response = fresh(headers, PAGE, page);
         put(response.headers_mut(), header::LINK, &signposting::header(described));
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
         put(response.headers_mut(), REPO_COMMIT, version.commit());
@@ -756,13 +837,13 @@ impl Site {
 }
 
 /// The version of a data set that a revision means, if there is one and it is served.
-fn served<'d>(dataset: &'d Dataset, revision: &str) -> Result<&'d Arc<PublishedVersion>, Refusal> {
+fn served<'d>(dataset: &'d Repository, revision: &str) -> Result<&'d Arc<PublishedVersion>, Refusal> {
     let version = dataset.revision(revision).ok_or(Refusal::Revision)?;
     gone(dataset, version).map_or(Ok(version), |gone| Err(Refusal::Gone(gone)))
 }
 
 /// What is left of a version that was taken down; `None` while it is served.
-fn gone(dataset: &Dataset, version: &PublishedVersion) -> Option<Gone> {
+fn gone(dataset: &Repository, version: &PublishedVersion) -> Option<Gone> {
     let successor = dataset.successor(version.tombstone()?, version);
     let successor = successor.map(|next| (next.manifest().version.clone(), pages::version_path(next)));
     Some(Gone { page: pages::version_path(version), successor })
@@ -796,10 +877,10 @@ fn sitemap(shelf: &Shelf, address: &str, part: Option<usize>) -> Option<String> 
     /// A line of the map.
     enum Line<'s> {
         Front,
-        Dataset(&'s PublishedVersion),
+        Repository(&'s PublishedVersion),
         Version(&'s PublishedVersion),
     }
-    let addresses = 1 + shelf.len() + shelf.served_versions();
+    let addresses = 1 + shelf.len() + shelf.models() + shelf.served_versions();
     let parts = addresses.div_ceil(SITEMAP_PART);
     if part.is_none() && parts > 1 {
         let listed: String = (1..=parts)
@@ -811,14 +892,15 @@ fn sitemap(shelf: &Shelf, address: &str, part: Option<usize>) -> Option<String> 
     if part == 0 || part > parts {
         return None;
     }
-    let datasets = shelf.datasets().map(|dataset| Line::Dataset(dataset.newest()));
+    let repositories = shelf.datasets().chain(shelf.repositories(Artefact::Model));
+    let repositories = repositories.map(|repository| Line::Repository(repository.newest()));
     let versions = shelf.served().map(|version| Line::Version(version));
-    let all = std::iter::once(Line::Front).chain(datasets).chain(versions);
+    let all = std::iter::once(Line::Front).chain(repositories).chain(versions);
     let written = |line| match line {
         Line::Front => format!("<url><loc>{address}/</loc></url>\n"),
-        Line::Dataset(newest) => {
-            let (name, day) = (&newest.manifest().dataset, newest.published_at().day());
-            format!("<url><loc>{address}/datasets/{name}</loc><lastmod>{day}</lastmod></url>\n")
+        Line::Repository(newest) => {
+            let (path, day) = (newest.repository_path(), newest.published_at().day());
+            format!("<url><loc>{address}{path}</loc><lastmod>{day}</lastmod></url>\n")
         }
         Line::Version(version) => {
             let (path, day) = (pages::version_path(version), version.published_at().day());

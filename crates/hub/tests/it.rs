@@ -1,6 +1,7 @@
 //! The hub over an in-memory catalogue: every route, every header that clients trip over, hostile requests, pages.
 
 mod describe;
+mod models;
 mod sample;
 mod versions;
 mod viewer;
@@ -8,7 +9,7 @@ mod viewer;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use acequia_gate::{Manifest, ReleasedFile};
+use acequia_gate::{Artefact, Manifest, ReleasedFile};
 use acequia_hub::{CHUNK_BYTES, Catalogue, HubError, PublishedVersion, Shelf, router, router_at};
 use acequia_types::{Coded, DatasetName, Digest, parse_day};
 use axum::Router;
@@ -1099,6 +1100,7 @@ async fn a_version_taken_down_leaves_a_page_and_no_files() {
 fn manifest(name: &str, version: &str, title: &str, path: &str) -> Manifest {
     Manifest {
         schema: "acequia-release/1".into(),
+        artefact: Artefact::Dataset,
         dataset: DatasetName::parse(name).unwrap(),
         version: version.into(),
         title: title.into(),

@@ -112,16 +112,34 @@ pub enum LearnError {
     /// The operating system gave no random bytes.
     #[error("no random bytes")]
     Entropy,
+    /// A model that was not attacked is not published.
+    #[error("nobody knows whether the model tells whose rows it learned from: {reason}")]
+    Untested {
+        /// Why.
+        reason: String,
+    },
+    /// A validation record cannot be published.
+    #[error("a validation record cannot be published: {problem}")]
+    Record {
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// A model file is of a kind that can run code.
+    #[error("the file is {format}, which runs code of whoever made it when it is opened")]
+    Runs {
+        /// Which format.
+        format: &'static str,
+    },
     /// The model tells whose rows it learned from.
     #[error(
-        "the model tells training rows from others: an attack has an area under the curve of {auc:.3} (95 % interval from {low:.3}), and the plan allows {allowed:.3}"
+        "the model tells training rows from others: an attack has an area under the curve of {auc:.3} (95 % interval from {low:.3}), and {allowed:.3} is allowed"
     )]
     Tells {
         /// Area under the curve of the best attack.
         auc: f64,
         /// Lower end of its 95 % interval.
         low: f64,
-        /// The plan's limit.
+        /// The limit: the plan's, or that for publication.
         allowed: f64,
     },
 }
@@ -145,6 +163,9 @@ impl Coded for LearnError {
             Self::File { .. } => "LE014",
             Self::Tells { .. } => "LE015",
             Self::Withdrawn { .. } => "LE016",
+            Self::Untested { .. } => "LE017",
+            Self::Record { .. } => "LE018",
+            Self::Runs { .. } => "LE019",
         }
     }
     fn hint(&self) -> &'static str {
@@ -164,6 +185,9 @@ impl Coded for LearnError {
             Self::Model { .. } => "train the model again, or fetch the file again",
             Self::Log { .. } => "somebody changed the log; restore it from a copy and ask who did",
             Self::Withdrawn { .. } => "start the run again; it begins anew without those rows",
+            Self::Untested { .. } => "train the model again with `acequia train`, which attacks it",
+            Self::Record { .. } => "measure the model again with `acequia validate`, with --minimum 10 or more",
+            Self::Runs { .. } => "give the model as JSON, ONNX or safetensors, as `acequia train` writes it",
             Self::Entropy => "try again; if it stays, the operating system is damaged",
             Self::File { .. } => "check that the file is there and may be read, or the folder may be written to",
             Self::Tells { .. } => {
@@ -176,7 +200,12 @@ impl Coded for LearnError {
             Self::Plan { .. } | Self::NoColumn { .. } => Exit::Usage,
             Self::File { problem: std::io::ErrorKind::NotFound, .. } => Exit::NotFound,
             Self::Expired { .. } | Self::Withdrawn { .. } => Exit::NotPermitted,
-            Self::Withheld { .. } | Self::TooFewSites { .. } | Self::Tells { .. } => Exit::PolicyRefused,
+            Self::Withheld { .. }
+            | Self::TooFewSites { .. }
+            | Self::Tells { .. }
+            | Self::Untested { .. }
+            | Self::Record { .. }
+            | Self::Runs { .. } => Exit::PolicyRefused,
             Self::Protocol { .. } | Self::Log { .. } | Self::Model { .. } => Exit::Integrity,
             Self::Entropy => Exit::Temporary,
             Self::File { .. } | Self::Table { .. } | Self::Cell { .. } | Self::Range { .. } | Self::Estimate { .. } => {

@@ -29,6 +29,8 @@
 
 mod algebra;
 mod error;
+mod exchange;
+mod extraction;
 mod local;
 mod masking;
 mod membership;
@@ -36,6 +38,7 @@ mod model;
 mod peer;
 mod plan;
 mod protocol;
+mod publication;
 mod sovereignty;
 mod special;
 mod sums;
@@ -45,18 +48,20 @@ mod validate;
 mod variable;
 
 pub use error::LearnError;
+pub use extraction::Extraction;
 pub use local::{Architecture, Report, run_here, run_while_allowed};
 pub use membership::{Membership, membership_test};
-pub use model::{Fit, Form, Model, ModelVariable};
+pub use model::{Fit, Form, LearnedFrom, Model, ModelVariable};
 pub use peer::{Envelope, Peer, PeerMessage, RoundTotal};
 pub use plan::{
-    Aggregation, Boosting, CensoredAt, Cohort, Component, Condition, Link, Missing, Newton, Outcome as PlanOutcome,
-    Plan, PrivacyRule, Protection, Task, Ties, TimeGrid,
+    Aggregation, Boosting, CensoredAt, Cohort, Component, Condition, Dropouts, Link, Missing, Newton,
+    Outcome as PlanOutcome, Plan, PrivacyRule, Protection, Task, Ties, TimeGrid,
 };
 pub use protocol::{
     Aggregator, Ask, Entropy, Message, PartTotal, Payload, Progress, Roster, Run, SeededEntropy, Site, SiteUpdate,
     StillAllowed, SystemEntropy,
 };
+pub use publication::{FEWEST_TOLD, MOST_TOLD, TestedModel};
 pub use sovereignty::{Coordinator, ExitLog, Leaving, Ledger, Left, LogEntry, SiteRules};
 pub use sums::Sums;
 pub use table::{Data, MappedColumn, Needs, Observed, SiteMap};

@@ -9,6 +9,7 @@ use acequia_types::{Timestamp, digest_named};
 use serde::{Deserialize, Serialize};
 
 use crate::LearnError;
+use crate::extraction::{Extraction, extraction};
 use crate::local::{Architecture, run_here};
 use crate::model::{Form, Model};
 use crate::plan::{Link, Plan, PrivacyRule, Protection, Task};
@@ -36,6 +37,9 @@ pub enum Membership {
         advantage: f64,
         /// Share of members found where one other row in a hundred is taken for one (Carlini et al. 2022).
         found_at_one_percent: f64,
+        /// Whether a person's missing column can be told, and better if the model learned from her.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        extraction: Option<Extraction>,
     },
     /// Each site attacked a model of half of its own rows, which remembers each of them more than the model of all does, and none
     /// was told better than the plan allows. What each found stays there.
@@ -56,13 +60,16 @@ impl Membership {
     /// The finding in a sentence.
     pub fn words(&self) -> String {
         match self {
-            Self::LossThreshold { auc, interval, advantage, found_at_one_percent, rows_in, rows_out } => format!(
-                "An attacker with the model and a row guesses from the row's loss whether it was learned from: area under the curve {auc:.3} (95 % interval {:.3} to {:.3}; 0.5 is guessing). At the best threshold, true alarms exceed false ones by {:.1} % of rows; at one false alarm in a hundred, {:.1} % of members are found. Measured on a model of {rows_in} rows against {rows_out} others.",
-                interval.0,
-                interval.1,
-                advantage * 100.0,
-                found_at_one_percent * 100.0
-            ),
+            Self::LossThreshold { auc, interval, advantage, found_at_one_percent, rows_in, rows_out, extraction } => {
+                format!(
+                    "An attacker with the model and a row guesses from the row's loss whether it was learned from: area under the curve {auc:.3} (95 % interval {:.3} to {:.3}; 0.5 is guessing). At the best threshold, true alarms exceed false ones by {:.1} % of rows; at one false alarm in a hundred, {:.1} % of members are found.{} Measured on a model of {rows_in} rows against {rows_out} others.",
+                    interval.0,
+                    interval.1,
+                    advantage * 100.0,
+                    found_at_one_percent * 100.0,
+                    extraction.as_ref().map_or(String::new(), |found| format!(" {}", found.words()))
+                )
+            }
             Self::AtSites { sites, allowed } => format!(
                 "Each of {sites} sites attacked a model of half of its own rows, which remembers each of them more than this model does. At none was the lower end of the area's 95 % interval above {allowed:.3}; what each found stays there."
             ),
@@ -115,6 +122,7 @@ fn attack(plan: &Plan, tables: &[Data]) -> Result<Membership, LearnError> {
     }
     let (auc, error) = area_under_curve(&members, &strangers);
     let (advantage, found_at_one_percent) = thresholds(members, strangers);
+    let extraction = extraction(&model, &learned, &others, &|table| losses(plan, &model, table));
     let count = |tables: &[Data]| -> u64 { tables.iter().map(|table| table.rows as u64).sum() };
     Ok(Membership::LossThreshold {
         rows_in: count(&learned),
@@ -123,6 +131,7 @@ fn attack(plan: &Plan, tables: &[Data]) -> Result<Membership, LearnError> {
         interval: ((auc - 1.96 * error).max(0.0), (auc + 1.96 * error).min(1.0)),
         advantage,
         found_at_one_percent,
+        extraction,
     })
 }
 
@@ -213,14 +222,31 @@ impl Membership {
     /// # Errors
     /// [`LearnError::Tells`] when it does not.
     pub fn within(&self, rule: &PrivacyRule) -> Result<(), LearnError> {
-        if let Self::LossThreshold { auc, interval, advantage, rows_in, rows_out, .. } = self {
-            let (single, single_low) = one_threshold(*advantage, *rows_in, *rows_out);
-            let (auc, low) = if single_low > interval.0 { (single, single_low) } else { (*auc, interval.0) };
-            if low > rule.membership_auc {
-                return Err(LearnError::Tells { auc, low, allowed: rule.membership_auc });
-            }
+        match self {
+            // Each site held it against the same plan.
+            Self::AtSites { .. } => Ok(()),
+            found => found.at_most(rule.membership_auc),
         }
-        Ok(())
+    }
+
+    /// Whether an attack succeeds no more than this, at the lower end of its 95 % interval.
+    ///
+    /// # Errors
+    /// [`LearnError::Tells`] when it does.
+    pub(crate) fn at_most(&self, allowed: f64) -> Result<(), LearnError> {
+        let (auc, low) = match self {
+            Self::LossThreshold { auc, interval, advantage, rows_in, rows_out, extraction, .. } => {
+                let missing = extraction
+                    .as_ref()
+                    .map(|found| (0.5 + (found.found_in - found.found_out) / 2.0, 0.5 + found.low / 2.0));
+                let attacks = [Some((*auc, interval.0)), Some(one_threshold(*advantage, *rows_in, *rows_out)), missing];
+                let best = attacks.into_iter().flatten().max_by(|a, b| a.1.total_cmp(&b.1));
+                best.unwrap_or((*auc, interval.0))
+            }
+            Self::AtSites { allowed, .. } => (*allowed, *allowed),
+            Self::NotRun { .. } => return Ok(()),
+        };
+        if low > allowed { Err(LearnError::Tells { auc, low, allowed }) } else { Ok(()) }
     }
 }
 

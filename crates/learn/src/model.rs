@@ -33,9 +33,26 @@ pub struct Model {
     pub fit: Fit,
     /// Names of the sites whose rows it learned from.
     pub sites: Vec<String>,
+    /// Published versions whose tables were among them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub learned_from: Vec<LearnedFrom>,
     /// Whether it tells whose rows it learned from; see [`Model::tested`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub membership: Option<Membership>,
+}
+
+/// A published version that a model learned from: what it was called, and under which licence it was given.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LearnedFrom {
+    /// `namespace/name`.
+    pub name: String,
+    /// Version.
+    pub version: String,
+    /// Digest of its manifest.
+    pub manifest: Digest,
+    /// SPDX id of its licence.
+    pub license: String,
 }
 
 /// A variable with its scale.
@@ -153,6 +170,7 @@ impl Model {
             form,
             fit,
             sites: sites.to_vec(),
+            learned_from: Vec::new(),
             membership: None,
         }
     }
@@ -195,6 +213,41 @@ impl Model {
             check_steps(&variable.variable.name, &variable.variable.steps)?;
         }
         Ok(model)
+    }
+
+    /// Reads a model from a file of any format that this program writes: JSON, ONNX, safetensors.
+    ///
+    /// # Errors
+    /// [`LearnError::Runs`] for pickles in any wrapping (Python's, PyTorch's, joblib's), which run code when they are opened; as the
+    /// readers of the formats.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, LearnError> {
+        const ZIP: &[u8] = b"PK\x03\x04";
+        let wrong = |message: &str| LearnError::Model { message: message.to_owned() };
+        let text = bytes.trim_ascii_start();
+        if text.starts_with(b"{") {
+            return Self::from_json(std::str::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8"))?);
+        }
+        if bytes.starts_with(ZIP) {
+            return Err(LearnError::Runs { format: "an archive as PyTorch writes it, with a pickle in it" });
+        }
+        // Protocols 2 to 5 begin with their number (PEP 3154); older ones end with a full stop after a mark.
+        if matches!(bytes, [0x80, 2..=5, ..]) || (bytes.starts_with(b"(") && bytes.ends_with(b".")) {
+            return Err(LearnError::Runs { format: "a pickle" });
+        }
+        // The length of the header, and the header itself.
+        if bytes.get(8) == Some(&b'{') {
+            return Self::from_safetensors(bytes);
+        }
+        Self::from_onnx(bytes)
+    }
+
+    /// The model with the published versions that tables of its training came from, each once.
+    #[must_use]
+    pub fn learned(mut self, mut from: Vec<LearnedFrom>) -> Self {
+        from.sort();
+        from.dedup();
+        self.learned_from = from;
+        self
     }
 
     /// Names the frozen model: a digest over its bytes.

@@ -374,6 +374,28 @@ pub struct PrivacyRule {
     /// Largest area under the curve of an attack that guesses from the model who was in the training. One half is guessing.
     #[serde(default = "membership_auc")]
     pub membership_auc: f64,
+    /// What a run over the network does when a site is gone that answered before.
+    #[serde(default, skip_serializing_if = "Dropouts::is_usual")]
+    pub dropouts: Dropouts,
+}
+
+/// What a run does when a site is gone that answered before. The sums of the round before, with it, and of the round after, without it,
+/// differ mostly by its rows: whoever sees both sums learns those of the site roughly.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dropouts {
+    /// The run stops, and goes on in the same round when the site is back. Aggregators add up over all sites or none.
+    #[default]
+    Wait,
+    /// The run goes on without it.
+    LeaveOut,
+}
+
+impl Dropouts {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+    fn is_usual(&self) -> bool {
+        *self == Self::Wait
+    }
 }
 
 fn one_site() -> usize {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use acequia_learn::{Aggregator, Ask, Message, Plan, Roster as Sites};
+use acequia_learn::{Aggregator, Ask, Dropouts, Message, Plan, Roster as Sites};
 use acequia_types::{Clock, Digest};
 use serde::{Deserialize, Serialize};
 
@@ -169,6 +169,9 @@ impl AggregatorDesk {
                 let closing = Closed { context: sum.ask.context(), question: sum.ask.question_digest(), sites };
                 if closing.sites.len() < SITES_MIN {
                     return Err(refuse("a sum over one site would be that site's own"));
+                }
+                if sum.plan.privacy.dropouts == Dropouts::Wait && closing.sites != sum.sites {
+                    return Err(refuse("the plan lets nobody add up without a site that takes part"));
                 }
                 let path = self.folder.join(format!("{plan}.closed.jsonl"));
                 let before = lines_of(&path, WHAT)?

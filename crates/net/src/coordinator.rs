@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use acequia_learn::{
-    Ask, LearnError, Membership, Message, Outcome, PartTotal, Plan, Progress, Protection, Roster as Sites, Run, State,
+    Ask, Dropouts, LearnError, Membership, Message, Outcome, PartTotal, Plan, Progress, Protection, Roster as Sites,
+    Run, State,
 };
 use acequia_types::{Clock, Digest};
 use futures_util::future::join_all;
@@ -363,7 +364,11 @@ impl Coordinator {
         };
         let begin = Request::Begin { plan: digest, roster: roster_digest, sites: sites.clone() };
         live = self.ask_all(&live, &begin).await.into_iter().map(|(site, _)| site).collect();
-        let needed = plan.privacy.minimum_sites.max(usize::from(!adders.is_empty()) * SITES_MIN).max(1);
+        let least = match plan.privacy.dropouts {
+            Dropouts::Wait => sites.len(),
+            Dropouts::LeaveOut => 1,
+        };
+        let needed = least.max(plan.privacy.minimum_sites).max(usize::from(!adders.is_empty()) * SITES_MIN);
         if live.len() < needed {
             return Err(LearnError::TooFewSites { left: live.len(), needed, round: run.round() }.into());
         }
@@ -382,6 +387,9 @@ impl Coordinator {
                         Err(error) => (self.watch)(RunEvent::LeftOut(site, error.to_string())),
                     }
                 }
+                if live.len() < needed {
+                    return Err(LearnError::TooFewSites { left: live.len(), needed, round: ask.round }.into());
+                }
                 run.close()?
             } else {
                 for opened in join_all(adders.iter().map(|adder| adder.open(&text, &sites, &ask))).await {
@@ -394,7 +402,6 @@ impl Coordinator {
                     present.retain(|site| there.contains(site));
                 }
                 let asked = std::mem::replace(&mut live, present.into_iter().collect());
-                let needed = plan.privacy.minimum_sites.max(SITES_MIN);
                 if live.len() < needed {
                     return Err(LearnError::TooFewSites { left: live.len(), needed, round: ask.round }.into());
                 }

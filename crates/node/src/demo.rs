@@ -22,6 +22,7 @@ const EXAMPLE: &[(&str, &[u8])] = example![
     "cohort.sql",
     "nodes.hierarchy.csv",
     "survival.plan.toml",
+    "survival.model.toml",
     "gbsg.site.toml",
     "donors.cohort.toml",
     "training.sql",

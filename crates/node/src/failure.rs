@@ -128,6 +128,12 @@ pub enum NodeError {
         /// How many must join or leave together.
         k: u64,
     },
+    /// A model that learned from donors, whose training this node has no record of.
+    #[error("the model learned from donors, and this node has no record of telling it")]
+    Untraced,
+    /// Somebody whose rows a model learned from was erased since.
+    #[error("somebody whose records the model learned from is not on file any more")]
+    Left,
     /// The version is not served any more.
     #[error("{dataset} {version} is not handed out any more{}", successor.as_ref().map(|next| format!("; {next} is in its place")).unwrap_or_default())]
     TakenDown {
@@ -189,6 +195,8 @@ impl Coded for NodeError {
             Self::Texts { .. } => "NO016",
             Self::NoAssessment => "NO017",
             Self::Undecided { .. } => "NO018",
+            Self::Untraced => "NO019",
+            Self::Left => "NO020",
         }
     }
     fn hint(&self) -> &'static str {
@@ -197,7 +205,9 @@ impl Coded for NodeError {
             Self::NodeExists { .. } => "use it as it is, or name another folder with --home",
             Self::Busy => "wait until it is done, then try again",
             Self::Io { .. } => "check the path, its permissions and the free space",
-            Self::Recipe { .. } => "see docs/trustee.md for every key of a recipe",
+            Self::Recipe { .. } => {
+                "docs/trustee.md explains every key of a recipe, docs/models.md those of a model's card"
+            }
             Self::Published { .. } => "raise the version in the recipe: published versions are immutable",
             Self::NothingGranted { .. } => {
                 "see `acequia consent list` for who allows what; only consent opens a record"
@@ -212,6 +222,8 @@ impl Coded for NodeError {
             Self::NoAssessment => {
                 "see `acequia papers assessment RECIPE`; approve it with --approved-by, --until and --risk"
             }
+            Self::Untraced => "publish it from the node that trained it with --donors",
+            Self::Left => "train the model again; it learns without those who left",
             Self::Undecided { .. } => "add --authority-told, or --not-told with the reason",
             Self::NotCollected => "if the donor allows it again, record that first with `acequia consent give`",
             Self::Texts { .. } => {
@@ -231,7 +243,9 @@ impl Coded for NodeError {
             Self::NodeExists { .. } | Self::Recipe { .. } | Self::Texts { .. } | Self::Undecided { .. } => Exit::Usage,
             Self::Busy => Exit::Temporary,
             Self::Published { .. } | Self::TooFewChanges { .. } | Self::TakenDown { .. } => Exit::PolicyRefused,
-            Self::NothingGranted { .. } | Self::NotCollected | Self::NoAssessment => Exit::NotPermitted,
+            Self::NothingGranted { .. } | Self::NotCollected | Self::NoAssessment | Self::Untraced | Self::Left => {
+                Exit::NotPermitted
+            }
             Self::Verification { .. } | Self::Work { .. } => Exit::Integrity,
             Self::Io { .. } | Self::ConsentFile { .. } | Self::Address { .. } => Exit::Failure,
         }

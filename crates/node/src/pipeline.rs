@@ -24,6 +24,7 @@ use crate::cohort::{FEWEST_COUNTED, Selection};
 use crate::failpoint::failpoint;
 use crate::failure::{Failure, NodeError};
 use crate::home::Node;
+use crate::model::{is_model, purpose_of};
 use crate::progress::Progress;
 use crate::recipe::Recipe;
 use crate::steps::{Made, step_key};
@@ -167,6 +168,9 @@ impl Node {
         let releases = self.store.releases().await?;
         let mut earlier: Vec<Release> =
             releases.into_iter().filter(|release| release.dataset == plan.dataset).collect();
+        if earlier.iter().any(is_model) {
+            return Err(NodeError::Recipe { message: "dataset: a model of this node has this name".to_owned() }.into());
+        }
         earlier.sort_by_key(|release| release.published_at);
         self.compare_with_earlier(&earlier, &plan.version, &everybody, recipe.policy.class_size())?;
         let table = cohort.tables.into_values().next().ok_or(NodeError::Work { step: "cohort".to_owned() })?;
@@ -260,7 +264,7 @@ impl Node {
     }
 
     /// Versions that are served, with who is in them. A version of a program that did not keep that is left out.
-    async fn served(&self, releases: &[Release]) -> Result<Vec<(String, BTreeSet<String>)>, Failure> {
+    pub(crate) async fn served(&self, releases: &[Release]) -> Result<Vec<(String, BTreeSet<String>)>, Failure> {
         let stones = self.store.tombstones().await?;
         let mut served = Vec::new();
         for release in releases {
@@ -273,7 +277,7 @@ impl Node {
     }
 
     /// Whether somebody in a published version, by her random name there, has left it since. Who was erased has no name any more.
-    fn has_left(
+    pub(crate) fn has_left(
         &self,
         subject: &str,
         donors_by_name: &BTreeMap<String, DonorId>,
@@ -299,11 +303,11 @@ impl Node {
         }
         for (dataset, mut releases) in by_dataset {
             releases.sort_by_key(|release| release.published_at);
+            let Some(purpose) = releases.last().map(purpose_of) else { continue };
             let mut served = self.served(&releases).await?;
             let Some((newest, still_in)) = served.pop() else { continue };
             for (version, subjects) in served {
-                let left =
-                    |subject: &&String| self.has_left(subject, &donors_by_name, &consents, Purpose::OpenPublication);
+                let left = |subject: &&String| self.has_left(subject, &donors_by_name, &consents, purpose);
                 let mut left = subjects.iter().filter(left).peekable();
                 if left.peek().is_some() && !left.any(|subject| still_in.contains(subject)) {
                     let (dataset, successor) = (dataset.clone(), Some(newest.clone()));

@@ -125,18 +125,18 @@ impl Assessable {
 }
 
 /// A file that says what to do, and those beside it that it names.
-struct Files<'p> {
+pub(crate) struct Files<'p> {
     folder: &'p Path,
-    text: String,
+    pub(crate) text: String,
 }
 
 impl<'p> Files<'p> {
-    fn beside(path: &'p Path) -> Result<Self, Failure> {
+    pub(crate) fn beside(path: &'p Path) -> Result<Self, Failure> {
         let text = std::fs::read_to_string(path).map_err(io("the recipe", "read"))?;
         Ok(Self { folder: path.parent().unwrap_or(Path::new(".")), text })
     }
 
-    fn parse<T: serde::de::DeserializeOwned>(&self) -> Result<T, Failure> {
+    pub(crate) fn parse<T: serde::de::DeserializeOwned>(&self) -> Result<T, Failure> {
         let text = &self.text;
         Ok(toml::from_str(text).map_err(|error| {
             let row = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
@@ -144,7 +144,7 @@ impl<'p> Files<'p> {
         })?)
     }
 
-    fn read(&self, name: &str) -> Result<Vec<u8>, Failure> {
+    pub(crate) fn read(&self, name: &str) -> Result<Vec<u8>, Failure> {
         if name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.') {
             return Err(wrong(format!("{name}: name a file in the recipe's own folder")).into());
         }

@@ -12,6 +12,11 @@ use crate::home::Node;
 use crate::progress::Progress;
 use crate::recipe::CohortDefinition;
 
+/// How the access log names a run, by the digest of its plan.
+pub(crate) fn reason_of(plan: Digest) -> String {
+    format!("training, plan {plan}")
+}
+
 /// Rows of donors as numbers, for as long as all of them allow it.
 pub struct TrainingRows {
     /// The rows.
@@ -47,7 +52,7 @@ impl Node {
         let _lock = self.lock()?;
         let policy = self.policy_for(cohort.digest).await?;
         let selection = self.select(cohort, None, &policy).await?;
-        let reason = format!("training, plan {}", plan.digest());
+        let reason = reason_of(plan.digest());
         let clean = self.clean_tables(cohort, &selection, &reason, progress, &mut |_, _, _| {}).await?;
         let rows = self.cohort_rows(cohort, &clean.tables)?;
         let data = Data::from_table(name, &rows, &plan.needs(), &SiteMap::default())?;

@@ -4,6 +4,7 @@
 use std::fmt::Write;
 
 use acequia_gate::ReleasedFile;
+use acequia_types::{DatasetName, Day};
 use serde_json::Value;
 
 use crate::croissant::license_address;
@@ -94,14 +95,7 @@ pub(crate) fn card(facts: &Facts<'_>) -> String {
 fn front_matter(facts: &Facts<'_>) -> String {
     let plan = facts.plan;
     let mut out = String::from("---\n");
-    let hub = plan.license.to_lowercase();
-    if HUB_LICENSES.contains(&hub.as_str()) {
-        put(&mut out, format_args!("license: {hub}"));
-    } else {
-        put(&mut out, format_args!("license: other"));
-        put(&mut out, format_args!("license_name: {}", yaml(&hub)));
-        put(&mut out, format_args!("license_link: {}", yaml(&license_address(&plan.license))));
-    }
+    put_license(&mut out, &plan.license);
     put(&mut out, format_args!("pretty_name: {}", yaml(&plan.title)));
     let languages = plan.languages.iter().map(|tag| tag.split('-').next().unwrap_or(tag).to_lowercase());
     put_list(&mut out, "language", languages);
@@ -457,7 +451,7 @@ fn uses(facts: &Facts<'_>) -> String {
 fn distribution(facts: &Facts<'_>) -> String {
     let plan = facts.plan;
     let mut out = String::from("## Distribution\n\n### How to cite\n\n");
-    put(&mut out, format_args!("```bibtex\n{}\n```\n", bibtex(plan)));
+    put(&mut out, format_args!("```bibtex\n{}\n```\n", citation(plan)));
     if !plan.citations.is_empty() {
         out.push_str("Please cite the sources too:\n\n");
         out.push_str(&list(&plan.citations));
@@ -507,9 +501,22 @@ fn maintenance(facts: &Facts<'_>) -> String {
     out
 }
 
-/// BibTeX entry of this version. Characters that would end a field or mean markup elsewhere are left out; those that are
+/// BibTeX entry of a data set's version.
+pub(crate) fn citation(plan: &Plan) -> String {
+    let named = (&plan.dataset, plan.version.as_str(), plan.title.as_str());
+    bibtex("dataset", named, &plan.creators, &plan.publisher, plan.released_on, &plan.home)
+}
+
+/// BibTeX entry of a version. Characters that would end a field or mean markup elsewhere are left out; those that are
 /// commands of TeX are written so that they are text.
-pub(crate) fn bibtex(plan: &Plan) -> String {
+pub(crate) fn bibtex(
+    kind: &str,
+    (name, version, title): (&DatasetName, &str, &str),
+    creators: &[Agent],
+    publisher: &Agent,
+    released_on: Day,
+    home: &str,
+) -> String {
     let plain = |c: &char| !matches!(c, '{' | '}' | '"' | '\\' | '`' | '<' | '>' | '\n');
     let clean = |text: &str| {
         let mut out = String::with_capacity(text.len());
@@ -523,30 +530,40 @@ pub(crate) fn bibtex(plan: &Plan) -> String {
         }
         out
     };
-    let authors: Vec<String> = plan.creators.iter().map(|agent| format!("{{{}}}", clean(&agent.name))).collect();
-    let day = plan.released_on.to_string();
+    let authors: Vec<String> = creators.iter().map(|agent| format!("{{{}}}", clean(&agent.name))).collect();
+    let day = released_on.to_string();
     let year = day.split('-').next().unwrap_or_default();
     format!(
-        "@dataset{{{}_{},\n  title = {{{}}},\n  author = {{{}}},\n  year = {{{year}}},\n  publisher = {{{}}},\n  \
-         version = {{{}}},\n  url = {{{}}}\n}}",
-        plan.dataset.name(),
-        plan.version,
-        clean(&plan.title),
+        "@{kind}{{{}_{version},\n  title = {{{}}},\n  author = {{{}}},\n  year = {{{year}}},\n  publisher = {{{}}},\n  \
+         version = {{{version}}},\n  url = {{{}}}\n}}",
+        name.name(),
+        clean(title),
         authors.join(" and "),
-        clean(&plan.publisher.name),
-        plan.version,
+        clean(&publisher.name),
         // An address is read as it stands.
-        plan.home.chars().filter(plain).collect::<String>()
+        home.chars().filter(plain).collect::<String>()
     )
 }
 
-fn put(out: &mut String, line: std::fmt::Arguments<'_>) {
+/// The licence in the Hub's words.
+pub(crate) fn put_license(out: &mut String, spdx: &str) {
+    let hub = spdx.to_lowercase();
+    if HUB_LICENSES.contains(&hub.as_str()) {
+        put(out, format_args!("license: {hub}"));
+    } else {
+        put(out, format_args!("license: other"));
+        put(out, format_args!("license_name: {}", yaml(&hub)));
+        put(out, format_args!("license_link: {}", yaml(&license_address(spdx))));
+    }
+}
+
+pub(crate) fn put(out: &mut String, line: std::fmt::Arguments<'_>) {
     // Writing to a String cannot fail.
     let _ = out.write_fmt(line);
     out.push('\n');
 }
 
-fn put_list(out: &mut String, key: &str, items: impl Iterator<Item = String>) {
+pub(crate) fn put_list(out: &mut String, key: &str, items: impl Iterator<Item = String>) {
     put(out, format_args!("{key}:"));
     for item in items {
         put(out, format_args!("- {}", yaml(&item)));
@@ -554,13 +571,13 @@ fn put_list(out: &mut String, key: &str, items: impl Iterator<Item = String>) {
 }
 
 /// A YAML double-quoted scalar. JSON strings are such scalars; control characters are refused by the plan's check.
-fn yaml(text: &str) -> String {
+pub(crate) fn yaml(text: &str) -> String {
     Value::from(text).to_string()
 }
 
 /// Text with everything that Markdown, its tables or HTML would read as markup taken literally. Line feeds become
 /// spaces.
-fn md(text: &str) -> String {
+pub(crate) fn md(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 8);
     for (at, c) in text.trim().char_indices() {
         match c {
@@ -588,23 +605,23 @@ fn md(text: &str) -> String {
 }
 
 /// Paragraphs of plain text.
-fn paragraphs(text: &str) -> String {
+pub(crate) fn paragraphs(text: &str) -> String {
     let parts: Vec<String> = text.split("\n\n").filter(|part| !part.trim().is_empty()).map(md).collect();
     parts.join("\n\n")
 }
 
-fn stated(text: &str) -> String {
+pub(crate) fn stated(text: &str) -> String {
     if text.trim().is_empty() { "Not stated.".to_owned() } else { paragraphs(text) }
 }
 
-fn list(items: &[String]) -> String {
+pub(crate) fn list(items: &[String]) -> String {
     if items.is_empty() {
         return "- Not stated.\n".to_owned();
     }
     items.iter().map(|item| format!("- {}\n", md(item))).collect()
 }
 
-fn agent(agent: &Agent) -> String {
+pub(crate) fn agent(agent: &Agent) -> String {
     match &agent.url {
         Some(url) => format!("[{}](<{url}>)", md(&agent.name)),
         None => md(&agent.name),

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::dictionary::{Dictionary, Entry};
 use crate::split::SPLITS;
-use crate::{Agent, AgentKind, Plan, card};
+use crate::{Agent, AgentKind, Plan, UseTerm, card};
 
 /// The official context of Croissant 1.1 and the prefixes of the vocabularies used beside it. Readers warn about a
 /// context that lacks one of the official keys, so all are here, used or not.
@@ -82,7 +82,7 @@ pub(crate) fn croissant(plan: &Plan, dictionary: &Dictionary, files: &[ReleasedF
         "description": format!("{}\n\n{}", plan.summary, plan.description),
         "url": plan.home,
         "license": license_address(&plan.license),
-        "citeAs": card::bibtex(plan),
+        "citeAs": card::citation(plan),
         "creator": plan.creators.iter().map(agent).collect::<Vec<_>>(),
         "publisher": agent(&plan.publisher),
         "datePublished": plan.released_on.to_string(),
@@ -120,11 +120,28 @@ pub(crate) fn croissant(plan: &Plan, dictionary: &Dictionary, files: &[ReleasedF
     document
 }
 
+fn term_iri(term: &UseTerm) -> String {
+    format!("http://purl.obolibrary.org/obo/DUO_{}", term.number().unwrap_or_default())
+}
+
+/// A term of the Data Use Ontology.
+pub(crate) fn use_term(term: &UseTerm) -> Value {
+    let iri = term_iri(term);
+    json!({
+        "@type": "DefinedTerm",
+        "@id": iri,
+        "name": term.label,
+        "description": term.plain,
+        "termCode": format!("DUO_{}", term.number().unwrap_or_default()),
+        "inDefinedTermSet": "http://purl.obolibrary.org/obo/duo.owl",
+        "url": iri,
+    })
+}
+
 /// What may be done: the term of the Data Use Ontology that donors agreed to, and the same as an offer of ODRL 2.2, whose
 /// one prohibition holds whatever the term is.
 fn usage(plan: &Plan) -> Value {
-    let duo = plan.use_term.number().unwrap_or_default();
-    let term = format!("http://purl.obolibrary.org/obo/DUO_{duo}");
+    let term = term_iri(&plan.use_term);
     let mut permission = json!({
         "odrl:action": {"@id": "odrl:use"},
         "odrl:constraint": {
@@ -137,15 +154,7 @@ fn usage(plan: &Plan) -> Value {
         permission["odrl:duty"] = json!({"odrl:action": {"@id": "odrl:attribute"}});
     }
     json!([
-        {
-            "@type": "DefinedTerm",
-            "@id": term,
-            "name": plan.use_term.label,
-            "description": plan.use_term.plain,
-            "termCode": format!("DUO_{duo}"),
-            "inDefinedTermSet": "http://purl.obolibrary.org/obo/duo.owl",
-            "url": term,
-        },
+        use_term(&plan.use_term),
         {
             "@type": "odrl:Offer",
             "odrl:permission": permission,
@@ -229,7 +238,7 @@ pub(crate) fn license_address(spdx: &str) -> String {
     format!("https://spdx.org/licenses/{spdx}")
 }
 
-fn agent(agent: &Agent) -> Value {
+pub(crate) fn agent(agent: &Agent) -> Value {
     let kind = match agent.kind {
         AgentKind::Organization => "Organization",
         AgentKind::Person => "Person",

@@ -78,6 +78,19 @@ pub enum ReleaseError {
         /// The policy's k.
         k: u64,
     },
+    /// The licence of a model does not carry what something asks that it learned from.
+    #[error("the model cannot stand under its licence: {license}, under which it got {source_title}, {asks}")]
+    Licence {
+        /// What it learned from.
+        source_title: String,
+        /// Its licence (SPDX), or its term of the Data Use Ontology.
+        license: String,
+        /// What that asks.
+        asks: &'static str,
+    },
+    /// A model or a record cannot be published.
+    #[error(transparent)]
+    Learn(#[from] acequia_learn::LearnError),
     /// The finished files do not verify.
     #[error("the finished version fails its own check: {check}")]
     SelfCheck {
@@ -103,13 +116,17 @@ impl Coded for ReleaseError {
             Self::Receipt { .. } => "RE009",
             Self::ClassTooSmall { .. } => "RE010",
             Self::SelfCheck { .. } => "RE011",
+            Self::Licence { .. } => "RE012",
+            Self::Learn(error) => error.code(),
             Self::Frame(error) => error.code(),
         }
     }
 
     fn hint(&self) -> &'static str {
         match self {
-            Self::Plan { .. } => "correct the setting under [release] in the recipe",
+            Self::Plan { .. } => {
+                "correct the setting: under [release] in the recipe of a data set, or in the card of a model"
+            }
             Self::AssignmentLength { .. } | Self::Receipt { .. } | Self::SelfCheck { .. } => {
                 "this is a defect of the program; please report it with the code"
             }
@@ -124,6 +141,10 @@ impl Coded for ReleaseError {
             Self::ColumnType { .. } => "cast the column in the cohort's SQL to text, a number, a boolean or a date",
             Self::ColumnName { .. } => "rename the column in the cohort's SQL",
             Self::ClassTooSmall { .. } => "do not publish; run the recipe again and report it with the code",
+            Self::Licence { .. } => {
+                "publish the model under that licence or term, or ask whoever holds the rights; leave it out of the training otherwise"
+            }
+            Self::Learn(error) => error.hint(),
             Self::Frame(error) => error.hint(),
         }
     }
@@ -133,11 +154,13 @@ impl Coded for ReleaseError {
             Self::Plan { .. } | Self::Undescribed { .. } | Self::DescribedOnly { .. } | Self::ColumnName { .. } => {
                 Exit::Usage
             }
-            Self::AssignmentRepeated { .. } | Self::EmptySplit { .. } | Self::ClassTooSmall { .. } => {
-                Exit::PolicyRefused
-            }
+            Self::AssignmentRepeated { .. }
+            | Self::EmptySplit { .. }
+            | Self::ClassTooSmall { .. }
+            | Self::Licence { .. } => Exit::PolicyRefused,
             Self::SelfCheck { .. } => Exit::Integrity,
             Self::AssignmentLength { .. } | Self::ColumnType { .. } | Self::Receipt { .. } => Exit::Failure,
+            Self::Learn(error) => error.exit(),
             Self::Frame(error) => error.exit(),
         }
     }

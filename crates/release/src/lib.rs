@@ -15,6 +15,9 @@
 //! | `diversity.json` | `acequia-diversity/1`: who is in the data, compared with a reference population |
 //! | `manifest.json` | `acequia-release/1`: every file with size and digests, inputs, recipe, seed, program |
 //!
+//! A model that passed the gate ([`acequia_gate::Outbound`] of [`acequia_learn::TestedModel`]) becomes a version too, by
+//! [`release_model`] and a [`ModelPlan`]: three formats, card, bill of materials and validation records.
+//!
 //! Same rows, same plan: same bytes, whatever the order of the rows. [`verify`] rechecks a version from its bytes alone.
 //!
 //! A plan is refused when it would make a false or unreadable version:
@@ -77,6 +80,7 @@ mod dictionary;
 mod diversity;
 mod error;
 mod make;
+mod model;
 mod plan;
 mod receipt;
 mod rows;
@@ -91,6 +95,7 @@ use acequia_gate::{Outbound, Parcel};
 
 pub use acequia_diversity::{NotRecorded, ReferenceCell, Report};
 pub use error::ReleaseError;
+pub use model::{Conflict, IntendedUse, ModelPlan, PredictorPlan, Source, Terms, conflict, release_model};
 pub use plan::{
     Agent, AgentKind, CollectionPlan, ColumnPlan, Condition, ConsentGroup, ConsentOutcome, ConsentPlan, Dimension,
     DiversityPlan, HealthPlan, Plan, SplitPlan, UseTerm, VersionNote,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use acequia_frame::Table;
-use acequia_gate::{Manifest, Parcel, ReleasedFile};
+use acequia_gate::{Artefact, Manifest, Parcel, ReleasedFile};
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
@@ -86,6 +86,7 @@ pub(crate) fn make(table: &Table, numbers: &[u64], receipt: &Value, plan: &Plan)
 
     let manifest = Manifest {
         schema: MANIFEST_SCHEMA.to_owned(),
+        artefact: Artefact::Dataset,
         dataset: plan.dataset.clone(),
         version: plan.version.clone(),
         title: plan.title.clone(),

@@ -508,28 +508,28 @@ impl Plan {
         if self.diversity.intersections.iter().any(|columns| columns.len() < 2 || !columns.iter().all(known)) {
             return Err(unfit("diversity.intersections", "must list two or more described columns each"));
         }
-        self.check_characters()
+        check_characters(self)
     }
+}
 
-    /// Control characters would break YAML, Markdown or terminals; no text of a plan needs one besides the line feed.
-    fn check_characters(&self) -> Result<(), ReleaseError> {
-        fn walk(value: &serde_json::Value, path: &str) -> Result<(), ReleaseError> {
-            let bad = |text: &str| {
-                text.chars().any(|c| (c.is_control() && c != '\n') || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}'))
-            };
-            match value {
-                serde_json::Value::String(text) if bad(text) => Err(unfit(path, "holds a control character")),
-                serde_json::Value::Array(items) => items.iter().try_for_each(|item| walk(item, path)),
-                serde_json::Value::Object(fields) => fields.iter().try_for_each(|(key, item)| {
-                    let at = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                    if bad(key) { Err(unfit(path, "holds a control character")) } else { walk(item, &at) }
-                }),
-                _ => Ok(()),
-            }
+/// Control characters would break YAML, Markdown or terminals; no text of a plan needs one besides the line feed.
+pub(crate) fn check_characters(plan: &impl Serialize) -> Result<(), ReleaseError> {
+    fn walk(value: &serde_json::Value, path: &str) -> Result<(), ReleaseError> {
+        let bad = |text: &str| {
+            text.chars().any(|c| (c.is_control() && c != '\n') || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}'))
+        };
+        match value {
+            serde_json::Value::String(text) if bad(text) => Err(unfit(path, "holds a control character")),
+            serde_json::Value::Array(items) => items.iter().try_for_each(|item| walk(item, path)),
+            serde_json::Value::Object(fields) => fields.iter().try_for_each(|(key, item)| {
+                let at = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                if bad(key) { Err(unfit(path, "holds a control character")) } else { walk(item, &at) }
+            }),
+            _ => Ok(()),
         }
-        let value = serde_json::to_value(self).map_err(|_| unfit("plan", "cannot be written as JSON"))?;
-        walk(&value, "")
     }
+    let value = serde_json::to_value(plan).map_err(|_| unfit("plan", "cannot be written as JSON"))?;
+    walk(&value, "")
 }
 
 impl SplitPlan {
@@ -553,11 +553,11 @@ impl SplitPlan {
     }
 }
 
-fn unfit(field: &str, problem: &str) -> ReleaseError {
+pub(crate) fn unfit(field: &str, problem: &str) -> ReleaseError {
     ReleaseError::Plan { field: field.to_owned(), problem: problem.to_owned() }
 }
 
-fn is_version(text: &str) -> bool {
+pub(crate) fn is_version(text: &str) -> bool {
     let parts: Vec<&str> = text.split('.').collect();
     let number = |part: &&str| {
         !part.is_empty()
@@ -573,14 +573,14 @@ fn is_code(text: &str) -> bool {
     text.len() == 4 && text.bytes().all(|b| b.is_ascii_uppercase())
 }
 
-fn is_iri(text: &str) -> bool {
+pub(crate) fn is_iri(text: &str) -> bool {
     let odd = |c: char| {
         c.is_whitespace() || c.is_control() || matches!(c, '"' | '<' | '>' | '\\' | '`' | '{' | '}' | '|' | '^')
     };
     (text.starts_with("https://") || text.starts_with("http://")) && !text.contains(odd)
 }
 
-fn is_contact(text: &str) -> bool {
+pub(crate) fn is_contact(text: &str) -> bool {
     let plain =
         |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_+".contains(&b));
     match text.split_once('@') {
@@ -590,7 +590,7 @@ fn is_contact(text: &str) -> bool {
 }
 
 /// A published address must mean the same everywhere, so this machine's own names are refused.
-fn is_public_address(field: &str, url: &str) -> Result<(), ReleaseError> {
+pub(crate) fn is_public_address(field: &str, url: &str) -> Result<(), ReleaseError> {
     let Some(rest) = url.strip_prefix("https://") else { return Err(unfit(field, "is not an https:// address")) };
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host = host.rsplit('@').next().unwrap_or_default();

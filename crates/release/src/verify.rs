@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use acequia_frame::Table;
-use acequia_gate::{Manifest, ReleasedFile};
+use acequia_gate::{Artefact, Manifest, ReleasedFile};
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
@@ -41,7 +41,7 @@ impl Verification {
         self.checks.iter().all(|check| check.held)
     }
 
-    fn put(&mut self, name: &str, outcome: Result<String, String>) {
+    pub(crate) fn put(&mut self, name: &str, outcome: Result<String, String>) {
         let held = outcome.is_ok();
         let detail = outcome.unwrap_or_else(|problem| problem);
         self.checks.push(Check { name: name.to_owned(), held, detail });
@@ -83,6 +83,10 @@ fn recheck(manifest: &Manifest, read: &dyn Fn(&str) -> Option<Bytes>) -> Verific
     verification.put("manifest.json", manifest_bytes(manifest, read));
     for file in &manifest.files {
         verification.put(&format!("file {}", file.path), file_bytes(file, read));
+    }
+    if manifest.artefact == Artefact::Model {
+        crate::model::recheck(manifest, read, &mut verification);
+        return verification;
     }
     let tables = splits(manifest, read);
     verification
@@ -128,8 +132,14 @@ fn manifest_layout(manifest: &Manifest) -> Result<String, String> {
         return Err("a path is not a relative path inside the version".to_owned());
     }
     let splits: Vec<String> = SPLITS.iter().map(|split| parquet_path(split)).collect();
-    let others = ["README.md", "croissant.json", "dictionary.json", "diversity.json", "risk.json", "statistics.json"];
-    for path in splits.iter().map(String::as_str).chain(others) {
+    let others: &[&str] = match manifest.artefact {
+        Artefact::Dataset => {
+            &["README.md", "croissant.json", "dictionary.json", "diversity.json", "risk.json", "statistics.json"]
+        }
+        Artefact::Model => &["README.md", "card.json", "model.json", "model.onnx", "model.safetensors", "bom.cdx.json"],
+    };
+    let splits = splits.iter().map(String::as_str).filter(|_| manifest.artefact == Artefact::Dataset);
+    for path in splits.chain(others.iter().copied()) {
         if !manifest.files.iter().any(|file| file.path == path) {
             return Err(format!("{path} is not listed"));
         }

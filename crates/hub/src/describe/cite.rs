@@ -13,7 +13,7 @@ pub(crate) fn csl(described: Description<'_>) -> Value {
     let author = |agent: Agent<'_>| json!({ "literal": agent.name });
     json!({
         "id": key(described),
-        "type": "dataset",
+        "type": if described.is_model() { "software" } else { "dataset" },
         "title": manifest.title,
         "author": described.creators().into_iter().map(author).collect::<Vec<_>>(),
         "issued": { "date-parts": [parts] },
@@ -64,7 +64,8 @@ fn tex(text: &str) -> String {
 pub(crate) fn citation_file(described: Description<'_>) -> String {
     let manifest = described.version.manifest();
     let quoted = |text: &str| Value::from(text).to_string();
-    let mut out = String::from("cff-version: 1.2.0\nmessage: \"Cite this version of the data set.\"\ntype: dataset\n");
+    let (what, kind) = if described.is_model() { ("model", "software") } else { ("data set", "dataset") };
+    let mut out = format!("cff-version: 1.2.0\nmessage: \"Cite this version of the {what}.\"\ntype: {kind}\n");
     out.push_str(&format!("title: {}\nversion: {}\n", quoted(&manifest.title), quoted(&manifest.version)));
     out.push_str(&format!("date-released: {}\nlicense: {}\n", manifest.released_on, quoted(&manifest.license)));
     out.push_str(&format!("url: {}\nabstract: {}\n", quoted(&described.iri()), quoted(&manifest.summary)));

@@ -73,12 +73,12 @@ pub(crate) fn json(described: Description<'_>) -> Value {
         "titles": [in_language(json!({ "title": manifest.title }))],
         "publisher": { "name": described.publisher().name },
         "publicationYear": day[..4],
-        "types": { "resourceType": "Health data set", "resourceTypeGeneral": "Dataset" },
+        "types": { "resourceType": resource_type(described).1, "resourceTypeGeneral": resource_type(described).0 },
         "subjects": subjects,
         "contributors": contributors,
         "dates": dates,
         "relatedIdentifiers": related(described).into_iter().map(relation).collect::<Vec<_>>(),
-        "sizes": [format!("{} bytes", described.version.total_bytes()), format!("{} rows", described.version.people())],
+        "sizes": sizes(described),
         "formats": formats(described),
         "version": manifest.version,
         "rightsList": [{
@@ -91,6 +91,19 @@ pub(crate) fn json(described: Description<'_>) -> Value {
         document["language"] = language.into();
     }
     document
+}
+
+/// The general type of DataCite's list, and the own words for it.
+fn resource_type(described: Description<'_>) -> (&'static str, &'static str) {
+    if described.is_model() { ("Model", "Prediction model") } else { ("Dataset", "Health data set") }
+}
+
+fn sizes(described: Description<'_>) -> Vec<String> {
+    let bytes = format!("{} bytes", described.version.total_bytes());
+    if described.is_model() {
+        return vec![bytes];
+    }
+    vec![bytes, format!("{} rows", described.version.people())]
 }
 
 /// The element `resource`, without the declaration of XML.
@@ -109,7 +122,8 @@ pub(crate) fn resource(described: Description<'_>) -> String {
     out.push_str("</titles>\n");
     out.push_str(&element("publisher", "", described.publisher().name));
     out.push_str(&element("publicationYear", "", &day[..4]));
-    out.push_str(&element("resourceType", " resourceTypeGeneral=\"Dataset\"", "Health data set"));
+    let (general, own) = resource_type(described);
+    out.push_str(&element("resourceType", &format!(" resourceTypeGeneral=\"{general}\""), own));
     if !described.keywords().is_empty() {
         out.push_str("<subjects>\n");
         described.keywords().iter().for_each(|keyword| out.push_str(&element("subject", "", keyword)));
@@ -133,7 +147,7 @@ pub(crate) fn resource(described: Description<'_>) -> String {
         out.push_str(&element("relatedIdentifier", &kind, &iri));
     }
     out.push_str("</relatedIdentifiers>\n<sizes>\n");
-    out.push_str(&element("size", "", &format!("{} bytes", described.version.total_bytes())));
+    sizes(described).iter().take(1).for_each(|size| out.push_str(&element("size", "", size)));
     out.push_str("</sizes>\n<formats>\n");
     formats(described).iter().for_each(|format| out.push_str(&element("format", "", format)));
     out.push_str("</formats>\n");

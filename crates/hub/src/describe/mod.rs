@@ -14,11 +14,11 @@ pub(crate) mod schema_org;
 pub(crate) mod signposting;
 pub(crate) mod xml;
 
-use acequia_gate::ReleasedFile;
+use acequia_gate::{Artefact, ReleasedFile};
 use serde_json::Value;
 
 use crate::PublishedVersion;
-use crate::catalogue::Dataset;
+use crate::catalogue::Repository;
 use crate::facts::{Facts, Kind, list, text};
 use crate::pages::{license_address, version_path};
 
@@ -112,6 +112,12 @@ pub(crate) const FORMS: [Offered; 11] = [
     offered(Form::CitationFile, "Citation File Format", "CITATION.cff", "application/yaml", None),
 ];
 
+/// The forms in which a version of this kind is described. Croissant, DCAT-AP and schema.org's `Dataset` are about rows.
+pub(crate) fn forms(artefact: Artefact) -> impl Iterator<Item = &'static Offered> {
+    let of_rows = [Form::Croissant, Form::DcatTurtle, Form::DcatJsonLd, Form::SchemaOrg];
+    FORMS.iter().filter(move |offered| artefact == Artefact::Dataset || !of_rows.contains(&offered.form))
+}
+
 /// A person or organisation as the documents name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Agent<'a> {
@@ -124,7 +130,7 @@ pub(crate) struct Agent<'a> {
 /// A version with all that its documents say, and the address under which it is described.
 #[derive(Clone, Copy)]
 pub(crate) struct Description<'a> {
-    pub(crate) dataset: &'a Dataset,
+    pub(crate) dataset: &'a Repository,
     pub(crate) version: &'a PublishedVersion,
     pub(crate) facts: &'a Facts,
     /// `http(s)://host[:port]` of this node.
@@ -137,9 +143,14 @@ impl<'a> Description<'a> {
         version_iri(self.address, self.version)
     }
 
-    /// Address of the data set's page, whichever version is the newest.
+    /// Address of the data set's or model's page, whichever version is the newest.
     pub(crate) fn dataset_iri(&self) -> String {
-        format!("{}/datasets/{}", self.address, self.version.manifest().dataset)
+        format!("{}{}", self.address, self.version.repository_path())
+    }
+
+    /// Whether it is a model.
+    pub(crate) fn is_model(&self) -> bool {
+        self.version.artefact() == Artefact::Model
     }
 
     /// Address of one form of the description.

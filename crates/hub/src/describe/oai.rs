@@ -12,7 +12,7 @@ use acequia_types::{Timestamp, parse_timestamp};
 use super::xml::{element, escaped};
 use super::{Description, datacite};
 use crate::Shelf;
-use crate::catalogue::Dataset;
+use crate::catalogue::Repository;
 use crate::facts::Facts;
 use crate::http::{Fields, host_name};
 
@@ -38,7 +38,7 @@ const DATES: Wrong =
 const NOT_STATED: &str = "not-stated@operator.invalid";
 
 /// What the node says of itself.
-pub(crate) struct Repository<'a> {
+pub(crate) struct Identity<'a> {
     pub(crate) address: &'a str,
     pub(crate) name: &'a str,
     /// An e-mail address of the operator, when one is stated.
@@ -50,8 +50,8 @@ pub(crate) struct Repository<'a> {
 pub(crate) enum Wanted<'s> {
     Identify,
     Formats,
-    Record { dataset: &'s Dataset, format: &'static str },
-    List { page: Vec<&'s Dataset>, headers_only: bool, format: &'static str, token: Option<Token> },
+    Record { dataset: &'s Repository, format: &'static str },
+    List { page: Vec<&'s Repository>, headers_only: bool, format: &'static str, token: Option<Token> },
     Wrong(Wrong),
 }
 
@@ -63,7 +63,7 @@ pub(crate) struct Token {
     cursor: usize,
 }
 
-fn identifier(address: &str, dataset: &Dataset) -> String {
+fn identifier(address: &str, dataset: &Repository) -> String {
     format!("oai:{}:{}", host_name(address), dataset.newest().manifest().dataset)
 }
 
@@ -88,7 +88,7 @@ fn read<'s>(query: &Fields, shelf: &'s Shelf, address: &str) -> Result<Wanted<'s
         let other = query.names().any(|name| name != "verb" && !allowed.contains(&name));
         if other { Err(("badArgument", "The request has an argument that the verb does not know.")) } else { Ok(()) }
     };
-    let find = |name: &str| -> Result<&'s Dataset, Wrong> {
+    let find = |name: &str| -> Result<&'s Repository, Wrong> {
         const UNKNOWN: Wrong = ("idDoesNotExist", "This node has no such data set.");
         let name = name.strip_prefix(&format!("oai:{}:", host_name(address))).ok_or(UNKNOWN)?;
         let (namespace, name) = name.split_once('/').ok_or(UNKNOWN)?;
@@ -187,16 +187,16 @@ fn list<'s>(
     span: &Span<'_>,
     after: &str,
 ) -> Result<Wanted<'s>, Wrong> {
-    let all: Vec<&Dataset> = shelf.datasets_ever().filter(|dataset| span.holds(dataset.changed_at())).collect();
+    let all: Vec<&Repository> = shelf.datasets_ever().filter(|dataset| span.holds(dataset.changed_at())).collect();
     if all.is_empty() {
         return Err(("noRecordsMatch", "No data set changed in that time."));
     }
-    let name = |dataset: &Dataset| dataset.newest().manifest().dataset.to_string();
+    let name = |dataset: &Repository| dataset.newest().manifest().dataset.to_string();
     let start = all.partition_point(|dataset| !after.is_empty() && name(dataset).as_str() <= after);
     if start == all.len() {
         return Err(BAD_TOKEN);
     }
-    let page: Vec<&Dataset> = all[start..].iter().take(PAGE).copied().collect();
+    let page: Vec<&Repository> = all[start..].iter().take(PAGE).copied().collect();
     let last = start + page.len() == all.len();
     let [from, until] = span.texts;
     let next = if last {
@@ -209,7 +209,7 @@ fn list<'s>(
 }
 
 /// The data sets whose documents an answer needs.
-pub(crate) fn needed<'s>(wanted: &Wanted<'s>) -> Vec<&'s Dataset> {
+pub(crate) fn needed<'s>(wanted: &Wanted<'s>) -> Vec<&'s Repository> {
     match wanted {
         Wanted::Record { dataset, .. } if dataset.is_served() => vec![dataset],
         Wanted::List { page, headers_only: false, .. } => {
@@ -224,7 +224,7 @@ pub(crate) fn answer(
     wanted: &Wanted<'_>,
     facts: &[Arc<Facts>],
     query: &Fields,
-    repository: &Repository<'_>,
+    repository: &Identity<'_>,
     shelf: &Shelf,
 ) -> String {
     let address = repository.address;
@@ -247,7 +247,7 @@ pub(crate) fn answer(
     match wanted {
         Wanted::Wrong((code, words)) => out.push_str(&element("error", &format!(" code=\"{code}\""), words)),
         Wanted::Identify => {
-            let earliest = shelf.datasets_ever().map(Dataset::changed_at).min();
+            let earliest = shelf.datasets_ever().map(Repository::changed_at).min();
             out.push_str("<Identify>\n");
             for (name, text) in [
                 ("repositoryName", repository.name.to_owned()),
@@ -303,14 +303,14 @@ pub(crate) fn answer(
     out
 }
 
-fn header(address: &str, dataset: &Dataset) -> String {
+fn header(address: &str, dataset: &Repository) -> String {
     let status = if dataset.is_served() { "" } else { " status=\"deleted\"" };
     let stamp = element("datestamp", "", &dataset.changed_at().to_string());
     format!("<header{status}>\n{}{stamp}</header>\n", element("identifier", "", &identifier(address, dataset)))
 }
 
 /// A record; a deleted one has no facts and is its header only (OAI-PMH 2.0, section 2.5.1).
-fn record(address: &str, dataset: &Dataset, facts: Option<&Facts>, format: &str) -> String {
+fn record(address: &str, dataset: &Repository, facts: Option<&Facts>, format: &str) -> String {
     let header = header(address, dataset);
     let Some(facts) = facts else { return format!("<record>\n{header}</record>\n") };
     let described = Description { dataset, version: dataset.newest(), facts, address };

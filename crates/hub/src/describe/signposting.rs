@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Description, FORMS, Form};
+use super::{Description, Form, forms};
 use crate::catalogue::is_large;
 use crate::http::content_type;
 
@@ -23,10 +23,14 @@ fn links(described: Description<'_>) -> Vec<Link> {
     let plain = |relation, target| Link { relation, target, media_type: None, profile: None };
     let mut all = vec![
         plain("cite-as", described.iri()),
-        plain("type", "https://schema.org/Dataset".to_owned()),
+        plain(
+            "type",
+            if described.is_model() { "https://schema.org/SoftwareApplication" } else { "https://schema.org/Dataset" }
+                .to_owned(),
+        ),
         plain("type", "https://schema.org/AboutPage".to_owned()),
     ];
-    for offered in FORMS.iter().filter(|offered| offered.form != Form::Linkset) {
+    for offered in forms(described.version.artefact()).filter(|offered| offered.form != Form::Linkset) {
         let (target, media_type) = (described.form_iri(offered.name), Some(offered.media_type));
         all.push(Link { relation: "describedby", target, media_type, profile: offered.profile });
     }

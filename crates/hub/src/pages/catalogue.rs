@@ -22,6 +22,8 @@ pub(crate) struct Catalogue<'a> {
     pub(crate) found: u64,
     /// How many there are.
     pub(crate) of: usize,
+    /// How many models there are.
+    pub(crate) models: usize,
     /// Rows of people in all data sets; `None` where one does not say whose rows they are. Not a number of people: who is in
     /// several data sets has a row in each.
     pub(crate) people: Option<u64>,
@@ -77,7 +79,7 @@ pub(crate) fn catalogue(view: &Catalogue<'_>) -> String {
             }
         }
         div.frame {
-            @if !searched && !view.listed.is_empty() { (figures(view)) }
+            @if !searched && (!view.listed.is_empty() || view.models > 0) { (figures(view)) }
             section aria-labelledby="list" {
                 h2 #list {
                     @if searched {
@@ -86,12 +88,12 @@ pub(crate) fn catalogue(view: &Catalogue<'_>) -> String {
                     } @else { "Data sets" }
                 }
                 div.found {
-                    @if !view.facets.is_empty() { (facets(view)) }
+                    @if !view.facets.is_empty() { (facets("/", view.wanted, view.facets)) }
                     div {
                         @if view.listed.is_empty() { (empty(searched)) }
                         @else {
                             ul.cards { @for listed in view.listed { (card(listed)) } }
-                            @if view.pages > 1 { (pager(view)) }
+                            @if view.pages > 1 { (pager("/", view.wanted, view.page, view.pages)) }
                         }
                     }
                 }
@@ -137,6 +139,9 @@ pub(crate) fn catalogue(view: &Catalogue<'_>) -> String {
 fn figures(view: &Catalogue<'_>) -> Markup {
     html! {
         dl.figures {
+            @if view.models > 0 {
+                div { dt { a href="/models" { @if view.models == 1 { "open model" } @else { "open models" } } } dd { (thousands(view.models as u64)) } }
+            }
             div { dt { @if view.of == 1 { "open data set" } @else { "open data sets" } } dd { (thousands(view.of as u64)) } }
             @if let Some(people) = view.people.filter(|people| *people > 0) {
                 div { dt { "rows of people in them" } dd { (thousands(people)) } }
@@ -232,14 +237,14 @@ pub(super) fn kind(brief: &Brief) -> Markup {
 }
 
 /// Values to choose from. Without scripts: a form whose button applies the choice.
-fn facets(view: &Catalogue<'_>) -> Markup {
-    let words = view.wanted.words.trim();
+pub(super) fn facets(page: &str, wanted: &Query, facets: &[(Facet, Vec<Counted<'_>>)]) -> Markup {
+    let words = wanted.words.trim();
     html! {
-        form.facets action="/" method="get" aria-label="Narrow down" {
+        form.facets action=(page) method="get" aria-label="Narrow down" {
             @if !words.is_empty() { input type="hidden" name="q" value=(words); }
-            @for (facet, values) in view.facets {
+            @for (facet, values) in facets {
                 @let chosen = values.iter().any(|value| value.chosen);
-                details open[chosen || *facet == Facet::Condition || *facet == Facet::Kind] {
+                details open[chosen || matches!(facet, Facet::Condition | Facet::Kind | Facet::Evidence)] {
                     summary { (facet.title()) }
                     fieldset {
                         legend.unseen { (facet.title()) }
@@ -255,27 +260,27 @@ fn facets(view: &Catalogue<'_>) -> Markup {
             }
             div.row {
                 button type="submit" { "Apply" }
-                @if !view.wanted.chosen.is_empty() {
-                    a href=(if words.is_empty() { "/".to_owned() } else { format!("/?q={}", percent_encoded(words)) }) { "Clear" }
+                @if !wanted.chosen.is_empty() {
+                    a href=(if words.is_empty() { page.to_owned() } else { format!("{page}?q={}", percent_encoded(words)) }) { "Clear" }
                 }
             }
         }
     }
 }
 
-fn pager(view: &Catalogue<'_>) -> Markup {
+pub(super) fn pager(path: &str, wanted: &Query, page: usize, pages: usize) -> Markup {
     let address = |page: usize| {
-        let words = view.wanted.words.trim();
+        let words = wanted.words.trim();
         let words = (!words.is_empty()).then(|| format!("q={}&", percent_encoded(words)));
         let chosen =
-            view.wanted.chosen.iter().map(|(facet, value)| format!("{}={}&", facet.field(), percent_encoded(value)));
-        format!("/?{}page={page}", words.into_iter().chain(chosen).collect::<String>())
+            wanted.chosen.iter().map(|(facet, value)| format!("{}={}&", facet.field(), percent_encoded(value)));
+        format!("{path}?{}page={page}", words.into_iter().chain(chosen).collect::<String>())
     };
     html! {
         nav.pager aria-label="Pages" {
-            @if view.page > 1 { a rel="prev" href=(address(view.page - 1)) { "Previous page" } }
-            span { "Page " (view.page) " of " (view.pages) }
-            @if view.page < view.pages { a rel="next" href=(address(view.page + 1)) { "Next page" } }
+            @if page > 1 { a rel="prev" href=(address(page - 1)) { "Previous page" } }
+            span { "Page " (page) " of " (pages) }
+            @if page < pages { a rel="next" href=(address(page + 1)) { "Next page" } }
         }
     }
 }

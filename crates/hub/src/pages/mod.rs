@@ -4,12 +4,15 @@ mod catalogue;
 mod dataset;
 pub(crate) mod difference;
 mod diversity;
+mod model;
+mod models;
 mod plain;
 mod risk;
 pub(crate) mod rows;
 mod statistics;
 mod tombstone;
 mod usage;
+mod version;
 mod words;
 
 use maud::{Markup, PreEscaped, html};
@@ -20,14 +23,18 @@ use crate::http::percent_encoded;
 use crate::refusal::{PROBLEMS, Refusal};
 
 pub(crate) use catalogue::{Catalogue, Listed, catalogue};
-pub(crate) use dataset::{Tab, checksums, compared, dataset};
+pub(crate) use dataset::dataset;
+pub(crate) use model::{evidence_in_short, model};
+pub(crate) use models::{Models, models};
 pub(crate) use tombstone::tombstone;
+pub(crate) use version::{Tab, checksums, compared};
 pub(crate) use words::license_address;
 
 /// A whole document around `main`. `head` goes into the head as it is.
 fn document(title: &str, description: &str, head: &Markup, main: &Markup) -> String {
     let links = [
         ("/#list", "Data sets".to_owned(), false),
+        ("/models", "Models".to_owned(), false),
         ("/#how", "How it works".to_owned(), false),
         ("/#patients", "For patients".to_owned(), false),
     ];
@@ -36,6 +43,7 @@ fn document(title: &str, description: &str, head: &Markup, main: &Markup) -> Str
         p { "Here are no cookies and no scripts, no visitor is counted, nothing is loaded from anywhere else." }
         ul {
             li { a href="/#list" { "All data sets" } }
+            li { a href="/models" { "All models" } }
             li { a href="/api/datasets" { "The list for programs" } }
             li { a href="/catalogue.ttl" { "The list for catalogues (DCAT-AP)" } }
             li { a href="/api/openapi.json" { "Interface (OpenAPI)" } }
@@ -99,7 +107,7 @@ pub(crate) fn problems() -> String {
 /// Path of a version's own page.
 pub(crate) fn version_path(version: &PublishedVersion) -> String {
     let manifest = version.manifest();
-    format!("/datasets/{}/v/{}", manifest.dataset, percent_encoded(&manifest.version))
+    format!("{}/v/{}", version.repository_path(), percent_encoded(&manifest.version))
 }
 
 /// A block of JSON-LD. Browsers never run it; `<` is escaped so that no text can end the block.

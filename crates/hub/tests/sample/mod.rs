@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::{Arc, RwLock};
 
 use acequia_frame::Table;
-use acequia_gate::{ExitSeal, GateKey, InputDigest, Manifest, ReleasedFile, readmit};
+use acequia_gate::{Artefact, ExitSeal, GateKey, InputDigest, Manifest, ReleasedFile, readmit};
 use acequia_hub::{Catalogue, HubError, PublishedVersion, Shelf, TakenDownVersion};
 use acequia_types::{DatasetName, Digest, Timestamp, parse_day};
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
@@ -51,6 +51,7 @@ impl Memory {
     ) {
         let manifest = Manifest {
             schema: "acequia-release/1".into(),
+            artefact: Artefact::Dataset,
             dataset: DatasetName::parse(name).unwrap(),
             version: version.into(),
             title: title.into(),

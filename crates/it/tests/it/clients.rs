@@ -40,7 +40,7 @@ fn demo() -> Home {
 
 /// Runs a script of `clients/` against a served node and expects that it ends well. `words` gets the server and its address.
 #[track_caller]
-fn script(python: &str, name: &str, home: &Home, words: impl FnOnce(&Served, String) -> Vec<String>) {
+pub(crate) fn script(python: &str, name: &str, home: &Home, words: impl FnOnce(&Served, String) -> Vec<String>) {
     let served = Served::start(home);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(name);
     let endpoint = format!("http://{}", served.address);

@@ -11,6 +11,7 @@ mod hostile;
 mod leak;
 mod learning;
 mod manual;
+mod models;
 mod papers;
 mod training;
 mod withdrawal;

@@ -165,6 +165,7 @@ fn every_command_has_help_with_an_example() {
         &["site", "stop"],
         &["site", "resume"],
         &["validate"],
+        &["publish"],
         &["completions"],
     ];
     for command in commands {
@@ -344,6 +345,7 @@ fn the_readme_begins_as_promised() {
         "docs/hospital.md",
         "docs/trustee.md",
         "docs/learning.md",
+        "docs/models.md",
         "docs/network.md",
         "docs/errors.md",
     ] {

@@ -235,3 +235,39 @@ fn a_roster_is_bound_to_the_keys_of_its_members() {
     assert_ne!(signed(b"one"), signed(b"other"));
     assert_ne!(signed(b"one"), names().digest());
 }
+
+/// Rows of chance: what a model knows of them, it knows by heart.
+fn rows_of_chance(rows: u64) -> String {
+    let mut text = "a,b,c,d,e,f,y\n".to_owned();
+    for row in 0..rows {
+        let digest = acequia_types::Digest::of(&row.to_le_bytes());
+        let bytes = digest.as_bytes();
+        let cells: Vec<String> = bytes[..6].iter().map(|byte| (byte % 4).to_string()).collect();
+        text += &format!("{},{}\n", cells.join(","), bytes[6] % 2);
+    }
+    text
+}
+
+#[test]
+fn a_model_that_knows_rows_by_heart_gives_their_columns_away() {
+    let attacked = |task: &str| {
+        let variables: String =
+            ["a", "b", "c", "d", "e", "f"].map(|name| format!("[[variables]]\nname = \"{name}\"\n")).concat();
+        let plan = Plan::from_toml(&format!(
+            "schema = \"acequia-plan/1\"\ntitle = \"Chance\"\ntask = {task}\noutcome = {{ kind = \"binary\", value = {{ name = \"y\" }} }}\nprivacy = {{ minimum_rows = 10 }}\naggregation = {{ protection = \"none\" }}\n{variables}"
+        ))
+        .unwrap();
+        let data =
+            Data::from_csv("chance", rows_of_chance(600).as_bytes(), &plan.needs(), &SiteMap::default()).unwrap();
+        let found = membership_test(&plan, &[data]);
+        let allowed = found.within(&plan.privacy).is_ok();
+        let Membership::LossThreshold { extraction: Some(extraction), .. } = found else { panic!("{found:?}") };
+        (extraction, allowed)
+    };
+    let (by_heart, allowed) = attacked(
+        "{ kind = \"boosting\", trees = 100, depth = 7, rate = 0.5, lambda = 0.01, gamma = 0.0, least_weight = 0.01 }",
+    );
+    assert!(by_heart.found_in > by_heart.found_out + 0.15 && by_heart.low > 0.05 && !allowed, "{by_heart:?}");
+    let (lines, allowed) = attacked("{ kind = \"logistic\", ridge = 1.0 }");
+    assert!(lines.low < 0.05 && allowed, "{lines:?}");
+}

@@ -136,8 +136,15 @@ async fn an_aggregator_closes_a_round_once_and_over_enough_sites() {
     let coordinator = net.open("trustee").await;
     let council_member = net.roster.expect("council", Role::Aggregator).unwrap().clone();
     let mut link = coordinator.dial(&council_member).await.unwrap();
-    let plan = plan(&[]);
     let sites = Sites::new(SITES.map(str::to_owned)).unwrap().identified_by(net.roster.digest());
+    // Where a plan does not say that sites may be left out, none is.
+    let all = plan(&[]);
+    let open = json!({ "say": "open", "plan": all.to_json(), "sites": SITES, "ask": Run::new(&all, &sites).ask() });
+    assert_eq!(say(&link, &open).await["say"], "yes");
+    let two = json!({ "say": "close", "plan": all.digest(), "round": 1, "sites": ["east", "north"] });
+    refused(&say(&link, &two).await, "without a site that takes part");
+
+    let plan = plan(&[("minimum_sites = 2", "minimum_sites = 2, dropouts = \"leave-out\"")]);
     let ask = Run::new(&plan, &sites).ask();
     let open = json!({ "say": "open", "plan": plan.to_json(), "sites": SITES, "ask": ask });
     assert_eq!(say(&link, &open).await["say"], "yes");

@@ -78,7 +78,7 @@ async fn without_masks_it_is_the_same_too() {
 }
 
 /// Killed in the middle of a run and started again, a site says what it said before; killed for good, it is left out and the
-/// others finish.
+/// others finish, where the plan says so. Where it does not, the run stops, and goes on with the site when it is back.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_site_comes_back_or_is_left_out() {
     for comes_back in [true, false] {
@@ -89,7 +89,10 @@ async fn a_killed_site_comes_back_or_is_left_out() {
             up.push(net.site(site).await);
         }
         let south = up.pop().unwrap();
-        let plan = plan(&[]);
+        let plan = match comes_back {
+            true => plan(&[]),
+            false => plan(&[("minimum_sites = 2", "minimum_sites = 2, dropouts = \"leave-out\"")]),
+        };
         let (rounds, mut round) = watch::channel(0);
         let within = Duration::from_secs(if comes_back { 60 } else { 8 });
         let (report, ()) = tokio::join!(net.run(&plan, within, rounds), async {
@@ -116,6 +119,31 @@ async fn a_killed_site_comes_back_or_is_left_out() {
         kill(up).await;
         council.kill().await;
     }
+}
+
+/// No sum is over fewer sites than the one before, unless the plan says so: the difference would be a site's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_waits_for_a_site_that_is_gone() {
+    let net = Loopback::new();
+    let council = net.council().await;
+    let mut up = Vec::new();
+    for site in SITES {
+        up.push(net.site(site).await);
+    }
+    let south = up.pop().unwrap();
+    let plan = plan(&[]);
+    let (rounds, mut round) = watch::channel(0);
+    let (report, ()) = tokio::join!(net.run(&plan, Duration::from_secs(8), rounds), async {
+        round.wait_for(|round| *round >= 3).await.unwrap();
+        south.kill().await;
+    });
+    assert!(matches!(report, Err(NetError::Learn(LearnError::TooFewSites { left: 2, needed: 3, .. }))), "{report:?}");
+    up.push(net.site("south").await);
+    let report = net.run_all(&plan).await.unwrap();
+    assert_eq!(report.sites, SITES);
+    assert_eq!(untested(report.outcome), here(&plan, &SITES));
+    kill(up).await;
+    council.kill().await;
 }
 
 /// Coordinator and aggregator, killed in the middle of a round and started again, go on with the same result.

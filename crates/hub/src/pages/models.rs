@@ -1,0 +1,96 @@
+//! The list of models.
+
+use maud::{Markup, html};
+
+use super::catalogue::{Listed, facets, pager};
+use super::document;
+use super::model::evidence_in_short;
+use super::words::{counted, thousands};
+use crate::search::{Counted, Facet, Query};
+
+/// One page of the list.
+pub(crate) struct Models<'a> {
+    pub(crate) listed: &'a [Listed<'a>],
+    /// How many match the search.
+    pub(crate) found: u64,
+    /// How many there are.
+    pub(crate) of: usize,
+    /// What was searched for.
+    pub(crate) wanted: &'a Query,
+    /// How the search can be narrowed down.
+    pub(crate) facets: &'a [(Facet, Vec<Counted<'a>>)],
+    /// One-based.
+    pub(crate) page: usize,
+    pub(crate) pages: usize,
+}
+
+pub(crate) fn models(view: &Models<'_>) -> String {
+    let words = view.wanted.words.trim();
+    let searched = !words.is_empty() || !view.wanted.chosen.is_empty();
+    let main = html! {
+        div.top {
+            div.frame {
+                h1 { "Models" }
+                p.lead { "Trained on records that people and institutions gave for it, attacked before they were published, and measured where they did not learn. Each is free, and none is a medical device." }
+                form.search role="search" action="/models" method="get" {
+                    label for="q" { "Search the models" }
+                    div.row {
+                        input #q type="search" name="q" value=(view.wanted.words) maxlength="200" autocomplete="off";
+                        button type="submit" { "Search" }
+                    }
+                    @for (facet, value) in &view.wanted.chosen { input type="hidden" name=(facet.field()) value=(value); }
+                }
+            }
+        }
+        div.frame {
+            section aria-labelledby="list" {
+                h2 #list {
+                    @if searched {
+                        (thousands(view.found)) " of " (counted(view.of as u64, "model", "models"))
+                        @if !words.is_empty() { " for “" (words) "”" }
+                    } @else { (counted(view.of as u64, "model", "models")) }
+                }
+                div.found {
+                    @if !view.facets.is_empty() { (facets("/models", view.wanted, view.facets)) }
+                    div {
+                        @if view.listed.is_empty() { (empty(searched)) }
+                        @else {
+                            ul.cards { @for listed in view.listed { (card(listed)) } }
+                            @if view.pages > 1 { (pager("/models", view.wanted, view.page, view.pages)) }
+                        }
+                    }
+                }
+            }
+        }
+    };
+    document("Models · Acequia", "Open, clinically validated models from an altruistic data trustee.", &html! {}, &main)
+}
+
+fn empty(searched: bool) -> Markup {
+    html! {
+        div.empty {
+            @if searched {
+                p { "No model has all of these words in its name, description or tags, and what was chosen." }
+                p { a href="/models" { "Show all models" } }
+            } @else {
+                p { "No model is published here yet." }
+                p { "The operator of this node publishes one with " code { "acequia publish card.toml" } "." }
+            }
+        }
+    }
+}
+
+fn card(listed: &Listed<'_>) -> Markup {
+    let manifest = listed.version.manifest();
+    html! {
+        li.card {
+            h3 { a href=(listed.version.repository_path()) { (manifest.title) } }
+            p.name { code { (manifest.dataset) } " · version " (manifest.version) ", " (listed.version.published_at().day()) }
+            p { (manifest.summary) }
+            ul.badges aria-label="In short" {
+                li.badge { "Evidence " (evidence_in_short(listed.brief.evidence.as_deref())) }
+                li.badge { "Licence " (manifest.license) }
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! `card.json`: what a model is, for programs. Names of schema.org where there are some, as in `croissant.json`.
+
+use acequia_learn::{Form, Model, Record, Step};
+use serde_json::{Map, Value, json};
+
+use super::plan::{ModelPlan, completeness};
+use crate::croissant::{agent, use_term};
+
+/// Layout of the document.
+const SCHEMA: &str = "acequia-model-card/1";
+
+/// What stands over every form of a model.
+pub(super) const STATEMENT: &str =
+    "Not a medical device. This model is given for research; nobody has approved it for use in care.";
+
+/// The document. Everything in it follows from model, records (with their paths, without ending) and plan.
+pub(super) fn document(model: &Model, records: &[(String, &Record)], plan: &ModelPlan) -> Value {
+    let (stated, missing) = completeness(plan, records.iter().map(|(_, record)| *record));
+    let conditions: Vec<Value> = plan
+        .conditions
+        .iter()
+        .map(|condition| json!({"@type": "DefinedTerm", "@id": condition.iri, "name": condition.label}))
+        .collect();
+    json!({
+        "schema": SCHEMA,
+        "statement": STATEMENT,
+        "name": plan.title,
+        "description": plan.description,
+        "version": plan.version,
+        "license": crate::croissant::license_address(&plan.license),
+        "creator": plan.creators.iter().map(agent).collect::<Vec<Value>>(),
+        "publisher": agent(&plan.publisher),
+        "keywords": plan.keywords,
+        "inLanguage": plan.languages,
+        "citation": plan.citations,
+        "about": conditions,
+        "usageInfo": [use_term(&plan.use_term)],
+        "model": {
+            "digest": model.digest(),
+            "kind": model.kind(),
+            "task": task(model),
+            "plan": model.plan,
+            "program": model.program,
+            "sites": model.sites,
+            "rows": model.fit.rows,
+            "events": model.fit.events,
+            "horizons_days": model.horizons_days(),
+            "predictors": predictors(model, plan),
+            "membership": model.membership,
+            "membership_words": model.membership.as_ref().map(acequia_learn::Membership::words),
+        },
+        "formats": formats(model),
+        "evidence": records.iter().map(|(path, record)| evidence(path, record)).collect::<Vec<Value>>(),
+        "completeness": { "stated": stated, "of": stated + missing.len(), "missing": missing },
+        "stated": plan,
+    })
+}
+
+/// The task in the words of the Hub.
+pub(super) fn task(model: &Model) -> &'static str {
+    match model.form {
+        Form::Linear { .. } | Form::Cox { .. } | Form::DiscreteTime { .. } => "tabular-regression",
+        Form::Logistic { .. } | Form::Boosting { .. } => "tabular-classification",
+    }
+}
+
+fn predictors(model: &Model, plan: &ModelPlan) -> Vec<Value> {
+    let told = |column: &str| plan.predictors.get(column).map(|told| told.title.as_str()).unwrap_or_default();
+    model
+        .variables
+        .iter()
+        .enumerate()
+        .map(|(at, one)| {
+            let column = one.variable.source();
+            let mut entry = json!({
+                "name": one.variable.name, "column": column, "title": told(column),
+                "steps": one.variable.steps.iter().map(step).collect::<Vec<String>>(),
+            });
+            if let (Some(coefficient), Some(error)) = (model.coefficients().get(at), model.standard_errors().get(at)) {
+                entry["coefficient"] = json!(coefficient);
+                entry["standard_error"] = json!(error);
+            }
+            entry
+        })
+        .collect()
+}
+
+/// A step in words.
+fn step(step: &Step) -> String {
+    match step {
+        Step::OneOf(texts) => format!("is {}", texts.join(" or ")),
+        Step::Band { labels, .. } => format!("in bands {}", labels.join(", ")),
+        Step::Above(bound) => format!("is above {bound}"),
+        Step::Subtract(by) => format!("less {by}"),
+        Step::Divide(by) => format!("divided by {by}"),
+        Step::Cap(bound) => format!("at most {bound}"),
+        Step::Floor(bound) => format!("at least {bound}"),
+        Step::Power(power) => format!("to the power of {power}"),
+        Step::PowerLog(power) => format!("to the power of {power}, times its logarithm"),
+        Step::Log => "natural logarithm".to_owned(),
+        Step::SplineTerm { knots, term } => {
+            let knots: Vec<String> = knots.iter().map(f64::to_string).collect();
+            format!("term {term} of a restricted cubic spline with knots {}", knots.join(", "))
+        }
+    }
+}
+
+/// What the files for other programs hold.
+fn formats(model: &Model) -> Value {
+    let asks_for_text = |column: &str| {
+        let own = model.variables.iter().filter(|one| one.variable.source() == column);
+        own.into_iter().any(|one| matches!(one.variable.steps.first(), Some(Step::OneOf(_))))
+    };
+    let mut inputs: Vec<Value> = Vec::new();
+    for one in &model.variables {
+        let column = one.variable.source();
+        if !inputs.iter().any(|input| input["name"] == column) {
+            let kind = if asks_for_text(column) { "string" } else { "double" };
+            inputs.push(json!({ "name": column, "type": kind, "shape": ["rows", 1] }));
+        }
+    }
+    let horizons = model.horizons_days().len();
+    let predicted = match model.form {
+        Form::Linear { .. } => Some(("prediction", 1)),
+        Form::Logistic { .. } | Form::Boosting { .. } => Some(("probability", 1)),
+        Form::Cox { .. } | Form::DiscreteTime { .. } => (horizons > 0).then_some(("risk", horizons)),
+    };
+    let outputs: Vec<Value> = [Some(("linear_predictor", 1)), predicted]
+        .into_iter()
+        .flatten()
+        .map(|(name, width)| json!({ "name": name, "type": "double", "shape": ["rows", width] }))
+        .collect();
+    let tensors: Map<String, Value> =
+        model.tensors().into_iter().map(|(name, shape)| (name.to_owned(), json!(shape))).collect();
+    let numbers: usize = model.tensors().iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
+    json!({
+        "onnx": { "file": "model.onnx", "opset": 17, "inputs": inputs, "outputs": outputs },
+        "safetensors": { "file": "model.safetensors", "dtype": "F64", "parameters": numbers, "tensors": tensors },
+    })
+}
+
+fn evidence(path: &str, record: &Record) -> Value {
+    let sites: Vec<&str> = record.sites.iter().map(|site| site.site.as_str()).collect();
+    json!({
+        "level": record.evidence,
+        "words": record.evidence_words,
+        "sites": sites,
+        "measured_on": record.measured_on,
+        "digest": record.digest(),
+        "signed": record.signatures.len(),
+        "record": format!("{path}.json"),
+        "page": format!("{path}.html"),
+    })
+}
