@@ -1,8 +1,10 @@
 //! The description of the interface: OpenAPI 3.1. One table; a test asks every address of it.
 
+use acequia_gate::Artefact;
 use serde_json::{Map, Value, json};
 
-use crate::describe::FORMS;
+use crate::catalogue::plural;
+use crate::describe::forms;
 #[cfg(test)]
 use crate::viewer;
 
@@ -23,9 +25,10 @@ const fn query(name: &'static str, kind: &'static str, example: &'static str, de
     Parameter { name, place: "query", kind, example, description }
 }
 
-const PARAMETERS: [Parameter; 28] = [
+const PARAMETERS: [Parameter; 29] = [
     path("namespace", "acequia", "Who publishes the data set."),
     path("name", "breast-cancer-survival", "The data set."),
+    path("model", "breast-cancer-recurrence", "The model."),
     path("revision", "v1.0.0", "A tag, `main`, or a whole commit; one path segment, percent-encoded."),
     path("version", "1.0.0", "A version number, a tag or a whole commit."),
     path("path", "README.md", "A file of the version; slashes may be percent-encoded."),
@@ -190,17 +193,36 @@ fn operation(route_path: &str, tag: &str, summary: &str, media_type: &str, asked
     json!({ "tags": [tag], "summary": summary, "parameters": parameters, "responses": answers })
 }
 
+/// The path for models of a route of data sets, where there is one. Hub clients ask for a model's files by its name alone.
+fn of_models(path: &str) -> Option<String> {
+    let rows_only = ["/compare/", "/croissant"].iter().any(|part| path.contains(part));
+    let of_model = |rest: &str| rest.replace("{name}", "{model}");
+    match (path.strip_prefix("/api/datasets"), path.strip_prefix("/datasets")) {
+        _ if rows_only => None,
+        (Some(rest), _) => Some(format!("/api/models{}", of_model(rest))),
+        (_, Some(rest)) if rest.contains("/resolve/") => Some(of_model(rest)),
+        (_, Some(rest)) => Some(format!("/models{}", of_model(rest))),
+        _ => None,
+    }
+}
+
 /// `GET /api/openapi.json`.
 pub(crate) fn document(address: &str) -> Value {
     let mut paths = Map::new();
     for route in &ROUTES {
         let own = operation(route.path, route.tag, route.summary, route.media_type, route.query);
         paths.insert(route.path.to_owned(), json!({ "get": own }));
+        if let Some(path) = of_models(route.path) {
+            let own = operation(&path, route.tag, route.summary, route.media_type, route.query);
+            paths.insert(path, json!({ "get": own }));
+        }
     }
-    for offered in &FORMS {
-        let path = format!("/datasets/{{namespace}}/{{name}}/v/{{version}}/{}", offered.name);
-        let own = operation(&path, "descriptions", offered.title, offered.media_type, &[]);
-        paths.insert(path, json!({ "get": own }));
+    for (artefact, name) in [(Artefact::Dataset, "name"), (Artefact::Model, "model")] {
+        for offered in forms(artefact) {
+            let path = format!("/{}/{{namespace}}/{{{name}}}/v/{{version}}/{}", plural(artefact), offered.name);
+            let own = operation(&path, "descriptions", offered.title, offered.media_type, &[]);
+            paths.insert(path, json!({ "get": own }));
+        }
     }
     let mut asked = operation(
         "/api/datasets/{namespace}/{name}/paths-info/{revision}",
@@ -231,7 +253,7 @@ pub(crate) fn document(address: &str) -> Value {
         "openapi": "3.1.0",
         "info": {
             "title": "Acequia hub", "version": env!("CARGO_PKG_VERSION"),
-            "summary": "Open health data sets: the read interface of the Hub, descriptions for catalogues, and a viewer.",
+            "summary": "Open health data sets and models: the read interface of the Hub, descriptions for catalogues, and a viewer.",
             "description": "Everything is open and read-only: no token, no cookie. Published versions never change, but one can be taken down: whoever keeps an answer asks again with its ETag, and gets 304, or 410 when the version is not served any more.",
             "license": { "name": "MIT OR Apache-2.0" },
         },

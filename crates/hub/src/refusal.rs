@@ -37,8 +37,8 @@ pub(crate) enum Refusal {
     Store,
     /// The request would change, move or delete what is published.
     Immutable,
-    /// The request would give a tag or a repository a name that is taken.
-    Exists,
+    /// The request would give a tag or a repository a name that is taken; where the repository is.
+    Exists(Option<String>),
     /// Too much is being computed already.
     Busy,
 }
@@ -221,7 +221,7 @@ impl Refusal {
             Self::Range { .. } => 9,
             Self::Store => 10,
             Self::Immutable => 11,
-            Self::Exists => 12,
+            Self::Exists(_) => 12,
             Self::Busy => 13,
         }
     }
@@ -256,6 +256,10 @@ impl Refusal {
             if let Some((number, _)) = &gone.successor {
                 body["successor"] = Value::from(number.as_str());
             }
+        }
+        // Clients that create a repository "unless it exists" take its address from here.
+        if let Self::Exists(Some(url)) = self {
+            body["url"] = Value::from(url.as_str());
         }
         let kind =
             if accepts(request, "application/problem+json") { "application/problem+json" } else { "application/json" };
@@ -303,7 +307,7 @@ mod tests {
             (Refusal::Range { size_bytes: 1 }, "range-not-satisfiable"),
             (Refusal::Store, "store-failed"),
             (Refusal::Immutable, "immutable"),
-            (Refusal::Exists, "exists"),
+            (Refusal::Exists(None), "exists"),
             (Refusal::Busy, "busy"),
         ];
         assert_eq!(all.len(), PROBLEMS.len());

@@ -160,7 +160,7 @@ fn writes(parts: &[&str]) -> bool {
 
 /// Every attempt to change what is published is refused; only a name that is taken gets an answer of its own, since
 /// clients ask for that ("create unless it exists").
-fn refused_write(parts: &[&str], shelf: &Shelf, body: &[u8]) -> Refusal {
+fn refused_write(parts: &[&str], shelf: &Shelf, body: &[u8], address: &str) -> Refusal {
     let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |key: &str| body.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
     match parts {
@@ -173,14 +173,16 @@ fn refused_write(parts: &[&str], shelf: &Shelf, body: &[u8]) -> Refusal {
                 _ => true,
             };
             let mut kinds = [Artefact::Dataset, Artefact::Model].into_iter().filter(meant);
-            let taken = kinds.any(|artefact| shelf.repository(artefact, namespace, name).is_some());
-            if taken { Refusal::Exists } else { Refusal::Immutable }
+            let taken = kinds.find_map(|artefact| shelf.repository(artefact, namespace, name));
+            taken.map_or(Refusal::Immutable, |repository| {
+                Refusal::Exists(Some(format!("{address}{}", repository.newest().repository_path())))
+            })
         }
         ["api", kind @ ("datasets" | "models"), namespace, name, rest @ ..] => {
             match (of_kind(shelf, kind, namespace, name), rest) {
                 (None, _) => Refusal::Repo,
-                (Some(dataset), ["tag", _]) if dataset.revision(text("tag")).is_some() => Refusal::Exists,
-                (Some(dataset), ["branch", wanted]) if dataset.revision(wanted).is_some() => Refusal::Exists,
+                (Some(dataset), ["tag", _]) if dataset.revision(text("tag")).is_some() => Refusal::Exists(None),
+                (Some(dataset), ["branch", wanted]) if dataset.revision(wanted).is_some() => Refusal::Exists(None),
                 _ => Refusal::Immutable,
             }
         }
@@ -230,7 +232,8 @@ impl Site {
             }
             // A body that is too long to look at names nothing that could exist.
             let body = axum::body::to_bytes(body, LONGEST_BODY_BYTES).await.unwrap_or_default();
-            return Err(refused_write(parts, &shelf, &body));
+            let address = own_address(headers, self.address.as_deref());
+            return Err(refused_write(parts, &shelf, &body, &address));
         }
         match *method {
             Method::OPTIONS if reader(parts) == Reader::Program => return Ok(preflight(allowed)),

@@ -248,6 +248,7 @@ namespace, own = name.split("/")
 values = {
     "namespace": namespace,
     "name": own,
+    "model": "breast-cancer-recurrence",
     "dataset": name,
     "revision": tag,
     "version": tag[1:],

@@ -185,7 +185,7 @@ fn predictors(facts: &Facts) -> Markup {
                 h3 { (what) "s" }
                 p {
                     @if is_ratio { "Above 1, the risk is higher than for those without it; below 1, lower. " }
-                    "The line is the 95 % interval."
+                    "The line is the 95\u{a0}% interval."
                 }
                 (forest(&Words { id: "weights", title: what, description: &spoken(&rows) }, &rows, is_ratio.then_some(1.0)))
                 (wide("Variables", &html! {
@@ -207,7 +207,8 @@ fn predictors(facts: &Facts) -> Markup {
 
 fn unit(told: &Value) -> String {
     if let Some(unit) = text(told, "/unit") {
-        return unit.to_owned();
+        // UCUM has words for what is counted in braces.
+        return unit.trim_matches(['{', '}']).to_owned();
     }
     let values = told.get("values").and_then(Value::as_object).into_iter().flatten();
     values.map(|(code, label)| format!("{code}: {}", label.as_str().unwrap_or_default())).collect::<Vec<_>>().join("; ")
@@ -281,7 +282,12 @@ const MEASURES: [(&str, &str, &str); 20] = [
 
 fn named(measure: &str) -> String {
     let known = MEASURES.iter().find(|(name, ..)| *name == measure).map(|(_, title, _)| (*title).to_owned());
-    known.unwrap_or_else(|| measure.replace('_', " "))
+    let plain = || {
+        let plain = measure.replace('_', " ");
+        let mut letters = plain.chars();
+        letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+    };
+    known.unwrap_or_else(plain)
 }
 
 fn read_as(measure: &str) -> &'static str {
@@ -324,7 +330,7 @@ fn one_record(record: &Value, told: &Value, at: usize) -> Markup {
         p {
             "Frozen: nothing was refitted. "
             @if let Some(days) = horizon { "Risks are those by day " (rounded(days, 2)) " (" (rounded(days / 365.25, 2)) " years). " }
-            "Intervals of 95 % from " (thousands(count(record, "/settings/bootstraps").unwrap_or_default())) " bootstrap samples. "
+            "Intervals of 95\u{a0}% from " (thousands(count(record, "/settings/bootstraps").unwrap_or_default())) " bootstrap samples. "
             @if signed > 0 { (counted(signed as u64, "site", "sites")) " signed its own numbers. " }
         }
         @if let (Some(page), Some(json)) = (text(told, "/page"), text(told, "/record")) {
@@ -686,7 +692,7 @@ fn membership(facts: &Facts) -> Markup {
         section #membership aria-labelledby="membership-title" {
             h2 #membership-title { "Could I be found?" }
             p { (stated(facts, "/model/membership_words")) }
-            p.note { "A model on which this attack succeeds is not published. The test is of one attack; it bounds no other one." }
+            p.note { "A model on which an attack succeeds is not published. Two attacks were tried; they bound no others." }
         }
     }
 }

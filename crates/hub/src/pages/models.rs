@@ -31,7 +31,7 @@ pub(crate) fn models(view: &Models<'_>) -> String {
         div.top {
             div.frame {
                 h1 { "Models" }
-                p.lead { "Trained on records that people and institutions gave for it, attacked before they were published, and measured where they did not learn. Each is free, and none is a medical device." }
+                p.lead { "Trained on records that people and institutions gave for it, and attacked before they were published. Each page says what the model is worth where it did not learn, or that nobody measured it. All are free, and none is a medical device." }
                 form.search role="search" action="/models" method="get" {
                     label for="q" { "Search the models" }
                     div.row {

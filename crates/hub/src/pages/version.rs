@@ -304,7 +304,11 @@ pub(super) fn made(version: &PublishedVersion, address: &str) -> Markup {
                 code {
                     "curl --fail --remote-name " (address) (version_path(version)) "/SHA256SUMS\n"
                     "sha256sum --check SHA256SUMS\n"
-                    "acequia verify .    # also recounts every number that the rows can confirm"
+                    "acequia verify .    # "
+                    @match version.artefact() {
+                        Artefact::Dataset => { "also recounts every number that the rows can confirm" }
+                        Artefact::Model => { "also makes every file again that follows from the model" }
+                    }
                 }
             }
         }

@@ -136,7 +136,9 @@ fn receipts_hold_against_their_shapes() {
 fn catalogues_and_harvesters_read_the_data_set() {
     let Some(python) = python() else { return };
     let shapes = crate::manual::root().join("../shared/data/standards");
-    script(&python, "catalogues.py", &demo(), |_, endpoint| {
+    let home = demo();
+    crate::models::published(&home, &[]);
+    script(&python, "catalogues.py", &home, |_, endpoint| {
         let shapes = shapes.is_dir().then(|| shapes.display().to_string());
         [endpoint, DATASET.to_owned()].into_iter().chain(shapes).collect()
     });
@@ -148,13 +150,14 @@ fn pages_stand_in_a_browser() {
     let Some(python) = browser() else { return };
     let home = demo();
     another_version(&home);
+    let models = crate::models::published(&home, &[]);
     script(&python, "pages.py", &home, |served, endpoint| {
         let page = format!("/datasets/{DATASET}");
         let difference = format!("{page}/compare/1.0.0..1.0.1");
         wait_for(served, &difference);
         let paths = ["/", &page, "/?q=nothing-like-this", "/datasets/no/such", "/problems", &difference];
         let tabs = ["data", "files", "versions", "use", "governance"].map(|tab| format!("{page}/v/1.0.0/{tab}"));
-        [endpoint].into_iter().chain(paths.map(str::to_owned)).chain(tabs).collect()
+        [endpoint].into_iter().chain(paths.map(str::to_owned)).chain(tabs).chain(models).collect()
     });
 }
 
@@ -233,6 +236,41 @@ fn texts_that_act_as_markup_stay_texts() {
     let changes: Vec<(&str, &str)> = changes.iter().map(|(from, to)| (from.as_str(), to.as_str())).collect();
     let recipe = changed_recipe(&home, "markup.toml", &changes);
     home.json(&["run", recipe.to_str().unwrap()]);
+    // A model's card, likewise.
+    let told = [
+        "title = ",
+        "summary = ",
+        "creators = [{ name = ",
+        "publisher = { name = ",
+        "citations = [\n  ",
+        "keywords = [",
+        "outcome = ",
+        "limits = [\n  ",
+        "ethics = ",
+        "maintenance = ",
+        "purpose = ",
+        "users = ",
+        "population = ",
+        "setting = ",
+        "out_of_scope = [\n  ",
+        "description = ",
+        "unit = ",
+        "[[learned_from]]\ntitle = ",
+    ];
+    let told: Vec<(String, String)> = told
+        .iter()
+        .enumerate()
+        .map(|(at, place)| {
+            let quoted = serde_json::to_string(&texts[at % texts.len()]).unwrap();
+            (format!("{place}\""), format!("{place}{} ", quoted.strip_suffix('"').unwrap()))
+        })
+        .collect();
+    let several = (
+        "description = \"\"\"\nFor a woman who was operated on for breast cancer, the model says how likely it is that the cancer comes back or that she dies \\\nwithin a number of years up to five. It looks at three things that the pathologist reports: the size of the tumour, the number of \\\nlymph nodes with tumour, and the grade.\n\nIt is the model of a published example on how to judge such models (McLernon et al. 2023), trained here over hospitals that kept \\\ntheir records.\"\"\"",
+        "description = \"What it does.\"",
+    );
+    let told = told.iter().map(|(from, to)| (from.as_str(), to.as_str()));
+    let models = crate::models::published(&home, &std::iter::once(several).chain(told).collect::<Vec<_>>());
     // A table of people, of which two reports are made.
     let table = home.folder.path().join("people.csv");
     let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
@@ -254,6 +292,7 @@ fn texts_that_act_as_markup_stay_texts() {
         [endpoint, "/".to_owned(), page.clone(), difference, risk, people]
             .into_iter()
             .chain(tabs)
+            .chain(models)
             .chain(files)
             .chain(reflects)
             .collect()

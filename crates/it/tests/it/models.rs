@@ -39,6 +39,15 @@ fn measured(home: &Home) {
     home.json(&[&words[..], &["-o", &at(home, "record.json")]].concat());
 }
 
+/// Publishes the model of the example with some of the card's texts replaced, and returns the paths of its pages.
+pub(crate) fn published(home: &Home, changes: &[(&str, &str)]) -> Vec<String> {
+    let card = prepared(home, &rotterdam());
+    home.json(&["publish", &changed(&card, changes), "--by", "anna"]);
+    let page = format!("/models/{MODEL}");
+    let tabs = ["evidence", "files", "versions", "use", "governance"].map(|tab| format!("{page}/v/1.0.0/{tab}"));
+    ["/models".to_owned(), page].into_iter().chain(tabs).collect()
+}
+
 fn rotterdam() -> String {
     format!("rotterdam={}", example("rotterdam.csv"))
 }
@@ -117,7 +126,7 @@ fn what_must_not_be_published_stays() {
     refused(&changed(&card, &[("[predictors.grade]", "[predictors.colour]")]), 2, "RE001");
     refused(&changed(&card, &[("purpose = \"Teaching", "aim = \"Teaching")]), 2, "NO005");
     refused(&changed(&card, &[("\"acequia/breast-cancer-recurrence\"", "\"api/breast-cancer\"")]), 2, "NO005");
-    refused(&changed(&card, &[("model.json", "other.json")]), 3, "NO004");
+    refused(&changed(&card, &[("file = \"model.json\"", "file = \"other.json\"")]), 3, "NO004");
     // What it learned from asks for the same licence.
     let source = "[[learned_from]]\ntitle = \"A register\"\nlicense = \"CC-BY-SA-4.0\"\n\n[[learned_from]]";
     let shared = changed(&card, &[("[[learned_from]]", source)]);
@@ -151,15 +160,9 @@ fn what_must_not_be_published_stays() {
     }
     write(model.as_bytes());
     assert_eq!(home.json(&["release", "list"]), json!([]), "nothing of it is out");
-    assert_eq!(
-        home.json(&[
-            "publish",
-            &changed(&shared, &[("license = \"CC-BY-4.0\"", "license = \"CC-BY-SA-4.0\"")]),
-            "--by",
-            "anna"
-        ])["published"],
-        true
-    );
+    let alike = ("license = \"CC-BY-4.0\"", "license = \"CC-BY-SA-4.0\"");
+    let alike = changed(&card, &[("[[learned_from]]", source), alike]);
+    assert_eq!(home.json(&["publish", &alike, "--by", "anna"])["published"], true);
 }
 
 /// A data set that asks for share-alike is recognised by its bytes, wherever it was downloaded to.
@@ -272,7 +275,11 @@ fn every_kind_of_model_predicts_the_same_elsewhere() {
     let number = "outcome = { kind = \"number\", value = { name = \"year\" } }\n";
     let kinds = [
         ("cox", "{ kind = \"cox\", ridge = 1.0 }", survival),
-        ("logit", "{ kind = \"discrete-time\", ends_days = [365.25, 730.5, 1826.25], ridge = 1.0 }", survival),
+        (
+            "logit",
+            "{ kind = \"discrete-time\", ends_days = [365.25, 730.5, 1826.25], link = \"logit\", ridge = 1.0 }",
+            survival,
+        ),
         (
             "cloglog",
             "{ kind = \"discrete-time\", ends_days = [365.25, 730.5, 1826.25], link = \"cloglog\", ridge = 1.0 }",
@@ -287,6 +294,8 @@ fn every_kind_of_model_predicts_the_same_elsewhere() {
         let text = format!(
             "schema = \"acequia-plan/1\"\ntitle = \"{name}\"\ntask = {task}\n{outcome}privacy = {{ minimum_rows = 50 }}\naggregation = {{ protection = \"none\" }}\n{steps}"
         );
+        // Trees look at the order of values only.
+        let text = if name == "boosting" { text.replace("standardise = true\n", "") } else { text };
         let plan = Plan::from_toml(&text).unwrap();
         let data =
             Data::read("rotterdam", &PathBuf::from(example("rotterdam.csv")), &plan.needs(), &SiteMap::default())
@@ -312,11 +321,13 @@ fn every_kind_of_model_predicts_the_same_elsewhere() {
             assert_eq!(Model::from_bytes(bytes).unwrap(), model, "{name}");
         }
         // A file whose numbers are not those of its own document is none.
-        for bytes in [&onnx, &tensors] {
-            for place in [bytes.len() / 2, bytes.len() - 1] {
+        if let Some(coefficient) = model.coefficients().first() {
+            for bytes in [&onnx, &tensors] {
+                let number = coefficient.to_le_bytes();
+                let place = bytes.windows(8).position(|window| window == number).unwrap();
                 let mut broken = bytes.clone();
                 broken[place] ^= 1;
-                assert!(Model::from_bytes(&broken).is_err(), "{name} {place}");
+                assert!(Model::from_bytes(&broken).is_err(), "{name}");
             }
         }
         std::fs::write(folder.path().join(format!("{name}.onnx")), &onnx).unwrap();
