@@ -9,10 +9,8 @@ use acequia_learn::{
     Run, Site, SiteMap, SiteRules, StillAllowed, SystemEntropy, ValidationRequest, membership_test, run_while_allowed,
 };
 use acequia_net::{Approve, Held, HeldForValidation, Holdings};
-use acequia_node::{
-    CohortDefinition, DONORS_SITE, Failure, Node, Progress, Silent, TrainingRows, published_source, step_of,
-};
-use acequia_types::{Clock, Digest, SystemClock};
+use acequia_node::{CohortDefinition, DONORS_SITE, Failure, Node, Progress, Silent, TrainingRows, published_source};
+use acequia_types::{Clock, Coded, Digest, SystemClock};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
@@ -132,6 +130,14 @@ impl Donors {
         self.node.use_for_training(&self.rows, step).await
     }
 
+    /// Whether every one of them allows that the outcome of the run is told.
+    async fn allow_telling(&self, outcome: &Outcome) -> Result<bool, Failure> {
+        match model_digest(outcome) {
+            Some(model) => self.node.tell_model(&self.rows, model).await,
+            None => self.allow("result").await,
+        }
+    }
+
     /// Asks before each round. A run waits for the answer; where there is none, nothing is allowed.
     fn still_allowed(&self) -> StillAllowed {
         let (node, rows, kept) = (Arc::clone(&self.node), Arc::clone(&self.rows), Arc::clone(&self.failure));
@@ -209,23 +215,23 @@ struct DonorRows {
     answered: Mutex<Option<Arc<TrainingRows>>>,
 }
 
-impl DonorRows {
-    /// Asks the donors whose rows are in an outcome once more, before it is told.
-    async fn allow(&self, outcome: &Outcome) -> Result<(), Failure> {
-        let rows = self.answered.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(rows) = rows else { return Ok(()) };
-        match self.node.use_for_training(&rows, &told_as(outcome)).await? {
-            true => Ok(()),
-            false => Err(LearnError::Withdrawn { site: DONORS_SITE.to_owned() }.into()),
-        }
-    }
-}
-
 impl Holdings for DonorRows {
     fn for_validation(&self, _: &ValidationRequest) -> Result<HeldForValidation, LearnError> {
         // Donors are asked for training; measuring a model on their rows is a use of its own.
         let reason = "its donors were asked for training only".to_owned();
         Err(LearnError::Withheld { site: DONORS_SITE.to_owned(), reason })
+    }
+
+    fn tell(&self, outcome: &Outcome) -> Result<(), LearnError> {
+        let rows = self.answered.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(rows) = rows else { return Ok(()) };
+        let donors = Donors { node: Arc::clone(&self.node), rows, failure: Arc::default() };
+        let withheld =
+            |failure: Failure| LearnError::Withheld { site: DONORS_SITE.to_owned(), reason: failure.to_string() };
+        match self.runtime.block_on(donors.allow_telling(outcome)).map_err(withheld)? {
+            true => Ok(()),
+            false => Err(LearnError::Withdrawn { site: DONORS_SITE.to_owned() }),
+        }
     }
 
     fn rows(&self, plan: &Plan) -> Result<Held, LearnError> {
@@ -246,7 +252,7 @@ async fn over_network(args: &TrainArgs, home: &Path, threads: usize, plan: &Plan
     if args.over.reach.offer {
         return offer(&args.over, home, plan, out).await;
     }
-    let own: Option<Arc<DonorRows>> = match &args.donors {
+    let own: Option<Arc<dyn Holdings>> = match &args.donors {
         Some(path) => {
             let (node, cohort) = (Arc::new(Node::open(home, threads).await?), CohortDefinition::read(path)?);
             let runtime = tokio::runtime::Handle::current();
@@ -254,11 +260,14 @@ async fn over_network(args: &TrainArgs, home: &Path, threads: usize, plan: &Plan
         }
         None => None,
     };
-    let holdings = own.clone().map(|own| own as Arc<dyn Holdings>);
-    let report = coordinate(&args.over, home, plan, holdings, !out.json).await?;
-    if let Some(own) = &own {
-        own.allow(&report.outcome).await?;
-    }
+    let report = match coordinate(&args.over, home, plan, own, !out.json).await {
+        Err(failure) if failure.code == LearnError::Withdrawn { site: String::new() }.code() => {
+            // Its rounds were with rows that may not take part any more.
+            forget(home, plan)?;
+            return Err(failure);
+        }
+        report => report?,
+    };
     if let Some(path) = &args.out {
         write_aside(path, &document(&report.outcome))?;
     }
@@ -322,7 +331,7 @@ async fn finished(
         report.outcome = Outcome::Model(Box::new(tested));
     }
     match donors {
-        Some(donors) if !donors.allow(&told_as(&report.outcome)).await? => Ok(None),
+        Some(donors) if !donors.allow_telling(&report.outcome).await? => Ok(None),
         _ => Ok(Some(report)),
     }
 }
@@ -364,11 +373,6 @@ fn told(
         || words(plan, architecture, report),
     );
     Ok(())
-}
-
-/// The step of a run in which its outcome is told: by the model, where it is one, so that it is known later whose rows are in it.
-fn told_as(outcome: &Outcome) -> String {
-    model_digest(outcome).map_or_else(|| "result".to_owned(), step_of)
 }
 
 fn model_digest(outcome: &Outcome) -> Option<Digest> {

@@ -184,7 +184,9 @@ impl Coded for LearnError {
             Self::TooFewSites { .. } => "wait until more sites are there, then start the run again",
             Self::Model { .. } => "train the model again, or fetch the file again",
             Self::Log { .. } => "somebody changed the log; restore it from a copy and ask who did",
-            Self::Withdrawn { .. } => "start the run again; it begins anew without those rows",
+            Self::Withdrawn { .. } => {
+                "start the run again; it begins anew without those rows (over the network change the plan's title, which makes it a new run)"
+            }
             Self::Untested { .. } => "train the model again with `acequia train`, which attacks it",
             Self::Record { .. } => "measure the model again with `acequia validate`, with --minimum 10 or more",
             Self::Runs { .. } => "give the model as JSON, ONNX or safetensors, as `acequia train` writes it",

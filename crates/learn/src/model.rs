@@ -223,8 +223,12 @@ impl Model {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, LearnError> {
         const ZIP: &[u8] = b"PK\x03\x04";
         let wrong = |message: &str| LearnError::Model { message: message.to_owned() };
-        let text = bytes.trim_ascii_start();
-        if text.starts_with(b"{") {
+        // The length of a header, and the header.
+        let header = bytes.first_chunk::<8>().map_or(u64::MAX, |length| u64::from_le_bytes(*length));
+        if bytes.get(8) == Some(&b'{') && header <= bytes.len() as u64 - 8 {
+            return Self::from_safetensors(bytes);
+        }
+        if bytes.trim_ascii_start().starts_with(b"{") {
             return Self::from_json(std::str::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8"))?);
         }
         if bytes.starts_with(ZIP) {
@@ -233,10 +237,6 @@ impl Model {
         // Protocols 2 to 5 begin with their number (PEP 3154); older ones end with a full stop after a mark.
         if matches!(bytes, [0x80, 2..=5, ..]) || (bytes.starts_with(b"(") && bytes.ends_with(b".")) {
             return Err(LearnError::Runs { format: "a pickle" });
-        }
-        // The length of the header, and the header itself.
-        if bytes.get(8) == Some(&b'{') {
-            return Self::from_safetensors(bytes);
         }
         Self::from_onnx(bytes)
     }

@@ -41,7 +41,7 @@ impl TestedModel {
         let digest = model.digest();
         records.sort_by_key(Record::digest);
         for record in &records {
-            is_sound(record, digest)?;
+            is_sound(record, &model, digest)?;
         }
         if records.windows(2).any(|pair| pair[0].digest() == pair[1].digest()) {
             return Err(unfit("it is there twice"));
@@ -73,21 +73,33 @@ fn unfit(problem: &'static str) -> LearnError {
     LearnError::Record { problem }
 }
 
-fn is_sound(record: &Record, model: Digest) -> Result<(), LearnError> {
-    if record.model != model {
+fn is_sound(record: &Record, model: &Model, digest: Digest) -> Result<(), LearnError> {
+    if record.model != digest {
         return Err(unfit("it is about another model"));
     }
-    if record.sites.is_empty() || Record::pool(&record.sites) != record.pooled {
-        return Err(unfit("its sites are not pooled as they stand there"));
+    // Everything but what sites measured and signed and people answered follows from that: the level of evidence above all.
+    let mut again = Record::new(model, record.sites.clone(), &record.settings, record.measured_on);
+    again.program.clone_from(&record.program);
+    again.signatures.clone_from(&record.signatures);
+    for (own, stated) in again.headings.iter_mut().zip(&record.headings) {
+        if let (Some(own), Some(stated)) = (&mut own.person, &stated.person) {
+            own.answer.clone_from(&stated.answer);
+        }
+    }
+    if record.sites.is_empty() || again != *record {
+        return Err(unfit("it does not say what follows from what its sites measured"));
     }
     let few = |count: u64| count < FEWEST_TOLD;
     let all = record.sites.iter().flat_map(|site| {
         let groups = site.subgroups.iter().map(|group| (group.rows, group.events));
         groups.chain([(Some(site.rows), Some(site.events))])
     });
-    let told = |count: Option<u64>| count.is_some_and(few);
-    if record.settings.minimum_count < FEWEST_TOLD || all.into_iter().any(|(rows, events)| told(rows) || told(events)) {
-        return Err(unfit("it speaks of fewer than 10 rows or events"));
+    let told = |(rows, events): (Option<u64>, Option<u64>)| {
+        let without = rows.zip(events).map(|(rows, events)| rows.saturating_sub(events));
+        [rows, events, without].into_iter().flatten().any(few)
+    };
+    if record.settings.minimum_count < FEWEST_TOLD || all.into_iter().any(told) {
+        return Err(unfit("it speaks of fewer than 10 rows, events or rows without the event"));
     }
     Ok(())
 }
@@ -137,7 +149,7 @@ mod tests {
         let site = SiteEvaluation {
             site: "south".to_owned(),
             rows,
-            events: rows,
+            events: rows / 2,
             dropped: 0,
             estimates: Vec::new(),
             fifths: Vec::new(),
@@ -177,6 +189,16 @@ mod tests {
         assert!(with(vec![record(&own, 9, 10)]).is_err(), "few rows");
         assert!(with(vec![record(&own, 100, 9)]).is_err(), "a lower bound");
         assert!(with(vec![good.clone(), good.clone()]).is_err(), "twice");
+        let raised = Record { evidence: crate::Evidence::L5, ..good.clone() };
+        assert!(with(vec![raised]).is_err(), "a level that nobody measured");
+        let mut answered = good.clone();
+        answered.headings.iter_mut().filter_map(|one| one.person.as_mut()).for_each(|field| {
+            field.answer = Some("Written by a person.".to_owned());
+        });
+        assert!(with(vec![answered]).is_ok(), "what people write");
+        let mut certain = good.clone();
+        certain.sites[0].events = 97;
+        assert!(with(vec![certain]).is_err(), "few without the event");
         let second = record(&own, 200, 10);
         let one = with(vec![good.clone(), second.clone()]).unwrap();
         assert_eq!(one.digest(), with(vec![second, good]).unwrap().digest(), "in any order");

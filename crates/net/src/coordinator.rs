@@ -349,8 +349,12 @@ impl Coordinator {
         let saved = saved.filter(|saved| saved.plan == digest && saved.roster == roster_digest);
         let (sites, mut live) = match &saved {
             Some(saved) => {
-                self.offer(plan, &text, saved.live.iter().cloned().collect()).await?;
-                (saved.sites.clone(), saved.live.clone())
+                let live = match plan.privacy.dropouts {
+                    Dropouts::Wait => &saved.sites,
+                    Dropouts::LeaveOut => &saved.live,
+                };
+                self.offer(plan, &text, live.iter().cloned().collect()).await?;
+                (saved.sites.clone(), live.clone())
             }
             None => {
                 let sites = self.offer(plan, &text, self.asked_sites()?).await?;
@@ -582,6 +586,9 @@ impl Coordinator {
             }
             other => other,
         };
+        if let Some(agent) = self.own_site.as_ref().filter(|_| live.contains(&self.network.own().name)) {
+            agent.may_tell(&outcome).await?;
+        }
         let text = match &outcome {
             Outcome::Model(model) => model.to_json(),
             other => serde_json::to_string_pretty(other).unwrap_or_default() + "\n",

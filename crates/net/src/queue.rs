@@ -45,6 +45,8 @@ pub struct Begun {
     pub sites: Vec<String>,
     /// Digest of the signed roster.
     pub roster: Digest,
+    /// Digest over the site's own rows: with other rows the run is not gone on with, since its first rounds were not theirs.
+    pub rows: Digest,
 }
 
 /// Where a run stands at this site.

@@ -8,10 +8,10 @@ use std::time::Duration;
 use acequia_custody::{Approval, ApprovalRefused, RunDecision};
 use acequia_gate::{Outbound, let_out};
 use acequia_learn::{
-    Ask, Data, LearnError, Ledger, Left, Plan, Protection, Roster as Sites, Run, Site, SiteRules, SiteUpdate,
+    Ask, Data, LearnError, Ledger, Left, Outcome, Plan, Protection, Roster as Sites, Run, Site, SiteRules, SiteUpdate,
     StillAllowed, SystemEntropy, VALIDATION, ValidationRequest, membership_test,
 };
-use acequia_types::{Clock, Day, Digest};
+use acequia_types::{Clock, Day, Digest, digest_named};
 use futures_util::future::join_all;
 
 use crate::aggregator::{AggregatorDesk, SITES_MIN};
@@ -38,6 +38,15 @@ pub trait Holdings: Send + Sync + 'static {
     /// # Errors
     /// [`LearnError`], without any value of a row.
     fn for_validation(&self, request: &ValidationRequest) -> Result<HeldForValidation, LearnError>;
+
+    /// Asked by a coordinator about its own rows, before the outcome of a run with them is told to anybody. Blocks.
+    ///
+    /// # Errors
+    /// [`LearnError`] when it may not be told.
+    fn tell(&self, outcome: &Outcome) -> Result<(), LearnError> {
+        let _ = outcome;
+        Ok(())
+    }
 }
 
 /// Rows for one validation.
@@ -409,6 +418,12 @@ impl SiteAgent {
         Ok(Frame::finding(&outbound, signature))
     }
 
+    /// Whether the outcome of a run with this site's rows may be told; see [`Holdings::tell`].
+    pub(crate) async fn may_tell(&self, outcome: &Outcome) -> Result<(), NetError> {
+        let (holdings, outcome) = (Arc::clone(&self.holdings), outcome.clone());
+        blocking(move || Ok(holdings.tell(&outcome)?)).await
+    }
+
     fn begin(&self, from: &str, digest: Digest, sites: Vec<String>) -> Result<Reply, NetError> {
         let refuse = |reason| NetError::Message { from: from.to_owned(), reason };
         let _files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
@@ -421,22 +436,33 @@ impl SiteAgent {
         if !sites.iter().any(|site| site == self.name()) {
             return Err(refuse("this site is not among those who take part"));
         }
-        let begun = Begun { from: from.to_owned(), sites: sites.clone(), roster: self.roster().digest() };
-        match self.queue.begun(&digest)? {
-            // The difference of two sums over other sites could be the rows of one.
-            Some(before) if before != begun => {
-                return Err(refuse("the run began here with other sites or another roster"));
-            }
-            Some(_) => {}
-            None => self.queue.begin(&digest, &begun)?,
+        let before = self.queue.begun(&digest)?;
+        let roster = self.roster().digest();
+        // The difference of two sums over other sites could be the rows of one.
+        if before.as_ref().is_some_and(|before| (&*before.from, &before.sites, before.roster) != (from, &sites, roster))
+        {
+            return Err(refuse("the run began here with other sites or another roster"));
         }
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if running.contains_key(&digest) {
             return Ok(Reply::Yes);
         }
         let plan = Plan::from_json(&self.queue.plan(&digest)?)?;
-        let sites = Sites::new(sites)?.identified_by(self.roster().digest());
         let held = self.held(&plan)?;
+        let parts: Vec<Digest> = held.tables.iter().map(Data::digest).collect();
+        let parts = parts.iter().map(|part| ("table", part.as_bytes().as_slice()));
+        let begun =
+            Begun { from: from.to_owned(), sites: sites.clone(), roster, rows: digest_named("acequia held 1", parts) };
+        match before {
+            Some(before) if before.rows != begun.rows => {
+                return Err(refuse(
+                    "the rows here are not those that the run began with; change its title to begin anew",
+                ));
+            }
+            Some(_) => {}
+            None => self.queue.begin(&digest, &begun)?,
+        }
+        let sites = Sites::new(sites)?.identified_by(roster);
         let mut ledger = self.queue.ledger()?;
         let site =
             Site::join(self.name(), &plan, &sites, held.tables.clone(), self.settings.rules.clone(), &mut ledger)?;

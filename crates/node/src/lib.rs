@@ -45,7 +45,7 @@ pub use donate::{DonateOptions, DonateReport, Finding, INDIVIDUAL_DONORS};
 pub use failpoint::{DESK_POINTS, FAILPOINTS};
 pub use failure::{Failure, NodeError};
 pub use home::Node;
-pub use model::{DONORS_SITE, ModelRecipe, ModelReport, published_source, step_of};
+pub use model::{DONORS_SITE, ModelRecipe, ModelReport, published_source};
 pub use notify::HandedOver;
 pub use papers::{Assessed, Breach, BreachEvent, ResidualRisk};
 pub use pipeline::{RunReport, StageReport};

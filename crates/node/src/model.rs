@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use acequia_custody::{Approval, Ask, Grant, History, Operation, Purpose, RunDecision, approve_granted};
+use acequia_custody::{Approval, Ask, Grant, History, Operation, Policy, Purpose, RunDecision, approve_granted};
 use acequia_gate::{Artefact, Manifest, let_out, seal};
 use acequia_learn::{LearnedFrom, Model, Record, TestedModel};
 use acequia_release::{ModelPlan, Source, release_model};
 use acequia_store::{Publication, Published, Release, TakenDown, Tombstone};
 use acequia_types::{DatasetName, Digest, DonorId, digest_named};
-use acequia_vault::SUBJECTS;
+use acequia_vault::{ARTEFACT, SUBJECTS, is_model};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -22,9 +22,6 @@ use crate::recipe::Files;
 
 /// Name of the site that a node's donors are in a run.
 pub const DONORS_SITE: &str = "donors";
-
-/// Under which key a version's record says that it is a model.
-const ARTEFACT: &str = "artefact";
 
 /// Names that addresses of the hub begin with; a model of theirs could not be read by Hub clients.
 const RESERVED: [&str; 9] = ["api", "assets", "catalogue", "datasets", "ga4gh", "models", "oai", "spaces", "you"];
@@ -139,17 +136,17 @@ impl Node {
         self.name_sources(&mut plan, &recipe.model, &releases)?;
         let tested = TestedModel::new(recipe.model.clone(), recipe.records.clone())?;
         let (subject, digest, run) = (tested.digest(), recipe.model.digest(), recipe.model.plan);
-        let donors = self.donors_of(&recipe.model).await?;
+        let (donors, policy) = self.donors_of(&recipe.model).await?;
         let decision =
             RunDecision { plan: run, allowed: true, by: by.to_owned(), at: self.clock.now(), last_day: None };
-        let grant = self.grant_of(&donors, &self.store.consents().await?);
+        let grant = self.grant_of(&donors, &policy, &self.store.consents().await?);
         let approve = |consents: &BTreeMap<DonorId, History>| -> Result<Approval, Failure> {
             let now = self.clock.now();
             if donors.is_empty() {
                 return Ok(decision.approve(subject, run, now)?);
             }
             let history = |donor: &DonorId| consents.get(donor).cloned();
-            Ok(approve_granted(subject, &grant, &donors, history, &self.policy, now)?)
+            Ok(approve_granted(subject, &grant, &donors, history, &policy, now)?)
         };
         let outbound = let_out(tested, &approve(&self.store.consents().await?)?)?;
         let parcel = release_model(&outbound, &plan)?;
@@ -219,15 +216,27 @@ impl Node {
         })
     }
 
-    /// Donors whose rows a model learned from: those for whom the telling of exactly this model is on record.
-    async fn donors_of(&self, model: &Model) -> Result<BTreeSet<DonorId>, Failure> {
-        let told = told(model);
-        let accesses = self.store.accesses(None).await?.into_iter();
-        let own = accesses.filter(|(_, access)| access.reason == told && access.refused.is_none());
-        let subjects: BTreeSet<String> = own.filter_map(|(entry, _)| entry.subject).collect();
-        if subjects.is_empty() && model.sites.iter().any(|site| site == DONORS_SITE) {
-            return Err(NodeError::Untraced.into());
+    /// Donors whose rows a model learned from, with the policy that their cohort is used under: those of whom it is on record that exactly
+    /// this model was to be told, whether or not they allowed it then. No donor when its plan was never run on donors here.
+    async fn donors_of(&self, model: &Model) -> Result<(BTreeSet<DonorId>, Policy), Failure> {
+        let run = crate::training::reason_of(model.plan);
+        let told = format!("{run}, model {}, cohort ", model.digest());
+        let accesses = self.store.accesses(None).await?;
+        let mut subjects: BTreeSet<String> = BTreeSet::new();
+        let mut cohort = None;
+        for (entry, access) in &accesses {
+            if let Some(digest) = access.reason.strip_prefix(&told) {
+                cohort = Digest::parse(digest).ok();
+                subjects.extend(entry.subject.clone());
+            }
         }
+        let ran_here = || accesses.iter().any(|(_, access)| access.reason.starts_with(&run));
+        let Some(cohort) = cohort else {
+            if model.sites.iter().any(|site| site == DONORS_SITE) || ran_here() {
+                return Err(NodeError::Untraced.into());
+            }
+            return Ok((BTreeSet::new(), self.policy.clone()));
+        };
         let names = self.store.subjects().await?;
         let donors: BTreeSet<DonorId> =
             names.into_iter().filter(|(_, name)| subjects.contains(name)).map(|(donor, _)| donor).collect();
@@ -235,13 +244,13 @@ impl Node {
         if donors.len() < subjects.len() {
             return Err(NodeError::Left.into());
         }
-        Ok(donors)
+        Ok((donors, self.policy_for(cohort).await?))
     }
 
     /// What donors allow now, for what their rows were used for. Who allows nothing is not in it, and [`approve_granted`] refuses.
-    fn grant_of(&self, donors: &BTreeSet<DonorId>, consents: &BTreeMap<DonorId, History>) -> Grant {
+    fn grant_of(&self, donors: &BTreeSet<DonorId>, policy: &Policy, consents: &BTreeMap<DonorId, History>) -> Grant {
         let purpose = Purpose::ModelTraining;
-        let ask = Ask { purpose, operation: Operation::Use, policy: &self.policy, now: self.clock.now() };
+        let ask = Ask { purpose, operation: Operation::Use, policy, now: self.clock.now() };
         Grant::join(purpose, donors.iter().filter_map(|donor| ask.about(donor, consents.get(donor)).grant()))
     }
 
@@ -291,45 +300,27 @@ impl Node {
     }
 }
 
-/// Whether a version is a model.
-pub(crate) fn is_model(release: &Release) -> bool {
-    release.detail.get(ARTEFACT).and_then(Value::as_str) == Some("model")
-}
-
-/// What those who are in a version must still allow.
-pub(crate) fn purpose_of(release: &Release) -> Purpose {
-    if is_model(release) { Purpose::ModelTraining } else { Purpose::OpenPublication }
-}
-
-/// How the access log names the telling of a model to whoever asked for the run.
-fn told(model: &Model) -> String {
-    format!("{}, {}", crate::training::reason_of(model.plan), step_of(model.digest()))
-}
-
-/// The step of a run in which its model is told.
-pub fn step_of(model: Digest) -> String {
-    format!("model {model}")
-}
-
 /// The published version that a table is from: that of a `manifest.json` beside it or above it which lists the table with the digest
-/// it has.
+/// it has. Clients of hubs lay files down as links, so both the link and what it leads to are looked at.
 pub fn published_source(table: &Path) -> Option<LearnedFrom> {
+    let places = [std::path::absolute(table).ok(), table.canonicalize().ok()];
+    places.into_iter().flatten().find_map(|place| listed_above(&place))
+}
+
+fn listed_above(table: &Path) -> Option<LearnedFrom> {
     const LARGEST_MANIFEST_BYTES: u64 = 64 * 1024 * 1024;
-    let table = table.canonicalize().ok()?;
-    let mut folders = table.ancestors().skip(1).take(3);
-    let found = folders.find_map(|folder| {
-        let bytes =
-            acequia_blobs::read_file(&folder.join("manifest.json"), "manifest.json", LARGEST_MANIFEST_BYTES).ok()?;
-        Some((serde_json::from_slice::<Manifest>(&bytes).ok()?, table.strip_prefix(folder).ok()?.to_owned()))
-    });
-    let (manifest, path) = found?;
-    let path = path.to_str()?.replace('\\', "/");
-    let file = manifest.files.iter().find(|file| file.path == path && manifest.artefact == Artefact::Dataset)?;
-    let bytes = acequia_blobs::read_file(&table, "the table", file.bytes).ok()?;
-    (Digest::of(&bytes) == file.sha256).then(|| LearnedFrom {
-        name: manifest.dataset.to_string(),
-        version: manifest.version.clone(),
-        manifest: manifest.digest(),
-        license: manifest.license.clone(),
+    table.ancestors().skip(1).take(3).find_map(|folder| {
+        let manifest = folder.join("manifest.json");
+        let bytes = acequia_blobs::read_file(&manifest, "manifest.json", LARGEST_MANIFEST_BYTES).ok()?;
+        let manifest: Manifest = serde_json::from_slice(&bytes).ok()?;
+        let path = table.strip_prefix(folder).ok()?.to_str()?.replace('\\', "/");
+        let file = manifest.files.iter().find(|file| file.path == path && manifest.artefact == Artefact::Dataset)?;
+        let bytes = acequia_blobs::read_file(table, "the table", file.bytes).ok()?;
+        (Digest::of(&bytes) == file.sha256).then(|| LearnedFrom {
+            name: manifest.dataset.to_string(),
+            version: manifest.version.clone(),
+            manifest: manifest.digest(),
+            license: manifest.license.clone(),
+        })
     })
 }

@@ -13,7 +13,7 @@ use acequia_gate::{InputDigest, let_out, seal};
 use acequia_release::{ConsentGroup, ConsentOutcome, ConsentPlan, Plan, Report};
 use acequia_store::{Donation, Publication, Published, Release, TakenDown, Tombstone};
 use acequia_types::{Digest, DonorId, Timestamp, digest_named};
-use acequia_vault::{SUBJECTS, left_version};
+use acequia_vault::{SUBJECTS, is_model, left_version, purpose_of};
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
 use serde::Serialize;
@@ -24,7 +24,6 @@ use crate::cohort::{FEWEST_COUNTED, Selection};
 use crate::failpoint::failpoint;
 use crate::failure::{Failure, NodeError};
 use crate::home::Node;
-use crate::model::{is_model, purpose_of};
 use crate::progress::Progress;
 use crate::recipe::Recipe;
 use crate::steps::{Made, step_key};
@@ -95,6 +94,9 @@ impl Node {
         let donations: BTreeMap<String, u64> =
             selection.outcomes.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
         let plan = recipe.plan(Vec::new(), ConsentPlan::default())?;
+        if self.store.releases().await?.iter().any(|release| release.dataset == plan.dataset && is_model(release)) {
+            return Err(NodeError::Recipe { message: "dataset: a model of this node has this name".to_owned() }.into());
+        }
         let reason = format!("{} {}", plan.dataset, plan.version);
         let clean = self.clean_tables(&recipe.cohort, &selection, &reason, progress, &mut note).await?;
         let donors: BTreeSet<DonorId> = selection.granted.iter().map(|donation| donation.donor.clone()).collect();
@@ -168,9 +170,6 @@ impl Node {
         let releases = self.store.releases().await?;
         let mut earlier: Vec<Release> =
             releases.into_iter().filter(|release| release.dataset == plan.dataset).collect();
-        if earlier.iter().any(is_model) {
-            return Err(NodeError::Recipe { message: "dataset: a model of this node has this name".to_owned() }.into());
-        }
         earlier.sort_by_key(|release| release.published_at);
         self.compare_with_earlier(&earlier, &plan.version, &everybody, recipe.policy.class_size())?;
         let table = cohort.tables.into_values().next().ok_or(NodeError::Work { step: "cohort".to_owned() })?;

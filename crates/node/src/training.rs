@@ -28,6 +28,8 @@ pub struct TrainingRows {
     policy: Policy,
     /// Digest of the plan, by which the access log names the run.
     reason: String,
+    /// Digest of the cohort that they are of.
+    cohort: Digest,
 }
 
 impl TrainingRows {
@@ -60,7 +62,7 @@ impl Node {
         for donation in selection.granted {
             *files.entry(donation.donor).or_default() += 1;
         }
-        Ok(TrainingRows { data, files, grant: selection.grant, policy, reason })
+        Ok(TrainingRows { data, files, grant: selection.grant, policy, reason, cohort: cohort.digest })
     }
 
     /// Approves one answer (its digest) that follows from the rows, if every donor behind them still allows it.
@@ -72,6 +74,15 @@ impl Node {
         let donors = rows.files.keys().cloned().collect();
         let history = |donor: &DonorId| consents.get(donor).cloned();
         approve_granted(answer, &rows.grant, &donors, history, &rows.policy, self.clock.now())
+    }
+
+    /// Puts on record that a model which learned from the rows is told, if every donor still allows it; see [`Node::use_for_training`].
+    /// By this it is known later whose rows are in the model.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub async fn tell_model(&self, rows: &TrainingRows, model: Digest) -> Result<bool, Failure> {
+        self.use_for_training(rows, &format!("model {model}, cohort {}", rows.cohort)).await
     }
 
     /// Puts one use of the rows on record, for a `step` of the run (`round 3`), if every donor still allows it. `false` means

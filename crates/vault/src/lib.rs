@@ -40,7 +40,7 @@ use std::sync::{Arc, RwLock};
 
 use acequia_blobs::{BlobError, BlobStore, Key, open, seal};
 use acequia_custody::rights::Pass;
-use acequia_custody::{Ask, Grant, Identified, Policy};
+use acequia_custody::{Ask, Grant, Identified, Policy, Purpose};
 use acequia_store::{Access, Donation, Epoch, KeyStore, Release, Store, StoreError, Wrapped};
 use acequia_types::{Coded, Digest, DonorId, Exit, IntakeId, Timestamp};
 use zeroize::Zeroizing;
@@ -479,6 +479,19 @@ impl Vault {
 /// Key under which a version's record names who is in it.
 pub const SUBJECTS: &str = "subjects";
 const SUBJECTS_CONTEXT: &str = "release/subjects";
+
+/// Key under which a version's record says that it is a model.
+pub const ARTEFACT: &str = "artefact";
+
+/// Whether a version is a model.
+pub fn is_model(release: &Release) -> bool {
+    release.detail.get(ARTEFACT).and_then(serde_json::Value::as_str) == Some("model")
+}
+
+/// What those who are in a version must still allow.
+pub fn purpose_of(release: &Release) -> Purpose {
+    if is_model(release) { Purpose::ModelTraining } else { Purpose::OpenPublication }
+}
 
 /// Address of the sealed list of who is in a version.
 pub fn sealed_subjects(release: &Release) -> Option<Digest> {

@@ -3,7 +3,7 @@
 //! Source: reference design §3.6(9); GDPR Art. 7(3), 12(1), 19.
 
 use acequia_custody::{Ask, ConsentKind, Level, Operation, Policy, Purpose, Reason, Reasons};
-use acequia_store::Tombstone;
+use acequia_store::{Release, Tombstone};
 use acequia_types::{Day, DonorId, Timestamp};
 use maud::{Markup, html};
 use serde::Serialize;
@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::desk::{Desk, DeskError, page};
 use crate::recipients::NoticeState;
 use crate::texts::Texts;
+use crate::{is_model, purpose_of};
 
 /// What followed from a withdrawal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -51,6 +52,8 @@ pub struct HeldVersion {
     /// Whether it gives way as soon as there is a version without the donor. One of an older program, of which it is not
     /// known who is in it, does not by itself.
     pub waits: bool,
+    /// Whether it is a model, which holds no row.
+    pub model: bool,
 }
 
 /// A recipient that was told.
@@ -116,7 +119,7 @@ impl Desk {
         let after = |at: &&Timestamp| withdrawn.is_some_and(|(withdrawn_at, _)| **at > withdrawn_at);
 
         let donated_at = self.donations(donor).await?.iter().map(|donation| donation.received_at).min();
-        let left = left_version(reasons(Purpose::OpenPublication, Operation::Republish));
+        let left = |release: &Release| left_version(reasons(purpose_of(release), Operation::Republish));
         let stones = self.store.tombstones().await?;
         let releases = self.store.releases().await?;
         let mut versions = Vec::new();
@@ -138,7 +141,8 @@ impl Desk {
                 known: subjects.is_some(),
                 taken_down_on: stone.map(|(at, _)| at.day()),
                 successor: stone.and_then(|(_, stone)| stone.successor.clone()),
-                waits: left && stone.is_none() && subjects.is_some(),
+                model: is_model(release),
+                waits: left(release) && stone.is_none() && subjects.is_some(),
             });
         }
 
@@ -202,8 +206,10 @@ impl Withdrawal {
             }
         }
         let waiting = self.versions.iter().filter(|held| held.waits);
-        let waiting = waiting
-            .map(|held| texts.say_with("waiting-version", &[("dataset", &held.dataset), ("version", &held.version)]));
+        let waiting = waiting.map(|held| {
+            let words = if held.model { "waiting-model" } else { "waiting-version" };
+            texts.say_with(words, &[("dataset", &held.dataset), ("version", &held.version)])
+        });
         let waiting: Vec<String> = waiting.collect();
         let told = self.told.iter().map(|told| {
             let (key, on) = (if told.confirmed { "told-confirmed" } else { "told-line" }, day(&told.on));

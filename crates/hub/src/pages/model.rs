@@ -78,14 +78,24 @@ fn estimate<'a>(site: &'a Value, name: &str) -> Option<&'a Value> {
     list(site, "/estimates").iter().find(|one| text(one, "/name") == Some(name))
 }
 
-fn sites(facts: &Facts) -> impl Iterator<Item = &Value> {
-    facts.records.iter().flat_map(|record| list(record, "/sites"))
+/// What was measured at sites where the model did not learn.
+fn elsewhere(facts: &Facts) -> impl Iterator<Item = &Value> {
+    let external = facts.records.iter().filter(|record| text(record, "/evidence").is_some_and(|level| level >= "L2"));
+    external.flat_map(|record| list(record, "/sites"))
+}
+
+fn unmeasured(facts: &Facts) -> Markup {
+    html! {
+        @if facts.complete && elsewhere(facts).next().is_none() {
+            p.notice { "Nobody has measured this model on people it did not learn from. Do not use its predictions." }
+        }
+    }
 }
 
 /// The numbers a reader looks for first.
 fn figures(facts: &Facts) -> Markup {
     let discrimination = ["harrell_c", "auc"].into_iter().find_map(|name| {
-        let found: Vec<f64> = sites(facts).filter_map(|site| number(estimate(site, name)?, "/value")).collect();
+        let found: Vec<f64> = elsewhere(facts).filter_map(|site| number(estimate(site, name)?, "/value")).collect();
         let low = found.iter().copied().fold(f64::INFINITY, f64::min);
         let high = found.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         (!found.is_empty()).then(|| match high - low < 0.0005 {
@@ -93,7 +103,13 @@ fn figures(facts: &Facts) -> Markup {
             false => format!("{low:.2} to {high:.2}"),
         })
     });
-    let measured: u64 = sites(facts).filter_map(|site| count(site, "/rows")).sum();
+    // Two records of one site are about the same people.
+    let mut people: BTreeMap<&str, u64> = BTreeMap::new();
+    for site in elsewhere(facts) {
+        let most = people.entry(text(site, "/site").unwrap_or_default()).or_default();
+        *most = count(site, "/rows").unwrap_or_default().max(*most);
+    }
+    let measured: u64 = people.values().fold(0, |sum, rows| sum.saturating_add(*rows));
     html! {
         dl.figures {
             div { dt { "ranking of people by risk where it did not learn (0.5 is chance, 1 perfect)" } dd { (discrimination.as_deref().unwrap_or("not measured")) } }
@@ -137,9 +153,7 @@ fn plain(described: Description<'_>) -> Markup {
                 ul { @for one in out_of_scope.iter().filter_map(Value::as_str) { li { (one) } } }
             }
             h3 { "What is known of its worth" }
-            @if records.is_empty() {
-                p { "Nobody has measured this model on people it did not learn from. Do not use its predictions." }
-            }
+            (unmeasured(facts))
             @for record in records { p { (text(record, "/words").unwrap_or_default()) } }
             p { a href=(tab_path(version, "evidence")) { "All that was measured" } }
         }
@@ -245,7 +259,7 @@ fn withdrawal(facts: &Facts) -> Markup {
         section #withdraw aria-labelledby="withdraw-title" {
             h2 #withdraw-title { "If it may have learned from your records" }
             div.notice {
-                p { "It holds no row of anybody: a few numbers that follow from the records of " (learned) " together. An attack found no way to tell from it who was among them; the numbers of that attack stand under Governance." }
+                p { "It holds no row of anybody: a few numbers that follow from the records of " (learned) " together. It was attacked before it was published, and told little of who was among them; what the attacks found stands under Governance." }
                 p { b { "You can take your consent back at any time, and need not say why." } " The next version learns without you; a version that learned from you is then taken down here. Copies that others have cannot be called back." }
             }
         }
@@ -313,9 +327,7 @@ fn evidence(facts: &Facts) -> Markup {
     html! {
         section #evidence aria-labelledby="evidence-title" {
             h2 #evidence-title { "What it is worth" }
-            @if facts.records.is_empty() {
-                p.notice { "Nobody has measured this model on people it did not learn from. Do not use its predictions." }
-            }
+            (unmeasured(facts))
             @for (at, (record, told)) in facts.records.iter().zip(described).enumerate() { (one_record(record, told, at)) }
         }
     }
@@ -692,7 +704,7 @@ fn membership(facts: &Facts) -> Markup {
         section #membership aria-labelledby="membership-title" {
             h2 #membership-title { "Could I be found?" }
             p { (stated(facts, "/model/membership_words")) }
-            p.note { "A model on which an attack succeeds is not published. Two attacks were tried; they bound no others." }
+            p.note { "A model on which an attack succeeds is not published. Attacks that were not tried are not bounded by those that were." }
         }
     }
 }

@@ -37,7 +37,7 @@ fn record(at: &[&str]) -> Value {
     };
     let pooled = [json!({ "name": "harrell_c", "value": 0.65, "interval": interval, "prediction": null })];
     json!({
-        "schema": "acequia-validation/1", "evidence_words": "L2, external: measured at a site the model did not learn from.",
+        "schema": "acequia-validation/1", "evidence": "L2", "evidence_words": "L2, external: measured at a site the model did not learn from.",
         "settings": { "horizon_days": 1826.25, "bootstraps": 1000 }, "signatures": [],
         "sites": at.iter().map(site).collect::<Vec<_>>(), "pooled": pooled,
     })

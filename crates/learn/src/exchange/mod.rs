@@ -17,7 +17,8 @@ impl Model {
     /// the same bytes.
     ///
     /// Inputs: for each column one tensor of shape `[rows, 1]`, `double`, or `string` where a variable asks which text it is
-    /// (without spaces around it). Outputs, `double`: `linear_predictor` of shape `[rows, 1]`, and
+    /// (without spaces around it). What is missing, as NaN or as a text that says so, gives NaN, but for trees, which go on with it:
+    /// complete rows are the caller's to see to. Outputs, `double`: `linear_predictor` of shape `[rows, 1]`, and
     ///
     /// | model | output | shape |
     /// |---|---|---|

@@ -328,8 +328,8 @@ fn spline_term(graph: &mut Graph, input: &str, knots: &[f64], term: usize) -> St
     graph.with("Div", &sum, scale)
 }
 
-/// A number for each of some texts, 0 for all others.
-fn one_of(graph: &mut Graph, input: &str, wanted: &[String]) -> String {
+/// 1 for each of some texts, 0 for all others, and no number where the text says that there is none.
+fn one_of(graph: &mut Graph, input: &str, wanted: &[String], missing: &[String]) -> String {
     let floats = |name: &str, floats: Vec<f32>| AttributeProto {
         name: name.to_owned(),
         floats,
@@ -337,20 +337,20 @@ fn one_of(graph: &mut Graph, input: &str, wanted: &[String]) -> String {
         ..AttributeProto::default()
     };
     let none = AttributeProto { name: "default_float".to_owned(), r#type: IS_FLOAT, ..AttributeProto::default() };
-    let attributes = vec![
-        texts("keys_strings", wanted.iter().map(String::as_str)),
-        floats("values_floats", vec![1.0; wanted.len()]),
-        none,
-    ];
+    let missing: Vec<&str> =
+        missing.iter().map(String::as_str).chain([""]).filter(|text| !wanted.iter().any(|one| one == text)).collect();
+    let values = [vec![1.0; wanted.len()], vec![f32::NAN; missing.len()]].concat();
+    let keys = wanted.iter().map(String::as_str).chain(missing);
+    let attributes = vec![texts("keys_strings", keys), floats("values_floats", values), none];
     let found = graph.node_of(ML_DOMAIN, "LabelEncoder", &[input], None, attributes);
     graph.double(&found)
 }
 
-fn walked(graph: &mut Graph, from: Wire<'_>, steps: &[Step]) -> Option<String> {
+fn walked(graph: &mut Graph, from: Wire<'_>, steps: &[Step], missing: &[String]) -> Option<String> {
     let mut wire = from;
     for step in steps {
         wire = match (step, wire) {
-            (Step::OneOf(wanted), Wire::Text(name)) => Wire::Number(one_of(graph, &name, wanted)),
+            (Step::OneOf(wanted), Wire::Text(name)) => Wire::Number(one_of(graph, &name, wanted, missing)),
             (Step::OneOf(wanted), Wire::Banded { number, edges, labels }) => {
                 let weight = |label: &String| f64::from(wanted.iter().any(|one| one == label.trim()));
                 let weights: Vec<f64> = labels.iter().map(weight).collect();
@@ -370,7 +370,12 @@ fn walked(graph: &mut Graph, from: Wire<'_>, steps: &[Step]) -> Option<String> {
 /// A step from a number to a number.
 fn reckoned(graph: &mut Graph, x: &str, step: &Step) -> Option<String> {
     Some(match step {
-        Step::Above(bound) => graph.above(x, *bound),
+        Step::Above(bound) => {
+            // What is no number stays none: it is above nothing.
+            let above = graph.above(x, *bound);
+            let nothing = graph.with("Mul", x, 0.0);
+            graph.node("Add", &[&above, &nothing])
+        }
         Step::Subtract(by) => graph.with("Sub", x, *by),
         Step::Divide(by) => graph.with("Div", x, *by),
         Step::Cap(bound) => graph.with("Min", x, *bound),
@@ -515,7 +520,7 @@ fn graph_of(model: &Model) -> Option<GraphProto> {
             inputs.push(value(column, if is_text { STRING } else { DOUBLE }, 1, ""));
         }
         let from = if is_text { Wire::Text(column.to_owned()) } else { Wire::Number(column.to_owned()) };
-        columns.push(walked(&mut graph, from, &variable.variable.steps)?);
+        columns.push(walked(&mut graph, from, &variable.variable.steps, &model.cohort.missing_values)?);
     }
     let names: Vec<&str> = columns.iter().map(String::as_str).collect();
     let row = graph.node_of("", "Concat", &names, None, vec![int("axis", 1)]);
@@ -559,7 +564,10 @@ fn graph_of(model: &Model) -> Option<GraphProto> {
 
 pub(super) fn written(model: &Model) -> Result<Vec<u8>, LearnError> {
     let graph = graph_of(model).ok_or_else(|| wrong("a variable has steps that give no number"))?;
-    let clash = |input: &ValueInfoProto| graph.node.iter().any(|node| node.output.contains(&input.name));
+    let clash = |input: &ValueInfoProto| {
+        graph.node.iter().any(|node| node.output.contains(&input.name))
+            || graph.initializer.iter().any(|constant| constant.name == input.name)
+    };
     if graph.input.iter().any(clash) {
         return Err(wrong("a column has the name of a value of the graph; give it another one"));
     }

@@ -137,7 +137,10 @@ async fn a_run_waits_for_a_site_that_is_gone() {
         round.wait_for(|round| *round >= 3).await.unwrap();
         south.kill().await;
     });
-    assert!(matches!(report, Err(NetError::Learn(LearnError::TooFewSites { left: 2, needed: 3, .. }))), "{report:?}");
+    assert!(
+        matches!(report, Err(NetError::Learn(acequia_learn::LearnError::TooFewSites { left: 2, needed: 3, .. }))),
+        "{report:?}"
+    );
     up.push(net.site("south").await);
     let report = net.run_all(&plan).await.unwrap();
     assert_eq!(report.sites, SITES);

@@ -60,7 +60,7 @@ pub(super) fn bill(document: &Value, records: &[(String, &Record)], plan: &Model
                 "name": plan.model.name(),
                 "version": plan.version,
                 "description": plan.summary,
-                "licenses": [{ "license": { "id": plan.license } }],
+                "licenses": [{ "expression": plan.license }],
                 "authors": plan.creators.iter().map(author).collect::<Vec<Value>>(),
                 "modelCard": {
                     "modelParameters": {
@@ -105,7 +105,7 @@ fn component(reference: &str, source: &Source) -> Value {
         component["version"] = json!(version);
     }
     if let Some(license) = &source.license {
-        component["licenses"] = json!([{ "license": { "id": license } }]);
+        component["licenses"] = json!([{ "expression": license }]);
     }
     if let Some(url) = &source.url {
         component["externalReferences"] = json!([{ "type": "documentation", "url": url }]);

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use acequia_learn::{Estimate, Model, Record};
+use acequia_learn::{Estimate, Evidence, Model, Record};
 use serde_json::Value;
 
 use super::document::{STATEMENT, task};
@@ -180,9 +180,8 @@ fn predictors(plan: &ModelPlan, document: &Value) -> String {
 
 fn evidence(records: &[(String, &Record)]) -> String {
     let mut out = String::from("## What it is worth\n\n");
-    if records.is_empty() {
-        out.push_str("Nobody has measured this model on people it did not learn from. Do not use its predictions.\n");
-        return out;
+    if !records.iter().any(|(_, record)| record.evidence >= Evidence::L2) {
+        out.push_str("Nobody has measured this model on people it did not learn from. Do not use its predictions.\n\n");
     }
     for (path, record) in records {
         put(&mut out, format_args!("{}\n", md(&record.evidence_words)));

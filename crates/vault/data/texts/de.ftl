@@ -64,6 +64,7 @@ removed-by = An ihrer Stelle steht { $version }, ohne Sie.
 report-nothing-removed = Es musste noch nichts entfernt werden.
 report-waiting = Was auf die nächste Fassung wartet
 waiting-version = { $dataset } { $version } kann eine aus Ihren Daten entstandene Zeile enthalten. Die nächste Fassung ist ohne Sie. Sie kommt, wenn genug Menschen zusammen dazugekommen oder gegangen sind, damit niemand Sie durch Vergleich der Fassungen finden kann.
+waiting-model = { $dataset } { $version } ist ein Modell, das unter den Daten vieler anderer auch aus Ihren gelernt hat; es enthält keine Zeile von jemandem. Die nächste Fassung lernt ohne Sie, und diese wird abgelöst, sobald sie erscheint.
 report-told = Wer benachrichtigt wurde
 told-line = { $recipient }, für { $dataset }: benachrichtigt am { $day }
 told-confirmed = { $recipient }, für { $dataset }: benachrichtigt am { $day }, und bestätigt

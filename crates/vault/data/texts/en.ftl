@@ -64,6 +64,7 @@ removed-by = In its place is { $version }, without you.
 report-nothing-removed = Nothing had to be removed yet.
 report-waiting = What waits for the next version
 waiting-version = { $dataset } { $version } may hold a row made from your data. The next version is without you. It comes when enough people joined or left together, so that nobody can find you by comparing versions.
+waiting-model = { $dataset } { $version } is a model that learned from your data, among those of many others; it holds no row of anybody. The next version learns without you, and this one is taken down when that is out.
 report-told = Who was told
 told-line = { $recipient }, for { $dataset }: told on { $day }
 told-confirmed = { $recipient }, for { $dataset }: told on { $day }, and confirmed

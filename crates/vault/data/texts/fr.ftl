@@ -64,6 +64,7 @@ removed-by = À sa place se trouve { $version }, sans vous.
 report-nothing-removed = Rien n'a encore dû être retiré.
 report-waiting = Ce qui attend la version suivante
 waiting-version = { $dataset } { $version } peut contenir une ligne tirée de vos données. La version suivante est sans vous. Elle vient quand assez de personnes sont arrivées ou parties ensemble, pour que personne ne puisse vous trouver en comparant les versions.
+waiting-model = { $dataset } { $version } est un modèle qui a appris de vos données parmi celles de beaucoup d’autres ; il ne contient aucune ligne de personne. La version suivante apprend sans vous, et celle-ci est retirée quand elle paraît.
 report-told = Qui a été informé
 told-line = { $recipient }, pour { $dataset } : informé le { $day }
 told-confirmed = { $recipient }, pour { $dataset } : informé le { $day }, et a confirmé
