@@ -240,6 +240,15 @@ fn who_withdraws_is_in_no_model_that_comes_out_later() {
     let card = at(&home, "survival.model.toml");
     std::fs::copy(example("survival.model.toml"), &card).unwrap();
     assert_eq!(home.json(&["publish", &card, "--by", "anna"])["donors"], 4);
+    // Under another name and with other sites it is still a model of a plan that ran on donors here.
+    let model = std::fs::read_to_string(at(&home, "model.json")).unwrap();
+    let renamed = model.replace("by size, nodes and grade", "by size").replace("\"donors\"", "\"rotterdam\"");
+    assert_ne!(renamed, model);
+    std::fs::write(at(&home, "model.json"), renamed).unwrap();
+    let bare = ("records = [\"record.json\"]", "records = []");
+    let other = changed(&card, &[bare, ("version = \"1.0.0\"\ntitle", "version = \"1.0.2\"\ntitle")]);
+    home.refused(&["publish", &other, "--by", "anna"], 4, "NO019");
+    std::fs::write(at(&home, "model.json"), model).unwrap();
     // The donor sees in which model her records are.
     let report = home.json(&["consent", "report", "clinic-3"]);
     assert!(report.to_string().contains(MODEL), "{report}");
