@@ -316,7 +316,7 @@ fn every_kind_of_model_predicts_the_same_elsewhere() {
         let Outcome::Model(model) = report.outcome else { panic!("{name} gives a model") };
         let model = model
             .tested(
-                membership_test(&plan, &[data.clone()]),
+                membership_test(&plan, std::slice::from_ref(&data)),
                 &acequia_learn::PrivacyRule { membership_auc: 1.0, ..plan.privacy },
             )
             .unwrap();
