@@ -22,7 +22,7 @@ use crate::http::{
 };
 use crate::pages::Tab;
 use crate::refusal::{Gone, Refusal};
-use crate::search::{Facet, Query};
+use crate::search::{Facet, Found, Index, Query};
 use crate::{
     Catalogue, HubError, PublishedVersion, Shelf, api, body, bundle, files, http, openapi, pages, rows, viewer,
 };
@@ -734,18 +734,9 @@ impl Site {
         address: &str,
         headers: &HeaderMap,
     ) -> Result<Response<Body>, Refusal> {
-        let words: String = query.get("q").unwrap_or_default().chars().take(LONGEST_SEARCH_CHARACTERS).collect();
-        let of = |facet: Facet| query.all(facet.field()).map(move |value| (facet, value.to_owned()));
-        let chosen = Facet::ALL.into_iter().flat_map(of).take(MOST_CHOSEN).collect();
-        let wanted = Query { words, chosen, ..Query::default() };
+        let wanted = searched(query);
         let indexed = self.finder.indexed(&self.catalogue, &self.facts, shelf).await;
-        let asked = query.number("page").unwrap_or(1).max(1);
-        let mut found = indexed.index.find(&wanted, (asked - 1).saturating_mul(CATALOGUE_PAGE), CATALOGUE_PAGE);
-        let pages = usize::try_from(found.total).unwrap_or(usize::MAX).div_ceil(CATALOGUE_PAGE).max(1);
-        let page = asked.min(pages);
-        if page != asked {
-            found = indexed.index.find(&wanted, (page - 1) * CATALOGUE_PAGE, CATALOGUE_PAGE);
-        }
+        let (found, page, pages) = page_of(indexed.of(Artefact::Dataset), &wanted, query);
         let shown = self.listed(shelf, Artefact::Dataset, &found.names).await;
         let listed: Vec<pages::Listed<'_>> =
             shown.iter().map(|(dataset, brief)| pages::Listed { version: dataset.newest(), brief }).collect();
@@ -773,16 +764,9 @@ impl Site {
         query: &Fields,
         headers: &HeaderMap,
     ) -> Result<Response<Body>, Refusal> {
-        let words: String = query.get("q").unwrap_or_default().chars().take(LONGEST_SEARCH_CHARACTERS).collect();
-        let of = |facet: Facet| query.all(facet.field()).map(move |value| (facet, value.to_owned()));
-        let chosen = Facet::ALL.into_iter().flat_map(of).take(MOST_CHOSEN).collect();
-        let wanted = Query { words, chosen, ..Query::default() };
+        let wanted = searched(query);
         let indexed = self.finder.indexed(&self.catalogue, &self.facts, shelf).await;
-        let pages_of = |found: u64| usize::try_from(found).unwrap_or(usize::MAX).div_ceil(CATALOGUE_PAGE).max(1);
-        let found = indexed.of(Artefact::Model).find(&wanted, 0, 0);
-        let pages = pages_of(found.total);
-        let page = query.number("page").unwrap_or(1).clamp(1, pages);
-        let found = indexed.of(Artefact::Model).find(&wanted, (page - 1) * CATALOGUE_PAGE, CATALOGUE_PAGE);
+        let (found, page, pages) = page_of(indexed.of(Artefact::Model), &wanted, query);
         let shown = self.listed(shelf, Artefact::Model, &found.names).await;
         let listed: Vec<pages::Listed<'_>> =
             shown.iter().map(|(model, brief)| pages::Listed { version: model.newest(), brief }).collect();
@@ -836,6 +820,25 @@ impl Site {
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
         put(response.headers_mut(), REPO_COMMIT, version.commit());
         Ok(response)
+    }
+}
+
+/// What a list is asked for: words, and values of facets.
+fn searched(query: &Fields) -> Query {
+    let words = query.get("q").unwrap_or_default().chars().take(LONGEST_SEARCH_CHARACTERS).collect();
+    let of = |facet: Facet| query.all(facet.field()).map(move |value| (facet, value.to_owned()));
+    let chosen = Facet::ALL.into_iter().flat_map(of).take(MOST_CHOSEN).collect();
+    Query { words, chosen, ..Query::default() }
+}
+
+/// The page of a list that is asked for, or the last one: what is on it, its number, and how many there are.
+fn page_of<'i>(index: &'i Index, wanted: &Query, query: &Fields) -> (Found<'i>, usize, usize) {
+    let asked = query.number("page").unwrap_or(1).max(1);
+    let found = index.find(wanted, (asked - 1).saturating_mul(CATALOGUE_PAGE), CATALOGUE_PAGE);
+    let pages = usize::try_from(found.total).unwrap_or(usize::MAX).div_ceil(CATALOGUE_PAGE).max(1);
+    match asked <= pages {
+        true => (found, asked, pages),
+        false => (index.find(wanted, (pages - 1) * CATALOGUE_PAGE, CATALOGUE_PAGE), pages, pages),
     }
 }
 

@@ -124,7 +124,7 @@ impl Queue {
         Self { folder: folder.into() }
     }
 
-    fn run(&self, plan: &Digest) -> PathBuf {
+    pub(crate) fn run(&self, plan: &Digest) -> PathBuf {
         self.folder.join("runs").join(plan.to_string())
     }
 

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use acequia_custody::{Approval, Ask, Grant, History, Operation, Policy, Purpose, RunDecision, approve_granted};
-use acequia_gate::{Artefact, Manifest, let_out, seal};
+use acequia_gate::{Artefact, Manifest, let_out};
 use acequia_learn::{LearnedFrom, Model, Record, TestedModel};
 use acequia_release::{ModelPlan, Source, release_model};
-use acequia_store::{Publication, Published, Release, TakenDown, Tombstone};
+use acequia_store::{Published, Release};
 use acequia_types::{DatasetName, Digest, DonorId, digest_named};
-use acequia_vault::{ARTEFACT, SUBJECTS, is_model};
+use acequia_vault::{ARTEFACT, is_model};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -150,57 +150,13 @@ impl Node {
         };
         let outbound = let_out(tested, &approve(&self.store.consents().await?)?)?;
         let parcel = release_model(&outbound, &plan)?;
-        let exit_seal = seal(&parcel, &self.gate_key());
         failpoint("release.made");
-        let mut files = Vec::with_capacity(parcel.get().files.len());
-        for (path, content) in &parcel.get().files {
-            files.push((path.clone(), self.blobs.put(content)?));
-        }
         let manifest = &parcel.get().manifest;
-        let document: Value = parcel
-            .get()
-            .files
-            .get("card.json")
-            .and_then(|bytes| serde_json::from_slice(bytes).ok())
-            .unwrap_or_default();
-        let names = self.store.subjects().await?;
-        let subjects = donors.iter().filter_map(|donor| names.get(donor).cloned()).collect();
-        let detail = json!({
-            ARTEFACT: "model", "model": digest, "decided_by": by,
-            SUBJECTS: self.vault.seal_subjects(&subjects)?.to_string(),
-        });
+        let card = parcel.get().files.get("card.json");
+        let document: Value = card.and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default();
+        let detail = json!({ ARTEFACT: "model", "model": digest, "decided_by": by });
         let earlier: Vec<Release> = releases.into_iter().filter(|release| release.dataset == plan.model).collect();
-        let served = self.served(&earlier).await?;
-        let donors_by_name: BTreeMap<String, DonorId> = names.into_iter().map(|(donor, name)| (name, donor)).collect();
-        failpoint("release.stored");
-        let published = self
-            .store
-            .publish(|consents| -> Result<Publication, Failure> {
-                approve(consents)?;
-                let left = |subject: &String| self.has_left(subject, &donors_by_name, consents, Purpose::ModelTraining);
-                let gives_way = |(version, subjects): &&(String, BTreeSet<String>)| {
-                    *version != manifest.version && subjects.iter().any(left)
-                };
-                let tombstone = |(version, _): &(String, BTreeSet<String>)| Tombstone {
-                    dataset: manifest.dataset.to_string(),
-                    version: version.clone(),
-                    reason: TakenDown::Withdrawal,
-                    successor: Some(manifest.version.clone()),
-                };
-                let superseded = served.iter().filter(gives_way).map(tombstone).collect();
-                let release = Release {
-                    dataset: manifest.dataset.clone(),
-                    version: manifest.version.clone(),
-                    manifest: manifest.digest(),
-                    seal: exit_seal.as_str().to_owned(),
-                    files,
-                    published_at: self.clock.now(),
-                    detail,
-                };
-                Ok(Publication { release, superseded })
-            })
-            .await?;
-        failpoint("release.published");
+        let published = self.put_out(&parcel, &donors, Purpose::ModelTraining, &earlier, detail, approve).await?;
         self.hand_over_notices().await?;
         progress.finish(&format!("{} {} published", manifest.dataset, manifest.version));
         Ok(ModelReport {

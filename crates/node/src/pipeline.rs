@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use acequia_custody::{Approval, Ask, Grant, History, Identified, Operation, Policy, Purpose, approve_granted};
 use acequia_deidentify::deidentify_beside;
 use acequia_frame::{FrameError, Table};
-use acequia_gate::{InputDigest, let_out, seal};
+use acequia_gate::{InputDigest, let_out};
 use acequia_release::{ConsentGroup, ConsentOutcome, ConsentPlan, Plan, Report};
-use acequia_store::{Donation, Publication, Published, Release, TakenDown, Tombstone};
+use acequia_store::{Donation, Published, Release, TakenDown, Tombstone};
 use acequia_types::{Digest, DonorId, Timestamp, digest_named};
-use acequia_vault::{SUBJECTS, is_model, left_version, purpose_of};
+use acequia_vault::{is_model, left_version, purpose_of};
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
 use serde::Serialize;
@@ -190,52 +190,15 @@ impl Node {
         let approval = self.approve(subject, &selection.grant, &safe_donors, &consents, &asked_by)?;
         let outbound = let_out(safe, &approval)?;
         let parcel = acequia_release::release(&outbound, &plan)?;
-        let exit_seal = seal(&parcel, &self.gate_key());
         failpoint("release.made");
-        let mut files = Vec::with_capacity(parcel.get().files.len());
-        for (path, content) in &parcel.get().files {
-            files.push((path.clone(), self.blobs.put(content)?));
-        }
         let manifest = &parcel.get().manifest;
         let mut detail = kept_ledger;
         detail["key"] = release_key.to_string().into();
         detail["split_key"] = hex::encode(split_key).into();
-        let names = self.store.subjects().await?;
-        let subjects = safe_donors.iter().filter_map(|donor| names.get(donor).cloned()).collect();
-        detail[SUBJECTS] = self.vault.seal_subjects(&subjects)?.to_string().into();
-        let served = self.served(&earlier).await?;
-        let donors_by_name: BTreeMap<String, DonorId> = names.into_iter().map(|(donor, name)| (name, donor)).collect();
-        failpoint("release.stored");
-
-        // Consent is asked again inside the transaction that assigns the version: a donor who withdrew while the work
-        // was being done stops it here. Earlier versions with people in them who have left give way in the same transaction.
-        let published = self
-            .store
-            .publish(|consents| -> Result<Publication, Failure> {
-                self.approve(subject, &selection.grant, &safe_donors, consents, &asked_by)?;
-                let now = self.clock.now();
-                let left = |subject: &String| self.has_left(subject, &donors_by_name, consents, recipe.cohort.purpose);
-                let superseded = served.iter().filter(|(_, subjects)| subjects.iter().any(left));
-                let superseded = superseded.map(|(version, _)| Tombstone {
-                    dataset: manifest.dataset.to_string(),
-                    version: version.clone(),
-                    reason: TakenDown::Withdrawal,
-                    successor: Some(manifest.version.clone()),
-                });
-                let superseded = superseded.collect();
-                let release = Release {
-                    dataset: manifest.dataset.clone(),
-                    version: manifest.version.clone(),
-                    manifest: manifest.digest(),
-                    seal: exit_seal.as_str().to_owned(),
-                    files,
-                    published_at: now,
-                    detail,
-                };
-                Ok(Publication { release, superseded })
-            })
-            .await?;
-        failpoint("release.published");
+        let approve = |consents: &BTreeMap<DonorId, History>| {
+            self.approve(subject, &selection.grant, &safe_donors, consents, &asked_by)
+        };
+        let published = self.put_out(&parcel, &safe_donors, recipe.cohort.purpose, &earlier, detail, approve).await?;
         progress.finish(&format!("{} {} published", manifest.dataset, manifest.version));
         note("release", true, json!({ "files": manifest.files.len(), "manifest": manifest.digest() }));
         Ok(RunReport {

@@ -1,18 +1,22 @@
 //! What is published: reading it back, checking it, handing it to the hub, writing it to a folder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, RwLock};
 
 use acequia_blobs::BlobStore;
-use acequia_gate::{ExitSeal, Manifest, Outbound, readmit};
+use acequia_custody::{Approval, History, Purpose};
+use acequia_gate::{ExitSeal, Manifest, Outbound, Parcel, readmit, seal};
 use acequia_hub::{Catalogue, HubError, Operator, PublishedVersion, Shelf, TakenDownVersion};
 use acequia_release::Verification;
-use acequia_store::{Release, TakenDown, Tombstone};
-use acequia_types::{DatasetName, Digest, Timestamp};
+use acequia_store::{Publication, Published, Release, TakenDown, Tombstone};
+use acequia_types::{DatasetName, Digest, DonorId, Timestamp};
+use acequia_vault::SUBJECTS;
 use bytes::Bytes;
 use serde::Serialize;
+use serde_json::Value;
 
+use crate::failpoint::failpoint;
 use crate::failure::{Failure, NodeError, io};
 use crate::home::Node;
 use crate::pipeline::file_digest;
@@ -66,6 +70,66 @@ impl Node {
         let bytes = self.blobs.get(&file_digest(release, "manifest.json")?)?;
         let seal = ExitSeal::from_text(release.seal.clone());
         Ok(readmit(&bytes, &seal, &self.gate_key().verifier())?)
+    }
+
+    /// Puts a version out, whatever it holds: seals it, stores its bytes and who is in it, and assigns the version. `earlier` are the
+    /// versions of the same name, `detail` the node's own notes.
+    ///
+    /// Consent is asked again by `approve` inside the transaction that assigns the version: a donor who withdrew while the work
+    /// was being done stops it here. Earlier versions with people in them who have left give way in the same transaction.
+    ///
+    /// # Errors
+    /// What `approve` returns; errors of the store, the vault and the blobs.
+    pub(crate) async fn put_out(
+        &self,
+        parcel: &Outbound<Parcel>,
+        donors: &BTreeSet<DonorId>,
+        purpose: Purpose,
+        earlier: &[Release],
+        mut detail: Value,
+        approve: impl Fn(&BTreeMap<DonorId, History>) -> Result<Approval, Failure>,
+    ) -> Result<Published, Failure> {
+        let exit_seal = seal(parcel, &self.gate_key());
+        let mut files = Vec::with_capacity(parcel.get().files.len());
+        for (path, content) in &parcel.get().files {
+            files.push((path.clone(), self.blobs.put(content)?));
+        }
+        let manifest = &parcel.get().manifest;
+        let names = self.store.subjects().await?;
+        let subjects = donors.iter().filter_map(|donor| names.get(donor).cloned()).collect();
+        detail[SUBJECTS] = self.vault.seal_subjects(&subjects)?.to_string().into();
+        let served = self.served(earlier).await?;
+        let donors_by_name: BTreeMap<String, DonorId> = names.into_iter().map(|(donor, name)| (name, donor)).collect();
+        failpoint("release.stored");
+        let published = self
+            .store
+            .publish(|consents| -> Result<Publication, Failure> {
+                approve(consents)?;
+                let left = |subject: &String| self.has_left(subject, &donors_by_name, consents, purpose);
+                let superseded = served
+                    .iter()
+                    .filter(|(version, subjects)| *version != manifest.version && subjects.iter().any(left))
+                    .map(|(version, _)| Tombstone {
+                        dataset: manifest.dataset.to_string(),
+                        version: version.clone(),
+                        reason: TakenDown::Withdrawal,
+                        successor: Some(manifest.version.clone()),
+                    })
+                    .collect();
+                let release = Release {
+                    dataset: manifest.dataset.clone(),
+                    version: manifest.version.clone(),
+                    manifest: manifest.digest(),
+                    seal: exit_seal.as_str().to_owned(),
+                    files,
+                    published_at: self.clock.now(),
+                    detail,
+                };
+                Ok(Publication { release, superseded })
+            })
+            .await?;
+        failpoint("release.published");
+        Ok(published)
     }
 
     async fn find(&self, dataset: &DatasetName, version: Option<&str>) -> Result<Release, Failure> {

@@ -378,6 +378,85 @@ impl UseTerm {
     }
 }
 
+/// What the plan of any version states, of a data set or of a model.
+pub(crate) struct Stated<'a> {
+    /// Title, summary, description, licence, program.
+    pub(crate) texts: [&'a str; 5],
+    pub(crate) version: &'a str,
+    pub(crate) creators: &'a [Agent],
+    pub(crate) publisher: &'a Agent,
+    pub(crate) languages: &'a [String],
+    pub(crate) home: &'a str,
+    /// Name of the setting, and what it holds.
+    pub(crate) conditions: (&'static str, &'a [Condition]),
+    pub(crate) use_term: &'a UseTerm,
+}
+
+impl Stated<'_> {
+    /// Refuses what would make a false or unreadable version.
+    ///
+    /// # Errors
+    /// [`ReleaseError::Plan`] naming the first unfit setting.
+    pub(crate) fn check(&self) -> Result<(), ReleaseError> {
+        let [title, summary, description, license, program] = self.texts;
+        for (field, text) in [
+            ("title", title),
+            ("summary", summary),
+            ("description", description),
+            ("license", license),
+            ("publisher.name", &self.publisher.name),
+            ("program", program),
+            ("use_term.label", &self.use_term.label),
+        ] {
+            if text.trim().is_empty() {
+                return Err(unfit(field, "is empty"));
+            }
+        }
+        if summary.contains('\n') || title.contains('\n') {
+            return Err(unfit("title and summary", "must be one line each"));
+        }
+        if !is_version(self.version) {
+            return Err(unfit("version", "is not MAJOR.MINOR.PATCH"));
+        }
+        is_license("license", license)?;
+        if self.creators.is_empty() || self.creators.iter().any(|agent| agent.name.trim().is_empty()) {
+            return Err(unfit("creators", "must name at least one creator"));
+        }
+        if self.languages.is_empty() {
+            return Err(unfit("languages", "is empty"));
+        }
+        is_public_address("home", self.home)?;
+        for agent in self.creators.iter().chain([self.publisher]) {
+            if let Some(url) = &agent.url {
+                is_public_address("creators and publisher: url", url)?;
+            }
+            has_contact(agent)?;
+        }
+        let (field, conditions) = self.conditions;
+        if conditions.iter().any(|condition| !is_iri(&condition.iri) || condition.label.trim().is_empty()) {
+            return Err(unfit(field, "needs an http or https IRI and a label each"));
+        }
+        if self.use_term.number().is_none() {
+            return Err(unfit("use_term.id", "is not a Data Use Ontology id such as DUO:0000042"));
+        }
+        Ok(())
+    }
+}
+
+fn has_contact(agent: &Agent) -> Result<(), ReleaseError> {
+    match &agent.contact {
+        Some(contact) if !is_contact(contact) => {
+            Err(unfit("contact", "is neither an e-mail address nor an https:// page"))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn is_license(field: &str, id: &str) -> Result<(), ReleaseError> {
+    let fits = id.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+'));
+    if fits { Ok(()) } else { Err(unfit(field, "is not an SPDX id such as CC-BY-4.0")) }
+}
+
 impl Plan {
     /// The description of a column.
     pub(crate) fn column(&self, name: &str) -> Option<&ColumnPlan> {
@@ -389,48 +468,19 @@ impl Plan {
     /// # Errors
     /// [`ReleaseError::Plan`] naming the first unfit setting.
     pub fn check(&self) -> Result<(), ReleaseError> {
-        for (field, text) in [
-            ("title", &self.title),
-            ("summary", &self.summary),
-            ("description", &self.description),
-            ("license", &self.license),
-            ("publisher.name", &self.publisher.name),
-            ("program", &self.program),
-            ("use_term.label", &self.use_term.label),
-        ] {
-            if text.trim().is_empty() {
-                return Err(unfit(field, "is empty"));
-            }
-        }
-        if self.summary.contains('\n') || self.title.contains('\n') {
-            return Err(unfit("title and summary", "must be one line each"));
-        }
-        if !is_version(&self.version) {
-            return Err(unfit("version", "is not MAJOR.MINOR.PATCH"));
-        }
-        if self.license.chars().any(|c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+'))) {
-            return Err(unfit("license", "is not an SPDX id such as CC-BY-4.0"));
-        }
-        if self.creators.is_empty() || self.creators.iter().any(|agent| agent.name.trim().is_empty()) {
-            return Err(unfit("creators", "must name at least one creator"));
-        }
-        if self.languages.is_empty() {
-            return Err(unfit("languages", "is empty"));
-        }
-        is_public_address("home", &self.home)?;
-        for agent in self.creators.iter().chain([&self.publisher]) {
-            if let Some(url) = &agent.url {
-                is_public_address("creators and publisher: url", url)?;
-            }
-        }
+        let stated = Stated {
+            texts: [&self.title, &self.summary, &self.description, &self.license, &self.program],
+            version: &self.version,
+            creators: &self.creators,
+            publisher: &self.publisher,
+            languages: &self.languages,
+            home: &self.home,
+            conditions: ("health.conditions", &self.health.conditions),
+            use_term: &self.use_term,
+        };
+        stated.check()?;
         let health = &self.health;
-        for agent in
-            [&self.publisher].into_iter().chain(&self.creators).chain(&health.access_body).chain(&health.custodian)
-        {
-            if agent.contact.as_ref().is_some_and(|contact| !is_contact(contact)) {
-                return Err(unfit("contact", "is neither an e-mail address nor an https:// page"));
-            }
-        }
+        health.access_body.iter().chain(&health.custodian).try_for_each(has_contact)?;
         for (field, agent) in [("health.access_body", &health.access_body), ("health.custodian", &health.custodian)] {
             if agent.as_ref().is_some_and(|agent| agent.name.trim().is_empty() || agent.contact.is_none()) {
                 return Err(unfit(field, "needs a name and a contact"));
@@ -438,9 +488,6 @@ impl Plan {
         }
         if health.categories.iter().any(|category| !is_code(category) && !is_iri(category)) {
             return Err(unfit("health.categories", "must hold four-letter codes such as EHRS, or http or https IRIs"));
-        }
-        if health.conditions.iter().any(|condition| !is_iri(&condition.iri) || condition.label.trim().is_empty()) {
-            return Err(unfit("health.conditions", "needs an http or https IRI and a label each"));
         }
         let iris = health.themes.iter().chain(&health.coding_systems).chain([&health.legal_basis, &health.purpose]);
         if iris.into_iter().any(|iri| !iri.is_empty() && !is_iri(iri)) {
@@ -459,9 +506,6 @@ impl Plan {
         }
         if self.minimum_cell < 2 {
             return Err(unfit("minimum_cell", "must be at least 2"));
-        }
-        if self.use_term.number().is_none() {
-            return Err(unfit("use_term.id", "is not a Data Use Ontology id such as DUO:0000042"));
         }
         self.split.parts_per_million()?;
         let mut names = BTreeSet::new();
@@ -557,7 +601,7 @@ pub(crate) fn unfit(field: &str, problem: &str) -> ReleaseError {
     ReleaseError::Plan { field: field.to_owned(), problem: problem.to_owned() }
 }
 
-pub(crate) fn is_version(text: &str) -> bool {
+fn is_version(text: &str) -> bool {
     let parts: Vec<&str> = text.split('.').collect();
     let number = |part: &&str| {
         !part.is_empty()
@@ -580,7 +624,7 @@ pub(crate) fn is_iri(text: &str) -> bool {
     (text.starts_with("https://") || text.starts_with("http://")) && !text.contains(odd)
 }
 
-pub(crate) fn is_contact(text: &str) -> bool {
+fn is_contact(text: &str) -> bool {
     let plain =
         |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_+".contains(&b));
     match text.split_once('@') {
@@ -590,7 +634,7 @@ pub(crate) fn is_contact(text: &str) -> bool {
 }
 
 /// A published address must mean the same everywhere, so this machine's own names are refused.
-pub(crate) fn is_public_address(field: &str, url: &str) -> Result<(), ReleaseError> {
+fn is_public_address(field: &str, url: &str) -> Result<(), ReleaseError> {
     let Some(rest) = url.strip_prefix("https://") else { return Err(unfit(field, "is not an https:// address")) };
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host = host.rsplit('@').next().unwrap_or_default();

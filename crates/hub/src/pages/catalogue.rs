@@ -66,38 +66,24 @@ pub(crate) fn catalogue(view: &Catalogue<'_>) -> String {
                     p.lead {
                         "People and institutions give health records to this altruistic data trustee. It gives back data sets that anyone may use without charge, so that medical AI can be built, checked and trusted by all."
                     }
-                    form.search role="search" action="/" method="get" {
-                        label for="q" { "Search the data sets" }
-                        div.row {
-                            input #q type="search" name="q" value=(view.wanted.words) maxlength="200" autocomplete="off";
-                            button type="submit" { "Search" }
-                        }
-                        @for (facet, value) in &view.wanted.chosen { input type="hidden" name=(facet.field()) value=(value); }
-                    }
+                    (search("/", "Search the data sets", view.wanted))
                 }
                 (watercourse())
             }
         }
         div.frame {
             @if !searched && (!view.listed.is_empty() || view.models > 0) { (figures(view)) }
-            section aria-labelledby="list" {
-                h2 #list {
-                    @if searched {
-                        (thousands(view.found)) " of " (counted(view.of as u64, "data set", "data sets"))
-                        @if !words.is_empty() { " for “" (words) "”" }
-                    } @else { "Data sets" }
-                }
-                div.found {
-                    @if !view.facets.is_empty() { (facets("/", view.wanted, view.facets)) }
-                    div {
-                        @if view.listed.is_empty() { (empty(searched)) }
-                        @else {
-                            ul.cards { @for listed in view.listed { (card(listed)) } }
-                            @if view.pages > 1 { (pager("/", view.wanted, view.page, view.pages)) }
-                        }
-                    }
-                }
-            }
+            (list(&List {
+                path: "/",
+                heading: "Data sets",
+                of: &counted(view.of as u64, "data set", "data sets"),
+                found: view.found,
+                wanted: view.wanted,
+                facets: view.facets,
+                cards: view.listed.iter().map(card).collect(),
+                empty: empty(searched),
+                page: (view.page, view.pages),
+            }))
             section aria-labelledby="how" {
                 h2 #how { "How a record becomes open data" }
                 ol.course { @for (title, text) in COURSE { li { h3 { (title) } p { (text) } } } }
@@ -181,6 +167,63 @@ fn watercourse() -> Markup {
     }
 }
 
+/// The words of a search, with what was chosen kept.
+pub(super) fn search(path: &str, label: &str, wanted: &Query) -> Markup {
+    html! {
+        form.search role="search" action=(path) method="get" {
+            label for="q" { (label) }
+            div.row {
+                input #q type="search" name="q" value=(wanted.words) maxlength="200" autocomplete="off";
+                button type="submit" { "Search" }
+            }
+            @for (facet, value) in &wanted.chosen { input type="hidden" name=(facet.field()) value=(value); }
+        }
+    }
+}
+
+/// A page of a list, of data sets or of models.
+pub(super) struct List<'a> {
+    pub(super) path: &'a str,
+    /// Over the list where nothing was searched for.
+    pub(super) heading: &'a str,
+    /// How many there are, in words.
+    pub(super) of: &'a str,
+    pub(super) found: u64,
+    pub(super) wanted: &'a Query,
+    pub(super) facets: &'a [(Facet, Vec<Counted<'a>>)],
+    pub(super) cards: Vec<Markup>,
+    /// In place of cards.
+    pub(super) empty: Markup,
+    /// Its number, and how many there are.
+    pub(super) page: (usize, usize),
+}
+
+pub(super) fn list(list: &List<'_>) -> Markup {
+    let words = list.wanted.words.trim();
+    let (page, pages) = list.page;
+    html! {
+        section aria-labelledby="list" {
+            h2 #list {
+                @if words.is_empty() && list.wanted.chosen.is_empty() { (list.heading) }
+                @else {
+                    (thousands(list.found)) " of " (list.of)
+                    @if !words.is_empty() { " for “" (words) "”" }
+                }
+            }
+            div.found {
+                @if !list.facets.is_empty() { (facets(list.path, list.wanted, list.facets)) }
+                div {
+                    @if list.cards.is_empty() { (list.empty) }
+                    @else {
+                        ul.cards { @for card in &list.cards { (card) } }
+                        @if pages > 1 { (pager(list.path, list.wanted, page, pages)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
 fn empty(searched: bool) -> Markup {
     html! {
         div.empty {
@@ -237,7 +280,7 @@ pub(super) fn kind(brief: &Brief) -> Markup {
 }
 
 /// Values to choose from. Without scripts: a form whose button applies the choice.
-pub(super) fn facets(page: &str, wanted: &Query, facets: &[(Facet, Vec<Counted<'_>>)]) -> Markup {
+fn facets(page: &str, wanted: &Query, facets: &[(Facet, Vec<Counted<'_>>)]) -> Markup {
     let words = wanted.words.trim();
     html! {
         form.facets action=(page) method="get" aria-label="Narrow down" {
@@ -268,7 +311,7 @@ pub(super) fn facets(page: &str, wanted: &Query, facets: &[(Facet, Vec<Counted<'
     }
 }
 
-pub(super) fn pager(path: &str, wanted: &Query, page: usize, pages: usize) -> Markup {
+fn pager(path: &str, wanted: &Query, page: usize, pages: usize) -> Markup {
     let address = |page: usize| {
         let words = wanted.words.trim();
         let words = (!words.is_empty()).then(|| format!("q={}&", percent_encoded(words)));

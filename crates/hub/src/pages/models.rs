@@ -2,10 +2,10 @@
 
 use maud::{Markup, html};
 
-use super::catalogue::{Listed, facets, pager};
+use super::catalogue::{List, Listed, list, search};
 use super::document;
 use super::model::evidence_in_short;
-use super::words::{counted, thousands};
+use super::words::counted;
 use crate::search::{Counted, Facet, Query};
 
 /// One page of the list.
@@ -25,42 +25,28 @@ pub(crate) struct Models<'a> {
 }
 
 pub(crate) fn models(view: &Models<'_>) -> String {
-    let words = view.wanted.words.trim();
-    let searched = !words.is_empty() || !view.wanted.chosen.is_empty();
+    let searched = !view.wanted.words.trim().is_empty() || !view.wanted.chosen.is_empty();
+    let of = counted(view.of as u64, "model", "models");
     let main = html! {
         div.top {
             div.frame {
                 h1 { "Models" }
                 p.lead { "Trained on records that people and institutions gave for it, and attacked before they were published. Each page says what the model is worth where it did not learn, or that nobody measured it. All are free, and none is a medical device." }
-                form.search role="search" action="/models" method="get" {
-                    label for="q" { "Search the models" }
-                    div.row {
-                        input #q type="search" name="q" value=(view.wanted.words) maxlength="200" autocomplete="off";
-                        button type="submit" { "Search" }
-                    }
-                    @for (facet, value) in &view.wanted.chosen { input type="hidden" name=(facet.field()) value=(value); }
-                }
+                (search("/models", "Search the models", view.wanted))
             }
         }
         div.frame {
-            section aria-labelledby="list" {
-                h2 #list {
-                    @if searched {
-                        (thousands(view.found)) " of " (counted(view.of as u64, "model", "models"))
-                        @if !words.is_empty() { " for “" (words) "”" }
-                    } @else { (counted(view.of as u64, "model", "models")) }
-                }
-                div.found {
-                    @if !view.facets.is_empty() { (facets("/models", view.wanted, view.facets)) }
-                    div {
-                        @if view.listed.is_empty() { (empty(searched)) }
-                        @else {
-                            ul.cards { @for listed in view.listed { (card(listed)) } }
-                            @if view.pages > 1 { (pager("/models", view.wanted, view.page, view.pages)) }
-                        }
-                    }
-                }
-            }
+            (list(&List {
+                path: "/models",
+                heading: &of,
+                of: &of,
+                found: view.found,
+                wanted: view.wanted,
+                facets: view.facets,
+                cards: view.listed.iter().map(card).collect(),
+                empty: empty(searched),
+                page: (view.page, view.pages),
+            }))
         }
     };
     document("Models · Acequia", "Open, clinically validated models from an altruistic data trustee.", &html! {}, &main)

@@ -205,6 +205,21 @@ fn a_model_carries_the_terms_of_the_data_set_it_learned_from() {
         (&"Breast cancer survival".into(), &"DUO:0000042".into()),
         "{report}"
     );
+    // Clients of hubs lay files down as links to a store of blobs.
+    let cache = home.folder.path().join("cache");
+    let snapshot = cache.join("snapshots/abc");
+    std::fs::create_dir_all(cache.join("blobs")).unwrap();
+    std::fs::create_dir_all(snapshot.join("data")).unwrap();
+    for (name, from) in [
+        ("data/train-00000-of-00001.parquet", table.clone()),
+        ("manifest.json", Path::new(&copy).join("manifest.json")),
+    ] {
+        let blob = cache.join("blobs").join(name.replace('/', "-"));
+        std::fs::copy(from, &blob).unwrap();
+        std::os::unix::fs::symlink(&blob, snapshot.join(name)).unwrap();
+    }
+    let linked = acequia_node::published_source(&snapshot.join("data/train-00000-of-00001.parquet"));
+    assert_eq!(linked.map(|source| source.license).as_deref(), Some("CC-BY-SA-4.0"));
     // A table that was changed is not the published one.
     let rows = std::fs::read(&table).unwrap();
     std::fs::write(&table, [&rows[..rows.len() - 1], &[rows[rows.len() - 1] ^ 1]].concat()).unwrap();

@@ -102,6 +102,11 @@ impl Up {
 
 impl Loopback {
     pub(super) fn new() -> Self {
+        Self::of(&[Role::Coordinator, Role::Aggregator])
+    }
+
+    /// The same with these roles of the trustee.
+    pub(super) fn of(trustee: &[Role]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listens = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
         let member = |name: &str, roles: &[Role], address: Option<SocketAddr>| Member {
@@ -112,7 +117,7 @@ impl Loopback {
             addresses: address.iter().map(ToString::to_string).collect(),
         };
         let mut members = vec![
-            member("trustee", &[Role::Coordinator, Role::Aggregator], Some(listens[0])),
+            member("trustee", trustee, Some(listens[0])),
             member("council", &[Role::Aggregator], Some(listens[1])),
         ];
         members.extend(SITES.map(|site| member(site, &[Role::Site], None)));

@@ -1,17 +1,18 @@
 //! The result, whoever dies on the way.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use acequia_learn::{
-    Architecture, Data, Membership, Missing, Outcome, Plan, Record, SeededEntropy, SiteMap, SiteRules, Validation,
-    ValidationRequest, evaluate, run_here,
+    Architecture, Data, LearnError, Membership, Missing, Outcome, Plan, Record, SeededEntropy, SiteMap, SiteRules,
+    Validation, ValidationRequest, evaluate, run_here,
 };
 use acequia_types::{Clock, SystemClock};
 use tokio::sync::watch;
 
-use super::{Loopback, SITES, data, kill, offered, plan, third, untested};
-use crate::{NetError, check_record};
+use super::{Loopback, SITES, Table, clock, data, kill, offered, plan, third, untested};
+use crate::{Held, HeldForValidation, Holdings, NetError, Role, SiteAgent, SiteSettings, check_record};
 
 /// The run in one process.
 fn here(plan: &Plan, sites: &[&str]) -> Outcome {
@@ -137,14 +138,56 @@ async fn a_run_waits_for_a_site_that_is_gone() {
         round.wait_for(|round| *round >= 3).await.unwrap();
         south.kill().await;
     });
-    assert!(
-        matches!(report, Err(NetError::Learn(acequia_learn::LearnError::TooFewSites { left: 2, needed: 3, .. }))),
-        "{report:?}"
-    );
+    assert!(matches!(report, Err(NetError::Learn(LearnError::TooFewSites { left: 2, needed: 3, .. }))), "{report:?}");
     up.push(net.site("south").await);
     let report = net.run_all(&plan).await.unwrap();
     assert_eq!(report.sites, SITES);
     assert_eq!(untested(report.outcome), here(&plan, &SITES));
+    kill(up).await;
+    council.kill().await;
+}
+
+/// Rows of people who do not allow any more that the result is told.
+struct Reticent;
+
+impl Holdings for Reticent {
+    fn rows(&self, plan: &Plan) -> Result<Held, LearnError> {
+        Table("north").rows(plan)
+    }
+
+    fn for_validation(&self, request: &ValidationRequest) -> Result<HeldForValidation, LearnError> {
+        Table("north").for_validation(request)
+    }
+
+    fn tell(&self, outcome: &Outcome) -> Result<(), LearnError> {
+        assert!(matches!(outcome, Outcome::Model(model) if model.membership.is_some()), "after the attacks");
+        Err(LearnError::Withdrawn { site: "trustee".to_owned() })
+    }
+}
+
+/// Who withdraws after the last round is asked before the model is told to anybody.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_gets_a_model_that_may_not_be_told() {
+    let net = Loopback::of(&[Role::Coordinator, Role::Aggregator, Role::Site]);
+    let council = net.council().await;
+    let mut up = Vec::new();
+    for site in SITES {
+        up.push(net.site(site).await);
+    }
+    let (network, coordinator) = net.coordinator(Duration::from_secs(60), watch::channel(0).0).await;
+    let folder = net.home("trustee").join("site");
+    let settings = SiteSettings { folder, rules: SiteRules::own(), standing: ["cox".to_owned()].into() };
+    let (identity, quiet) = (net.identity("trustee"), Arc::new(|_| {}));
+    let own = SiteAgent::new(network.clone(), &identity, settings, Arc::new(Reticent), clock(), quiet).unwrap();
+    let plan = plan(&[]);
+    let report = coordinator.with_own_site(own).run(&plan).await;
+    assert!(matches!(report, Err(NetError::Learn(LearnError::Withdrawn { .. }))), "{report:?}");
+    for name in SITES.into_iter().chain(["trustee"]) {
+        let run = net.queue(name).run(&plan.digest());
+        assert!(run.join("left.jsonl").is_file(), "{name} answered");
+        assert!(!run.join("outcome.json").exists(), "{name} was told");
+    }
+    network.close().await;
     kill(up).await;
     council.kill().await;
 }

@@ -9,9 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::licence::conflict;
 use crate::ReleaseError;
-use crate::plan::{
-    Agent, Condition, UseTerm, VersionNote, check_characters, is_contact, is_iri, is_public_address, is_version, unfit,
-};
+use crate::plan::{Agent, Condition, Stated, UseTerm, VersionNote, check_characters, is_iri, is_license, unfit};
 
 /// Everything about a model's version that is neither in the model nor in its records.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -165,52 +163,25 @@ impl ModelPlan {
     /// # Errors
     /// [`ReleaseError::Plan`] naming the first unfit setting, [`ReleaseError::Licence`].
     pub fn check(&self, tested: &TestedModel) -> Result<(), ReleaseError> {
+        let stated = Stated {
+            texts: [&self.title, &self.summary, &self.description, &self.license, &self.program],
+            version: &self.version,
+            creators: &self.creators,
+            publisher: &self.publisher,
+            languages: &self.languages,
+            home: &self.home,
+            conditions: ("conditions", &self.conditions),
+            use_term: &self.use_term,
+        };
+        stated.check()?;
         let required = [
-            ("title", &self.title),
-            ("summary", &self.summary),
-            ("description", &self.description),
-            ("license", &self.license),
-            ("publisher.name", &self.publisher.name),
-            ("program", &self.program),
             ("outcome", &self.outcome),
             ("intended_use.purpose", &self.intended_use.purpose),
             ("intended_use.users", &self.intended_use.users),
             ("intended_use.population", &self.intended_use.population),
-            ("use_term.label", &self.use_term.label),
         ];
         if let Some((field, _)) = required.into_iter().find(|(_, text)| text.trim().is_empty()) {
             return Err(unfit(field, "is empty"));
-        }
-        if self.summary.contains('\n') || self.title.contains('\n') {
-            return Err(unfit("title and summary", "must be one line each"));
-        }
-        if !is_version(&self.version) {
-            return Err(unfit("version", "is not MAJOR.MINOR.PATCH"));
-        }
-        let is_license = |id: &str| id.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+'));
-        if !is_license(&self.license) {
-            return Err(unfit("license", "is not an SPDX id such as CC-BY-4.0"));
-        }
-        if self.creators.is_empty() || self.creators.iter().any(|agent| agent.name.trim().is_empty()) {
-            return Err(unfit("creators", "must name at least one creator"));
-        }
-        if self.languages.is_empty() {
-            return Err(unfit("languages", "is empty"));
-        }
-        is_public_address("home", &self.home)?;
-        for agent in self.creators.iter().chain([&self.publisher]) {
-            if let Some(url) = &agent.url {
-                is_public_address("creators and publisher: url", url)?;
-            }
-            if agent.contact.as_ref().is_some_and(|contact| !is_contact(contact)) {
-                return Err(unfit("contact", "is neither an e-mail address nor an https:// page"));
-            }
-        }
-        if self.conditions.iter().any(|condition| !is_iri(&condition.iri) || condition.label.trim().is_empty()) {
-            return Err(unfit("conditions", "needs an http or https IRI and a label each"));
-        }
-        if self.use_term.number().is_none() {
-            return Err(unfit("use_term.id", "is not a Data Use Ontology id such as DUO:0000042"));
         }
         self.check_predictors(&tested.model().variables)?;
         for source in &self.learned_from {
@@ -220,8 +191,8 @@ impl ModelPlan {
             if source.url.as_ref().is_some_and(|url| !is_iri(url)) {
                 return Err(unfit("learned_from.url", "is not an http or https address"));
             }
-            if source.license.as_ref().is_some_and(|license| !is_license(license)) {
-                return Err(unfit("learned_from.license", "is not an SPDX id such as CC-BY-4.0"));
+            if let Some(license) = &source.license {
+                is_license("learned_from.license", license)?;
             }
         }
         check_characters(self)?;
