@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use acequia_learn::{
     Architecture, Data, Form, LearnError, Ledger, Membership, Model, Needs, Outcome, Plan, Protection, Report, Roster,
-    Run, Site, SiteMap, SiteRules, StillAllowed, SystemEntropy, ValidationRequest, membership_test, run_while_allowed,
+    Run, ShareKey, Site, SiteMap, SiteRules, StillAllowed, SystemEntropy, ValidationRequest, membership_test,
+    run_while_allowed,
 };
 use acequia_net::{Approve, Held, HeldForValidation, Holdings};
 use acequia_node::{CohortDefinition, DONORS_SITE, Failure, Node, Progress, Silent, TrainingRows, published_source};
@@ -395,7 +396,8 @@ fn look(plan: &Plan, tables: Vec<Data>, out: &Out) -> Result<(), LearnError> {
     let mut leaving = Vec::new();
     for table in tables {
         let name = table.name().to_owned();
-        let site = Site::join(&name, plan, &roster, vec![table], SiteRules::own(), &mut Ledger::default())?;
+        let key = ShareKey::drawn(&mut SystemEntropy)?;
+        let site = Site::join(&name, plan, &roster, vec![table], SiteRules::own(), &mut Ledger::default(), key)?;
         leaving.push((name, site.look(&ask)?));
     }
     out.print(

@@ -35,6 +35,7 @@ mod local;
 mod masking;
 mod membership;
 mod model;
+mod packed;
 mod peer;
 mod plan;
 mod protocol;
@@ -58,16 +59,16 @@ pub use plan::{
     Outcome as PlanOutcome, Plan, PrivacyRule, Protection, Task, Ties, TimeGrid,
 };
 pub use protocol::{
-    Aggregator, Ask, Entropy, Message, PartTotal, Payload, Progress, Roster, Run, SeededEntropy, Site, SiteUpdate,
-    StillAllowed, SystemEntropy,
+    Aggregator, Ask, Entropy, Message, PartTotal, Payload, Progress, Roster, Run, SeededEntropy, ShareKey, Site,
+    SiteUpdate, StillAllowed, SystemEntropy,
 };
 pub use publication::{FEWEST_TOLD, MOST_TOLD, TestedModel};
 pub use sovereignty::{Coordinator, ExitLog, Leaving, Ledger, Left, LogEntry, SiteRules};
 pub use sums::Sums;
 pub use table::{Data, MappedColumn, Needs, Observed, SiteMap};
 pub use tasks::{
-    Block, CountResult, HistogramResult, LogRankResult, MomentsResult, Next, Node, Outcome, PcaResult, QuantileResult,
-    Question, Scale, State, SurvivalPoint, SurvivalResult, Tree,
+    Block, CountResult, HistogramResult, LogRankResult, MomentsResult, Next, Node, Outcome, PcaResult, Posed,
+    QuantileResult, Question, Scale, State, SurvivalPoint, SurvivalResult, Tree,
 };
 pub use validate::{
     Deviation, Estimate, Evidence, Field, Heading, NetBenefit, Pooled, Predictor, Reading, Record, SiteEvaluation,

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::LearnError;
 use crate::peer::{Envelope, Peer, PeerMessage};
 use crate::plan::{Plan, PrivacyRule, Protection};
-use crate::protocol::{Aggregator, Entropy, Progress, Roster, Run, Site, StillAllowed};
+use crate::protocol::{Aggregator, Entropy, Progress, Roster, Run, ShareKey, Site, StillAllowed};
 use crate::sovereignty::{ExitLog, Ledger, SiteRules};
 use crate::table::Data;
 use crate::tasks::Outcome;
@@ -86,7 +86,8 @@ pub fn run_while_allowed(
         .into_iter()
         .map(|(name, tables)| {
             let asks = still_allowed.filter(|(table, _)| tables.iter().any(|own| own.name == *table));
-            let site = Site::join(&name, plan, &roster, tables, rules.clone(), &mut Ledger::default())?;
+            let key = ShareKey::drawn(entropy)?;
+            let site = Site::join(&name, plan, &roster, tables, rules.clone(), &mut Ledger::default(), key)?;
             Ok(match asks {
                 Some((_, still_allowed)) => site.asking(Arc::clone(still_allowed)),
                 None => site,
@@ -94,7 +95,7 @@ pub fn run_while_allowed(
         })
         .collect::<Result<Vec<_>, LearnError>>()?;
     if architecture == Architecture::Decentralised && roster.sites().len() > 1 {
-        return peers(plan, &roster, sites, now, entropy);
+        return peers(plan, &roster, sites, now);
     }
     let mut run = Run::new(plan, &roster);
     let mut aggregators = [Aggregator::new(plan, &roster), Aggregator::new(plan, &roster)];
@@ -108,14 +109,14 @@ pub fn run_while_allowed(
             }
         }
         for site in &mut sites {
-            for update in site.answer(&ask, now, entropy)? {
+            for update in site.answer(&ask, now)? {
                 let ring = crate::masking::Ring::of(plan, &ask.question);
                 bytes_out += update.message().to_bytes(ring.bits).len() as u64;
                 if is_masked {
                     let index = usize::from(update.to() == plan.aggregation.aggregators[1]);
-                    aggregators[index].receive(update.message())?;
+                    aggregators[index].receive(update.message().clone())?;
                 } else {
-                    run.receive(update.message())?;
+                    run.receive(update.message().clone())?;
                 }
             }
         }
@@ -141,17 +142,11 @@ pub fn run_while_allowed(
 }
 
 /// Sites that add up in turns. Messages arrive in the order they were sent; time passes when none is on its way.
-fn peers(
-    plan: &Plan,
-    roster: &Roster,
-    sites: Vec<Site>,
-    now: Timestamp,
-    entropy: &mut dyn Entropy,
-) -> Result<Report, LearnError> {
+fn peers(plan: &Plan, roster: &Roster, sites: Vec<Site>, now: Timestamp) -> Result<Report, LearnError> {
     let mut peers: Vec<Peer> = sites.into_iter().map(|site| Peer::new(site, plan, roster)).collect();
     let mut waiting: VecDeque<Envelope> = VecDeque::new();
     for peer in &mut peers {
-        waiting.extend(peer.shares(now, entropy)?);
+        waiting.extend(peer.shares(now)?);
     }
     let mut bytes_out = 0;
     loop {
@@ -160,7 +155,7 @@ fn peers(
                 bytes_out += update.message().to_bytes(64).len() as u64;
             }
             let Some(peer) = peers.iter_mut().find(|peer| peer.name() == envelope.to) else { continue };
-            waiting.extend(peer.receive(envelope, now, entropy)?);
+            waiting.extend(peer.receive(envelope, now)?);
         }
         if let Some(outcome) = peers[0].outcome().cloned()
             && peers.iter().all(|peer| peer.outcome().is_some())
@@ -169,7 +164,7 @@ fn peers(
             return Ok(Report { outcome, rounds: peers[0].round(), bytes_out, logs });
         }
         for peer in &mut peers {
-            waiting.extend(peer.tick(now, entropy)?);
+            waiting.extend(peer.tick(now)?);
         }
     }
 }

@@ -95,12 +95,13 @@ fn each_mask(ring: Ring, seed: &[u8; 32], context: &Digest, len: usize, mut put:
 /// Splits sums into two shares.
 pub(crate) fn share(
     ring: Ring,
-    sums: &Sums,
+    sums: Sums,
     context: &Digest,
     sites: usize,
     seed: [u8; 32],
 ) -> Result<Shares, LearnError> {
-    let mut masked = sums.values().iter().map(|value| ring.encode(*value, sites)).collect::<Result<Vec<_>, _>>()?;
+    let mut masked =
+        sums.into_values().into_iter().map(|value| ring.encode(value, sites)).collect::<Result<Vec<_>, _>>()?;
     subtract_stream(ring, &seed, context, &mut masked);
     Ok(Shares { seed, masked })
 }
@@ -134,7 +135,7 @@ mod tests {
         for (at, site) in sites.iter().enumerate() {
             let mut sums = Sums::zeros(len);
             site.iter().enumerate().for_each(|(at, x)| sums.add(at, *x));
-            let shares = share(ring, &sums, &contexts[at], sites.len(), [u8::try_from(at).unwrap() + 1; 32]).unwrap();
+            let shares = share(ring, sums, &contexts[at], sites.len(), [u8::try_from(at).unwrap() + 1; 32]).unwrap();
             add_masked(ring, &shares.masked, &mut one);
             add_stream(ring, &shares.seed, &contexts[0], &mut other);
         }
@@ -173,7 +174,7 @@ mod tests {
         let ring = Ring { bits: 64, fraction: 32 };
         let mut sums = Sums::zeros(1);
         sums.add(0, 1e9);
-        assert!(share(ring, &sums, &context("x"), 1, [0; 32]).is_ok());
-        assert!(share(ring, &sums, &context("x"), 4, [0; 32]).is_err());
+        assert!(share(ring, sums.clone(), &context("x"), 1, [0; 32]).is_ok());
+        assert!(share(ring, sums, &context("x"), 4, [0; 32]).is_err());
     }
 }

@@ -19,7 +19,7 @@ use acequia_types::{Digest, Timestamp, digest_named};
 
 use crate::LearnError;
 use crate::plan::{Plan, Protection};
-use crate::protocol::{Aggregator, Ask, Entropy, PartTotal, Payload, Progress, Roster, Run, Site, SiteUpdate};
+use crate::protocol::{Aggregator, Ask, PartTotal, Payload, Progress, Roster, Run, Site, SiteUpdate};
 use crate::sovereignty::ExitLog;
 use crate::tasks::Outcome;
 
@@ -204,9 +204,9 @@ impl Peer {
     ///
     /// # Errors
     /// What the site refuses; it then takes no part.
-    pub fn shares(&mut self, now: Timestamp, entropy: &mut dyn Entropy) -> Result<Vec<Envelope>, LearnError> {
+    pub fn shares(&mut self, now: Timestamp) -> Result<Vec<Envelope>, LearnError> {
         let ask = self.ask(self.attempt);
-        let updates = self.site.answer(&ask, now, entropy)?;
+        let updates = self.site.answer(&ask, now)?;
         Ok(updates
             .into_iter()
             .enumerate()
@@ -221,7 +221,7 @@ impl Peer {
     ///
     /// # Errors
     /// What the site refuses, or what the estimator finds.
-    pub fn tick(&mut self, now: Timestamp, entropy: &mut dyn Entropy) -> Result<Vec<Envelope>, LearnError> {
+    pub fn tick(&mut self, now: Timestamp) -> Result<Vec<Envelope>, LearnError> {
         if self.outcome.is_some() {
             return Ok(Vec::new());
         }
@@ -230,7 +230,7 @@ impl Peer {
             self.attempt += 1;
             self.waited = 0;
         }
-        let mut all = self.shares(now, entropy)?;
+        let mut all = self.shares(now)?;
         let attempts: Vec<u32> = self.desks.keys().copied().collect();
         for attempt in attempts {
             if let Some(desk) = self.desks.get_mut(&attempt) {
@@ -245,15 +245,10 @@ impl Peer {
     ///
     /// # Errors
     /// What the site refuses, or what the estimator finds. A message that does not fit is dropped, not an error.
-    pub fn receive(
-        &mut self,
-        envelope: Envelope,
-        now: Timestamp,
-        entropy: &mut dyn Entropy,
-    ) -> Result<Vec<Envelope>, LearnError> {
+    pub fn receive(&mut self, envelope: Envelope, now: Timestamp) -> Result<Vec<Envelope>, LearnError> {
         let Envelope { from, round, attempt, body, .. } = envelope;
         if let PeerMessage::Total(total) = body {
-            return self.adopt(total, now, entropy);
+            return self.adopt(total, now);
         }
         if round < self.run.round() || self.outcome.is_some() {
             // Somebody is behind: the sum of that round helps.
@@ -271,7 +266,7 @@ impl Peer {
         if attempt > self.attempt {
             self.attempt = attempt;
             self.waited = 0;
-            all.extend(self.shares(now, entropy)?);
+            all.extend(self.shares(now)?);
         }
         match body {
             PeerMessage::Share { update, accepted } => {
@@ -285,7 +280,7 @@ impl Peer {
                         desk.plain.insert(from.clone(), values.clone());
                     }
                     _ => {
-                        if desk.aggregator.receive(update.message()).is_err() {
+                        if desk.aggregator.receive(update.message().clone()).is_err() {
                             return Ok(all);
                         }
                     }
@@ -439,12 +434,7 @@ impl Peer {
     }
 
     /// Goes on from the sum of the round.
-    fn adopt(
-        &mut self,
-        total: RoundTotal,
-        now: Timestamp,
-        entropy: &mut dyn Entropy,
-    ) -> Result<Vec<Envelope>, LearnError> {
+    fn adopt(&mut self, total: RoundTotal, now: Timestamp) -> Result<Vec<Envelope>, LearnError> {
         if self.outcome.is_some() || total.round != self.run.round() || total.question != self.run.ask().context() {
             return Ok(Vec::new());
         }
@@ -462,7 +452,7 @@ impl Peer {
                 self.outcome = Some(*outcome);
                 Ok(Vec::new())
             }
-            Progress::Round(_) => self.shares(now, entropy),
+            Progress::Round(_) => self.shares(now),
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::plan::{Plan, Protection};
 use crate::sovereignty::{ExitLog, Leaving, Ledger, Left, SiteRules, check, leaving};
 use crate::sums::Sums;
 use crate::table::Data;
-use crate::tasks::{Margins, Next, Outcome, Question, State, advance, answer, fits, shape, start};
+use crate::tasks::{Margins, Next, Outcome, Posed, Question, State, advance, answer, fits, shape, start};
 
 pub(crate) fn out_of_turn() -> LearnError {
     LearnError::Protocol { from: "coordinator".to_owned(), reason: "the question does not belong to the plan" }
@@ -64,6 +64,46 @@ impl Entropy for SeededEntropy {
         hash.finalize_xof().fill(bytes);
         self.drawn += 1;
         Ok(())
+    }
+}
+
+/// A site's secret that its shares follow from, together with the question and the sums: asked again, it says what it said
+/// before, also after it was started again. A share of other sums has another mask.
+#[derive(Clone)]
+pub struct ShareKey(Zeroizing<[u8; 32]>);
+
+impl ShareKey {
+    /// A key for one run in one process.
+    ///
+    /// # Errors
+    /// [`LearnError::Entropy`].
+    pub fn drawn(entropy: &mut dyn Entropy) -> Result<Self, LearnError> {
+        let mut key = Zeroizing::new([0; 32]);
+        entropy.fill(&mut *key)?;
+        Ok(Self(key))
+    }
+
+    /// The seed of a site's mask.
+    fn seed(&self, context: &Digest, sums: &Sums) -> [u8; 32] {
+        let mut hash = blake3::Hasher::new_keyed(&self.0);
+        hash.update(b"acequia share 1").update(context.as_bytes());
+        for values in sums.values().chunks(1 << 10) {
+            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            hash.update(&bytes);
+        }
+        *hash.finalize().as_bytes()
+    }
+}
+
+impl From<[u8; 32]> for ShareKey {
+    fn from(key: [u8; 32]) -> Self {
+        Self(Zeroizing::new(key))
+    }
+}
+
+impl std::fmt::Debug for ShareKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ShareKey")
     }
 }
 
@@ -125,27 +165,20 @@ pub struct Ask {
     #[serde(default)]
     pub attempt: u32,
     /// What is asked.
-    pub question: Question,
+    pub question: Posed,
 }
 
 impl Ask {
-    /// Digest of the question alone, in whatever round it is asked.
-    pub fn question_digest(&self) -> Digest {
-        let question = serde_json::to_vec(&self.question).unwrap_or_default();
-        digest_named("acequia question 1", [("question", question.as_slice())])
-    }
-
     /// Digest that everything said in the round is bound to. Sites compare it with one another.
     pub fn context(&self) -> Digest {
-        let question = serde_json::to_vec(&self.question).unwrap_or_default();
         digest_named(
-            "acequia round 1",
+            "acequia round 2",
             [
                 ("plan", self.plan.as_bytes().as_slice()),
                 ("roster", self.roster.as_bytes().as_slice()),
                 ("round", self.round.to_le_bytes().as_slice()),
                 ("attempt", self.attempt.to_le_bytes().as_slice()),
-                ("question", question.as_slice()),
+                ("question", self.question.digest().as_bytes().as_slice()),
             ],
         )
     }
@@ -178,6 +211,12 @@ pub struct Message {
 impl Message {
     /// The message as bytes: a line of JSON, then little-endian numbers.
     pub fn to_bytes(&self, ring_bits: u32) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.write(ring_bits, &mut bytes);
+        bytes
+    }
+
+    fn write(&self, ring_bits: u32, bytes: &mut Vec<u8>) {
         let kind = match &self.payload {
             Payload::Plain(_) => "plain",
             Payload::Masked(_) => "masked",
@@ -192,19 +231,15 @@ impl Message {
         if width > 0 {
             head["packing"] = serde_json::json!([shift, width]);
         }
-        let mut bytes = head.to_string().into_bytes();
+        bytes.extend_from_slice(head.to_string().as_bytes());
         bytes.push(b'\n');
         match &self.payload {
             Payload::Plain(values) => {
-                values.iter().for_each(|value| bytes.extend(&(value >> shift).to_le_bytes()[..width]));
+                write_numbers(values.iter().map(|value| (value >> shift).to_le_bytes()), width, bytes)
             }
-            Payload::Masked(values) => {
-                let width = (ring_bits / 8) as usize;
-                values.iter().for_each(|value| bytes.extend(&value.to_le_bytes()[..width]));
-            }
-            Payload::Seed(seed) => bytes.extend(seed),
+            Payload::Masked(values) => write_residues(values, ring_bits, bytes),
+            Payload::Seed(seed) => bytes.extend_from_slice(seed),
         }
-        bytes
     }
 
     /// Digest of the bytes.
@@ -248,16 +283,22 @@ impl Message {
                 let read = |bytes: [u8; 16]| ((i128::from_le_bytes(bytes) << spare) >> spare) << shift;
                 Payload::Plain(numbers_of(numbers, width, expected).ok_or_else(wrong)?.map(read).collect())
             }
-            "masked" => {
-                let width = (ring.bits / 8) as usize;
-                let read = |bytes: [u8; 16]| u128::from_le_bytes(bytes);
-                Payload::Masked(numbers_of(numbers, width, expected).ok_or_else(wrong)?.map(read).collect())
-            }
+            "masked" => Payload::Masked(read_residues(numbers, ring.bits, expected).ok_or_else(wrong)?),
             "seed" => Payload::Seed(numbers.try_into().map_err(|_| wrong())?),
             _ => return Err(refuse("its head cannot be read")),
         };
         Ok(Self { site: head.site, round: head.round, context: head.context, payload })
     }
+}
+
+/// The lower `width` bytes of each number.
+fn write_numbers(numbers: impl ExactSizeIterator<Item = [u8; 16]>, width: usize, bytes: &mut Vec<u8>) {
+    bytes.reserve_exact(numbers.len() * width);
+    numbers.for_each(|number| bytes.extend_from_slice(&number[..width]));
+}
+
+fn write_residues(values: &[u128], ring_bits: u32, bytes: &mut Vec<u8>) {
+    write_numbers(values.iter().map(|value| value.to_le_bytes()), (ring_bits / 8) as usize, bytes);
 }
 
 /// How sums are written in few bytes without losing a bit: zeros at the end that all have are left out, and each gets as many
@@ -286,6 +327,10 @@ fn numbers_of(bytes: &[u8], width: usize, expected: usize) -> Option<impl Iterat
     })
 }
 
+fn read_residues(bytes: &[u8], ring_bits: u32, expected: usize) -> Option<Vec<u128>> {
+    Some(numbers_of(bytes, (ring_bits / 8) as usize, expected)?.map(u128::from_le_bytes).collect())
+}
+
 /// Numbers that a question calls for.
 fn length_of(plan: &Plan, question: &Question) -> usize {
     shape(plan, question).iter().map(|block| block.numbers).sum()
@@ -305,7 +350,7 @@ fn length_of(plan: &Plan, question: &Question) -> usize {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SiteUpdate {
-    message: Message,
+    message: Arc<Message>,
     to: String,
     digest: Digest,
     ring_bits: u32,
@@ -327,9 +372,9 @@ impl SiteUpdate {
         self.digest
     }
 
-    /// What leaves, as bytes; see [`Message::from_bytes`].
-    pub fn to_bytes(&self) -> Vec<u8> {
-        self.message.to_bytes(self.ring_bits)
+    /// Writes what leaves behind other bytes; see [`Message::from_bytes`].
+    pub fn write(&self, bytes: &mut Vec<u8>) {
+        self.message.write(self.ring_bits, bytes);
     }
 }
 
@@ -348,16 +393,18 @@ pub struct Site {
     tables: Vec<Data>,
     margins: Margins,
     log: ExitLog,
-    /// For each round the question that was answered, and the answer of each attempt.
-    answered: BTreeMap<u32, (Digest, BTreeMap<u32, Vec<SiteUpdate>>)>,
     stopped: bool,
-    share_key: Option<Zeroizing<[u8; 32]>>,
-    /// Digests of what left in answer to a question, before this site was started again.
+    share_key: ShareKey,
+    /// For each round the question that was answered, whoever added up.
+    answered: BTreeMap<u32, Digest>,
+    /// Digests of what left in answer to a question.
     said: BTreeMap<Digest, Vec<Digest>>,
+    /// The last answer and what it answers: asked again at once, it is not computed again.
+    latest: Option<(Digest, Vec<SiteUpdate>)>,
 }
 
 impl Site {
-    /// Joins a run with the rows of one table, or of several that stay strata of their own.
+    /// Joins a run with the rows of one table, or of several that stay strata of their own. Its shares follow from a key.
     ///
     /// # Errors
     /// [`LearnError::Withheld`] when the cohort differs too little from an earlier one of the ledger.
@@ -368,6 +415,7 @@ impl Site {
         tables: Vec<Data>,
         rules: SiteRules,
         ledger: &mut Ledger,
+        share_key: ShareKey,
     ) -> Result<Self, LearnError> {
         ledger.enter(name, &tables, rules.minimum_difference)?;
         Ok(Self {
@@ -380,18 +428,12 @@ impl Site {
             tables,
             margins: Margins::default(),
             log: ExitLog::default(),
-            answered: BTreeMap::new(),
             stopped: false,
-            share_key: None,
+            share_key,
+            answered: BTreeMap::new(),
             said: BTreeMap::new(),
+            latest: None,
         })
-    }
-
-    /// The same site, whose shares follow from a secret key of its own, the question and the sums, instead of being drawn: a
-    /// site that was started again in the middle of a round says what it said before. A share of other sums has another mask.
-    #[must_use]
-    pub fn with_share_key(self, key: [u8; 32]) -> Self {
-        Self { share_key: Some(Zeroizing::new(key)), ..self }
     }
 
     /// The same site after what its log says left before: no round of this run that was answered is answered with another
@@ -399,7 +441,7 @@ impl Site {
     #[must_use]
     pub fn resumed(mut self, log: ExitLog) -> Self {
         for entry in log.entries().iter().filter(|entry| entry.left.plan == self.digest) {
-            self.answered.entry(entry.left.round).or_insert_with(|| (entry.left.context, BTreeMap::new()));
+            self.answered.entry(entry.left.round).or_insert(entry.left.context);
             self.said.insert(entry.left.context, entry.left.sent.clone());
         }
         self.log = log;
@@ -465,12 +507,7 @@ impl Site {
     /// # Errors
     /// [`LearnError::Protocol`], [`LearnError::Expired`], [`LearnError::Withdrawn`] or [`LearnError::Withheld`] when it does
     /// not answer; [`LearnError::Range`] when a sum does not fit.
-    pub fn answer(
-        &mut self,
-        ask: &Ask,
-        now: Timestamp,
-        entropy: &mut dyn Entropy,
-    ) -> Result<Vec<SiteUpdate>, LearnError> {
+    pub fn answer(&mut self, ask: &Ask, now: Timestamp) -> Result<Vec<SiteUpdate>, LearnError> {
         if self.stopped {
             return Err(LearnError::Withheld { site: self.name.clone(), reason: "it was stopped".to_owned() });
         }
@@ -484,16 +521,16 @@ impl Site {
         }
         let context = ask.context();
         let asked = Ask { attempt: 0, ..ask.clone() }.context();
-        if let Some((answered, attempts)) = self.answered.get(&ask.round) {
-            if *answered != asked {
-                return Err(LearnError::Protocol {
-                    from: "the coordinator".to_owned(),
-                    reason: "another question was answered in this round",
-                });
-            }
-            if let Some(updates) = attempts.get(&ask.attempt) {
-                return Ok(updates.clone());
-            }
+        if self.answered.get(&ask.round).is_some_and(|answered| *answered != asked) {
+            return Err(LearnError::Protocol {
+                from: "the coordinator".to_owned(),
+                reason: "another question was answered in this round",
+            });
+        }
+        match &self.latest {
+            Some((answered, updates)) if *answered == context => return Ok(updates.clone()),
+            // Answers may be long; the next one takes their place in memory.
+            _ => self.latest = None,
         }
         if let Some(last_day) = self.plan.last_day
             && now.day() > last_day
@@ -505,21 +542,10 @@ impl Site {
         let sums = answer(&self.plan, &self.tables, &ask.question, &mut self.margins)?;
         let ring = Ring::of(&self.plan, &ask.question);
         let payloads = match self.plan.aggregation.protection {
-            Protection::None => vec![("coordinator".to_owned(), Payload::Plain(sums.values().to_vec()))],
+            Protection::None => vec![("coordinator".to_owned(), Payload::Plain(sums.into_values()))],
             Protection::TwoAggregators => {
-                let mut seed = [0; 32];
-                match &self.share_key {
-                    Some(key) => {
-                        let mut hash = blake3::Hasher::new_keyed(key);
-                        hash.update(b"acequia share 1").update(context.as_bytes());
-                        for value in sums.values() {
-                            hash.update(&value.to_le_bytes());
-                        }
-                        hash.finalize_xof().fill(&mut seed);
-                    }
-                    None => entropy.fill(&mut seed)?,
-                }
-                let shares = share(ring, &sums, &context, sites, seed)?;
+                let seed = self.share_key.seed(&context, &sums);
+                let shares = share(ring, sums, &context, sites, seed)?;
                 let to = &self.plan.aggregation.aggregators;
                 vec![(to[0].clone(), Payload::Masked(shares.masked)), (to[1].clone(), Payload::Seed(shares.seed))]
             }
@@ -529,31 +555,32 @@ impl Site {
             .map(|(to, payload)| {
                 let message = Message { site: self.name.clone(), round: ask.round, context, payload };
                 let digest = message.digest(ring.bits);
-                SiteUpdate { message, to, digest, ring_bits: ring.bits }
+                SiteUpdate { message: Arc::new(message), to, digest, ring_bits: ring.bits }
             })
             .collect();
         let words = leaving(&self.plan, &ask.question, ask.round, self.rows(), sites).words;
         let sent: Vec<Digest> = updates.iter().map(|update| update.digest).collect();
-        if let Some(before) = self.said.get(&context) {
-            if *before != sent {
+        match self.said.get(&context) {
+            Some(before) if *before != sent => {
                 let reason = "its rows changed since it answered this round".to_owned();
                 return Err(LearnError::Withheld { site: self.name.clone(), reason });
             }
-            let (_, attempts) = self.answered.entry(ask.round).or_insert_with(|| (asked, BTreeMap::new()));
-            attempts.insert(ask.attempt, updates.clone());
-            return Ok(updates);
+            Some(_) => {}
+            None => {
+                self.said.insert(context, sent.clone());
+                self.log.record(Left {
+                    at: now,
+                    plan: self.digest,
+                    context,
+                    round: ask.round,
+                    to: updates.iter().map(|update| update.to.clone()).collect(),
+                    words,
+                    sent,
+                });
+            }
         }
-        self.log.record(Left {
-            at: now,
-            plan: self.digest,
-            context,
-            round: ask.round,
-            to: updates.iter().map(|update| update.to.clone()).collect(),
-            words,
-            sent,
-        });
-        let (_, attempts) = self.answered.entry(ask.round).or_insert_with(|| (asked, BTreeMap::new()));
-        attempts.insert(ask.attempt, updates.clone());
+        self.answered.insert(ask.round, asked);
+        self.latest = Some((context, updates.clone()));
         Ok(updates)
     }
 }
@@ -568,16 +595,16 @@ pub struct PartTotal {
     /// Whose shares are in it, sorted.
     pub sites: Vec<String>,
     values: Vec<u128>,
+    ring_bits: u32,
 }
 
 impl PartTotal {
-    /// As bytes: a line of JSON, then little-endian numbers of 16 bytes.
-    pub fn to_bytes(&self) -> Vec<u8> {
+    /// Writes it behind other bytes: a line of JSON, then little-endian numbers, as long as those of a share.
+    pub fn write(&self, bytes: &mut Vec<u8>) {
         let head = serde_json::json!({ "round": self.round, "context": self.context, "sites": self.sites });
-        let mut bytes = head.to_string().into_bytes();
+        bytes.extend_from_slice(head.to_string().as_bytes());
         bytes.push(b'\n');
-        self.values.iter().for_each(|value| bytes.extend(value.to_le_bytes()));
-        bytes
+        write_residues(&self.values, self.ring_bits, bytes);
     }
 
     /// Reads half of a sum over the answers to a question of a plan.
@@ -598,20 +625,21 @@ impl PartTotal {
         if head.round != ask.round || head.context != ask.context() || !fits(plan, &ask.question) {
             return Err(refuse("it answers another question"));
         }
-        let numbers =
-            numbers_of(numbers, 16, length_of(plan, &ask.question)).ok_or_else(|| refuse("it has another length"))?;
-        let values = numbers.map(u128::from_le_bytes).collect();
-        Ok(Self { round: head.round, context: head.context, sites: head.sites, values })
+        let ring_bits = Ring::of(plan, &ask.question).bits;
+        let values = read_residues(numbers, ring_bits, length_of(plan, &ask.question));
+        let values = values.ok_or_else(|| refuse("it has another length"))?;
+        Ok(Self { round: head.round, context: head.context, sites: head.sites, values, ring_bits })
     }
 }
 
 /// One of the two organisations that add up shares. It enforces the plan's smallest number of sites by itself.
 pub struct Aggregator {
     plan: Plan,
+    digest: Digest,
     roster: Roster,
     asked: Option<Ask>,
     shares: BTreeMap<String, Payload>,
-    closed: BTreeMap<u32, PartTotal>,
+    closed: Option<PartTotal>,
 }
 
 impl Aggregator {
@@ -619,10 +647,11 @@ impl Aggregator {
     pub fn new(plan: &Plan, roster: &Roster) -> Self {
         Self {
             plan: plan.clone(),
+            digest: plan.digest(),
             roster: roster.clone(),
             asked: None,
             shares: BTreeMap::new(),
-            closed: BTreeMap::new(),
+            closed: None,
         }
     }
 
@@ -632,7 +661,7 @@ impl Aggregator {
     /// [`LearnError::Protocol`] when it is of another run or changes the question of a round.
     pub fn open(&mut self, ask: &Ask) -> Result<(), LearnError> {
         let refuse = |reason| Err(LearnError::Protocol { from: "the coordinator".to_owned(), reason });
-        if ask.plan != self.plan.digest() || ask.roster != self.roster.digest() || !fits(&self.plan, &ask.question) {
+        if ask.plan != self.digest || ask.roster != self.roster.digest() || !fits(&self.plan, &ask.question) {
             return refuse("it is about another run");
         }
         if let Some(asked) = &self.asked {
@@ -645,6 +674,7 @@ impl Aggregator {
         }
         self.asked = Some(ask.clone());
         self.shares.clear();
+        self.closed = None;
         Ok(())
     }
 
@@ -652,7 +682,7 @@ impl Aggregator {
     ///
     /// # Errors
     /// [`LearnError::Protocol`] when it is not of this round, or is sent twice with different content.
-    pub fn receive(&mut self, message: &Message) -> Result<(), LearnError> {
+    pub fn receive(&mut self, message: Message) -> Result<(), LearnError> {
         let refuse = |reason| Err(LearnError::Protocol { from: message.site.clone(), reason });
         let Some(ask) = &self.asked else { return refuse("no round is open") };
         if !self.roster.sites.contains(&message.site) {
@@ -670,7 +700,7 @@ impl Aggregator {
         match self.shares.get(&message.site) {
             Some(before) if *before != message.payload => refuse("a second, different share"),
             _ => {
-                self.shares.insert(message.site.clone(), message.payload.clone());
+                self.shares.insert(message.site, message.payload);
                 Ok(())
             }
         }
@@ -692,7 +722,7 @@ impl Aggregator {
         let mut sites = sites.to_vec();
         sites.sort_unstable();
         sites.dedup();
-        if let Some(total) = self.closed.get(&ask.round) {
+        if let Some(total) = &self.closed {
             return if total.sites == sites {
                 Ok(total.clone())
             } else {
@@ -717,8 +747,8 @@ impl Aggregator {
                 Payload::Plain(_) => return refuse("a share is not masked"),
             }
         }
-        let total = PartTotal { round: ask.round, context, sites, values };
-        self.closed.insert(ask.round, total.clone());
+        let total = PartTotal { round: ask.round, context, sites, values, ring_bits: ring.bits };
+        self.closed = Some(total.clone());
         Ok(total)
     }
 }
@@ -728,6 +758,7 @@ impl Aggregator {
 #[derive(Debug, Clone)]
 pub struct Run {
     plan: Plan,
+    digest: Digest,
     roster: Roster,
     round: u32,
     state: State,
@@ -746,12 +777,13 @@ pub enum Progress {
 impl Run {
     /// Begins.
     pub fn new(plan: &Plan, roster: &Roster) -> Self {
-        Self { plan: plan.clone(), roster: roster.clone(), round: 1, state: start(plan), received: BTreeMap::new() }
+        Self::resume(plan, roster, 1, start(plan))
     }
 
     /// Goes on where another coordinator stopped.
     pub fn resume(plan: &Plan, roster: &Roster, round: u32, state: State) -> Self {
-        Self { plan: plan.clone(), roster: roster.clone(), round, state, received: BTreeMap::new() }
+        let (digest, roster) = (plan.digest(), roster.clone());
+        Self { plan: plan.clone(), digest, roster, round, state, received: BTreeMap::new() }
     }
 
     /// Which round.
@@ -767,7 +799,7 @@ impl Run {
     /// The question of this round.
     pub fn ask(&self) -> Ask {
         Ask {
-            plan: self.plan.digest(),
+            plan: self.digest,
             roster: self.roster.digest(),
             round: self.round,
             attempt: 0,
@@ -783,7 +815,7 @@ impl Run {
     ///
     /// # Errors
     /// [`LearnError::Protocol`] when they are not of this round, or the plan wants them masked.
-    pub fn receive(&mut self, message: &Message) -> Result<(), LearnError> {
+    pub fn receive(&mut self, message: Message) -> Result<(), LearnError> {
         let refuse = |reason| Err(LearnError::Protocol { from: message.site.clone(), reason });
         if !self.roster.sites.contains(&message.site) {
             return refuse("the site is not in the roster");
@@ -791,15 +823,15 @@ impl Run {
         if message.round != self.round || message.context != self.ask().context() {
             return refuse("it answers another question");
         }
-        match &message.payload {
+        match message.payload {
             Payload::Plain(values) if self.plan.aggregation.protection == Protection::None => {
                 if values.len() != self.length() {
                     return refuse("it has another length");
                 }
                 match self.received.get(&message.site) {
-                    Some(before) if before != values => refuse("a second, different answer"),
+                    Some(before) if *before != values => refuse("a second, different answer"),
                     _ => {
-                        self.received.insert(message.site.clone(), values.clone());
+                        self.received.insert(message.site, values);
                         Ok(())
                     }
                 }
@@ -855,7 +887,7 @@ impl Run {
             });
         }
         let ring = Ring::of(&self.plan, &self.state.question);
-        Ok(combine(ring, &one.values, &other.values).values().to_vec())
+        Ok(combine(ring, &one.values, &other.values).into_values())
     }
 
     /// Goes on from a sum that others added up.

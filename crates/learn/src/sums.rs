@@ -44,6 +44,10 @@ impl Sums {
         &self.values
     }
 
+    pub(crate) fn into_values(self) -> Vec<i128> {
+        self.values
+    }
+
     /// Adds a term. Remembers when it does not fit; [`Sums::checked`] then fails.
     #[inline]
     pub(crate) fn add(&mut self, at: usize, term: f64) {

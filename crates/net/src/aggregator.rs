@@ -151,7 +151,7 @@ impl AggregatorDesk {
                 if round != sum.ask.round {
                     return Err(refuse("the round is not open here"));
                 }
-                sum.aggregator.receive(&Message::from_bytes(from, numbers, &sum.plan, &sum.ask)?)?;
+                sum.aggregator.receive(Message::from_bytes(from, numbers, &sum.plan, &sum.ask)?)?;
                 Ok(Frame::from(&Reply::Yes))
             }
             Request::Present { plan, round } => {
@@ -166,7 +166,7 @@ impl AggregatorDesk {
                 }
                 let sites: BTreeSet<String> = sites.into_iter().collect();
                 let sites: Vec<String> = sites.into_iter().collect();
-                let closing = Closed { context: sum.ask.context(), question: sum.ask.question_digest(), sites };
+                let closing = Closed { context: sum.ask.context(), question: sum.ask.question.digest(), sites };
                 if closing.sites.len() < SITES_MIN {
                     return Err(refuse("a sum over one site would be that site's own"));
                 }

@@ -20,7 +20,7 @@ use crate::aggregator::{AggregatorDesk, SITES_MIN};
 use crate::error::{NetError, file};
 use crate::link::{Link, Network};
 use crate::message::{Frame, Reply, Request, read};
-use crate::queue::{document, json, write_whole};
+use crate::queue::{cbor, cbor_document, write_whole};
 use crate::roster::{Member, Role, Roster};
 use crate::site::{SiteAgent, Way};
 
@@ -156,9 +156,7 @@ impl Adder {
     async fn ask(&self, request: &Request) -> Result<(String, Vec<u8>), NetError> {
         let frame = Frame::from(request);
         match self {
-            Self::Own(desk, name) => {
-                Ok((name.clone(), desk.answer(name, frame.bytes().to_vec()).await.bytes().to_vec()))
-            }
+            Self::Own(desk, name) => Ok((name.clone(), desk.answer(name, frame.into_bytes()).await.into_bytes())),
             Self::Other(other) => {
                 let OtherAdder { network, member, link, within } = other.as_ref();
                 let silent = || NetError::Unreachable {
@@ -292,7 +290,7 @@ impl Coordinator {
         match &self.own_site {
             Some(agent) if *site == self.network.own().name => {
                 let way = Way::Here(self.own_desk.as_ref());
-                Ok(agent.answer(site, frame.bytes(), way).await.bytes().to_vec())
+                Ok(agent.answer(site, frame.bytes().to_vec(), way).await.into_bytes())
             }
             _ => self.switchboard.ask(site, frame, within).await,
         }
@@ -342,10 +340,10 @@ impl Coordinator {
         self.is_valid_now()?;
         let text = plan.to_json();
         let digest = plan.digest();
-        let path = self.settings.folder.join(format!("{digest}.state.json"));
+        let path = self.settings.folder.join(format!("{digest}.state.cbor"));
         let adders = self.adders(plan)?;
         let roster_digest = self.network.roster().digest();
-        let saved: Option<Saved> = document(&path, WHAT)?;
+        let saved: Option<Saved> = cbor_document(&path, WHAT)?;
         let saved = saved.filter(|saved| saved.plan == digest && saved.roster == roster_digest);
         let (sites, mut live) = match &saved {
             Some(saved) => {
@@ -385,7 +383,7 @@ impl Coordinator {
                 live.clear();
                 for (site, answer) in answers {
                     let (_, numbers) = read::<Reply>(&site, &answer)?;
-                    let taken = Message::from_bytes(&site, numbers, plan, &ask).and_then(|sums| run.receive(&sums));
+                    let taken = Message::from_bytes(&site, numbers, plan, &ask).and_then(|sums| run.receive(sums));
                     match taken {
                         Ok(()) => live.push(site),
                         Err(error) => (self.watch)(RunEvent::LeftOut(site, error.to_string())),
@@ -434,7 +432,7 @@ impl Coordinator {
     /// # Errors
     /// [`NetError::File`].
     pub fn forget(folder: &std::path::Path, plan: &Plan) -> Result<(), NetError> {
-        match std::fs::remove_file(folder.join(format!("{}.state.json", plan.digest()))) {
+        match std::fs::remove_file(folder.join(format!("{}.state.cbor", plan.digest()))) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(file(WHAT)(error)),
             _ => Ok(()),
         }
@@ -489,7 +487,7 @@ impl Coordinator {
     ) -> Result<(), NetError> {
         let (sites, live) = (sites.to_vec(), live.to_vec());
         let saved = Saved { plan, roster, sites, live, round: run.round(), state: run.state().clone() };
-        write_whole(path, &json(&saved), WHAT)
+        write_whole(path, &cbor(&saved), WHAT)
     }
 
     /// Sites that allow the plan, once all decided or the time is over.

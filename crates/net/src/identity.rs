@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
+use acequia_learn::ShareKey;
 use acequia_types::digest_named;
 use iroh::{PublicKey, SecretKey, Signature};
 use serde::{Deserialize, Serialize};
@@ -69,10 +70,10 @@ impl Identity {
         hex::encode(self.0.sign(&signed(purpose, digest)).to_bytes())
     }
 
-    /// What the shares of this site's answers follow from; see [`acequia_learn::Site::with_share_key`].
-    pub(crate) fn share_key(&self) -> [u8; 32] {
+    /// What the shares of this site's answers follow from; see [`ShareKey`].
+    pub(crate) fn share_key(&self) -> ShareKey {
         let secret = Zeroizing::new(self.0.to_bytes());
-        *digest_named("acequia share key 1", [("secret", secret.as_slice())]).as_bytes()
+        ShareKey::from(*digest_named("acequia share key 1", [("secret", secret.as_slice())]).as_bytes())
     }
 }
 

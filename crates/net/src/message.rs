@@ -25,9 +25,10 @@ use crate::error::NetError;
 /// Bytes of a message, at most: a sum of two million numbers without a mask.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 33 << 20;
 
-/// What is asked of a member.
+/// What is asked of a member. Tagged from outside: what carries its tag within is read into a buffer first, and questions are
+/// long.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "say", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum Request {
     /// To a site: would you answer this plan (JSON)?
     Offer {
@@ -144,54 +145,59 @@ impl Frame {
         &self.0
     }
 
-    fn of(head: &impl Serialize, numbers: &[u8]) -> Self {
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    fn of(head: &impl Serialize, write: impl FnOnce(&mut Vec<u8>)) -> Self {
         let mut bytes = Vec::new();
         // Memory can be written, and every head is a map of plain values.
         let _ = ciborium::into_writer(head, &mut bytes);
-        bytes.extend_from_slice(numbers);
+        write(&mut bytes);
         Self(bytes)
     }
 
     /// A share for an aggregator.
     pub(crate) fn share(plan: Digest, update: &Outbound<SiteUpdate>) -> Self {
         let round = update.get().message().round;
-        Self::of(&Request::Share { plan, round }, &update.get().to_bytes())
+        Self::of(&Request::Share { plan, round }, |bytes| update.get().write(bytes))
     }
 
     /// A message as somebody might say it who does not keep to the rules; for tests.
     #[cfg(test)]
     pub(crate) fn by_hand(head: &serde_json::Value, numbers: &[u8]) -> Self {
-        Self::of(head, numbers)
+        Self::of(head, |bytes| bytes.extend_from_slice(numbers))
     }
 
     /// What a model is worth at a site.
     pub(crate) fn finding(finding: &Outbound<SiteFinding>, signature: String) -> Self {
-        let evaluation = serde_json::to_vec(finding.get().evaluation()).unwrap_or_default();
-        Self::of(&Reply::Finding { signature }, &evaluation)
+        Self::of(&Reply::Finding { signature }, |bytes| {
+            let _ = serde_json::to_writer(bytes, finding.get().evaluation());
+        })
     }
 
     /// Half of a sum over several sites: noise without the other half.
     pub(crate) fn part(total: &PartTotal) -> Self {
-        Self::of(&Reply::Part, &total.to_bytes())
+        Self::of(&Reply::Part, |bytes| total.write(bytes))
     }
 }
 
 /// Sums without a mask, for the coordinator.
 impl From<&Outbound<SiteUpdate>> for Frame {
     fn from(update: &Outbound<SiteUpdate>) -> Self {
-        Self::of(&Reply::Sums, &update.get().to_bytes())
+        Self::of(&Reply::Sums, |bytes| update.get().write(bytes))
     }
 }
 
 impl From<&Request> for Frame {
     fn from(request: &Request) -> Self {
-        Self::of(request, &[])
+        Self::of(request, |_| {})
     }
 }
 
 impl From<&Reply> for Frame {
     fn from(reply: &Reply) -> Self {
-        Self::of(reply, &[])
+        Self::of(reply, |_| {})
     }
 }
 
@@ -237,9 +243,9 @@ mod tests {
             assert!(read == request && rest.is_empty());
         }
         let hand = |value: serde_json::Value| Frame::by_hand(&value, &[]).bytes().to_vec();
-        let unknown = hand(serde_json::json!({ "say": "present", "plan": plan, "round": 1, "more": 1 }));
-        let kind = hand(serde_json::json!({ "say": "present", "plan": 1, "round": 1 }));
-        let half = hand(serde_json::json!({ "say": "offer" }));
+        let unknown = hand(serde_json::json!({ "present": { "plan": plan, "round": 1, "more": 1 } }));
+        let kind = hand(serde_json::json!({ "present": { "plan": 1, "round": 1 } }));
+        let half = hand(serde_json::json!({ "offer": {} }));
         // A list that claims to be longer than anything.
         let long = [&[0x9b][..], &[0xff; 8]].concat();
         for bad in [&b""[..], b"{}", b"\xff\n", &unknown, &kind, &half, &long] {

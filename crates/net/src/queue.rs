@@ -118,6 +118,19 @@ pub(crate) fn json(value: &impl Serialize) -> Vec<u8> {
     bytes
 }
 
+/// As [`document`], where no person reads it and it may be long.
+pub(crate) fn cbor_document<T: DeserializeOwned>(path: &Path, what: &'static str) -> Result<Option<T>, NetError> {
+    let Some(bytes) = read_if_there(path, what)? else { return Ok(None) };
+    ciborium::from_reader(bytes.as_slice()).map(Some).map_err(|_| file(what)(std::io::ErrorKind::InvalidData.into()))
+}
+
+pub(crate) fn cbor(value: &impl Serialize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // Memory can be written.
+    let _ = ciborium::into_writer(value, &mut bytes);
+    bytes
+}
+
 impl Queue {
     /// The queue in this folder.
     pub fn new(folder: impl Into<PathBuf>) -> Self {

@@ -9,7 +9,7 @@ use acequia_custody::{Approval, ApprovalRefused, RunDecision};
 use acequia_gate::{Outbound, let_out};
 use acequia_learn::{
     Ask, Data, LearnError, Ledger, Left, Outcome, Plan, Protection, Roster as Sites, Run, Site, SiteRules, SiteUpdate,
-    StillAllowed, SystemEntropy, VALIDATION, ValidationRequest, membership_test,
+    StillAllowed, VALIDATION, ValidationRequest, membership_test,
 };
 use acequia_types::{Clock, Day, Digest, digest_named};
 use futures_util::future::join_all;
@@ -206,7 +206,7 @@ impl SiteAgent {
                     tokio::spawn(async move {
                         let Ok(bytes) = incoming.read().await else { return };
                         let from = incoming.from.clone();
-                        let frame = agent.answer(&from, &bytes, Way::Link(&link)).await;
+                        let frame = agent.answer(&from, bytes, Way::Link(&link)).await;
                         incoming.answer(&frame).await;
                     });
                 }
@@ -218,7 +218,7 @@ impl SiteAgent {
     }
 
     /// Answers what a coordinator asks. A no says why, in words about rules and files, never about rows.
-    pub(crate) async fn answer(self: &Arc<Self>, from: &str, bytes: &[u8], way: Way<'_>) -> Frame {
+    pub(crate) async fn answer(self: &Arc<Self>, from: &str, bytes: Vec<u8>, way: Way<'_>) -> Frame {
         match self.reply(from, bytes, way).await {
             Ok(frame) => frame,
             Err(error) => {
@@ -228,10 +228,12 @@ impl SiteAgent {
         }
     }
 
-    async fn reply(self: &Arc<Self>, from: &str, bytes: &[u8], way: Way<'_>) -> Result<Frame, NetError> {
+    async fn reply(self: &Arc<Self>, from: &str, bytes: Vec<u8>, way: Way<'_>) -> Result<Frame, NetError> {
         self.roster().valid_on(self.clock.now().day())?;
         self.roster().expect(from, Role::Coordinator)?;
-        let (request, _) = read::<Request>(from, bytes)?;
+        let (request, _) = read::<Request>(from, &bytes)?;
+        // A question may be long; its bytes are not needed while it is answered.
+        drop(bytes);
         match request {
             Request::Offer { plan } => {
                 let (agent, from) = (Arc::clone(self), from.to_owned());
@@ -300,7 +302,8 @@ impl SiteAgent {
         let sites = Sites::new(self.roster().with_role(Role::Site).iter().map(|member| member.name.clone()))?;
         let looked = self.held(plan).and_then(|held| {
             let rules = self.settings.rules.clone();
-            let site = Site::join(self.name(), plan, &sites, held.tables, rules, &mut Ledger::default())?;
+            let (ledger, key) = (&mut Ledger::default(), self.identity.share_key());
+            let site = Site::join(self.name(), plan, &sites, held.tables, rules, ledger, key)?;
             Ok(site.look(&Run::new(plan, &sites).ask())?)
         });
         Ok(match looked {
@@ -464,11 +467,11 @@ impl SiteAgent {
         }
         let sites = Sites::new(sites)?.identified_by(roster);
         let mut ledger = self.queue.ledger()?;
-        let site =
-            Site::join(self.name(), &plan, &sites, held.tables.clone(), self.settings.rules.clone(), &mut ledger)?;
+        let (tables, rules, key) = (held.tables.clone(), self.settings.rules.clone(), self.identity.share_key());
+        let site = Site::join(self.name(), &plan, &sites, tables, rules, &mut ledger, key)?;
         let log = self.queue.log(&digest)?;
         let persisted = log.entries().len();
-        let site = site.with_share_key(self.identity.share_key()).resumed(log);
+        let site = site.resumed(log);
         let still_allowed = held.still_allowed.clone();
         let site = match held.still_allowed {
             Some(still_allowed) => site.asking(still_allowed),
@@ -516,7 +519,7 @@ impl SiteAgent {
                 reason: "nobody takes over where there is a coordinator",
             });
         }
-        let updates = run.site.answer(ask, now, &mut SystemEntropy)?;
+        let updates = run.site.answer(ask, now)?;
         let decision = self.decision(&ask.plan)?.unwrap_or(decision);
         let outbound = updates
             .into_iter()
@@ -576,7 +579,7 @@ impl SiteAgent {
         let answer = match way {
             Way::Link(link) if name == coordinator => link.ask(&frame).await?,
             Way::Here(Some(desk)) if name == coordinator => {
-                desk.answer(self.name(), frame.bytes().to_vec()).await.bytes().to_vec()
+                desk.answer(self.name(), frame.into_bytes()).await.into_bytes()
             }
             _ => self.hand_on(member, &frame).await?,
         };

@@ -18,9 +18,10 @@ fn update() -> SiteUpdate {
     .unwrap();
     let data = Data::from_csv("north", "age\n50\n60\n".as_bytes(), &plan.needs(), &SiteMap::default()).unwrap();
     let roster = Roster::new(["north".to_owned()]).unwrap();
-    let mut site = Site::join("north", &plan, &roster, vec![data], SiteRules::own(), &mut Ledger::default()).unwrap();
+    let (rules, ledger, key) = (SiteRules::own(), &mut Ledger::default(), ShareKey::from([1; 32]));
+    let mut site = Site::join("north", &plan, &roster, vec![data], rules, ledger, key).unwrap();
     let ask = Run::new(&plan, &roster).ask();
-    site.answer(&ask, now(), &mut SeededEntropy::new(1)).unwrap().remove(0)
+    site.answer(&ask, now()).unwrap().remove(0)
 }
 
 #[test]

@@ -77,7 +77,7 @@ pub(crate) fn moments_means(plan: &Plan, sums: &Sums) -> Result<Next, LearnError
 
 #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^53")]
 pub(crate) fn moments_result(plan: &Plan, state: &State, sums: &Sums) -> Result<Next, LearnError> {
-    let Question::Spread { means } = &state.question else { return Err(crate::protocol::out_of_turn()) };
+    let Question::Spread { means } = &*state.question else { return Err(crate::protocol::out_of_turn()) };
     let rows = sums.whole(0);
     let sd = |j: usize| (sums.get(1 + j) / (rows as f64 - 1.0)).sqrt();
     let variables =
@@ -149,7 +149,8 @@ fn points(plan: &Plan, brackets: &[(u64, u64)]) -> Vec<Vec<f64>> {
 pub(crate) fn quantile_start(plan: &Plan) -> State {
     let (shares, ..) = quantile_task(plan);
     let brackets = vec![(0, last_step(plan)); shares.len() * plan.variables.len()];
-    State { question: Question::Below { points: points(plan, &brackets) }, kept: Kept { brackets, ..Kept::default() } }
+    let question = Question::Below { points: points(plan, &brackets) };
+    State { question: question.into(), kept: Kept { brackets, ..Kept::default() } }
 }
 
 /// Points must lie on the plan's resolution: no finer question is answered.

@@ -12,10 +12,15 @@ mod regression;
 mod scale;
 mod survival;
 
-use serde::{Deserialize, Serialize};
+use std::ops::Deref;
+use std::sync::Arc;
+
+use acequia_types::{Digest, digest_named};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::LearnError;
 use crate::model::{Fit, Model};
+use crate::packed;
 use crate::plan::{Plan, Task};
 use crate::sums::Sums;
 use crate::table::Data;
@@ -32,7 +37,7 @@ pub(crate) use regression::{contribution, logistic};
 
 /// What the coordinator asks in one round. Numbers only; which sums they call for follows from the plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "ask", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Question {
     /// Rows and events.
     Count,
@@ -41,16 +46,19 @@ pub enum Question {
     /// Squared distances from the means.
     Spread {
         /// Mean of each variable.
+        #[serde(with = "packed")]
         means: Vec<f64>,
     },
     /// Rows between edges, for each variable.
     Histogram {
         /// Edges of each variable.
+        #[serde(with = "packed::lists")]
         edges: Vec<Vec<f64>>,
     },
     /// Rows at or below points, for each variable.
     Below {
         /// Points of each variable.
+        #[serde(with = "packed::lists")]
         points: Vec<Vec<f64>>,
     },
     /// Events and ends of follow-up per time, for each group.
@@ -67,6 +75,7 @@ pub enum Question {
         /// Centre and unit of each variable.
         scales: Vec<Scale>,
         /// Coefficients, on scaled variables.
+        #[serde(with = "packed")]
         coefficients: Vec<f64>,
     },
     /// Risk sets at the times of events.
@@ -74,6 +83,7 @@ pub enum Question {
         /// Centre and unit of each variable.
         scales: Vec<Scale>,
         /// Coefficients, on scaled variables.
+        #[serde(with = "packed")]
         coefficients: Vec<f64>,
         /// Times of events, as whole steps of the grid.
         times: Vec<u32>,
@@ -81,6 +91,7 @@ pub enum Question {
     /// Gradients per node, variable and bin of the tree that grows.
     Level {
         /// Upper edges of all bins but the last, for each variable.
+        #[serde(with = "packed::lists")]
         edges: Vec<Vec<f64>>,
         /// Log odds before the first tree.
         base: f64,
@@ -91,6 +102,53 @@ pub enum Question {
         /// Its nodes that may be split.
         open: Vec<usize>,
     },
+}
+
+/// A question as it goes out, with its name. Shared, since it may be long and is looked at many times in a round.
+#[derive(Debug, Clone)]
+pub struct Posed(Arc<(Question, Digest)>);
+
+impl Posed {
+    /// Digest of the question alone, in whatever round it is asked: SHA-256 over its CBOR (RFC 8949).
+    pub fn digest(&self) -> Digest {
+        self.0.1
+    }
+}
+
+impl From<Question> for Posed {
+    fn from(question: Question) -> Self {
+        let mut bytes = Vec::new();
+        // Memory can be written, and a question is a map of numbers.
+        let _ = ciborium::into_writer(&question, &mut bytes);
+        let digest = digest_named("acequia question 2", [("question", bytes.as_slice())]);
+        Self(Arc::new((question, digest)))
+    }
+}
+
+impl Deref for Posed {
+    type Target = Question;
+
+    fn deref(&self) -> &Question {
+        &self.0.0
+    }
+}
+
+impl PartialEq for Posed {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest() == other.digest()
+    }
+}
+
+impl Serialize for Posed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (**self).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Posed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Question::deserialize(deserializer).map(Self::from)
+    }
 }
 
 /// One block of sums, in words that a person at a site can judge.
@@ -115,7 +173,7 @@ impl Block {
 #[serde(deny_unknown_fields)]
 pub struct State {
     /// Asked in this round.
-    pub question: Question,
+    pub question: Posed,
     /// What is kept from earlier rounds.
     pub kept: Kept,
 }
@@ -183,7 +241,7 @@ pub enum Next {
 
 impl Next {
     pub(crate) fn ask(question: Question, kept: Kept) -> Self {
-        Self::Ask(Box::new(State { question, kept }))
+        Self::Ask(Box::new(State { question: question.into(), kept }))
     }
 }
 
@@ -198,7 +256,7 @@ pub(crate) fn start(plan: &Plan) -> State {
         Task::LogRank { .. } => Question::Times,
         _ => Question::Prepare,
     };
-    State { question, kept: Kept::default() }
+    State { question: question.into(), kept: Kept::default() }
 }
 
 /// Whether the question is one that the plan can lead to, of the right sizes. A site checks it before it looks at a row.
@@ -340,7 +398,7 @@ pub(crate) fn answer(
 /// [`LearnError::Estimate`] when there is no estimate.
 pub(crate) fn advance(plan: &Plan, state: &State, sums: Sums, sites: &[String]) -> Result<Next, LearnError> {
     let kept = state.kept.clone();
-    match (&plan.task, &state.question) {
+    match (&plan.task, &*state.question) {
         (Task::Count, _) => Ok(Next::Done(Box::new(Outcome::Count(describe::count_result(plan, &sums))))),
         (Task::Moments, Question::Prepare) => describe::moments_means(plan, &sums),
         (Task::Moments, _) => describe::moments_result(plan, state, &sums),

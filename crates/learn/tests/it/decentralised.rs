@@ -45,16 +45,18 @@ struct Played {
 
 fn play(plan: &Plan, tables: Vec<Data>, seed: u64, trouble: Trouble) -> Played {
     let roster = Roster::new(tables.iter().map(|table| table.name().to_owned())).unwrap();
+    let mut entropy = SeededEntropy::new(seed + 1);
     let mut peers: BTreeMap<String, Peer> = tables
         .into_iter()
         .map(|table| {
             let name = table.name().to_owned();
-            let site = Site::join(&name, plan, &roster, vec![table], SiteRules::own(), &mut Ledger::default()).unwrap();
+            let key = ShareKey::drawn(&mut entropy).unwrap();
+            let (rules, ledger) = (SiteRules::own(), &mut Ledger::default());
+            let site = Site::join(&name, plan, &roster, vec![table], rules, ledger, key).unwrap();
             (name, Peer::new(site, plan, &roster))
         })
         .collect();
     let mut dice = Dice(SeededEntropy::new(seed));
-    let mut entropy = SeededEntropy::new(seed + 1);
     let mut network: BTreeMap<(u64, u64), Envelope> = BTreeMap::new();
     let (mut clock, mut sent) = (0, 0);
     let names: Vec<String> = peers.keys().cloned().collect();
@@ -90,7 +92,7 @@ fn play(plan: &Plan, tables: Vec<Data>, seed: u64, trouble: Trouble) -> Played {
                 }
             }
             if let Some(peer) = peers.get_mut(&envelope.to) {
-                new.extend(peer.receive(envelope, now(), &mut entropy).unwrap());
+                new.extend(peer.receive(envelope, now()).unwrap());
             }
         }
         if peers.values().all(|peer| peer.outcome().is_some()) {
@@ -98,7 +100,7 @@ fn play(plan: &Plan, tables: Vec<Data>, seed: u64, trouble: Trouble) -> Played {
             return Played { outcomes, sums, crashed, ticks: clock };
         }
         for peer in peers.values_mut() {
-            new.extend(peer.tick(now(), &mut entropy).unwrap());
+            new.extend(peer.tick(now()).unwrap());
         }
         for envelope in new {
             let is_own = envelope.from == envelope.to;

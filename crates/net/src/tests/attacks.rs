@@ -46,7 +46,7 @@ async fn who_is_not_in_the_roster_is_not_heard() {
     let council = net.council().await;
     let stranger: Identity = net.identity("stranger");
     assert!(Network::open(&stranger, Arc::clone(&net.roster), None).await.is_err(), "it is no member");
-    let asked = frame(&json!({ "say": "present", "plan": plan(&[]).digest(), "round": 1 }));
+    let asked = frame(&json!({ "present": { "plan": plan(&[]).digest(), "round": 1 } }));
     // A member is answered, if only with a no.
     let member = net.open("north").await;
     let link = member.dial(net.roster.named("council").unwrap()).await.unwrap();
@@ -78,11 +78,10 @@ async fn a_site_answers_only_what_was_allowed_and_once() {
     let sites = Sites::new(SITES.map(str::to_owned)).unwrap().identified_by(net.roster.digest());
     let ask = Run::new(&plan, &sites).ask();
 
-    let begin =
-        |sites: &[&str]| json!({ "say": "begin", "plan": digest, "roster": net.roster.digest(), "sites": sites });
+    let begin = |sites: &[&str]| json!({ "begin": { "plan": digest, "roster": net.roster.digest(), "sites": sites } });
     refused(&say(&link, &begin(&SITES)).await, "nobody here allowed this run");
-    refused(&say(&link, &json!({ "say": "ask", "ask": ask })).await, "did not begin here");
-    assert_eq!(say(&link, &json!({ "say": "offer", "plan": plan.to_json() })).await["say"], "yes");
+    refused(&say(&link, &json!({ "ask": { "ask": ask } })).await, "did not begin here");
+    assert_eq!(say(&link, &json!({ "offer": { "plan": plan.to_json() } })).await["say"], "yes");
     refused(&say(&link, &begin(&["east", "south"])).await, "not among those");
     refused(&say(&link, &begin(&["north", "council"])).await, "council is not in the roster as site");
     assert_eq!(say(&link, &begin(&SITES)).await["say"], "yes");
@@ -90,18 +89,18 @@ async fn a_site_answers_only_what_was_allowed_and_once() {
     refused(&say(&link, &begin(&["east", "north"])).await, "began here with other sites");
     // A question of another roster, of another run, or one that does not follow.
     let of_others = Run::new(&plan, &Sites::new(["north".to_owned(), "south".to_owned()]).unwrap()).ask();
-    refused(&say(&link, &json!({ "say": "ask", "ask": of_others })).await, "another roster");
+    refused(&say(&link, &json!({ "ask": { "ask": of_others } })).await, "another roster");
     let mut other = ask.clone();
     other.plan = net.roster.digest();
-    refused(&say(&link, &json!({ "say": "ask", "ask": other })).await, "did not begin here");
+    refused(&say(&link, &json!({ "ask": { "ask": other } })).await, "did not begin here");
     // Its people stop it.
     net.queue("north").stop(true).unwrap();
-    refused(&say(&link, &json!({ "say": "ask", "ask": ask })).await, "it is stopped");
+    refused(&say(&link, &json!({ "ask": { "ask": ask } })).await, "it is stopped");
     net.queue("north").stop(false).unwrap();
     net.queue("north").decide(&digest, false, "anna", None, acequia_types::Timestamp::from_unix_s(1)).unwrap();
-    refused(&say(&link, &json!({ "say": "ask", "ask": ask })).await, "nobody who could allow");
+    refused(&say(&link, &json!({ "ask": { "ask": ask } })).await, "nobody who could allow");
     assert!(net.queue("north").log(&digest).unwrap().entries().is_empty(), "nothing left");
-    for nonsense in [json!({ "say": "open" }), json!({ "say": "give-me-rows" }), json!([1, 2])] {
+    for nonsense in [json!({ "open": {} }), json!({ "give-me-rows": {} }), json!([1, 2])] {
         assert_eq!(say(&link, &nonsense).await["say"], "no");
     }
     up.kill().await;
@@ -118,11 +117,11 @@ async fn roles_are_kept() {
     let plan = plan(&[]);
     let sites = Sites::new(SITES.map(str::to_owned)).unwrap().identified_by(net.roster.digest());
     let ask = Run::new(&plan, &sites).ask();
-    let open = json!({ "say": "open", "plan": plan.to_json(), "sites": SITES, "ask": ask });
+    let open = json!({ "open": { "plan": plan.to_json(), "sites": SITES, "ask": ask } });
     refused(&say(&link, &open).await, "north is not in the roster as coordinator");
-    let close = json!({ "say": "close", "plan": plan.digest(), "round": 1, "sites": SITES });
+    let close = json!({ "close": { "plan": plan.digest(), "round": 1, "sites": SITES } });
     refused(&say(&link, &close).await, "north is not in the roster as coordinator");
-    refused(&say(&link, &json!({ "say": "ask", "ask": ask })).await, "holds no rows");
+    refused(&say(&link, &json!({ "ask": { "ask": ask } })).await, "holds no rows");
     council.kill().await;
     network.close().await;
 }
@@ -139,23 +138,23 @@ async fn an_aggregator_closes_a_round_once_and_over_enough_sites() {
     let sites = Sites::new(SITES.map(str::to_owned)).unwrap().identified_by(net.roster.digest());
     // Where a plan does not say that sites may be left out, none is.
     let all = plan(&[]);
-    let open = json!({ "say": "open", "plan": all.to_json(), "sites": SITES, "ask": Run::new(&all, &sites).ask() });
+    let open = json!({ "open": { "plan": all.to_json(), "sites": SITES, "ask": Run::new(&all, &sites).ask() } });
     assert_eq!(say(&link, &open).await["say"], "yes");
-    let two = json!({ "say": "close", "plan": all.digest(), "round": 1, "sites": ["east", "north"] });
+    let two = json!({ "close": { "plan": all.digest(), "round": 1, "sites": ["east", "north"] } });
     refused(&say(&link, &two).await, "without a site that takes part");
 
     let plan = plan(&[("minimum_sites = 2", "minimum_sites = 2, dropouts = \"leave-out\"")]);
     let ask = Run::new(&plan, &sites).ask();
-    let open = json!({ "say": "open", "plan": plan.to_json(), "sites": SITES, "ask": ask });
+    let open = json!({ "open": { "plan": plan.to_json(), "sites": SITES, "ask": ask } });
     assert_eq!(say(&link, &open).await["say"], "yes");
     // A seed is a share of any shape.
     let share = |site: &str| {
-        let head = json!({ "say": "share", "plan": plan.digest(), "round": 1 });
+        let head = json!({ "share": { "plan": plan.digest(), "round": 1 } });
         let inner = json!({ "site": site, "round": 1, "context": ask.context(), "kind": "seed" });
         Frame::by_hand(&head, format!("{inner}\n{}", "s".repeat(32)).as_bytes())
     };
     let mut other_attempt = open.clone();
-    other_attempt["ask"]["attempt"] = 1.into();
+    other_attempt["open"]["ask"]["attempt"] = 1.into();
     refused(&say(&link, &other_attempt).await, "nobody takes over");
     let mut ends = Vec::new();
     for site in SITES {
@@ -168,7 +167,7 @@ async fn an_aggregator_closes_a_round_once_and_over_enough_sites() {
         assert_eq!(head_of(&to.ask(&share(site)).await.unwrap())["say"], "yes");
         ends.push((network, to));
     }
-    let close = |sites: &[&str]| json!({ "say": "close", "plan": plan.digest(), "round": 1, "sites": sites });
+    let close = |sites: &[&str]| json!({ "close": { "plan": plan.digest(), "round": 1, "sites": sites } });
     for alone in [&["north"][..], &["north", "north"]] {
         refused(&say(&link, &close(alone)).await, "a sum over one site");
     }
@@ -176,9 +175,9 @@ async fn an_aggregator_closes_a_round_once_and_over_enough_sites() {
     refused(&say(&link, &close(&SITES)).await, "closed with other sites");
     // Nor in a later round, nor with the one that was left out.
     let mut later = open.clone();
-    later["ask"]["round"] = 2.into();
+    later["open"]["ask"]["round"] = 2.into();
     assert_eq!(say(&link, &later).await["say"], "yes");
-    let again = |sites: &[&str]| json!({ "say": "close", "plan": plan.digest(), "round": 2, "sites": sites });
+    let again = |sites: &[&str]| json!({ "close": { "plan": plan.digest(), "round": 2, "sites": sites } });
     refused(&say(&link, &again(&SITES)).await, "the same question was closed with other sites");
 
     council.kill().await;
