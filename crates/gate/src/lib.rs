@@ -83,7 +83,7 @@
 //! ```
 //! ```
 //! fn pass(update: acequia_learn::SiteUpdate, approval: &acequia_custody::Approval) {
-//!     let _ = acequia_gate::let_out(update, approval).map(|outbound| outbound.get().message().round);
+//!     let _ = acequia_gate::let_out(update, approval).map(|outbound| outbound.get().round());
 //! }
 //! ```
 //!

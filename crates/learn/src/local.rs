@@ -110,13 +110,12 @@ pub fn run_while_allowed(
         }
         for site in &mut sites {
             for update in site.answer(&ask, now)? {
-                let ring = crate::masking::Ring::of(plan, &ask.question);
-                bytes_out += update.message().to_bytes(ring.bits).len() as u64;
+                bytes_out += update.bytes().len() as u64;
                 if is_masked {
                     let index = usize::from(update.to() == plan.aggregation.aggregators[1]);
-                    aggregators[index].receive(update.message().clone())?;
+                    aggregators[index].receive(update.site(), update.bytes())?;
                 } else {
-                    run.receive(update.message().clone())?;
+                    run.receive(update.site(), update.bytes())?;
                 }
             }
         }
@@ -152,7 +151,7 @@ fn peers(plan: &Plan, roster: &Roster, sites: Vec<Site>, now: Timestamp) -> Resu
     loop {
         while let Some(envelope) = waiting.pop_front() {
             if let PeerMessage::Share { update, .. } = &envelope.body {
-                bytes_out += update.message().to_bytes(64).len() as u64;
+                bytes_out += update.bytes().len() as u64;
             }
             let Some(peer) = peers.iter_mut().find(|peer| peer.name() == envelope.to) else { continue };
             waiting.extend(peer.receive(envelope, now)?);

@@ -1,13 +1,17 @@
-//! Long lists of numbers: plain lists where people read them (JSON), little-endian bytes where programs do (CBOR). Bytes are
-//! copied; number by number, a million of them would take longer to read than to sum.
+//! Long lists of numbers: plain lists where people read them (JSON), little-endian bytes in pieces where programs do (CBOR).
+//! Number by number, a million of them would take longer to read than to sum; in one piece, they would be in memory twice.
 
 use std::fmt;
 
-use serde::de::{Error, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Error, SeqAccess, Visitor};
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 const WIDTH: usize = size_of::<f64>();
+/// Numbers in a piece: as much as readers of CBOR take from their stack.
+const PIECE: usize = 4096 / WIDTH;
+/// Numbers that room is made for before they are there.
+const FORESEEN: usize = 1 << 22;
 
 /// Numbers on their way out.
 struct Out<'a>(&'a [f64]);
@@ -17,41 +21,96 @@ impl Serialize for Out<'_> {
         if serializer.is_human_readable() {
             return self.0.serialize(serializer);
         }
-        let bytes: Vec<u8> = self.0.iter().flat_map(|number| number.to_le_bytes()).collect();
-        serializer.serialize_bytes(&bytes)
+        let mut pieces = serializer.serialize_seq(Some(self.0.len().div_ceil(PIECE)))?;
+        for numbers in self.0.chunks(PIECE) {
+            pieces.serialize_element(&Piece(numbers))?;
+        }
+        pieces.end()
+    }
+}
+
+struct Piece<'a>(&'a [f64]);
+
+impl Serialize for Piece<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut bytes = [0; PIECE * WIDTH];
+        for (bytes, number) in bytes.as_chunks_mut::<WIDTH>().0.iter_mut().zip(self.0) {
+            *bytes = number.to_le_bytes();
+        }
+        serializer.serialize_bytes(&bytes[..self.0.len() * WIDTH])
     }
 }
 
 /// Numbers that were read, in either form.
+#[derive(Default)]
 struct In(Vec<f64>);
 
 impl<'de> Deserialize<'de> for In {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-        impl<'de> Visitor<'de> for Either {
-            type Value = In;
+        deserializer.deserialize_seq(Self::default())
+    }
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("numbers")
-            }
+impl<'de> Visitor<'de> for In {
+    type Value = Self;
 
-            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<In, E> {
-                let (numbers, rest) = bytes.as_chunks::<WIDTH>();
-                if !rest.is_empty() {
-                    return Err(E::invalid_length(bytes.len(), &self));
-                }
-                Ok(In(numbers.iter().map(|number| f64::from_le_bytes(*number)).collect()))
-            }
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("numbers")
+    }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<In, A::Error> {
-                let mut numbers = Vec::new();
-                while let Some(number) = list.next_element()? {
-                    numbers.push(number);
-                }
-                Ok(In(numbers))
-            }
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<Self, A::Error> {
+        let left = list.size_hint().unwrap_or(0);
+        while list.next_element_seed(More { to: &mut self.0, left })?.is_some() {}
+        Ok(self)
+    }
+}
+
+/// A number or a piece of them, put behind those that were read.
+struct More<'v> {
+    to: &'v mut Vec<f64>,
+    left: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for More<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl Visitor<'_> for More<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number, or bytes of numbers")
+    }
+
+    fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<(), E> {
+        let (numbers, rest) = bytes.as_chunks::<WIDTH>();
+        if !rest.is_empty() {
+            return Err(E::invalid_length(bytes.len(), &self));
         }
-        deserializer.deserialize_any(Either)
+        if self.to.is_empty() {
+            self.to.reserve_exact(self.left.saturating_mul(numbers.len()).min(FORESEEN));
+        }
+        self.to.extend(numbers.iter().map(|number| f64::from_le_bytes(*number)));
+        Ok(())
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<(), E> {
+        self.to.push(number);
+        Ok(())
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "as serde reads whole numbers where floats are wanted")]
+    fn visit_u64<E: Error>(self, number: u64) -> Result<(), E> {
+        self.visit_f64(number as f64)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "as serde reads whole numbers where floats are wanted")]
+    fn visit_i64<E: Error>(self, number: i64) -> Result<(), E> {
+        self.visit_f64(number as f64)
     }
 }
 
@@ -100,7 +159,7 @@ mod tests {
 
     #[test]
     fn both_forms_keep_every_bit_and_each_reader_takes_both() {
-        // Longer than what a reader keeps on its stack.
+        // Several pieces, the last of them short.
         let one: Vec<f64> =
             (0..3000).map(|at| f64::from(at) / 7.0 - 1.0).chain([-0.0, f64::MIN_POSITIVE, 0.1]).collect();
         let both = Both { many: vec![one.clone(), Vec::new(), vec![1.5]], one };
@@ -108,20 +167,24 @@ mod tests {
         assert!(text.starts_with("{\"one\":[-1.0,"), "people read a list");
         assert_eq!(serde_json::from_str::<Both>(&text).unwrap(), both);
         let bytes = cbor(&both);
-        assert!(bytes.len() < 2 * 3003 * WIDTH + 50, "eight bytes a number");
+        assert!(bytes.len() < 2 * 3003 * WIDTH + 100, "eight bytes a number");
         assert_eq!(ciborium::from_reader::<Both, _>(bytes.as_slice()).unwrap(), both);
         let lists = cbor(&serde_json::from_str::<serde_json::Value>(&text).unwrap());
         assert_eq!(ciborium::from_reader::<Both, _>(lists.as_slice()).unwrap(), both);
+        assert_eq!(serde_json::from_str::<Both>("{\"one\":[1,-2],\"many\":[]}").unwrap().one, [1.0, -2.0]);
     }
 
     #[test]
-    fn half_a_number_is_none() {
+    fn what_is_no_number_is_not_read() {
         #[derive(Debug, Serialize)]
         struct Raw<'a> {
             one: ciborium::Value,
             many: &'a [ciborium::Value],
         }
-        for bad in [ciborium::Value::Bytes(vec![0; 9]), ciborium::Value::Text("x".to_owned()), ciborium::Value::Null] {
+        let list = |value| ciborium::Value::Array(vec![value]);
+        let bytes = |length| ciborium::Value::Bytes(vec![0; length]);
+        let text = || ciborium::Value::Text("x".to_owned());
+        for bad in [list(bytes(9)), list(text()), text(), ciborium::Value::Null] {
             let bytes = cbor(&Raw { one: bad, many: &[] });
             assert!(ciborium::from_reader::<Both, _>(bytes.as_slice()).is_err());
         }

@@ -19,7 +19,7 @@ use acequia_types::{Digest, Timestamp, digest_named};
 
 use crate::LearnError;
 use crate::plan::{Plan, Protection};
-use crate::protocol::{Aggregator, Ask, PartTotal, Payload, Progress, Roster, Run, Site, SiteUpdate};
+use crate::protocol::{Aggregator, Ask, Message, PartTotal, Payload, Progress, Roster, Run, Site, SiteUpdate};
 use crate::sovereignty::ExitLog;
 use crate::tasks::Outcome;
 
@@ -270,21 +270,16 @@ impl Peer {
         }
         match body {
             PeerMessage::Share { update, accepted } => {
-                let ask = self.ask(attempt);
+                if self.is_masked() {
+                    if self.desk(attempt)?.aggregator.receive(&from, update.bytes()).is_err() {
+                        return Ok(all);
+                    }
+                } else {
+                    let message = Message::from_bytes(&from, update.bytes(), &self.plan, &self.ask(attempt));
+                    let Ok(Message { payload: Payload::Plain(values), .. }) = message else { return Ok(all) };
+                    self.desk(attempt)?.plain.insert(from.clone(), values);
+                }
                 let desk = self.desk(attempt)?;
-                if update.message().site != from || update.message().context != ask.context() {
-                    return Ok(all);
-                }
-                match &update.message().payload {
-                    Payload::Plain(values) => {
-                        desk.plain.insert(from.clone(), values.clone());
-                    }
-                    _ => {
-                        if desk.aggregator.receive(update.message().clone()).is_err() {
-                            return Ok(all);
-                        }
-                    }
-                }
                 desk.promises.insert(from, accepted);
             }
             PeerMessage::Have(sites) if from == self.in_line(attempt, 1) => {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use acequia_types::{Digest, Timestamp, digest_named};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -211,12 +212,6 @@ pub struct Message {
 impl Message {
     /// The message as bytes: a line of JSON, then little-endian numbers.
     pub fn to_bytes(&self, ring_bits: u32) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        self.write(ring_bits, &mut bytes);
-        bytes
-    }
-
-    fn write(&self, ring_bits: u32, bytes: &mut Vec<u8>) {
         let kind = match &self.payload {
             Payload::Plain(_) => "plain",
             Payload::Masked(_) => "masked",
@@ -231,20 +226,16 @@ impl Message {
         if width > 0 {
             head["packing"] = serde_json::json!([shift, width]);
         }
-        bytes.extend_from_slice(head.to_string().as_bytes());
+        let mut bytes = head.to_string().into_bytes();
         bytes.push(b'\n');
         match &self.payload {
             Payload::Plain(values) => {
-                write_numbers(values.iter().map(|value| (value >> shift).to_le_bytes()), width, bytes)
+                write_numbers(values.iter().map(|value| (value >> shift).to_le_bytes()), width, &mut bytes);
             }
-            Payload::Masked(values) => write_residues(values, ring_bits, bytes),
+            Payload::Masked(values) => write_residues(values, ring_bits, &mut bytes),
             Payload::Seed(seed) => bytes.extend_from_slice(seed),
         }
-    }
-
-    /// Digest of the bytes.
-    pub fn digest(&self, ring_bits: u32) -> Digest {
-        Digest::of(&self.to_bytes(ring_bits))
+        bytes
     }
 
     /// Reads an answer to a question of a plan. What has another length than the question calls for is none.
@@ -338,28 +329,40 @@ fn length_of(plan: &Plan, question: &Question) -> usize {
 
 /// Proof that the site's rules were checked: only [`Site::answer`] makes one. The gate lets nothing else of a run out.
 ///
-/// ```compile_fail,E0423
-/// fn forge(message: acequia_learn::Message) -> acequia_learn::SiteUpdate {
-///     acequia_learn::SiteUpdate(message)
+/// ```compile_fail,E0451
+/// fn forge(update: acequia_learn::SiteUpdate) -> acequia_learn::SiteUpdate {
+///     acequia_learn::SiteUpdate { round: 2, ..update }
 /// }
 /// ```
 /// ```
-/// fn read(update: &acequia_learn::SiteUpdate) -> &acequia_learn::Message {
-///     update.message()
+/// fn read(update: &acequia_learn::SiteUpdate) -> &[u8] {
+///     update.bytes()
 /// }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SiteUpdate {
-    message: Arc<Message>,
+    site: String,
+    round: u32,
     to: String,
     digest: Digest,
-    ring_bits: u32,
+    bytes: Bytes,
 }
 
 impl SiteUpdate {
-    /// What leaves.
-    pub fn message(&self) -> &Message {
-        &self.message
+    fn new(message: &Message, to: String, ring: Ring) -> Self {
+        let bytes = message.to_bytes(ring.bits);
+        let digest = Digest::of(&bytes);
+        Self { site: message.site.clone(), round: message.round, to, digest, bytes: bytes.into() }
+    }
+
+    /// Who says it.
+    pub fn site(&self) -> &str {
+        &self.site
+    }
+
+    /// In which round.
+    pub fn round(&self) -> u32 {
+        self.round
     }
 
     /// Who gets it.
@@ -367,14 +370,14 @@ impl SiteUpdate {
         &self.to
     }
 
-    /// Digest of what leaves.
-    pub fn digest(&self) -> Digest {
-        self.digest
+    /// What leaves; see [`Message::from_bytes`].
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
     }
 
-    /// Writes what leaves behind other bytes; see [`Message::from_bytes`].
-    pub fn write(&self, bytes: &mut Vec<u8>) {
-        self.message.write(self.ring_bits, bytes);
+    /// Digest of the bytes.
+    pub fn digest(&self) -> Digest {
+        self.digest
     }
 }
 
@@ -554,8 +557,7 @@ impl Site {
             .into_iter()
             .map(|(to, payload)| {
                 let message = Message { site: self.name.clone(), round: ask.round, context, payload };
-                let digest = message.digest(ring.bits);
-                SiteUpdate { message: Arc::new(message), to, digest, ring_bits: ring.bits }
+                SiteUpdate::new(&message, to, ring)
             })
             .collect();
         let words = leaving(&self.plan, &ask.question, ask.round, self.rows(), sites).words;
@@ -599,12 +601,13 @@ pub struct PartTotal {
 }
 
 impl PartTotal {
-    /// Writes it behind other bytes: a line of JSON, then little-endian numbers, as long as those of a share.
-    pub fn write(&self, bytes: &mut Vec<u8>) {
+    /// As bytes: a line of JSON, then little-endian numbers, as long as those of a share.
+    pub fn to_bytes(&self) -> Vec<u8> {
         let head = serde_json::json!({ "round": self.round, "context": self.context, "sites": self.sites });
-        bytes.extend_from_slice(head.to_string().as_bytes());
+        let mut bytes = head.to_string().into_bytes();
         bytes.push(b'\n');
-        write_residues(&self.values, self.ring_bits, bytes);
+        write_residues(&self.values, self.ring_bits, &mut bytes);
+        bytes
     }
 
     /// Reads half of a sum over the answers to a question of a plan.
@@ -678,26 +681,21 @@ impl Aggregator {
         Ok(())
     }
 
-    /// Takes a share.
+    /// Takes a share of a site, as it was sent.
     ///
     /// # Errors
     /// [`LearnError::Protocol`] when it is not of this round, or is sent twice with different content.
-    pub fn receive(&mut self, message: Message) -> Result<(), LearnError> {
-        let refuse = |reason| Err(LearnError::Protocol { from: message.site.clone(), reason });
+    pub fn receive(&mut self, from: &str, bytes: &[u8]) -> Result<(), LearnError> {
+        let refuse = |reason| Err(LearnError::Protocol { from: from.to_owned(), reason });
         let Some(ask) = &self.asked else { return refuse("no round is open") };
-        if !self.roster.sites.contains(&message.site) {
+        if !self.roster.sites.iter().any(|site| site == from) {
             return refuse("the site is not in the roster");
         }
-        if message.round != ask.round || message.context != ask.context() {
-            return refuse("it answers another question");
+        let message = Message::from_bytes(from, bytes, &self.plan, ask)?;
+        if let Payload::Plain(_) = &message.payload {
+            return refuse("it is not masked");
         }
-        let expected = length_of(&self.plan, &ask.question);
-        match &message.payload {
-            Payload::Plain(_) => return refuse("it is not masked"),
-            Payload::Masked(values) if values.len() != expected => return refuse("it has another length"),
-            _ => {}
-        }
-        match self.shares.get(&message.site) {
+        match self.shares.get(from) {
             Some(before) if *before != message.payload => refuse("a second, different share"),
             _ => {
                 self.shares.insert(message.site, message.payload);
@@ -811,24 +809,19 @@ impl Run {
         length_of(&self.plan, &self.state.question)
     }
 
-    /// Takes the unprotected sums of a site.
+    /// Takes the unprotected sums of a site, as they were sent.
     ///
     /// # Errors
     /// [`LearnError::Protocol`] when they are not of this round, or the plan wants them masked.
-    pub fn receive(&mut self, message: Message) -> Result<(), LearnError> {
-        let refuse = |reason| Err(LearnError::Protocol { from: message.site.clone(), reason });
-        if !self.roster.sites.contains(&message.site) {
+    pub fn receive(&mut self, from: &str, bytes: &[u8]) -> Result<(), LearnError> {
+        let refuse = |reason| Err(LearnError::Protocol { from: from.to_owned(), reason });
+        if !self.roster.sites.iter().any(|site| site == from) {
             return refuse("the site is not in the roster");
         }
-        if message.round != self.round || message.context != self.ask().context() {
-            return refuse("it answers another question");
-        }
+        let message = Message::from_bytes(from, bytes, &self.plan, &self.ask())?;
         match message.payload {
             Payload::Plain(values) if self.plan.aggregation.protection == Protection::None => {
-                if values.len() != self.length() {
-                    return refuse("it has another length");
-                }
-                match self.received.get(&message.site) {
+                match self.received.get(from) {
                     Some(before) if *before != values => refuse("a second, different answer"),
                     _ => {
                         self.received.insert(message.site, values);

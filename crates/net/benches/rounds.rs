@@ -64,7 +64,8 @@ fn spent(id: u32) -> (f64, f64) {
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let threads = if words.first().is_some_and(|word| word == "client") { 1 } else { 2 };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build().unwrap();
     match words.first().map(String::as_str) {
         Some("client") => runtime.block_on(client(Path::new(&words[1]))),
         Some("other") => runtime.block_on(other(Path::new(&words[1]))),

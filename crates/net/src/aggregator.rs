@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use acequia_learn::{Aggregator, Ask, Dropouts, Message, Plan, Roster as Sites};
+use acequia_learn::{Aggregator, Ask, Dropouts, Plan, Roster as Sites};
 use acequia_types::{Clock, Digest};
 use serde::{Deserialize, Serialize};
 
@@ -151,7 +151,7 @@ impl AggregatorDesk {
                 if round != sum.ask.round {
                     return Err(refuse("the round is not open here"));
                 }
-                sum.aggregator.receive(Message::from_bytes(from, numbers, &sum.plan, &sum.ask)?)?;
+                sum.aggregator.receive(from, numbers)?;
                 Ok(Frame::from(&Reply::Yes))
             }
             Request::Present { plan, round } => {

@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use acequia_learn::{
-    Ask, Dropouts, LearnError, Membership, Message, Outcome, PartTotal, Plan, Progress, Protection, Roster as Sites,
-    Run, State,
+    Ask, Dropouts, LearnError, Membership, Outcome, PartTotal, Plan, Progress, Protection, Roster as Sites, Run, State,
 };
 use acequia_types::{Clock, Digest};
 use futures_util::future::join_all;
@@ -156,7 +155,7 @@ impl Adder {
     async fn ask(&self, request: &Request) -> Result<(String, Vec<u8>), NetError> {
         let frame = Frame::from(request);
         match self {
-            Self::Own(desk, name) => Ok((name.clone(), desk.answer(name, frame.into_bytes()).await.into_bytes())),
+            Self::Own(desk, name) => Ok((name.clone(), desk.answer(name, frame.to_bytes()).await.to_bytes())),
             Self::Other(other) => {
                 let OtherAdder { network, member, link, within } = other.as_ref();
                 let silent = || NetError::Unreachable {
@@ -290,7 +289,7 @@ impl Coordinator {
         match &self.own_site {
             Some(agent) if *site == self.network.own().name => {
                 let way = Way::Here(self.own_desk.as_ref());
-                Ok(agent.answer(site, frame.bytes().to_vec(), way).await.into_bytes())
+                Ok(agent.answer(site, frame.to_bytes(), way).await.to_bytes())
             }
             _ => self.switchboard.ask(site, frame, within).await,
         }
@@ -383,8 +382,7 @@ impl Coordinator {
                 live.clear();
                 for (site, answer) in answers {
                     let (_, numbers) = read::<Reply>(&site, &answer)?;
-                    let taken = Message::from_bytes(&site, numbers, plan, &ask).and_then(|sums| run.receive(sums));
-                    match taken {
+                    match run.receive(&site, numbers) {
                         Ok(()) => live.push(site),
                         Err(error) => (self.watch)(RunEvent::LeftOut(site, error.to_string())),
                     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use iroh::endpoint::{Connection, QuicTransportConfig, RecvStream, SendStream, presets};
 use iroh::{Endpoint, EndpointAddr, RelayMode, RelayUrl};
 use tokio::sync::mpsc;
@@ -204,13 +205,39 @@ impl Link {
         mut receive: RecvStream,
         frame: &Frame,
     ) -> Result<Vec<u8>, NetError> {
-        send.write_all(frame.bytes()).await.map_err(|error| self.lost(error))?;
-        send.finish().map_err(|error| self.lost(error))?;
-        self.traffic.sent.fetch_add(frame.bytes().len() as u64, Ordering::Relaxed);
-        let answer = receive.read_to_end(MESSAGE_BYTES_MAX).await.map_err(|error| self.lost(error))?;
+        write_whole(&mut send, frame).await.map_err(|error| self.lost(error))?;
+        self.traffic.sent.fetch_add(frame.len() as u64, Ordering::Relaxed);
+        let answer = read_whole(&mut receive).await.map_err(|reason| self.lost(reason))?;
         self.traffic.received.fetch_add(answer.len() as u64, Ordering::Relaxed);
         Ok(answer)
     }
+}
+
+/// Sends a message: how long it is (four bytes, the first one the highest), and the message.
+async fn write_whole(send: &mut SendStream, frame: &Frame) -> std::io::Result<()> {
+    let length = u32::try_from(frame.len()).map_err(std::io::Error::other)?;
+    let [head, numbers] = frame.pieces();
+    send.write_all_chunks(&mut [Bytes::copy_from_slice(&length.to_be_bytes()), head, numbers]).await?;
+    Ok(send.finish()?)
+}
+
+/// Receives a message. It says how long it is, so that it needs no more room than that.
+async fn read_whole(receive: &mut RecvStream) -> Result<Vec<u8>, &'static str> {
+    const BROKEN: &str = "it breaks off";
+    let mut length = [0; 4];
+    receive.read_exact(&mut length).await.map_err(|_| BROKEN)?;
+    let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+    if length > MESSAGE_BYTES_MAX {
+        return Err("it is too long");
+    }
+    let mut bytes = Vec::with_capacity(length);
+    while let Some(piece) = receive.read_chunk(length + 1 - bytes.len()).await.map_err(|_| BROKEN)? {
+        bytes.extend_from_slice(&piece);
+        if bytes.len() > length {
+            return Err("it is longer than it says");
+        }
+    }
+    if bytes.len() == length { Ok(bytes) } else { Err(BROKEN) }
 }
 
 impl Incoming {
@@ -219,17 +246,16 @@ impl Incoming {
     /// # Errors
     /// [`NetError::Message`] when it is too long or breaks off.
     pub(crate) async fn read(&mut self) -> Result<Vec<u8>, NetError> {
-        let broken = |_| NetError::Message { from: self.from.clone(), reason: "it is too long, or breaks off" };
-        let bytes = self.receive.read_to_end(MESSAGE_BYTES_MAX).await.map_err(broken)?;
+        let broken = |reason| NetError::Message { from: self.from.clone(), reason };
+        let bytes = read_whole(&mut self.receive).await.map_err(broken)?;
         self.traffic.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         Ok(bytes)
     }
 
     /// Answers. Whether it arrived shows when the other end asks again, or does not.
     pub async fn answer(mut self, frame: &Frame) {
-        if self.send.write_all(frame.bytes()).await.is_ok() {
-            let _ = self.send.finish();
-            self.traffic.sent.fetch_add(frame.bytes().len() as u64, Ordering::Relaxed);
+        if write_whole(&mut self.send, frame).await.is_ok() {
+            self.traffic.sent.fetch_add(frame.len() as u64, Ordering::Relaxed);
         }
     }
 }

@@ -17,6 +17,7 @@
 use acequia_gate::Outbound;
 use acequia_learn::{Ask, PartTotal, SiteFinding, SiteUpdate};
 use acequia_types::Digest;
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -136,68 +137,76 @@ pub(crate) enum Reply {
     },
 }
 
-/// A message as bytes.
+/// A message as bytes: its head, and what follows it. Cheap to copy; a question goes to many.
 #[derive(Debug, Clone)]
-pub struct Frame(Vec<u8>);
+pub struct Frame {
+    head: Bytes,
+    numbers: Bytes,
+}
 
 impl Frame {
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.0
+    /// Bytes of the whole.
+    pub(crate) fn len(&self) -> usize {
+        self.head.len() + self.numbers.len()
     }
 
-    pub(crate) fn into_bytes(self) -> Vec<u8> {
-        self.0
+    /// The whole in pieces.
+    pub(crate) fn pieces(&self) -> [Bytes; 2] {
+        [self.head.clone(), self.numbers.clone()]
     }
 
-    fn of(head: &impl Serialize, write: impl FnOnce(&mut Vec<u8>)) -> Self {
+    /// The whole in one piece, where it crosses no connection.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        self.pieces().concat()
+    }
+
+    fn of(head: &impl Serialize, numbers: impl Into<Bytes>) -> Self {
         let mut bytes = Vec::new();
         // Memory can be written, and every head is a map of plain values.
         let _ = ciborium::into_writer(head, &mut bytes);
-        write(&mut bytes);
-        Self(bytes)
+        Self { head: bytes.into(), numbers: numbers.into() }
     }
 
     /// A share for an aggregator.
     pub(crate) fn share(plan: Digest, update: &Outbound<SiteUpdate>) -> Self {
-        let round = update.get().message().round;
-        Self::of(&Request::Share { plan, round }, |bytes| update.get().write(bytes))
+        let round = update.get().round();
+        Self::of(&Request::Share { plan, round }, update.get().bytes().clone())
     }
 
     /// A message as somebody might say it who does not keep to the rules; for tests.
     #[cfg(test)]
     pub(crate) fn by_hand(head: &serde_json::Value, numbers: &[u8]) -> Self {
-        Self::of(head, |bytes| bytes.extend_from_slice(numbers))
+        Self::of(head, numbers.to_vec())
     }
 
     /// What a model is worth at a site.
     pub(crate) fn finding(finding: &Outbound<SiteFinding>, signature: String) -> Self {
-        Self::of(&Reply::Finding { signature }, |bytes| {
-            let _ = serde_json::to_writer(bytes, finding.get().evaluation());
-        })
+        let evaluation = serde_json::to_vec(finding.get().evaluation()).unwrap_or_default();
+        Self::of(&Reply::Finding { signature }, evaluation)
     }
 
     /// Half of a sum over several sites: noise without the other half.
     pub(crate) fn part(total: &PartTotal) -> Self {
-        Self::of(&Reply::Part, |bytes| total.write(bytes))
+        Self::of(&Reply::Part, total.to_bytes())
     }
 }
 
 /// Sums without a mask, for the coordinator.
 impl From<&Outbound<SiteUpdate>> for Frame {
     fn from(update: &Outbound<SiteUpdate>) -> Self {
-        Self::of(&Reply::Sums, |bytes| update.get().write(bytes))
+        Self::of(&Reply::Sums, update.get().bytes().clone())
     }
 }
 
 impl From<&Request> for Frame {
     fn from(request: &Request) -> Self {
-        Self::of(request, |_| {})
+        Self::of(request, Bytes::new())
     }
 }
 
 impl From<&Reply> for Frame {
     fn from(reply: &Reply) -> Self {
-        Self::of(reply, |_| {})
+        Self::of(reply, Bytes::new())
     }
 }
 
@@ -216,11 +225,11 @@ pub(crate) fn read<'b, T: DeserializeOwned>(from: &str, bytes: &'b [u8]) -> Resu
 #[doc(hidden)]
 pub fn read_anything(bytes: &[u8]) {
     if let Ok((request, _)) = read::<Request>("somebody", bytes) {
-        let again = Frame::from(&request);
+        let again = Frame::from(&request).to_bytes();
         let (read_again, _) =
-            read::<Request>("somebody", again.bytes()).unwrap_or_else(|_| panic!("what was written is read"));
+            read::<Request>("somebody", &again).unwrap_or_else(|_| panic!("what was written is read"));
         // Numbers may be none.
-        assert!(read_again == request || again.bytes() == Frame::from(&read_again).bytes(), "what was written is read");
+        assert!(read_again == request || again == Frame::from(&read_again).to_bytes(), "what was written is read");
     }
     let _ = read::<Reply>("somebody", bytes);
 }
@@ -238,11 +247,11 @@ mod tests {
             Request::Close { plan, round: 3, sites: vec!["north".to_owned(), "south".to_owned()] },
         ];
         for request in requests {
-            let frame = Frame::from(&request);
-            let (read, rest) = read::<Request>("x", frame.bytes()).unwrap();
+            let bytes = Frame::from(&request).to_bytes();
+            let (read, rest) = read::<Request>("x", &bytes).unwrap();
             assert!(read == request && rest.is_empty());
         }
-        let hand = |value: serde_json::Value| Frame::by_hand(&value, &[]).bytes().to_vec();
+        let hand = |value: serde_json::Value| Frame::by_hand(&value, &[]).to_bytes();
         let unknown = hand(serde_json::json!({ "present": { "plan": plan, "round": 1, "more": 1 } }));
         let kind = hand(serde_json::json!({ "present": { "plan": 1, "round": 1 } }));
         let half = hand(serde_json::json!({ "offer": {} }));

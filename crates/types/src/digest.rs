@@ -42,6 +42,28 @@ impl Digest {
     }
 }
 
+/// Digests what is written to it; for what is too long to lie in memory twice.
+#[derive(Debug, Clone, Default)]
+pub struct DigestWriter(Sha256);
+
+impl DigestWriter {
+    /// Digest of all that was written.
+    pub fn finish(self) -> Digest {
+        Digest(self.0.finalize().into())
+    }
+}
+
+impl std::io::Write for DigestWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// The text was not a SHA-256 digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a SHA-256 digest of 64 hex digits")]
@@ -94,12 +116,17 @@ pub fn digest_named<'a>(domain: &str, parts: impl IntoIterator<Item = (&'a str, 
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     #[test]
     fn agrees_with_the_fips_180_4_vector() {
         // FIPS 180-4 example: SHA-256("abc").
         assert_eq!(Digest::of(b"abc").to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        let mut writer = DigestWriter::default();
+        b"abc".chunks(2).for_each(|piece| writer.write_all(piece).unwrap());
+        assert_eq!(writer.finish(), Digest::of(b"abc"));
     }
 
     #[test]

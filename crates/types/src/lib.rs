@@ -20,7 +20,7 @@ mod spreadsheet;
 mod words;
 
 pub use clock::{Clock, Day, FixedClock, SystemClock, Timestamp, parse_day, parse_timestamp};
-pub use digest::{Digest, DigestParseError, digest_named};
+pub use digest::{Digest, DigestParseError, DigestWriter, digest_named};
 pub use error::{Coded, Exit};
 pub use id::{DatasetName, DonorId, IdError, IntakeId, SourceId};
 pub use problem::{Place, Problem};

@@ -33,7 +33,7 @@ fn an_update_leaves_with_consent_to_model_training_only() {
     };
     let one = update();
     let granted = approval(&one, Purpose::ModelTraining);
-    assert_eq!(let_out(one, &granted).unwrap().get().message().site, "north");
+    assert_eq!(let_out(one, &granted).unwrap().get().site(), "north");
     let one = update();
     let published = approval(&one, Purpose::OpenPublication);
     assert!(matches!(let_out(one, &published), Err(GateError::OtherPurpose { .. })));

@@ -15,7 +15,7 @@ mod survival;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use acequia_types::{Digest, digest_named};
+use acequia_types::{Digest, DigestWriter};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::LearnError;
@@ -109,7 +109,7 @@ pub enum Question {
 pub struct Posed(Arc<(Question, Digest)>);
 
 impl Posed {
-    /// Digest of the question alone, in whatever round it is asked: SHA-256 over its CBOR (RFC 8949).
+    /// Digest of the question alone, in whatever round it is asked: SHA-256 over its name and CBOR (RFC 8949).
     pub fn digest(&self) -> Digest {
         self.0.1
     }
@@ -117,11 +117,10 @@ impl Posed {
 
 impl From<Question> for Posed {
     fn from(question: Question) -> Self {
-        let mut bytes = Vec::new();
-        // Memory can be written, and a question is a map of numbers.
-        let _ = ciborium::into_writer(&question, &mut bytes);
-        let digest = digest_named("acequia question 2", [("question", bytes.as_slice())]);
-        Self(Arc::new((question, digest)))
+        let mut digest = DigestWriter::default();
+        // A digest takes whatever is written, and a question is a map of numbers.
+        let _ = ciborium::into_writer(&("acequia question 2", &question), &mut digest);
+        Self(Arc::new((question, digest.finish())))
     }
 }
 
