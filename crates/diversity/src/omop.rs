@@ -250,7 +250,9 @@ impl People {
             (8532, _) => "female".to_owned(),
             (8507, _) => "male".to_owned(),
             (_, Some(name)) => name.clone(),
-            _ => Concepts::bundled().by_id(id).map_or_else(|| format!("concept {id}"), |concept| concept.name.clone()),
+            _ => {
+                Concepts::bundled().by_id(id).map_or_else(|| format!("concept {id}"), |concept| concept.name.to_owned())
+            }
         };
         let on = settings.on.or(last).or(latest_event);
         let age = |(person, died): (&Person, &Option<Day>)| {

@@ -14,53 +14,39 @@ use crate::vocabulary::{ConceptRef, Vocabulary, pack};
 pub const LOCAL_CONCEPT_FLOOR: i64 = 2_000_000_000;
 
 /// One concept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Concept {
     /// `concept_id`.
     pub concept_id: i64,
     /// `concept_name`.
-    pub name: String,
+    pub name: &'static str,
     /// `domain_id`: decides into which table an event goes.
-    pub domain: String,
+    pub domain: &'static str,
     /// `vocabulary_id`.
-    pub vocabulary: String,
+    pub vocabulary: &'static str,
     /// `concept_code`.
-    pub code: String,
+    pub code: &'static str,
     /// Whether it is a standard concept of the OHDSI vocabularies.
     pub standard: bool,
     /// UCUM unit in which Acequia keeps values of this concept.
-    pub unit: Option<String>,
+    pub unit: Option<&'static str>,
 }
 
-/// A set of concepts with two indexes.
-#[derive(Debug, Default)]
+/// The concepts of the pack that comes with the program.
+#[derive(Debug)]
 pub struct Concepts {
-    all: Vec<Concept>,
-    by_id: HashMap<i64, usize>,
-    by_code: HashMap<(String, String), usize>,
+    vocabulary: &'static Vocabulary,
+    units: HashMap<i64, String>,
 }
 
 static BUNDLED: LazyLock<Concepts> = LazyLock::new(|| {
     let mut units = HashMap::new();
     pack::rows(pack::COURSE, |row| {
-        if !row[6].is_empty() {
-            units.insert(row[0].to_owned(), row[6].to_owned());
+        if let (Ok(concept_id), false) = (row[0].parse(), row[6].is_empty()) {
+            units.insert(concept_id, row[6].to_owned());
         }
     });
-    let mut concepts = Concepts::default();
-    let local = |concept: &ConceptRef<'_>| concept.concept_id >= LOCAL_CONCEPT_FLOOR;
-    for concept in Vocabulary::bundled().concepts().filter(|concept| concept.is_standard() || local(concept)) {
-        concepts.insert(Concept {
-            concept_id: concept.concept_id,
-            name: concept.name.to_owned(),
-            domain: concept.domain_id.to_owned(),
-            vocabulary: concept.vocabulary_id.to_owned(),
-            code: concept.code.to_owned(),
-            standard: concept.is_standard(),
-            unit: units.remove(&concept.concept_id.to_string()),
-        });
-    }
-    concepts
+    Concepts { vocabulary: Vocabulary::bundled(), units }
 });
 
 impl Concepts {
@@ -69,26 +55,32 @@ impl Concepts {
         &BUNDLED
     }
 
-    fn insert(&mut self, concept: Concept) {
-        let at = self.all.len();
-        self.by_id.insert(concept.concept_id, at);
-        self.by_code.insert((concept.vocabulary.clone(), concept.code.clone()), at);
-        self.all.push(concept);
+    fn of(&'static self, concept: ConceptRef<'static>) -> Option<Concept> {
+        let standard = concept.is_standard();
+        (standard || concept.concept_id >= LOCAL_CONCEPT_FLOOR).then(|| Concept {
+            concept_id: concept.concept_id,
+            name: concept.name,
+            domain: concept.domain_id,
+            vocabulary: concept.vocabulary_id,
+            code: concept.code,
+            standard,
+            unit: self.units.get(&concept.concept_id).map(String::as_str),
+        })
     }
 
     /// The concept with this id.
-    pub fn by_id(&self, concept_id: i64) -> Option<&Concept> {
-        self.by_id.get(&concept_id).map(|at| &self.all[*at])
+    pub fn by_id(&'static self, concept_id: i64) -> Option<Concept> {
+        self.of(self.vocabulary.by_id(concept_id)?)
     }
 
     /// The concept of a code in a vocabulary (`SNOMED`, `LOINC`, `RxNorm`, `UCUM`, …).
-    pub fn by_code(&self, vocabulary: &str, code: &str) -> Option<&Concept> {
-        self.by_code.get(&(vocabulary.to_owned(), code.to_owned())).map(|at| &self.all[*at])
+    pub fn by_code(&'static self, vocabulary: &str, code: &str) -> Option<Concept> {
+        self.of(self.vocabulary.by_code(vocabulary, code)?)
     }
 
     /// All concepts, by ascending id.
-    pub fn all(&self) -> &[Concept] {
-        &self.all
+    pub fn all(&'static self) -> impl Iterator<Item = Concept> {
+        self.vocabulary.concepts().filter_map(|concept| self.of(concept))
     }
 }
 
@@ -120,14 +112,19 @@ impl Unit {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
     fn ids_and_codes_of_the_pack_are_unique() {
         let concepts = Concepts::bundled();
-        assert_eq!(concepts.by_id.len(), concepts.all.len());
-        assert_eq!(concepts.by_code.len(), concepts.all.len());
+        let mut ids = BTreeSet::new();
+        let mut codes = BTreeSet::new();
         for concept in concepts.all() {
+            assert!(ids.insert(concept.concept_id) && codes.insert((concept.vocabulary, concept.code)));
+            assert_eq!(concepts.by_id(concept.concept_id), Some(concept));
+            assert_eq!(concepts.by_code(concept.vocabulary, concept.code), Some(concept));
             assert_eq!(concept.standard, concept.concept_id < LOCAL_CONCEPT_FLOOR, "{}", concept.concept_id);
         }
     }

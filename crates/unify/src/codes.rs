@@ -190,7 +190,7 @@ impl<'v> Memo<'v> {
         let local = Concepts::bundled().by_id(concept_id);
         let domain = match (self.vocabulary.by_id(concept_id), local) {
             (Some(concept), _) => Some(concept.domain_id.to_owned()),
-            (None, Some(concept)) => Some(concept.domain.clone()),
+            (None, Some(concept)) => Some(concept.domain.to_owned()),
             (None, None) => None,
         };
         let table = domain.as_deref().and_then(table_of_domain);
@@ -200,7 +200,7 @@ impl<'v> Memo<'v> {
             targets: vec![Target { concept_id, table, value: None }],
             why_not: domain.is_none().then_some(NoConcept::UnknownCode),
             substance: false,
-            unit: local.and_then(|concept| concept.unit.as_deref()),
+            unit: local.and_then(|concept| concept.unit),
             losers: 0,
             system: String::new(),
         }
@@ -253,7 +253,7 @@ impl<'v> Memo<'v> {
         }
         // The course's own concepts come first: they carry the unit in which it keeps numbers.
         let own = Concepts::bundled().by_code(vocabulary_of(code.system), code.code.trim());
-        let unit = own.and_then(|concept| concept.unit.as_deref());
+        let unit = own.and_then(|concept| concept.unit);
         if let Some(source) = self.vocabulary.resolve(code.system, code.code) {
             let targets: Vec<Target> = self
                 .vocabulary

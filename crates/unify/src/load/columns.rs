@@ -115,7 +115,7 @@ impl Tables {
     }
 
     pub(super) fn of(&mut self, table: CdmTable) -> &mut Rows {
-        self.rows.entry(table).or_insert_with(|| Rows { room: self.room, ..Rows::new(table) })
+        self.rows.entry(table).or_insert_with(|| Rows::new(table, self.room))
     }
 
     /// Those that have any rows.
@@ -143,9 +143,10 @@ pub(super) fn file_schema(table: CdmTable) -> &'static SchemaRef {
 }
 
 impl Rows {
-    pub(super) fn new(table: CdmTable) -> Self {
+    /// Rows of a table, with room for so many in the columns that are filled.
+    pub(super) fn new(table: CdmTable, room: usize) -> Self {
         let columns = table.fields().iter().map(|field| Column::Empty(field.field_type)).collect();
-        Self { table, columns, rows: 0, room: 0 }
+        Self { table, columns, rows: 0, room }
     }
 
     pub(super) const fn len(&self) -> usize {

@@ -1,14 +1,13 @@
 //! Tables that follow from others, in one sorted pass each: `condition_era`, `drug_era` (OMOP CDM 5.4; persistence window
 //! of 30 days) and `observation_period` (first to last event).
 
-use std::fs::File;
-use std::io::{BufReader, Read};
 use std::path::Path;
 
 use acequia_omop::{CdmTable, Vocabulary};
 
 use super::LoadError;
 use super::columns::{Cell, Rows};
+use super::state::each_record;
 use crate::IdKey;
 
 /// Days between two spells of one era.
@@ -51,15 +50,7 @@ impl Spell {
 
     /// Every spell of a file, one after the other.
     pub(super) fn each(path: &Path, mut take: impl FnMut(Self)) -> Result<(), LoadError> {
-        let io = |source| LoadError::Io { what: "the state of an earlier load", doing: "read", source };
-        let file = File::open(path).map_err(io)?;
-        let spells = file.metadata().map_err(io)?.len() / Self::BYTES as u64;
-        let (mut file, mut bytes) = (BufReader::with_capacity(1 << 16, file), [0; Self::BYTES]);
-        for _ in 0..spells {
-            file.read_exact(&mut bytes).map_err(io)?;
-            Self::read(&bytes).into_iter().for_each(&mut take);
-        }
-        Ok(())
+        each_record(path, Self::BYTES, |bytes| Self::read(bytes).into_iter().for_each(&mut take))
     }
 
     fn read(bytes: &[u8]) -> Option<Self> {
@@ -110,7 +101,9 @@ fn ingredients(spells: &mut Vec<Spell>, vocabulary: &Vocabulary) -> u64 {
 pub(super) fn eras(mut spells: Vec<Spell>, vocabulary: &Vocabulary, key: &IdKey) -> (Rows, Rows, u64) {
     let without = ingredients(&mut spells, vocabulary);
     spells.sort_unstable();
-    let (mut conditions, mut drugs) = (Rows::new(CdmTable::ConditionEra), Rows::new(CdmTable::DrugEra));
+    let of_drugs = spells.iter().filter(|spell| spell.drug).count();
+    let mut conditions = Rows::new(CdmTable::ConditionEra, spells.len() - of_drugs);
+    let mut drugs = Rows::new(CdmTable::DrugEra, of_drugs);
     let mut text = Vec::new();
     let mut at = 0;
     while at < spells.len() {
@@ -149,7 +142,7 @@ pub(super) fn eras(mut spells: Vec<Spell>, vocabulary: &Vocabulary, key: &IdKey)
 
 /// One period per person, from the first to the last event: spans sorted by person.
 pub(super) fn periods(spans: impl Iterator<Item = (i64, (i32, i32))>, key: &IdKey) -> Rows {
-    let mut rows = Rows::new(CdmTable::ObservationPeriod);
+    let mut rows = Rows::new(CdmTable::ObservationPeriod, spans.size_hint().0);
     let mut text = Vec::new();
     for (person, (start, end)) in spans {
         let id = key.row_id(&mut text, "observation_period", &person.to_le_bytes(), 0);

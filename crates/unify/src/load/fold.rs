@@ -17,7 +17,7 @@ use super::columns::file_schema;
 use super::derive::Spell;
 use super::index::Index;
 use super::known::{Items, write_keys};
-use super::output::Output;
+use super::output::{Output, Packing};
 use super::state::{self, Entry};
 use super::{
     LINEAGE, LoadError, Record, STATE, TABLES, changes, hex, is_derived, key_of, lineage, state_file, write_whole,
@@ -47,7 +47,7 @@ pub(super) fn write_removed(path: &Path, removed: &[i64]) -> Result<(), LoadErro
     ids.sort_unstable();
     ids.dedup();
     let schema = removed_schema();
-    let mut output = Output::create(path, &schema, None).map_err(&error)?;
+    let mut output = Output::create(path, &schema, None, Packing::Changes).map_err(&error)?;
     let batch = RecordBatch::try_new(schema, vec![Arc::new(Int64Array::from(ids))])
         .map_err(|source| LoadError::Arrow { table: "removed", source })?;
     output.write(&batch).map_err(&error)?;
@@ -131,7 +131,7 @@ fn rewrite(
     mut alive: impl FnMut(&RecordBatch, u32) -> Vec<bool>,
 ) -> Result<(u64, u64), LoadError> {
     let error = super::parquet_error(name);
-    let mut output = Output::create(target, schema, key).map_err(&error)?;
+    let mut output = Output::create(target, schema, key, Packing::Tables).map_err(&error)?;
     let mut gone = 0;
     for (path, generation) in sources {
         for batch in batches(path, name, GROUP_ROWS)? {
@@ -314,7 +314,7 @@ pub fn remove_persons(out: &Path, key: &IdKey, source: &str, persons: &[&str]) -
         })?;
     }
     index.persons.retain(|_, person| !gone.contains(&person.id));
-    index.visits.retain(|_, visit| !gone.contains(&visit.person));
+    index.visits.own.retain(|_, visit| !gone.contains(&visit.person));
     index.specimens.retain(|_, specimen| !facts.contains(specimen));
     let mut items = Vec::new();
     let kept = known.entries().iter().filter(|entry| !gone.contains(&entry.person));

@@ -1,7 +1,13 @@
 //! What later passes look up: persons, visits, definitions, prescriptions.
 
+use std::cmp::Ordering;
+use std::ops::Range;
+use std::sync::Arc;
+
+use acequia_blobs::MappedFile;
 use acequia_omop::{Coding, When};
 
+use super::state::VisitRecord;
 use crate::hash::{DigestMap, DigestSet};
 
 #[derive(Debug, Clone, Copy)]
@@ -81,10 +87,60 @@ pub(super) struct DetailRow {
     pub(super) discharged_to: String,
 }
 
+/// Visits of this load, and behind them those of earlier ones.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Visits {
+    pub(super) own: DigestMap<VisitRef>,
+    /// The latest last.
+    before: Vec<Arc<VisitsOnDisk>>,
+}
+
+impl Visits {
+    pub(super) fn get(&self, key: u128) -> Option<VisitRef> {
+        let before = || self.before.iter().rev().find_map(|visits| visits.get(key));
+        self.own.get(&key).copied().or_else(before)
+    }
+
+    /// Puts those of a later load before those of earlier ones.
+    pub(super) fn put_before(&mut self, visits: VisitsOnDisk) {
+        self.before.push(Arc::new(visits));
+    }
+}
+
+/// Visits of one load, in ascending order of their digests, in the file that they were written to: a small change then costs
+/// what it asks for, not what the folder has.
+#[derive(Debug)]
+pub(super) struct VisitsOnDisk {
+    file: MappedFile,
+    at: Range<usize>,
+}
+
+impl VisitsOnDisk {
+    /// Records of visits at a place of a file.
+    pub(super) fn new(file: MappedFile, at: Range<usize>) -> Self {
+        Self { file, at }
+    }
+
+    fn get(&self, key: u128) -> Option<VisitRef> {
+        let bytes = self.file.as_ref().get(self.at.clone())?;
+        let record = |nth: usize| bytes.get(nth * VisitRecord::BYTES..(nth + 1) * VisitRecord::BYTES);
+        let (mut from, mut to) = (0, bytes.len() / VisitRecord::BYTES);
+        while from < to {
+            let middle = from + (to - from) / 2;
+            match VisitRecord::key(record(middle)?)?.cmp(&key) {
+                Ordering::Less => from = middle + 1,
+                Ordering::Equal => return VisitRecord::read(record(middle)?),
+                Ordering::Greater => to = middle,
+            }
+        }
+        None
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Index {
     pub(super) persons: DigestMap<PersonRef>,
-    pub(super) visits: DigestMap<VisitRef>,
+    pub(super) visits: Visits,
     pub(super) definitions: DigestMap<Vec<Coding>>,
     /// Keys of drug events, which dispenses may repeat.
     pub(super) drugs: DigestSet,
@@ -100,11 +156,12 @@ impl Index {
             known.held &= person.held;
         }
         // Of all maps this one grows with the input; two of it would be the most that a load ever holds.
-        if self.visits.is_empty() {
-            self.visits = other.visits;
+        let (own, others) = (&mut self.visits.own, other.visits.own);
+        if own.is_empty() {
+            *own = others;
         } else {
-            for (key, visit) in other.visits {
-                self.visits.entry(key).or_insert(visit);
+            for (key, visit) in others {
+                own.entry(key).or_insert(visit);
             }
         }
         for (key, codes) in other.definitions {

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use acequia_blobs::MappedFile;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Place;
 
@@ -91,7 +92,7 @@ impl Known {
 struct Base {
     file: PathBuf,
     /// The file of keys.
-    bytes: Vec<u8>,
+    keys: MappedFile,
     items: Keys,
     contents: Keys,
     /// Places of entries that later ones of the same item replace.
@@ -113,21 +114,20 @@ impl Base {
 
     fn read(items: &Path, keys: &Path) -> Result<Option<Self>, LoadError> {
         let entries = items.metadata().map_err(state::unreadable)?.len() / Entry::BYTES as u64;
-        let bytes = match std::fs::read(keys) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(state::unreadable(error)),
-        };
-        let Some((superseded, items_at, contents_at)) = Keys::parts(&bytes, entries) else { return Ok(None) };
-        Ok(Some(Self { file: items.to_owned(), bytes, items: items_at, contents: contents_at, superseded }))
+        if !keys.exists() {
+            return Ok(None);
+        }
+        let keys = state::mapped(keys)?;
+        let Some((superseded, items_at, contents_at)) = Keys::parts(keys.as_ref(), entries) else { return Ok(None) };
+        Ok(Some(Self { file: items.to_owned(), keys, items: items_at, contents: contents_at, superseded }))
     }
 
     fn item(&self, item: u128) -> impl Iterator<Item = Key> + '_ {
-        self.items.find(&self.bytes, item)
+        self.items.find(self.keys.as_ref(), item)
     }
 
     fn has_content(&self, content: u128) -> bool {
-        let mut found = self.contents.find(&self.bytes, content);
+        let mut found = self.contents.find(self.keys.as_ref(), content);
         found.any(|key| self.superseded.is_empty() || !self.superseded.contains(&key.place))
     }
 }

@@ -227,7 +227,7 @@ impl<'l, 'v> Mapper<'l, 'v> {
             return self.last_visit.1;
         }
         let digest = self.digest(key);
-        let known = self.shared.index.visits.get(&digest).or_else(|| self.found.visits.get(&digest)).copied();
+        let known = self.shared.index.visits.get(digest).or_else(|| self.found.visits.get(digest));
         self.last_visit.0.clear();
         self.last_visit.0.push_str(key);
         self.last_visit.1 = known;
@@ -654,7 +654,7 @@ impl<'l, 'v> Mapper<'l, 'v> {
         }
         if !event.key.is_empty() {
             let visit = VisitRef { visit: id, detail: 0, person, start_day: start.day };
-            self.found.visits.insert(digest, visit);
+            self.found.visits.own.insert(digest, visit);
         }
         let rows = self.tables.of(CdmTable::VisitOccurrence);
         let more = &event.more;

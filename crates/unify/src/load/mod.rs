@@ -50,7 +50,7 @@ use index::{DetailRow, Index, PartyKind, PartyRow, PersonRow, VisitRef};
 use known::Known;
 use lineage::{Lineage, Note};
 use map::{Kinds, Mapper, Shared, Tally};
-use output::{Encoded, Encoder, Output};
+use output::{Encoded, Encoder, Output, Packing};
 use state::Entry;
 
 /// A resource as short as most are, for a guess of how many a part holds.
@@ -517,10 +517,51 @@ struct Line<'f> {
     next: Condvar,
 }
 
+/// Whose turn it is. A thread that is early leaves its result and goes on with other work.
 #[derive(Default)]
 struct Turn {
     number: usize,
+    early: BTreeMap<usize, Made>,
+    /// Somebody takes results.
+    taking: bool,
     failed: bool,
+}
+
+impl Line<'_> {
+    /// Takes a result once those before it are taken, by this thread or another. Waits while more than `most` are early: each is
+    /// as large as what it was made of.
+    fn take(
+        &self,
+        number: usize,
+        made: Made,
+        most: usize,
+        mut take: impl FnMut(Made) -> Result<(), LoadError>,
+    ) -> Result<(), LoadError> {
+        let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        while turn.number + most < number && !turn.failed {
+            turn = self.next.wait(turn).unwrap_or_else(PoisonError::into_inner);
+        }
+        if turn.failed {
+            return Err(LoadError::Thread);
+        }
+        turn.early.insert(number, made);
+        if turn.taking {
+            return Ok(());
+        }
+        turn.taking = true;
+        while let Some(made) = {
+            let next = turn.number;
+            turn.early.remove(&next)
+        } {
+            drop(turn);
+            take(made)?;
+            turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            turn.number += 1;
+            self.next.notify_all();
+        }
+        turn.taking = false;
+        Ok(())
+    }
 }
 
 /// Says that a thread stopped in the middle, so that the others do not wait for it.
@@ -590,7 +631,7 @@ fn load_expecting(
     if !first {
         known = Known::open(out, generation - 1)?;
         for past in 1..generation {
-            state::read_index(&state_file(out, "index", past), &mut index)?;
+            state::open_index(&state_file(out, "index", past), &mut index)?;
         }
     }
 
@@ -600,13 +641,15 @@ fn load_expecting(
     }
     std::fs::create_dir_all(&dir).map_err(io)?;
     let mut tables = BTreeMap::new();
+    let packing = if first { Packing::Tables } else { Packing::Changes };
     for table in TABLES {
         let path = dir.join(format!("{}.parquet", table.name()));
-        let output = Output::create(&path, file_schema(table), key_of(table)).map_err(parquet_error(table.name()))?;
+        let output = Output::create(&path, file_schema(table), key_of(table), packing);
+        let output = output.map_err(parquet_error(table.name()))?;
         tables.insert(table, output);
     }
-    let lineage =
-        Output::create(&dir.join("lineage.parquet"), lineage::schema(), None).map_err(parquet_error(LINEAGE))?;
+    let lineage = Output::create(&dir.join("lineage.parquet"), lineage::schema(), None, packing)
+        .map_err(parquet_error(LINEAGE))?;
     let aside = |name| File::create(dir.join(name)).map(|file| BufWriter::with_capacity(1 << 18, file)).map_err(io);
     let (entries, new_spells) = (aside("items")?, aside("spells")?);
     let mut growing = Growing {
@@ -659,9 +702,9 @@ fn load_expecting(
         }
         for (row, kind) in std::mem::take(&mut growing.details) {
             if let Some(visit) = rest.detail(&row, &kind, &index) {
-                index.visits.insert(row.key, visit);
+                index.visits.own.insert(row.key, visit);
                 if !first {
-                    new_index.visits.insert(row.key, visit);
+                    new_index.visits.own.insert(row.key, visit);
                 }
             }
         }
@@ -701,7 +744,7 @@ fn load_expecting(
     }
     if !nothing_new {
         let removed = std::mem::take(&mut growing.removed);
-        let duplicates = finish(growing.outputs, out, generation, first, &removed)?;
+        let duplicates = finish(growing.outputs, out, generation, first, &removed, threads > 1)?;
         let record = Record {
             source: settings.source.clone(),
             key_check,
@@ -768,7 +811,7 @@ fn run_pass<'v>(
         next: Condvar::new(),
     };
     let growing = Mutex::new(growing);
-    let source = settings.source.as_str();
+    let (source, most) = (settings.source.as_str(), memos.len());
     let work = |mut memo: Memo<'v>| -> Result<Memo<'v>, LoadError> {
         let mut guard = Guard(&line, false);
         loop {
@@ -779,17 +822,7 @@ fn run_pass<'v>(
             (made, memo) =
                 work_on(&part, reader, shared, pass, memo, &encoders, &lineage_encoder, source, vocabulary_version)?;
             line.feed.lock().unwrap_or_else(PoisonError::into_inner).recycle(part);
-            let mut turn = line.turn.lock().unwrap_or_else(PoisonError::into_inner);
-            while turn.number != number && !turn.failed {
-                turn = line.next.wait(turn).unwrap_or_else(PoisonError::into_inner);
-            }
-            if turn.failed {
-                return Err(LoadError::Thread);
-            }
-            growing.lock().unwrap_or_else(PoisonError::into_inner).take(made)?;
-            turn.number += 1;
-            drop(turn);
-            line.next.notify_all();
+            line.take(number, made, most, |made| growing.lock().unwrap_or_else(PoisonError::into_inner).take(made))?;
         }
         guard.1 = true;
         Ok(memo)
@@ -1103,7 +1136,7 @@ impl<'r> Rest<'r> {
             when.and_then(acequia_omop::When::timestamp_s).map_or(Cell::Null, Cell::Second)
         };
         let optional = |text: &str| if text.is_empty() { Cell::Null } else { Cell::Id(0) };
-        let parent = index.visits.get(&row.parent).filter(|visit| visit.person == row.person && visit.visit != row.id);
+        let parent = index.visits.get(row.parent).filter(|visit| visit.person == row.person && visit.visit != row.id);
         let end_day = row.end.map_or(row.start.day, |end| end.day);
         let table = if parent.is_some() { CdmTable::VisitDetail } else { CdmTable::VisitOccurrence };
         let shared = [
@@ -1196,9 +1229,17 @@ fn report(growing: &Growing, memos: Vec<Memo<'_>>) -> LoadReport {
 
 /// Ends the files and moves them to their places; the caller's record comes last. Returns the pairs of rows that share
 /// an id.
-fn finish(outputs: Outputs, out: &Path, generation: u32, first: bool, removed: &[i64]) -> Result<u64, LoadError> {
+fn finish(
+    outputs: Outputs,
+    out: &Path,
+    generation: u32,
+    first: bool,
+    removed: &[i64],
+    at_once: bool,
+) -> Result<u64, LoadError> {
     let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
     let Outputs { dir, tables, lineage, entries, .. } = outputs;
+    let mut duplicates = 0;
     let target = if first { out.to_owned() } else { changes(out, generation) };
     if first {
         let old = out.join("changes");
@@ -1208,22 +1249,36 @@ fn finish(outputs: Outputs, out: &Path, generation: u32, first: bool, removed: &
     } else {
         std::fs::create_dir_all(&target).map_err(io)?;
     }
-    let mut moves = Vec::new();
-    for (table, output) in tables {
-        // A later load brings only what it has, but what follows from events is whole each time.
-        if first || output.rows > 0 || is_derived(table) {
-            let path = output.path.clone();
-            output.finish().map_err(parquet_error(table.name()))?;
-            moves.push((path, target.join(format!("{}.parquet", table.name()))));
-        }
-    }
     let path = lineage.path.clone();
-    let rows = lineage.finish().map_err(parquet_error(LINEAGE))?;
-    let duplicates = fold::check_ids(&path, rows)?;
-    moves.push((path, target.join("lineage.parquet")));
-    entries.into_inner().map_err(|error| io(error.into_error()))?.sync_all().map_err(io)?;
+    let mut moves = vec![(path.clone(), target.join("lineage.parquet"))];
+    let finish_tables = || -> Result<(), LoadError> {
+        for (table, output) in tables {
+            // A later load brings only what it has, but what follows from events is whole each time.
+            if first || output.rows > 0 || is_derived(table) {
+                let path = output.path.clone();
+                output.finish().map_err(parquet_error(table.name()))?;
+                moves.push((path, target.join(format!("{}.parquet", table.name()))));
+            }
+        }
+        let rows = lineage.finish().map_err(parquet_error(LINEAGE))?;
+        duplicates = fold::check_ids(&path, rows)?;
+        Ok(())
+    };
+    let keys = || -> Result<(), LoadError> {
+        entries.into_inner().map_err(|error| io(error.into_error()))?.sync_all().map_err(io)?;
+        if first { known::write_keys(&dir.join("items"), &dir.join("keys")) } else { Ok(()) }
+    };
+    if at_once {
+        std::thread::scope(|scope| {
+            let keys = scope.spawn(keys);
+            finish_tables()?;
+            keys.join().unwrap_or(Err(LoadError::Thread))
+        })?;
+    } else {
+        finish_tables()?;
+        keys()?;
+    }
     if first {
-        known::write_keys(&dir.join("items"), &dir.join("keys"))?;
         moves.push((dir.join("keys"), state_file(out, "keys", generation)));
     }
     moves.push((dir.join("items"), state_file(out, "items", generation)));

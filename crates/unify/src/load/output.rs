@@ -47,18 +47,36 @@ impl Encoder {
     }
 }
 
-/// A file that row groups are appended to.
+type Writer = SerializedFileWriter<BufWriter<File>>;
+
+/// A file that row groups are appended to. It is made with the first of them: a small change fills few tables.
 pub(super) struct Output {
-    writer: SerializedFileWriter<BufWriter<File>>,
+    writer: Option<Writer>,
+    properties: WriterProperties,
     pub(super) encoder: Encoder,
     pub(super) rows: u64,
     pub(super) path: PathBuf,
 }
 
-fn properties(schema: &SchemaRef, key: Option<&str>) -> Result<WriterProperties, ParquetError> {
+/// How rows are kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Packing {
+    /// Compressed, in the tables.
+    Tables,
+    /// As they are, in changes: these are few, soon to be folded into the tables, and making ready to compress them takes
+    /// longer than writing them.
+    Changes,
+}
+
+fn properties(schema: &SchemaRef, key: Option<&str>, packing: Packing) -> Result<WriterProperties, ParquetError> {
+    let compression = match packing {
+        Packing::Tables => Compression::ZSTD(ZstdLevel::try_new(1)?),
+        Packing::Changes => Compression::UNCOMPRESSED,
+    };
     let mut properties = WriterProperties::builder()
         .set_created_by("acequia".to_owned())
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+        .set_compression(compression)
+        .set_dictionary_enabled(packing == Packing::Tables)
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_offset_index_disabled(true);
     for field in schema.fields() {
@@ -81,16 +99,32 @@ fn properties(schema: &SchemaRef, key: Option<&str>) -> Result<WriterProperties,
 }
 
 impl Output {
-    pub(super) fn create(path: &Path, schema: &SchemaRef, key: Option<&str>) -> Result<Self, ParquetError> {
-        let file = BufWriter::with_capacity(1 << 18, File::create(path)?);
-        let writer = ArrowWriter::try_new(file, Arc::clone(schema), Some(properties(schema, key)?))?;
-        let (writer, factory) = writer.into_serialized_writer()?;
+    pub(super) fn create(
+        path: &Path,
+        schema: &SchemaRef,
+        key: Option<&str>,
+        packing: Packing,
+    ) -> Result<Self, ParquetError> {
+        let properties = properties(schema, key, packing)?;
+        let writer = ArrowWriter::try_new(std::io::sink(), Arc::clone(schema), Some(properties.clone()))?;
+        let (_, factory) = writer.into_serialized_writer()?;
         let encoder = Encoder { factory: Arc::new(factory), schema: Arc::clone(schema) };
-        Ok(Self { writer, encoder, rows: 0, path: path.to_owned() })
+        Ok(Self { writer: None, properties, encoder, rows: 0, path: path.to_owned() })
+    }
+
+    fn make(&self) -> Result<Writer, ParquetError> {
+        let file = BufWriter::with_capacity(1 << 18, File::create(&self.path)?);
+        let writer = ArrowWriter::try_new(file, Arc::clone(&self.encoder.schema), Some(self.properties.clone()))?;
+        Ok(writer.into_serialized_writer()?.0)
     }
 
     pub(super) fn append(&mut self, encoded: Encoded) -> Result<(), ParquetError> {
-        let mut group = self.writer.next_row_group()?;
+        let made = match self.writer.take() {
+            Some(writer) => writer,
+            None => self.make()?,
+        };
+        let writer = self.writer.insert(made);
+        let mut group = writer.next_row_group()?;
         for chunk in encoded.chunks {
             chunk.append_to_row_group(&mut group)?;
         }
@@ -107,9 +141,13 @@ impl Output {
         self.append(encoded)
     }
 
-    /// Ends the file and syncs it.
-    pub(super) fn finish(self) -> Result<u64, ParquetError> {
-        let file = self.writer.into_inner()?;
+    /// Ends the file and syncs it. One without rows is made now.
+    pub(super) fn finish(mut self) -> Result<u64, ParquetError> {
+        let writer = match self.writer.take() {
+            Some(writer) => writer,
+            None => self.make()?,
+        };
+        let file = writer.into_inner()?;
         file.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
         Ok(self.rows)
     }

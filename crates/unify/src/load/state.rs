@@ -1,13 +1,15 @@
 //! What a load remembers for the next: every item with the digest of its content, and what references resolve to.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{BufWriter, Read, Write};
+use std::ops::Range;
 use std::path::Path;
 
+use acequia_blobs::{MappedFile, map_file};
 use acequia_omop::Coding;
 
 use super::LoadError;
-use super::index::{Index, PersonRef, VisitRef};
+use super::index::{Index, PersonRef, VisitRef, VisitsOnDisk};
 use crate::hash::DigestMap;
 
 /// One item as it was loaded.
@@ -43,15 +45,14 @@ impl Entry {
 
     /// Every entry of a file with its place there, one after the other. Returns how many there are.
     pub(super) fn each(path: &Path, mut take: impl FnMut(u32, Self)) -> Result<u32, LoadError> {
-        let file = File::open(path).map_err(unreadable)?;
-        let entries = file.metadata().map_err(unreadable)?.len() / Self::BYTES as u64;
+        let entries = path.metadata().map_err(unreadable)?.len() / Self::BYTES as u64;
         let entries = u32::try_from(entries).map_err(|_| unreadable(std::io::ErrorKind::FileTooLarge.into()))?;
-        // Entry by entry: touching fresh memory for the whole file costs more than reading it.
-        let (mut file, mut bytes) = (BufReader::with_capacity(1 << 16, file), [0; Self::BYTES]);
-        for place in 0..entries {
-            file.read_exact(&mut bytes).map_err(unreadable)?;
-            Self::read(&bytes).into_iter().for_each(|entry| take(place, entry));
-        }
+        let mut places = 0..entries;
+        each_record(path, Self::BYTES, |bytes| {
+            if let (Some(place), Some(entry)) = (places.next(), Self::read(bytes)) {
+                take(place, entry);
+            }
+        })?;
         Ok(entries)
     }
 
@@ -74,13 +75,40 @@ pub(super) fn unreadable(source: std::io::Error) -> LoadError {
     LoadError::Io { what: "the state of an earlier load", doing: "read", source }
 }
 
+/// Every record of a file of records of equal length, one after the other; half a record at the end is none. Some records at
+/// a time: touching fresh memory for the whole file costs more than reading it.
+pub(super) fn each_record(path: &Path, record_bytes: usize, mut take: impl FnMut(&[u8])) -> Result<(), LoadError> {
+    let mut file = File::open(path).map_err(unreadable)?;
+    let mut bytes = vec![0; (1 << 16) / record_bytes * record_bytes];
+    let mut rest = 0;
+    loop {
+        let got = match file.read(&mut bytes[rest..]) {
+            Ok(0) => return Ok(()),
+            Ok(got) => got,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(unreadable(error)),
+        };
+        let filled = rest + got;
+        let whole = filled - filled % record_bytes;
+        bytes[..whole].chunks_exact(record_bytes).for_each(&mut take);
+        bytes.copy_within(whole..filled, 0);
+        rest = filled - whole;
+    }
+}
+
+/// A file of the state, in place. None is written to once it is there.
+pub(super) fn mapped(path: &Path) -> Result<MappedFile, LoadError> {
+    map_file(path, "the state of an earlier load").map_err(|error| unreadable(std::io::Error::other(error)))
+}
+
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, LoadError> {
     std::fs::read(path).map_err(unreadable)
 }
 
 const MAGIC: &[u8; 8] = b"acqidx01";
 
-/// Writes what references resolve to, in ascending order of their digests: same input, same bytes.
+/// Writes what references resolve to, in ascending order of their digests: same input, same bytes. Of visits, only those that
+/// are in memory.
 pub(super) fn write_index(index: &Index, file: File) -> std::io::Result<()> {
     let mut out = BufWriter::with_capacity(1 << 20, file);
     out.write_all(MAGIC)?;
@@ -96,8 +124,8 @@ pub(super) fn write_index(index: &Index, file: File) -> std::io::Result<()> {
         out.write_all(&person.id.to_le_bytes())?;
         out.write_all(&[u8::from(person.held)])?;
     }
-    count(&mut out, index.visits.len())?;
-    for (key, visit) in sorted(&index.visits) {
+    count(&mut out, index.visits.own.len())?;
+    for (key, visit) in sorted(&index.visits.own) {
         out.write_all(&key.to_le_bytes())?;
         for part in [visit.visit, visit.detail, visit.person] {
             out.write_all(&part.to_le_bytes())?;
@@ -130,40 +158,72 @@ pub(super) fn write_index(index: &Index, file: File) -> std::io::Result<()> {
     out.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()
 }
 
-/// Reads what [`write_index`] wrote, into an index.
-pub(super) fn read_index(path: &Path, index: &mut Index) -> Result<(), LoadError> {
-    let mut input = BufReader::with_capacity(1 << 20, File::open(path).map_err(unreadable)?);
-    read_parts(&mut input, index).map_err(unreadable)
+/// A visit as [`write_index`] writes it.
+pub(super) struct VisitRecord;
+
+impl VisitRecord {
+    pub(super) const BYTES: usize = 16 + 3 * 8 + 4;
+
+    pub(super) fn key(bytes: &[u8]) -> Option<u128> {
+        Some(u128::from_le_bytes(bytes.get(..16)?.try_into().ok()?))
+    }
+
+    pub(super) fn read(bytes: &[u8]) -> Option<VisitRef> {
+        let id = |at: usize| Some(i64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+        let start_day = i32::from_le_bytes(bytes.get(40..44)?.try_into().ok()?);
+        Some(VisitRef { visit: id(16)?, detail: id(24)?, person: id(32)?, start_day })
+    }
 }
 
-/// Visits for which room is made at once.
-const MOST_RESERVED: usize = 1 << 22;
+/// Reads what [`write_index`] wrote, into an index; visits, which are most, are left where they are.
+pub(super) fn open_index(path: &Path, index: &mut Index) -> Result<(), LoadError> {
+    let file = mapped(path)?;
+    let visits = read_parts(file.as_ref(), index).map_err(unreadable)?;
+    index.visits.put_before(VisitsOnDisk::new(file, visits));
+    Ok(())
+}
 
-fn read_parts(input: &mut impl Read, index: &mut Index) -> std::io::Result<()> {
-    fn bytes<const N: usize>(input: &mut impl Read) -> std::io::Result<[u8; N]> {
-        let mut bytes = [0; N];
-        input.read_exact(&mut bytes)?;
-        Ok(bytes)
+/// Reads what [`write_index`] wrote, into an index that is all in memory.
+pub(super) fn read_index(path: &Path, index: &mut Index) -> Result<(), LoadError> {
+    let file = mapped(path)?;
+    let visits = read_parts(file.as_ref(), index).map_err(unreadable)?;
+    for record in file.as_ref()[visits].chunks_exact(VisitRecord::BYTES) {
+        if let (Some(key), Some(visit)) = (VisitRecord::key(record), VisitRecord::read(record)) {
+            index.visits.own.insert(key, visit);
+        }
     }
-    fn count(input: &mut impl Read) -> std::io::Result<usize> {
+    Ok(())
+}
+
+/// Returns where the visits lie.
+fn read_parts(whole: &[u8], index: &mut Index) -> std::io::Result<Range<usize>> {
+    fn bytes<const N: usize>(input: &mut &[u8]) -> std::io::Result<[u8; N]> {
+        let (bytes, rest) = input.split_first_chunk().ok_or(std::io::ErrorKind::UnexpectedEof)?;
+        *input = rest;
+        Ok(*bytes)
+    }
+    fn slice<'b>(input: &mut &'b [u8], length: usize) -> std::io::Result<&'b [u8]> {
+        let (slice, rest) = input.split_at_checked(length).ok_or(std::io::ErrorKind::UnexpectedEof)?;
+        *input = rest;
+        Ok(slice)
+    }
+    fn count(input: &mut &[u8]) -> std::io::Result<usize> {
         let count = u64::from_le_bytes(bytes(input)?);
         usize::try_from(count).map_err(|_| std::io::ErrorKind::InvalidData.into())
     }
-    fn digest(input: &mut impl Read) -> std::io::Result<u128> {
+    fn digest(input: &mut &[u8]) -> std::io::Result<u128> {
         bytes(input).map(u128::from_le_bytes)
     }
-    fn id(input: &mut impl Read) -> std::io::Result<i64> {
+    fn id(input: &mut &[u8]) -> std::io::Result<i64> {
         bytes(input).map(i64::from_le_bytes)
     }
-    fn text(input: &mut impl Read) -> std::io::Result<String> {
+    fn text(input: &mut &[u8]) -> std::io::Result<String> {
         let length = count(input)?;
-        if length > 1 << 20 {
-            return Err(std::io::ErrorKind::InvalidData.into());
-        }
-        let mut bytes = vec![0; length];
-        input.read_exact(&mut bytes)?;
-        String::from_utf8(bytes).map_err(|_| std::io::ErrorKind::InvalidData.into())
+        let text = std::str::from_utf8(slice(input, length)?).map_err(|_| std::io::ErrorKind::InvalidData)?;
+        Ok(text.to_owned())
     }
+    let mut rest = whole;
+    let input = &mut rest;
     if bytes::<8>(input)? != *MAGIC {
         return Err(std::io::ErrorKind::InvalidData.into());
     }
@@ -172,14 +232,9 @@ fn read_parts(input: &mut impl Read, index: &mut Index) -> std::io::Result<()> {
         let held = bytes::<1>(input)? == [1];
         index.persons.insert(key, PersonRef { id, held });
     }
-    let visits = count(input)?;
-    // Growing bit by bit would move the largest map several times. A damaged number must not ask for all memory.
-    index.visits.reserve(visits.min(MOST_RESERVED));
-    for _ in 0..visits {
-        let (key, visit, detail, person) = (digest(input)?, id(input)?, id(input)?, id(input)?);
-        let start_day = i32::from_le_bytes(bytes(input)?);
-        index.visits.insert(key, VisitRef { visit, detail, person, start_day });
-    }
+    let length = count(input)?.checked_mul(VisitRecord::BYTES).ok_or(std::io::ErrorKind::InvalidData)?;
+    let start = whole.len() - input.len();
+    slice(input, length)?;
     for map in [&mut index.specimens, &mut index.parties] {
         for _ in 0..count(input)? {
             let (key, id) = (digest(input)?, id(input)?);
@@ -198,7 +253,7 @@ fn read_parts(input: &mut impl Read, index: &mut Index) -> std::io::Result<()> {
         }
         index.definitions.insert(key, codes);
     }
-    Ok(())
+    Ok(start..start + length)
 }
 
 #[cfg(test)]
