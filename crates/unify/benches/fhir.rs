@@ -250,7 +250,9 @@ fn copy_folder(from: &Path, to: &Path) {
         if entry.path().is_dir() {
             copy_folder(&entry.path(), &target);
         } else {
-            std::fs::copy(entry.path(), target).expect("a copy");
+            std::fs::copy(entry.path(), &target).expect("a copy");
+            // As a load leaves its files; else the next one waits for the disk in their place.
+            std::fs::File::open(&target).and_then(|file| file.sync_all()).expect("a copy on disk");
         }
     }
 }
