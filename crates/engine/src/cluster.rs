@@ -35,6 +35,10 @@ use crate::{check_columns, checked, plan_error};
 /// How often an engine asks for a step again when the cluster could not finish it.
 const ATTEMPTS: u32 = 4;
 
+/// How long the first attempt waits for an answer; each further one waits twice as long, so that a long step ends too. A
+/// scheduler that loses an executor may lose track of a step, and nothing says so.
+const PATIENCE: Duration = Duration::from_mins(30);
+
 /// Rows of one file of an input: what one task reads.
 const FILE_ROWS: usize = 1 << 18;
 
@@ -149,6 +153,7 @@ pub struct ClusterEngine {
     scheduler: String,
     exchange: Exchange,
     partitions: usize,
+    patience: Duration,
 }
 
 impl ClusterEngine {
@@ -164,7 +169,13 @@ impl ClusterEngine {
         if !readable {
             return Err(ClusterError::Scheduler);
         }
-        Ok(Self { scheduler: format!("df://{bare}"), exchange, partitions: partitions.max(1) })
+        Ok(Self { scheduler: format!("df://{bare}"), exchange, partitions: partitions.max(1), patience: PATIENCE })
+    }
+
+    /// The same engine, which asks for a step again after another time without an answer.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     async fn execute(&self, step: &SqlStep, inputs: &[&Table]) -> Result<Table, EngineError> {
@@ -195,13 +206,14 @@ impl ClusterEngine {
         for table in inputs {
             self.hand_in(step, table, path, files).await?;
         }
-        let mut attempt = 1;
+        let (mut attempt, mut patience) = (1, self.patience);
         loop {
-            match self.ask(step, inputs, url).await {
+            match self.ask(step, inputs, url, patience).await {
                 // What the planner refuses it refuses again.
                 Err(EngineError::Run { .. }) if attempt < ATTEMPTS => {
                     tokio::time::sleep(Duration::from_secs(u64::from(attempt))).await;
                     attempt += 1;
+                    patience *= 2;
                 }
                 outcome => return outcome,
             }
@@ -239,7 +251,13 @@ impl ClusterEngine {
         Ok(())
     }
 
-    async fn ask(&self, step: &SqlStep, inputs: &[&Table], url: &Url) -> Result<Table, EngineError> {
+    async fn ask(
+        &self,
+        step: &SqlStep,
+        inputs: &[&Table],
+        url: &Url,
+        patience: Duration,
+    ) -> Result<Table, EngineError> {
         let plan = |error: DataFusionError| plan_error(step, &error);
         // The cluster's own words may quote a value.
         let run = |kind| move |_: DataFusionError| EngineError::Run { step: step.name.clone(), kind };
@@ -263,7 +281,9 @@ impl ClusterEngine {
         }
         // A plan that the cluster cannot carry out shows here, before it is sent.
         frame.clone().create_physical_plan().await.map_err(plan)?;
-        let batches = frame.collect().await.map_err(run("evaluation"))?;
+        let silent = |_| EngineError::Run { step: step.name.clone(), kind: "no answer" };
+        let batches = tokio::time::timeout(patience, frame.collect()).await.map_err(silent)?;
+        let batches = batches.map_err(run("evaluation"))?;
         let schema = batches.first().map_or(schema, |batch| batch.schema());
         Table::with_schema(&step.name, schema, batches)
             .map_err(|_| EngineError::Run { step: step.name.clone(), kind: "result" })

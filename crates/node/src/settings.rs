@@ -59,6 +59,7 @@ struct StoreSettings {
 struct EngineSettings {
     cluster: Option<String>,
     exchange: Option<String>,
+    patience_s: Option<u64>,
 }
 
 /// The settings cannot be used. The message gives a position, never the text.
@@ -92,7 +93,7 @@ impl Coded for SettingsError {
     fn hint(&self) -> &'static str {
         match self {
             Self::Row { .. } => {
-                "known are [store] url, [engine] cluster and exchange, [trustee] name, address, contact, country and authority, [governance] needs_assessment"
+                "known are [store] url, [engine] cluster, exchange and patience_s, [trustee] name, address, contact, country and authority, [governance] needs_assessment"
             }
             Self::HalfACluster { .. } => "state both keys, or neither; see docs/cluster.md",
             Self::NoCluster => "build with --features cluster, or take [engine] out; see docs/cluster.md",
@@ -152,7 +153,7 @@ impl Settings {
     pub(crate) fn engine(&self, threads: usize) -> Result<Arc<dyn Engine>, Failure> {
         match (&self.engine.cluster, &self.engine.exchange) {
             (None, None) => Ok(Arc::new(DataFusionEngine::new(threads))),
-            (Some(scheduler), Some(exchange)) => cluster(scheduler, exchange, threads),
+            (Some(scheduler), Some(exchange)) => cluster(scheduler, exchange, self.engine.patience_s, threads),
             (Some(_), None) => Err(SettingsError::HalfACluster { missing: "exchange" }.into()),
             (None, Some(_)) => Err(SettingsError::HalfACluster { missing: "cluster" }.into()),
         }
@@ -160,15 +161,24 @@ impl Settings {
 }
 
 #[cfg(feature = "cluster")]
-fn cluster(scheduler: &str, exchange: &str, threads: usize) -> Result<Arc<dyn Engine>, Failure> {
+fn cluster(
+    scheduler: &str,
+    exchange: &str,
+    patience_s: Option<u64>,
+    threads: usize,
+) -> Result<Arc<dyn Engine>, Failure> {
     use acequia_engine::{ClusterEngine, Exchange};
     // More parts than this machine has threads: the executors have some, too.
     let parts = threads.max(16);
-    Ok(Arc::new(ClusterEngine::new(scheduler, Exchange::open(exchange)?, parts)?))
+    let engine = ClusterEngine::new(scheduler, Exchange::open(exchange)?, parts)?;
+    Ok(Arc::new(match patience_s {
+        Some(patience_s) => engine.with_patience(std::time::Duration::from_secs(patience_s.max(1))),
+        None => engine,
+    }))
 }
 
 #[cfg(not(feature = "cluster"))]
-fn cluster(_: &str, _: &str, _: usize) -> Result<Arc<dyn Engine>, Failure> {
+fn cluster(_: &str, _: &str, _: Option<u64>, _: usize) -> Result<Arc<dyn Engine>, Failure> {
     Err(SettingsError::NoCluster.into())
 }
 

@@ -95,7 +95,7 @@ impl Cluster {
 
     fn engine(&self) -> ClusterEngine {
         let exchange = Exchange::open(self.exchange().to_str().unwrap()).unwrap();
-        ClusterEngine::new(&self.scheduler, exchange, 4).unwrap()
+        ClusterEngine::new(&self.scheduler, exchange, 4).unwrap().with_patience(Duration::from_secs(40))
     }
 }
 
