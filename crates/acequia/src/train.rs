@@ -445,8 +445,10 @@ fn model_words(model: &Model) -> String {
         text += &format!("{} trees\n", trees.len());
     } else {
         text += &format!("{:<24} {:>12} {:>12}\n", "variable", "coefficient", "std. error");
-        for ((variable, b), se) in model.variables.iter().zip(model.coefficients()).zip(model.standard_errors()) {
-            text += &format!("{:<24} {b:>12.5} {se:>12.5}\n", variable.variable.name);
+        for (at, (variable, b)) in model.variables.iter().zip(model.coefficients()).enumerate() {
+            let error =
+                model.standard_errors().get(at).map_or_else(|| "none".to_owned(), |error| format!("{error:.5}"));
+            text += &format!("{:<24} {b:>12.5} {error:>12}\n", variable.variable.name);
         }
     }
     let membership = model.membership.as_ref().map_or(String::new(), Membership::words);

@@ -55,8 +55,8 @@ pub use membership::{Membership, membership_test};
 pub use model::{Fit, Form, LearnedFrom, Model, ModelVariable};
 pub use peer::{Envelope, Peer, PeerMessage, RoundTotal};
 pub use plan::{
-    Aggregation, Boosting, CensoredAt, Cohort, Component, Condition, Dropouts, Link, Missing, Newton,
-    Outcome as PlanOutcome, Plan, PrivacyRule, Protection, Task, Ties, TimeGrid,
+    Aggregation, Averaging, Boosting, CensoredAt, Cohort, Component, Condition, Dropouts, Link, Missing, Newton,
+    Outcome as PlanOutcome, Plan, PrivacyRule, Protection, Start, Strategy, Task, Ties, TimeGrid,
 };
 pub use protocol::{
     Aggregator, Ask, Entropy, Message, PartTotal, Payload, Progress, Roster, Run, SeededEntropy, ShareKey, Site,
@@ -67,7 +67,7 @@ pub use sovereignty::{Coordinator, ExitLog, Leaving, Ledger, Left, LogEntry, Sit
 pub use sums::Sums;
 pub use table::{Data, MappedColumn, Needs, Observed, SiteMap};
 pub use tasks::{
-    Block, CountResult, HistogramResult, LogRankResult, MomentsResult, Next, Node, Outcome, PcaResult, Posed,
+    Anchor, Block, CountResult, HistogramResult, LogRankResult, MomentsResult, Next, Node, Outcome, PcaResult, Posed,
     QuantileResult, Question, Scale, State, SurvivalPoint, SurvivalResult, Tree,
 };
 pub use validate::{

@@ -89,11 +89,12 @@ pub enum Form {
     Logistic {
         /// Log odds of a row of zeros.
         intercept: f64,
-        /// Its standard error.
-        intercept_error: f64,
+        /// Its standard error; none for weights that steps of averaging came to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        intercept_error: Option<f64>,
         /// Log odds ratios, one for each variable.
         coefficients: Vec<f64>,
-        /// Their standard errors.
+        /// Their standard errors; none as for the intercept.
         standard_errors: Vec<f64>,
     },
     /// Proportional hazards.
@@ -102,9 +103,10 @@ pub enum Form {
         ties: Ties,
         /// Log hazard ratios, one for each variable.
         coefficients: Vec<f64>,
-        /// Their standard errors.
+        /// Their standard errors; none for weights that steps of averaging came to.
         standard_errors: Vec<f64>,
-        /// Days and cumulative hazard of a row of zeros. Empty for a model stratified by site: it ranks, and states no risk.
+        /// Days and cumulative hazard of a row of zeros. Empty for a model stratified by site, or averaged: it ranks, and states
+        /// no risk.
         baseline: Vec<(f64, f64)>,
     },
     /// Discrete-time survival.
@@ -370,6 +372,7 @@ impl Task {
             Self::DiscreteTime { .. } => "discrete-time",
             Self::Pca { .. } => "pca",
             Self::Boosting(_) => "boosting",
+            Self::Averaging(_) => "averaging",
         }
     }
 }

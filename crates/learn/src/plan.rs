@@ -137,6 +137,93 @@ pub enum Task {
     },
     /// Gradient boosting on histograms with the gain of Chen and Guestrin 2016, for an outcome of 0 and 1.
     Boosting(Boosting),
+    /// Logistic regression for an outcome of 0 and 1, or Cox for survival, by averaging what steps at the sites come to (McMahan
+    /// et al. 2017 and its kin). Not exact, and for comparison: the tasks of these names are.
+    Averaging(Averaging),
+}
+
+/// Settings of averaging.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Averaging {
+    /// How weights are averaged.
+    pub strategy: Strategy,
+    /// Rounds.
+    pub rounds: u32,
+    /// Steps of a site in one round.
+    pub local_steps: u32,
+    /// Rows of a step.
+    pub batch: usize,
+    /// Length of a step: what a gradient is multiplied with.
+    pub rate: f64,
+    /// Decides the order of rows, and the first weights where they are drawn.
+    #[serde(default)]
+    pub seed: u64,
+    /// First weights.
+    #[serde(default)]
+    pub start: Start,
+}
+
+/// First weights.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Start {
+    /// Zero.
+    #[default]
+    Zeros,
+    /// Drawn evenly from -1/√p to 1/√p for p variables.
+    Uniform,
+}
+
+/// How weights are averaged.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, tag = "kind")]
+pub enum Strategy {
+    /// Their mean, weighted by rows (McMahan et al. 2017).
+    FedAvg,
+    /// The mean, of steps that are pulled back to where the round began (Li et al. 2020).
+    FedProx {
+        /// How strongly.
+        mu: f64,
+    },
+    /// The mean, of steps that are corrected by the gradients of all sites (Karimireddy et al. 2020, option I).
+    Scaffold {
+        /// Share of the way to the mean that is gone.
+        #[serde(default = "Strategy::whole")]
+        server_rate: f64,
+    },
+    /// A step of Adam on the mean's change (Reddi et al. 2021).
+    FedAdam {
+        /// Length of the coordinator's step.
+        server_rate: f64,
+    },
+    /// A step of Yogi.
+    FedYogi {
+        /// Length of the coordinator's step.
+        server_rate: f64,
+    },
+    /// A step of Adagrad.
+    FedAdagrad {
+        /// Length of the coordinator's step.
+        server_rate: f64,
+    },
+}
+
+impl Strategy {
+    fn whole() -> f64 {
+        1.0
+    }
+
+    fn is_sound(&self) -> bool {
+        match self {
+            Self::FedAvg => true,
+            Self::FedProx { mu } => mu.is_finite() && *mu >= 0.0,
+            Self::Scaffold { server_rate }
+            | Self::FedAdam { server_rate }
+            | Self::FedYogi { server_rate }
+            | Self::FedAdagrad { server_rate } => server_rate.is_finite() && *server_rate > 0.0,
+        }
+    }
 }
 
 /// Settings of gradient boosting.
@@ -609,6 +696,18 @@ impl Plan {
                 }
                 if self.variables.iter().any(|variable| variable.standardise) {
                     return wrong("boosting looks at the order of values only; leave standardise out");
+                }
+            }
+            Task::Averaging(settings) => {
+                let binary = matches!(self.outcome, Some(Outcome::Binary { .. }));
+                let counts = (1..=10_000).contains(&settings.rounds)
+                    && (1..=100_000).contains(&settings.local_steps)
+                    && settings.batch >= 1;
+                let rate = settings.rate.is_finite() && settings.rate > 0.0;
+                if !(binary || survival) || !counts || !rate || !settings.strategy.is_sound() {
+                    return wrong(
+                        "averaging needs a binary or a survival outcome, 1 to 10000 rounds, 1 to 100000 local_steps, a batch of 1 or more, and rates above 0",
+                    );
                 }
             }
         }

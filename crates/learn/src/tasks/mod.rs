@@ -3,6 +3,7 @@
 //! To add one: a variant of [`crate::Task`], a file here with its sums and its step, an arm in [`answer`], [`shape`] and
 //! [`advance`].
 
+mod averaging;
 mod boosting;
 mod cox;
 mod describe;
@@ -102,6 +103,32 @@ pub enum Question {
         /// Its nodes that may be split.
         open: Vec<usize>,
     },
+    /// Weights after steps of gradient descent over the site's own rows.
+    Descend {
+        /// Which of the plan's rounds of steps, from 0.
+        step: u32,
+        /// Centre and unit of each variable.
+        scales: Vec<Scale>,
+        /// Where the steps begin.
+        #[serde(with = "packed")]
+        weights: Vec<f64>,
+        /// What keeps sites from drifting apart (Scaffold, from the second round on).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        anchor: Option<Anchor>,
+    },
+}
+
+/// Where the round before began, and the gradient over all sites there: a site corrects its steps by how much its own
+/// gradient differs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Anchor {
+    /// Weights of the round before.
+    #[serde(with = "packed")]
+    pub weights: Vec<f64>,
+    /// Mean gradient at them.
+    #[serde(with = "packed")]
+    pub control: Vec<f64>,
 }
 
 /// A question as it goes out, with its name. Shared, since it may be long and is looked at many times in a round.
@@ -205,6 +232,12 @@ pub struct Kept {
     /// Lowest and highest candidate of each quantile of each variable, in steps of the resolution.
     #[serde(default)]
     pub brackets: Vec<(u64, u64)>,
+    /// Running mean of the changes of each weight, and of their squares or sum of squares.
+    #[serde(default, with = "packed")]
+    pub first_moment: Vec<f64>,
+    /// See `first_moment`.
+    #[serde(default, with = "packed")]
+    pub second_moment: Vec<f64>,
 }
 
 /// What a run ends with.
@@ -273,7 +306,8 @@ pub(crate) fn fits(plan: &Plan, question: &Question) -> bool {
             | Task::Cox { .. }
             | Task::DiscreteTime { .. }
             | Task::Pca { .. }
-            | Task::Boosting(_),
+            | Task::Boosting(_)
+            | Task::Averaging(_),
             Question::Prepare,
         ) => true,
         (Task::LogRank { stratified_by_site, .. }, Question::Times) => !stratified_by_site,
@@ -310,6 +344,7 @@ pub(crate) fn fits(plan: &Plan, question: &Question) -> bool {
                 && settings.trees > 0
         }
         (Task::Boosting(settings), Question::Level { .. }) => boosting::fits(settings, p, question),
+        (Task::Averaging(settings), Question::Descend { .. }) => averaging::fits(plan, settings, question),
         _ => false,
     }
 }
@@ -348,6 +383,7 @@ pub(crate) fn shape(plan: &Plan, question: &Question) -> Vec<Block> {
         Question::Score { coefficients, .. } => regression::shape(plan, coefficients.len()),
         Question::RiskSets { times, .. } => cox::shape(plan, times.len()),
         Question::Level { edges, open, .. } => boosting::shape(edges, open.len()),
+        Question::Descend { .. } => averaging::shape(plan),
     }
 }
 
@@ -363,6 +399,11 @@ pub(crate) fn answer(
 ) -> Result<Sums, LearnError> {
     let length = shape(plan, question).iter().map(|block| block.numbers).sum();
     let mut sums = Sums::zeros(length);
+    if let Question::Descend { step, scales, weights, anchor } = question {
+        // Steps are over all rows of a site, whichever table they are in.
+        averaging::add(plan, tables, (*step, scales, weights, anchor.as_ref()), &mut sums)?;
+        return sums.checked();
+    }
     for (part, data) in tables.iter().enumerate() {
         match question {
             Question::Count => {
@@ -386,6 +427,7 @@ pub(crate) fn answer(
             Question::Level { edges, base, trees, growing, open } => {
                 boosting::add(data, edges, *base, trees, growing, open, margins.of(part), &mut sums);
             }
+            Question::Descend { .. } => {}
         }
     }
     sums.checked()
@@ -414,6 +456,7 @@ pub(crate) fn advance(plan: &Plan, state: &State, sums: Sums, sites: &[String]) 
         }
         (Task::Cox { .. }, question) => cox::step(plan, question, kept, sums, sites),
         (Task::Boosting(settings), question) => boosting::step(plan, settings, question, kept, &sums, sites),
+        (Task::Averaging(settings), question) => averaging::step(plan, settings, question, kept, &sums, sites),
     }
 }
 

@@ -297,7 +297,7 @@ pub(crate) fn newton_step(
                 },
                 _ => Form::Logistic {
                     intercept: intercepts[0],
-                    intercept_error: reported.intercept_errors[0],
+                    intercept_error: Some(reported.intercept_errors[0]),
                     coefficients: reported.coefficients,
                     standard_errors: reported.standard_errors,
                 },

@@ -132,6 +132,64 @@ fn without_a_coordinator_the_model_is_the_federated_one() {
     }
 }
 
+/// Averaged weights depend on the settings, but on nothing else: neither on who adds up, nor on whether a site was started again
+/// between two rounds, since sites keep nothing from one to the next.
+#[test]
+fn averaging_depends_on_the_plan_and_the_rows_only() {
+    let strategies = [
+        "{ kind = \"fed-avg\" }",
+        "{ kind = \"fed-prox\", mu = 0.1 }",
+        "{ kind = \"scaffold\", server_rate = 0.5 }",
+        "{ kind = \"fed-adam\", server_rate = 0.1 }",
+        "{ kind = \"fed-yogi\", server_rate = 0.1 }",
+        "{ kind = \"fed-adagrad\", server_rate = 0.1 }",
+    ];
+    for strategy in strategies {
+        let of = |protection: &str| {
+            plan(
+                &format!(
+                    "{{ kind = \"averaging\", strategy = {strategy}, rounds = 3, local_steps = 20, batch = 16, rate = 0.1 }}"
+                ),
+                RFS,
+                MODEL_B,
+                protection,
+            )
+        };
+        let open = of("none");
+        let federated = run(&open, four_sites(&open), Architecture::Federated);
+        assert_eq!(federated.rounds, 4, "sums of the variables, and three rounds of steps");
+        assert_eq!(run(&open, four_sites(&open), Architecture::Decentralised).outcome, federated.outcome, "{strategy}");
+        let masked = of("two-aggregators");
+        let (plain, masked) = (model(federated), model(run(&masked, four_sites(&masked), Architecture::Federated)));
+        all_close(masked.coefficients(), plain.coefficients(), 1e-6);
+        assert!(plain.standard_errors().is_empty() && plain.coefficients().iter().any(|b| b.abs() > 0.01));
+        assert_eq!(Model::from_json(&plain.to_json()).unwrap(), plain);
+
+        let tables = four_sites(&open);
+        let roster = Roster::new(tables.iter().map(|table| table.name().to_owned())).unwrap();
+        let join = |table: &Data| {
+            let (rules, key) = (SiteRules::own(), ShareKey::from([1; 32]));
+            let (name, tables) = (table.name().to_owned(), vec![table.clone()]);
+            Site::join(&name, &open, &roster, tables, rules, &mut Ledger::default(), key).unwrap()
+        };
+        let (mut sites, mut coordinator): (Vec<Site>, Run) =
+            (tables.iter().map(join).collect(), Run::new(&open, &roster));
+        let again = loop {
+            let ask = coordinator.ask();
+            for (site, table) in sites.iter_mut().zip(&tables) {
+                let log = site.log().clone();
+                *site = join(table).resumed(log);
+                let update = site.answer(&ask, now()).unwrap().remove(0);
+                coordinator.receive(update.site(), update.bytes()).unwrap();
+            }
+            if let Progress::Done(outcome) = coordinator.close().unwrap() {
+                break outcome;
+            }
+        };
+        assert_eq!(*again, Outcome::Model(Box::new(plain)), "{strategy}");
+    }
+}
+
 #[test]
 fn every_seed_ends_with_one_result_whatever_is_lost_late_or_stops() {
     let quiet = Trouble { lost: 0, delay: 1, crash: false, partition: false };

@@ -177,3 +177,123 @@ fn heart_is_the_reference() {
         assert!(mean >= 0.80 && auc >= 0.881);
     }
 }
+
+/// Mean over seeds. The benchmark has five, of generators of its own; over five, strategies that depend on where they begin
+/// scatter by more than what is published, so ours are more.
+fn over_seeds(score: impl Fn(u64) -> f64) -> f64 {
+    const SEEDS: u32 = 60;
+    (42..42 + SEEDS).map(|seed| score(u64::from(seed))).sum::<f64>() / f64::from(SEEDS)
+}
+
+/// Settings of FLamby's benchmark, and its published mean and standard deviation (Ogier du Terrail et al. 2022, result files).
+type Published<'p> = (&'p str, f64, f64, f64);
+
+#[track_caller]
+fn within_two(name: &str, ours: f64, published: f64, sd: f64) {
+    println!("{name}: {ours:.4}, published {published:.4} (SD {sd:.4})");
+    assert!((ours - published).abs() <= 2.0 * sd, "{name}: {ours} {published} {sd}");
+}
+
+#[test]
+fn strategies_on_tcga_are_within_two_published_deviations() {
+    let published: [Published<'_>; 6] = [
+        ("{ kind = \"fed-avg\" }", 0.1, 0.7319, 0.1811),
+        ("{ kind = \"fed-prox\", mu = 0.1 }", 0.1, 0.7290, 0.1683),
+        ("{ kind = \"scaffold\" }", 0.01, 0.6869, 0.0360),
+        ("{ kind = \"fed-adam\", server_rate = 0.1 }", 0.01, 0.8152, 0.0256),
+        ("{ kind = \"fed-yogi\", server_rate = 0.1 }", 0.01, 0.8152, 0.0256),
+        ("{ kind = \"fed-adagrad\", server_rate = 1.0 }", 0.01, 0.8129, 0.0048),
+    ];
+    let Some(exact) = tcga_plan("1.0", "none") else { return };
+    let plain = |strategy: &str, rate: f64, seed: u64| {
+        let task = format!(
+            "schema = \"acequia-plan/1\"\ntitle = \"t\"\nprivacy = {{ minimum_rows = 1 }}\n[task]\nkind = \"averaging\"\nrounds = 5\n\
+             local_steps = 100\nbatch = 8\nrate = {rate}\nseed = {seed}\nstart = \"uniform\"\nstrategy = {strategy}\n\
+             [aggregation]\nprotection = \"none\"\n[outcome]\nkind = \"survival\"\ncomponents = [{{ time = \"T\", event = \"E\" }}]\n"
+        );
+        let mut plan = Plan::from_toml(&(task + "[[variables]]\nname = \"x\"\n")).unwrap();
+        // Age as it comes: the benchmark does not scale it.
+        plan.variables = exact.variables.iter().cloned().map(|one| Variable { standardise: false, ..one }).collect();
+        plan
+    };
+    for (strategy, rate, mean, sd) in published {
+        let ours = over_seeds(|seed| {
+            let plan = plain(strategy, rate, seed);
+            let (train, test) = tcga(&plan).unwrap();
+            let fitted = model(run(&plan, train, Architecture::Federated));
+            test.iter().map(|region| harrell(&fitted, region)).sum::<f64>() / 6.0
+        });
+        within_two(strategy, ours, mean, sd);
+    }
+}
+
+/// The rows of one centre in one part, with FLamby's features; every feature less its mean and divided by its deviation in the
+/// centre's training part.
+fn heart_by_centre(text: &str, centre: &str, part: &str) -> String {
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
+    let at = |name: &str| rows[0].iter().position(|field| *field == name).unwrap();
+    let number = |row: &[&str], name: &str| row[at(name)].parse::<f64>().unwrap();
+    let features = |row: &[&str]| -> Vec<f64> {
+        let plain =
+            ["age", "sex", "trestbps", "chol", "fbs", "thalach", "exang", "oldpeak"].map(|name| number(row, name));
+        let levels = [("cp", 2.0), ("cp", 3.0), ("cp", 4.0), ("restecg", 1.0), ("restecg", 2.0)];
+        plain.into_iter().chain(levels.map(|(name, level)| f64::from(u8::from(number(row, name) == level)))).collect()
+    };
+    let of = |part: &str| -> Vec<&Vec<&str>> {
+        rows[1..].iter().filter(|row| row[0] == centre && row.contains(&part)).collect()
+    };
+    let train: Vec<Vec<f64>> = of("train").iter().map(|row| features(row)).collect();
+    let n = train.len() as f64;
+    let scale = |j: usize| {
+        let mean = train.iter().map(|row| row[j]).sum::<f64>() / n;
+        (mean, (train.iter().map(|row| (row[j] - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt() + 1e-9)
+    };
+    let scales: Vec<(f64, f64)> = (0..13).map(scale).collect();
+    let lines = of(part).into_iter().map(|row| {
+        let values = features(row).into_iter().zip(&scales).map(|(x, (mean, sd))| format!("{}", (x - mean) / sd));
+        format!("{},{}\n", values.collect::<Vec<_>>().join(","), row[at("label")])
+    });
+    let header: Vec<String> = (0..13).map(|j| format!("f{j}")).collect();
+    format!("{},label\n{}", header.join(","), lines.collect::<String>())
+}
+
+#[test]
+fn strategies_on_heart_are_within_two_published_deviations() {
+    let Some(path) = shared("federated/fed-heart-disease/fed_heart_disease_flamby_split.csv") else { return };
+    let text = std::fs::read_to_string(path).unwrap();
+    let published: [Published<'_>; 6] = [
+        ("{ kind = \"fed-avg\" }", 0.001, 0.6850, 0.0283),
+        ("{ kind = \"fed-prox\", mu = 0.01 }", 0.001, 0.6850, 0.0283),
+        ("{ kind = \"scaffold\" }", 0.001, 0.6840, 0.0280),
+        ("{ kind = \"fed-adam\", server_rate = 0.01 }", 0.01, 0.7255, 0.0138),
+        ("{ kind = \"fed-yogi\", server_rate = 0.01 }", 0.003162, 0.7314, 0.0125),
+        ("{ kind = \"fed-adagrad\", server_rate = 0.316228 }", 0.003162, 0.7314, 0.0125),
+    ];
+    let variables: String = (0..13).map(|j| format!("[[variables]]\nname = \"f{j}\"\n")).collect();
+    let outcome = "{ kind = \"binary\", value = { name = \"label\" } }";
+    for (strategy, rate, mean, sd) in published {
+        for protection in ["none", "two-aggregators"] {
+            let ours = over_seeds(|seed| {
+                let task = format!(
+                    "{{ kind = \"averaging\", rounds = 15, local_steps = 100, batch = 4, rate = {rate}, seed = {seed}, start = \"uniform\", strategy = {strategy} }}"
+                );
+                let plan = plan(&task, outcome, &variables, protection);
+                let read = |part: &str| -> Vec<Data> {
+                    let centre = |centre: usize| {
+                        let csv = heart_by_centre(&text, &centre.to_string(), part);
+                        Data::from_csv(&format!("centre{centre}"), csv.as_bytes(), &plan.needs(), &SiteMap::default())
+                            .unwrap()
+                    };
+                    (0..4).map(centre).collect()
+                };
+                let fitted = model(run(&plan, read("train"), Architecture::Federated));
+                let accuracy = |data: &Data| {
+                    let (lp, y, _) = data.predicted(&fitted);
+                    lp.iter().zip(&y).filter(|(lp, y)| (**lp > 0.0) == (**y == 1.0)).count() as f64 / lp.len() as f64
+                };
+                read("test").iter().map(accuracy).sum::<f64>() / 4.0
+            });
+            within_two(&format!("{strategy}, {protection}"), ours, mean, sd);
+        }
+    }
+}
