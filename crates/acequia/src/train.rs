@@ -451,6 +451,9 @@ fn model_words(model: &Model) -> String {
             text += &format!("{:<24} {b:>12.5} {error:>12}\n", variable.variable.name);
         }
     }
+    if let Some(guarantee) = &model.differential_privacy {
+        text += &format!("{}\n", guarantee.words());
+    }
     let membership = model.membership.as_ref().map_or(String::new(), Membership::words);
     text + &format!("Membership inference: {membership}\nmodel {}\n", model.digest())
 }

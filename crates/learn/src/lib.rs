@@ -27,6 +27,7 @@
 //! # Ok::<(), LearnError>(())
 //! ```
 
+mod accountant;
 mod algebra;
 mod error;
 mod exchange;
@@ -55,8 +56,8 @@ pub use membership::{Membership, membership_test};
 pub use model::{Fit, Form, LearnedFrom, Model, ModelVariable};
 pub use peer::{Envelope, Peer, PeerMessage, RoundTotal};
 pub use plan::{
-    Aggregation, Averaging, Boosting, CensoredAt, Cohort, Component, Condition, Dropouts, Link, Missing, Newton,
-    Outcome as PlanOutcome, Plan, PrivacyRule, Protection, Start, Strategy, Task, Ties, TimeGrid,
+    Aggregation, Averaging, Boosting, CensoredAt, Cohort, Component, Condition, Dropouts, Guarantee, Link, Missing,
+    Newton, Noise, Outcome as PlanOutcome, Plan, PrivacyRule, Protection, Start, Strategy, Task, Ties, TimeGrid,
 };
 pub use protocol::{
     Aggregator, Ask, Entropy, Message, PartTotal, Payload, Progress, Roster, Run, SeededEntropy, ShareKey, Site,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::LearnError;
 use crate::membership::Membership;
-use crate::plan::{Cohort, Link, Outcome, Plan, Task, Ties};
+use crate::plan::{Cohort, Guarantee, Link, Outcome, Plan, Task, Ties};
 use crate::tasks::{Scale, Tree};
 use crate::variable::{Variable, check_steps};
 
@@ -33,6 +33,9 @@ pub struct Model {
     pub fit: Fit,
     /// Names of the sites whose rows it learned from.
     pub sites: Vec<String>,
+    /// What its training guarantees to every row, where noise was added.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub differential_privacy: Option<Guarantee>,
     /// Published versions whose tables were among them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub learned_from: Vec<LearnedFrom>,
@@ -172,6 +175,7 @@ impl Model {
             form,
             fit,
             sites: sites.to_vec(),
+            differential_privacy: plan.task.guarantee(),
             learned_from: Vec::new(),
             membership: None,
         }

@@ -152,7 +152,8 @@ pub struct Averaging {
     pub rounds: u32,
     /// Steps of a site in one round.
     pub local_steps: u32,
-    /// Rows of a step.
+    /// Rows of a step; with noise, rows are drawn instead.
+    #[serde(default = "Averaging::batch")]
     pub batch: usize,
     /// Length of a step: what a gradient is multiplied with.
     pub rate: f64,
@@ -162,6 +163,70 @@ pub struct Averaging {
     /// First weights.
     #[serde(default)]
     pub start: Start,
+    /// Noise that hides every single row, in a bounded measure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noise: Option<Noise>,
+}
+
+/// Differentially private gradient descent (Abadi et al. 2016; for sums over sites, McMahan et al. 2018): in every round each
+/// site draws rows, cuts their gradients to a length, and adds noise of its own that is enough by itself, whatever the others
+/// do. No exact number leaves it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Noise {
+    /// Largest length (Euclidean norm) of a row's gradient.
+    pub clip: f64,
+    /// Standard deviation of a site's noise, in clips.
+    pub multiplier: f64,
+    /// Probability with which a row is drawn for a round.
+    pub sample: f64,
+    /// Rows of all sites together, as they are publicly known, or guessed: sums are divided by these times `sample`.
+    pub rows: u64,
+    /// Chance with which the guarantee may fail.
+    pub delta: f64,
+}
+
+/// What a run guarantees to every row: whether it was there changes the odds of whatever comes out by a factor of e^epsilon at
+/// most, but for a chance of delta (Dwork and Roth 2014, definition 2.4; neighbours differ by one row).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Guarantee {
+    /// Epsilon, over all rounds.
+    pub epsilon: f64,
+    /// Delta.
+    pub delta: f64,
+}
+
+impl Guarantee {
+    /// In a sentence.
+    pub fn words(&self) -> String {
+        format!(
+            "Differentially private for every row: epsilon {:.3} at delta {:e} over all rounds, whatever other sites do.",
+            self.epsilon, self.delta
+        )
+    }
+}
+
+impl Averaging {
+    fn batch() -> usize {
+        1
+    }
+
+    /// What the settings guarantee to every row; nothing without noise.
+    pub fn guarantee(&self) -> Option<Guarantee> {
+        let Noise { multiplier, sample, delta, .. } = self.noise?;
+        Some(Guarantee { epsilon: crate::accountant::epsilon(multiplier, sample, self.rounds, delta), delta })
+    }
+}
+
+impl Task {
+    /// See [`Averaging::guarantee`].
+    pub fn guarantee(&self) -> Option<Guarantee> {
+        match self {
+            Self::Averaging(settings) => settings.guarantee(),
+            _ => None,
+        }
+    }
 }
 
 /// First weights.
@@ -708,6 +773,32 @@ impl Plan {
                     return wrong(
                         "averaging needs a binary or a survival outcome, 1 to 10000 rounds, 1 to 100000 local_steps, a batch of 1 or more, and rates above 0",
                     );
+                }
+                if let Some(noise) = &settings.noise {
+                    let above = |x: f64| x.is_finite() && x > 0.0;
+                    let sound = above(noise.clip)
+                        && above(noise.multiplier)
+                        && (0.0..=1.0).contains(&noise.sample)
+                        && noise.sample > 0.0
+                        && noise.rows > 0
+                        && (0.0..1.0).contains(&noise.delta)
+                        && noise.delta > 0.0;
+                    if !sound {
+                        return wrong(
+                            "task.noise needs a clip, multiplier, sample, rows and delta above 0, and the last two shares at most 1",
+                        );
+                    }
+                    let pulled = matches!(settings.strategy, Strategy::FedProx { .. } | Strategy::Scaffold { .. });
+                    if !binary || settings.local_steps != 1 || pulled {
+                        return wrong(
+                            "task.noise is for a binary outcome, one local step, and a strategy without a pull at the sites",
+                        );
+                    }
+                    if self.variables.iter().any(|variable| variable.standardise) {
+                        return wrong(
+                            "task.noise and standardise contradict one another: means would be told exactly; subtract and divide by known numbers",
+                        );
+                    }
                 }
             }
         }

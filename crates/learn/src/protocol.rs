@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use acequia_types::{Digest, Timestamp, digest_named};
 use bytes::Bytes;
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -84,6 +86,13 @@ impl ShareKey {
         Ok(Self(key))
     }
 
+    /// What a site draws for a question, in secret: the same each time it is asked.
+    fn chance(&self, question: &Digest) -> Chance {
+        let mut hash = blake3::Hasher::new_keyed(&self.0);
+        hash.update(b"acequia chance 1").update(question.as_bytes());
+        Chance(Zeroizing::new(*hash.finalize().as_bytes()))
+    }
+
     /// The seed of a site's mask.
     fn seed(&self, context: &Digest, sums: &Sums) -> [u8; 32] {
         let mut hash = blake3::Hasher::new_keyed(&self.0);
@@ -105,6 +114,17 @@ impl From<[u8; 32]> for ShareKey {
 impl std::fmt::Debug for ShareKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("ShareKey")
+    }
+}
+
+/// Seed of what a site draws for one question. Who adds up does not matter to it: asked again by another, the site must not draw
+/// again, or the mean of its answers would be without noise.
+pub(crate) struct Chance(Zeroizing<[u8; 32]>);
+
+impl Chance {
+    /// Random numbers that nobody else can guess.
+    pub(crate) fn numbers(&self) -> ChaCha20Rng {
+        ChaCha20Rng::from_seed(*self.0)
     }
 }
 
@@ -421,6 +441,7 @@ impl Site {
         share_key: ShareKey,
     ) -> Result<Self, LearnError> {
         ledger.enter(name, &tables, rules.minimum_difference)?;
+        ledger.spend(name, plan, rules.epsilon)?;
         Ok(Self {
             name: name.to_owned(),
             still_allowed: None,
@@ -542,7 +563,8 @@ impl Site {
         }
         let sites = self.roster.sites.len();
         check(&self.name, &self.plan, &self.rules, &self.tables, sites, &ask.question)?;
-        let sums = answer(&self.plan, &self.tables, &ask.question, &mut self.margins)?;
+        let chance = self.share_key.chance(&asked);
+        let sums = answer(&self.plan, &self.tables, &ask.question, &mut self.margins, chance)?;
         let ring = Ring::of(&self.plan, &ask.question);
         let payloads = match self.plan.aggregation.protection {
             Protection::None => vec![("coordinator".to_owned(), Payload::Plain(sums.into_values()))],

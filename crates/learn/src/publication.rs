@@ -128,6 +128,7 @@ mod tests {
             },
             fit: Fit { rows: 100, events: 50, iterations: 3, log_likelihood_null: None, log_likelihood: None },
             sites: vec!["north".to_owned()],
+            differential_privacy: None,
             learned_from: Vec::new(),
             membership,
         }

@@ -42,6 +42,9 @@ pub struct SiteRules {
     pub rows_per_coefficient: u64,
     /// Rows by which two cohorts that were answered must differ, if they differ.
     pub minimum_difference: u64,
+    /// Epsilon that all runs with noise together may spend, as the sum of theirs; none for no budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epsilon: Option<f64>,
 }
 
 impl SiteRules {
@@ -56,6 +59,7 @@ impl SiteRules {
             dominance: 0.5,
             rows_per_coefficient: 5,
             minimum_difference: 10,
+            epsilon: None,
         }
     }
 
@@ -70,6 +74,7 @@ impl SiteRules {
             dominance: 1.0,
             rows_per_coefficient: 0,
             minimum_difference: 0,
+            epsilon: None,
         }
     }
 }
@@ -105,8 +110,9 @@ pub(crate) fn leaving(plan: &Plan, question: &Question, round: u32, rows: u64, s
     };
     let numbers: usize = blocks.iter().map(|block| block.numbers).sum();
     let listed: Vec<String> = blocks.iter().map(|block| format!("{} ({})", block.what, block.numbers)).collect();
+    let noise = plan.task.guarantee().map_or(String::new(), |guarantee| format!(" {}", guarantee.words()));
     let words = format!(
-        "{}. Round {round}: {numbers} numbers, each a sum over this site's {rows} rows. They are: {}. {sites} sites are asked. Sent {protection}. No row, name or date of a person leaves.",
+        "{}. Round {round}: {numbers} numbers, each a sum over this site's {rows} rows. They are: {}. {sites} sites are asked. Sent {protection}.{noise} No row, name or date of a person leaves.",
         plan.title,
         listed.join("; ")
     );
@@ -196,11 +202,14 @@ fn dominated(
 ///
 /// Two answers about cohorts that differ by one person tell about that person (DataSHIELD's issues on leave-one-out means
 /// show it). So a cohort that differs a little from one that was answered is refused; the same cohort is not.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ledger {
     /// Marks of the rows of each cohort that was answered. A mark is a digest of a row, cut to 64 bits.
     cohorts: BTreeMap<Digest, BTreeSet<u64>>,
+    /// Epsilon of each run with noise, by the digest of its plan.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    spent: BTreeMap<Digest, f64>,
 }
 
 impl Ledger {
@@ -222,6 +231,23 @@ impl Ledger {
         }
         let bytes: Vec<u8> = marks.iter().flat_map(|mark| mark.to_le_bytes()).collect();
         self.cohorts.insert(digest_named("acequia cohort 1", [("marks", bytes.as_slice())]), marks);
+        Ok(())
+    }
+
+    /// Enters what a run with noise gives away. Epsilons of runs add up (Dwork and Roth 2014, theorem 3.16).
+    ///
+    /// # Errors
+    /// [`LearnError::Withheld`] when all runs together would give away more than `budget`.
+    pub(crate) fn spend(&mut self, site: &str, plan: &Plan, budget: Option<f64>) -> Result<(), LearnError> {
+        let Some(guarantee) = plan.task.guarantee() else { return Ok(()) };
+        let run = plan.digest();
+        let others: f64 = self.spent.iter().filter(|(other, _)| **other != run).map(|(_, epsilon)| epsilon).sum();
+        if budget.is_some_and(|budget| others + guarantee.epsilon > budget) {
+            let words =
+                format!("it would give away more than its budget: epsilon {:.3} beside {others:.3}", guarantee.epsilon);
+            return Err(withheld(site, words));
+        }
+        self.spent.insert(run, guarantee.epsilon);
         Ok(())
     }
 

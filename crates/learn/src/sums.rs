@@ -10,6 +10,8 @@ use crate::LearnError;
 pub(crate) const FRACTION: u32 = 60;
 
 const SCALE: f64 = (1u64 << FRACTION) as f64;
+/// Multiples of the last bit in 1.
+pub(crate) const GRID: f64 = SCALE;
 /// A single term above this would leave no room for others.
 const LARGEST_TERM: f64 = (1u64 << 62) as f64;
 
@@ -60,6 +62,14 @@ impl Sums {
             }
         } else {
             self.overflow = true;
+        }
+    }
+
+    /// Adds multiples of the last bit.
+    pub(crate) fn add_bits(&mut self, at: usize, bits: i128) {
+        match self.values[at].checked_add(bits) {
+            Some(sum) => self.values[at] = sum,
+            None => self.overflow = true,
         }
     }
 

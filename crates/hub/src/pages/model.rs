@@ -703,6 +703,7 @@ fn membership(facts: &Facts) -> Markup {
     html! {
         section #membership aria-labelledby="membership-title" {
             h2 #membership-title { "Could I be found?" }
+            @if let Some(words) = text(&facts.croissant, "/model/differential_privacy_words") { p { (words) } }
             p { (stated(facts, "/model/membership_words")) }
             p.note { "A model on which an attack succeeds is not published. Attacks that were not tried are not bounded by those that were." }
         }

@@ -2,13 +2,21 @@
 //! come to, weighted by rows. Not exact: the result depends on the settings, and differs from pooled training. Where sums of rows
 //! give the estimate itself (logistic regression, Cox), they do so in fewer rounds; this is for comparison with what others publish.
 //!
+//! With noise, a site's answer to a round is one step: clipped gradients of rows it draws, and noise on the grid of sums (discrete
+//! Gaussian: Canonne, Kamath and Steinke 2020), so that no rounding of floats tells what the noise hides (Mironov 2012).
+//!
 //! Sites keep nothing between rounds. Scaffold's control variate of a site is its gradient at the weights of the round before
 //! (option I of the paper), which the question carries; so a site that was started again says what it said before.
 
+use prio::dp::Rational;
+use prio::dp::distributions::DiscreteGaussian;
+use rand::RngExt;
+use rand::distr::Distribution;
+
 use crate::LearnError;
-use crate::plan::{Averaging, Outcome as PlanOutcome, Plan, Start, Strategy, Task, Ties};
-use crate::protocol::out_of_turn;
-use crate::sums::Sums;
+use crate::plan::{Averaging, Noise, Outcome as PlanOutcome, Plan, Start, Strategy, Task, Ties};
+use crate::protocol::{Chance, out_of_turn};
+use crate::sums::{GRID, Sums};
 use crate::table::{Data, Observed};
 use crate::tasks::scale::{Scale, prepared};
 use crate::tasks::{Anchor, Block, Kept, Next, Outcome, Question, fit, logistic};
@@ -44,7 +52,7 @@ pub(crate) fn fits(plan: &Plan, settings: &Averaging, question: &Question) -> bo
     let good = |numbers: &[f64]| numbers.len() == weights_len(plan) && numbers.iter().all(|x| x.is_finite());
     let anchored = is_scaffold(settings) && *step > 0;
     *step < settings.rounds
-        && scales.len() == plan.variables.len()
+        && scales.len() == if settings.noise.is_some() { 0 } else { plan.variables.len() }
         && scales.iter().all(Scale::is_sound)
         && good(weights)
         && match anchor {
@@ -55,6 +63,9 @@ pub(crate) fn fits(plan: &Plan, settings: &Averaging, question: &Question) -> bo
 
 pub(crate) fn shape(plan: &Plan) -> Vec<Block> {
     let q = weights_len(plan);
+    if let Task::Averaging(Averaging { noise: Some(_), .. }) = &plan.task {
+        return vec![Block::new("gradient over rows that are drawn, with noise", q, false)];
+    }
     let mut blocks = vec![
         Block::new("rows", 1, false),
         Block::new("rows with the event", 1, false),
@@ -82,7 +93,10 @@ enum Target {
 
 impl Rows {
     fn new(plan: &Plan, data: Data, scales: &[Scale]) -> Result<Self, LearnError> {
-        let input = |(j, x): (usize, &f64)| if plan.variables[j].standardise { scales[j].of(*x) } else { *x };
+        let input = |(j, x): (usize, &f64)| match scales.get(j) {
+            Some(scale) if plan.variables[j].standardise => scale.of(*x),
+            _ => *x,
+        };
         let x = (0..data.rows).flat_map(|row| data.row(row).iter().enumerate().map(input)).collect();
         let target = match data.observed {
             Observed::Number(values) if is_logistic(plan) => Target::Binary(values),
@@ -157,16 +171,58 @@ fn shuffled(rows: usize, seed: u64, step: u32, epoch: u32) -> Vec<usize> {
     order
 }
 
+/// Clipped gradients of rows that are drawn, and noise: what a site says of one step.
+fn add_noisy(
+    noise: &Noise,
+    rows: &Rows,
+    count: usize,
+    weights: &[f64],
+    chance: &Chance,
+    sums: &mut Sums,
+) -> Result<(), LearnError> {
+    let mut numbers = chance.numbers();
+    for row in 0..count {
+        if !numbers.random_bool(noise.sample) {
+            continue;
+        }
+        let gradient = rows.gradient(weights, &mut [row]);
+        let length = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
+        // A hair shorter, so that rounding does not make it longer; terms of sums are cut towards zero.
+        let clip = noise.clip * (1.0 - 1e-12);
+        let factor = if length > clip { clip / length } else { 1.0 };
+        gradient.iter().enumerate().for_each(|(j, g)| sums.add(j, g * factor));
+    }
+    let out_of_range = || LearnError::Range { what: "noise" };
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "above 0; what is too large is cut, and refused"
+    )]
+    let deviation = (noise.clip * noise.multiplier * GRID).ceil() as u128;
+    let deviation = Rational::from_unsigned(deviation, 1u8.into()).map_err(|_| out_of_range())?;
+    let gaussian = DiscreteGaussian::new(deviation).map_err(|_| out_of_range())?;
+    for j in 0..weights.len() {
+        let drawn = gaussian.sample(&mut numbers);
+        sums.add_bits(j, drawn.try_into().map_err(|_| out_of_range())?);
+    }
+    Ok(())
+}
+
 /// A site's steps over all its tables.
 pub(crate) fn add(
     plan: &Plan,
     tables: &[Data],
     (step, scales, weights, anchor): (u32, &[Scale], &[f64], Option<&Anchor>),
+    chance: Chance,
     sums: &mut Sums,
 ) -> Result<(), LearnError> {
     let settings = settings(plan)?;
     let Some(name) = tables.first().map(|table| table.name.clone()) else { return Ok(()) };
     let data = Data::pooled(&name, tables);
+    if let Some(noise) = &settings.noise {
+        let count = data.rows;
+        return add_noisy(noise, &Rows::new(plan, data, scales)?, count, weights, &chance, sums);
+    }
     let (count, events) = (data.rows, data.events());
     sums.count(0, count as u64);
     sums.count(1, events);
@@ -264,6 +320,11 @@ fn lead(settings: &Averaging, kept: &mut Kept, weights: &[f64], mean: &[f64]) ->
         .collect()
 }
 
+/// The first question where noise is added: nothing is asked about the variables.
+pub(crate) fn first(plan: &Plan, settings: &Averaging) -> Question {
+    Question::Descend { step: 0, scales: Vec::new(), weights: begin(plan, settings), anchor: None }
+}
+
 pub(crate) fn step(
     plan: &Plan,
     settings: &Averaging,
@@ -279,14 +340,30 @@ pub(crate) fn step(
         return Ok(Next::ask(Question::Descend { step: 0, scales: prepared.scales, weights, anchor: None }, kept));
     };
     let q = weights.len();
-    kept.rows = sums.whole(0);
-    kept.events = sums.whole(1);
-    if kept.rows == 0 {
-        return Err(LearnError::Estimate { reason: "there are no rows" });
-    }
     #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^53")]
-    let n = kept.rows as f64;
-    let mean: Vec<f64> = (0..q).map(|j| sums.get(2 + j) / n).collect();
+    let (n, mean) = match &settings.noise {
+        Some(noise) => {
+            // How many rows there are is not told; the plan says what is publicly known.
+            kept.rows = noise.rows;
+            let drawn = noise.sample * noise.rows as f64;
+            (
+                drawn,
+                weights.iter().enumerate().map(|(j, w)| w - settings.rate * sums.get(j) / drawn).collect::<Vec<_>>(),
+            )
+        }
+        None => {
+            kept.rows = sums.whole(0);
+            kept.events = sums.whole(1);
+            if kept.rows == 0 {
+                return Err(LearnError::Estimate { reason: "there are no rows" });
+            }
+            let n = kept.rows as f64;
+            (n, (0..q).map(|j| sums.get(2 + j) / n).collect())
+        }
+    };
+    if mean.iter().any(|w| !w.is_finite()) {
+        return Err(LearnError::Estimate { reason: "the weights run away; take a smaller rate" });
+    }
     let next = lead(settings, &mut kept, weights, &mean);
     kept.iterations += 1;
     if step + 1 < settings.rounds {

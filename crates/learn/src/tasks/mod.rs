@@ -23,6 +23,7 @@ use crate::LearnError;
 use crate::model::{Fit, Model};
 use crate::packed;
 use crate::plan::{Plan, Task};
+use crate::protocol::Chance;
 use crate::sums::Sums;
 use crate::table::Data;
 
@@ -286,6 +287,7 @@ pub(crate) fn start(plan: &Plan) -> State {
         Task::KaplanMeier { .. } => Question::Times,
         Task::LogRank { stratified_by_site, .. } if *stratified_by_site => Question::LogRank,
         Task::LogRank { .. } => Question::Times,
+        Task::Averaging(settings) if settings.noise.is_some() => averaging::first(plan, settings),
         _ => Question::Prepare,
     };
     State { question: question.into(), kept: Kept::default() }
@@ -306,10 +308,11 @@ pub(crate) fn fits(plan: &Plan, question: &Question) -> bool {
             | Task::Cox { .. }
             | Task::DiscreteTime { .. }
             | Task::Pca { .. }
-            | Task::Boosting(_)
-            | Task::Averaging(_),
+            | Task::Boosting(_),
             Question::Prepare,
         ) => true,
+        // Exact sums of the variables would undo the noise.
+        (Task::Averaging(settings), Question::Prepare) => settings.noise.is_none(),
         (Task::LogRank { stratified_by_site, .. }, Question::Times) => !stratified_by_site,
         (Task::LogRank { stratified_by_site, .. }, Question::LogRank) => *stratified_by_site,
         (Task::Moments, Question::Spread { means }) => means.len() == p && finite(means),
@@ -396,12 +399,13 @@ pub(crate) fn answer(
     tables: &[Data],
     question: &Question,
     margins: &mut Margins,
+    chance: Chance,
 ) -> Result<Sums, LearnError> {
     let length = shape(plan, question).iter().map(|block| block.numbers).sum();
     let mut sums = Sums::zeros(length);
     if let Question::Descend { step, scales, weights, anchor } = question {
         // Steps are over all rows of a site, whichever table they are in.
-        averaging::add(plan, tables, (*step, scales, weights, anchor.as_ref()), &mut sums)?;
+        averaging::add(plan, tables, (*step, scales, weights, anchor.as_ref()), chance, &mut sums)?;
         return sums.checked();
     }
     for (part, data) in tables.iter().enumerate() {

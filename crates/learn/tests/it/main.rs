@@ -4,6 +4,7 @@ mod attacks;
 mod decentralised;
 mod equal;
 mod flamby;
+mod noise;
 mod reference;
 mod support;
 mod validation;

@@ -246,7 +246,8 @@ fn named(source: &Source) -> String {
 
 fn privacy(model: &Model) -> String {
     let words = model.membership.as_ref().map_or(String::new(), acequia_learn::Membership::words);
-    format!("## Does it tell whose rows it learned from?\n\n{}\n", paragraphs(&words))
+    let guarantee = model.differential_privacy.map_or(String::new(), |guarantee| format!("{}\n\n", guarantee.words()));
+    format!("## Does it tell whose rows it learned from?\n\n{guarantee}{}\n", paragraphs(&words))
 }
 
 fn usage(model: &Model, plan: &ModelPlan) -> String {

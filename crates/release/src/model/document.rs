@@ -47,6 +47,8 @@ pub(super) fn document(model: &Model, records: &[(String, &Record)], plan: &Mode
             "horizons_days": model.horizons_days(),
             "predictors": predictors(model, plan),
             "membership": model.membership,
+            "differential_privacy": model.differential_privacy,
+            "differential_privacy_words": model.differential_privacy.map(|guarantee| guarantee.words()),
             "membership_words": model.membership.as_ref().map(acequia_learn::Membership::words),
         },
         "formats": formats(model),
