@@ -433,14 +433,8 @@ fn outcome_words(outcome: &Outcome) -> String {
 }
 
 fn model_words(model: &Model) -> String {
-    let mut text = format!(
-        "{}: {}, {} rows, {} events, from {}.\n",
-        model.title,
-        model.kind(),
-        model.fit.rows,
-        model.fit.events,
-        model.sites.join(", ")
-    );
+    let mut text =
+        format!("{}: {}, {}, from {}.\n", model.title, model.kind(), model.learned_words(), model.sites.join(", "));
     if let Form::Boosting { trees, .. } = &model.form {
         text += &format!("{} trees\n", trees.len());
     } else {

@@ -348,6 +348,14 @@ impl Model {
         matches!(self.form, Form::Cox { .. } | Form::DiscreteTime { .. })
     }
 
+    /// How many rows it learned from, in words. Training with noise tells no exact number: the plan's own guess stands for it.
+    pub fn learned_words(&self) -> String {
+        match self.differential_privacy {
+            Some(_) => format!("about {} rows", self.fit.rows),
+            None => format!("{} rows, {} with the event", self.fit.rows, self.fit.events),
+        }
+    }
+
     /// Names of tasks as words.
     pub fn kind(&self) -> &'static str {
         match self.form {

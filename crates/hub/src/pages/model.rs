@@ -667,7 +667,8 @@ fn learned(facts: &Facts) -> Markup {
             h2 #learned-title { "What it learned from" }
             p {
                 (counted(count(&facts.croissant, "/model/rows").unwrap_or_default(), "person", "people")) ", "
-                (thousands(count(&facts.croissant, "/model/events").unwrap_or_default())) " with the event, at " (sites.join(", ")) "."
+                @if let Some(events) = count(&facts.croissant, "/model/events") { (thousands(events)) " with the event, " }
+                "at " (sites.join(", ")) "."
             }
             @if !sources.is_empty() {
                 (wide("Sources", &html! {

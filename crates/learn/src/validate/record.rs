@@ -358,12 +358,7 @@ fn headings(model: &Model, sites: &[SiteEvaluation], settings: &Validation) -> V
         ),
         tripod("19", "Patient and public involvement", None, "who was involved and how, or that nobody was"),
         tripod("20", "Participants, results", Some(flow.clone()), "characteristics, dates of follow-up"),
-        tripod(
-            "21",
-            "Model development",
-            Some(format!("{} rows, {} with the event.", model.fit.rows, model.fit.events)),
-            "",
-        ),
+        tripod("21", "Model development", Some(format!("{}.", model.learned_words())), ""),
         tripod("22", "Model specification", Some(specification), "how to get the model"),
         tripod("23", "Model performance", known("In this record, for each site and pooled."), ""),
         tripod("24", "Model updating", known("None: the model was frozen."), ""),

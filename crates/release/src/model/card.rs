@@ -214,9 +214,8 @@ fn evidence(records: &[(String, &Record)]) -> String {
 
 fn training(model: &Model, plan: &ModelPlan) -> String {
     let mut out = format!(
-        "## What it learned from\n\n{} rows, {} with the event, at {}. Run plan `{}`.\n\n",
-        model.fit.rows,
-        model.fit.events,
+        "## What it learned from\n\n{}, at {}. Run plan `{}`.\n\n",
+        model.learned_words(),
         md(&model.sites.join(", ")),
         model.plan
     );

@@ -43,7 +43,7 @@ pub(super) fn document(model: &Model, records: &[(String, &Record)], plan: &Mode
             "program": model.program,
             "sites": model.sites,
             "rows": model.fit.rows,
-            "events": model.fit.events,
+            "events": model.differential_privacy.is_none().then_some(model.fit.events),
             "horizons_days": model.horizons_days(),
             "predictors": predictors(model, plan),
             "membership": model.membership,
