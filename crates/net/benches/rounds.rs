@@ -4,7 +4,9 @@
 //! many sums come back: quantiles, narrowed down by six bits a round (about a thousand numbers, then a million). Every run begins
 //! with an offer and ends with the result. Printed are wall and CPU time of the coordinator, CPU time and peak memory of a client,
 //! and bytes against the least that could be sent: 8 bytes a number each way. One aggregator is the coordinator, the other a process
-//! beside.
+//! beside. A client has one thread for the network, as `acequia --threads 1 site serve`.
+//!
+//! With `ACEQUIA_PYTHON` set to a Python that has flwr (PyPI), Flower does as many rounds of as many numbers beside it.
 
 use std::collections::BTreeSet;
 use std::net::UdpSocket;
@@ -71,12 +73,40 @@ fn main() {
         Some("other") => runtime.block_on(other(Path::new(&words[1]))),
         Some(shares) => {
             let runs = words.get(1).map_or(1, |runs| runs.parse().unwrap());
-            runtime.block_on(measure(shares.parse().unwrap(), runs));
+            let _ = runtime.block_on(measure(shares.parse().unwrap(), runs));
         }
         None => {
-            runtime.block_on(measure(16, 6));
-            runtime.block_on(measure(15_873, 1));
+            for (shares, runs, rounds) in [(16, 6, 50), (15_873, 1, 10)] {
+                let ours = runtime.block_on(measure(shares, runs));
+                beside(ours, rounds);
+            }
         }
+    }
+}
+
+/// Flower's rounds with as many numbers, and how many times as long they take.
+fn beside((numbers, plain_s, masked_s): (f64, f64, f64), rounds: u32) {
+    let Some(python) = std::env::var_os("ACEQUIA_PYTHON") else { return };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/beside.py");
+    let ran = Command::new(python)
+        .arg(script)
+        .arg(format!("{numbers:.0}"))
+        .arg(rounds.to_string())
+        .stderr(Stdio::null())
+        .output();
+    let found = ran.ok().and_then(|output| {
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        serde_json::from_str::<serde_json::Value>(text.lines().last()?).ok()
+    });
+    let number = |name: &str| found.as_ref().and_then(|found| found[name].as_f64());
+    match (number("round_s"), number("client_peak_mb")) {
+        (Some(round_s), Some(peak_mb)) => println!(
+            "Flower, {numbers:.0} numbers a round, without masks and TLS: {round_s:.4} s a round, {:.1} times ours without masks, {:.1} times masked; \
+             a client's peak {peak_mb:.0} MB",
+            round_s / plain_s,
+            round_s / masked_s
+        ),
+        _ => println!("skipped: no Flower in the Python of ACEQUIA_PYTHON"),
     }
 }
 
@@ -124,7 +154,8 @@ fn numbers_of(queue: &Queue, plan: &Plan) -> f64 {
     said.sum()
 }
 
-async fn measure(shares: usize, runs: u32) {
+/// Numbers, and seconds a round without masks and masked.
+async fn measure(shares: usize, runs: u32) -> (f64, f64, f64) {
     let base = tempfile::tempdir().unwrap();
     let home = |name: &str| -> PathBuf { base.path().join(name) };
     let free = || UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -154,6 +185,7 @@ async fn measure(shares: usize, runs: u32) {
     };
     let mut running = Running(vec![start("other", "other")]);
     running.0.extend(clients.iter().map(|name| start("client", name)));
+    let mut found = (0.0, 0.0, 0.0);
     for masked in [false, true] {
         // The port of the end before is free a moment later.
         let network = loop {
@@ -198,5 +230,8 @@ async fn measure(shares: usize, runs: u32) {
             bytes / (numbers * 16.0 * CLIENTS as f64),
             its_after.1
         );
+        found.0 = per_round(numbers);
+        *if masked { &mut found.2 } else { &mut found.1 } = per_round(wall);
     }
+    found
 }
