@@ -4,6 +4,8 @@
 
 use std::f64::consts::{LN_2, PI, SQRT_2};
 
+use serde::{Deserialize, Serialize};
+
 /// Terms of the series, at most; an order that has not settled by then is left out, which errs to the safe side.
 const TERMS: u32 = 1000;
 /// Logarithm of the share of a term in the sum that counts no more.
@@ -15,17 +17,25 @@ fn orders() -> impl Iterator<Item = f64> {
     fine.chain((11..64).map(f64::from)).chain([128.0, 256.0, 512.0, 1024.0])
 }
 
-/// Epsilon, for a delta, of so many steps that each add Gaussian noise of `multiplier` times the largest contribution of a row to a sum
-/// over rows drawn with probability `sample`. Neighbours differ by one row. Infinite without noise.
-pub(crate) fn epsilon(multiplier: f64, sample: f64, steps: u32, delta: f64) -> f64 {
-    if sample <= 0.0 {
-        return 0.0;
-    }
-    if multiplier <= 0.0 {
-        return f64::INFINITY;
-    }
+/// Steps that each add Gaussian noise to a sum over rows that are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NoisySteps {
+    /// Standard deviation of the noise, in largest contributions of a row.
+    pub(crate) multiplier: f64,
+    /// Probability with which a row is drawn.
+    pub(crate) sample: f64,
+    /// How many.
+    pub(crate) steps: u32,
+}
+
+/// Epsilon, for a delta, of all these steps together. Neighbours differ by one row.
+pub(crate) fn epsilon(all: &[NoisySteps], delta: f64) -> f64 {
     let bound = |order: f64| -> Option<f64> {
-        let spent = f64::from(steps) * renyi(order, multiplier, sample)?;
+        let mut spent = 0.0;
+        for NoisySteps { multiplier, sample, steps } in all {
+            spent += f64::from(*steps) * renyi(order, *multiplier, *sample)?;
+        }
         // So little that nothing can be told apart at this delta.
         if delta * delta + libm::expm1(-spent) > 0.0 {
             return Some(0.0);
@@ -118,7 +128,8 @@ mod tests {
         let mut worst: f64 = 0.0;
         for row in rows {
             let number = |at: usize| row[at].as_f64().unwrap();
-            let ours = epsilon(number(0), number(1), u32::try_from(row[2].as_u64().unwrap()).unwrap(), number(3));
+            let steps = u32::try_from(row[2].as_u64().unwrap()).unwrap();
+            let ours = epsilon(&[NoisySteps { multiplier: number(0), sample: number(1), steps }], number(3));
             let theirs = number(4);
             let off = if theirs == 0.0 { ours } else { (ours / theirs - 1.0).abs() };
             assert!(off < 0.01, "{row}: {ours}");
@@ -130,9 +141,15 @@ mod tests {
 
     #[test]
     fn more_steps_and_less_noise_tell_more() {
-        let at = |multiplier, sample, steps| epsilon(multiplier, sample, steps, 1e-5);
+        let of = |multiplier, sample, steps| NoisySteps { multiplier, sample, steps };
+        let at = |multiplier, sample, steps| epsilon(&[of(multiplier, sample, steps)], 1e-5);
         assert!(at(1.0, 0.01, 100) < at(1.0, 0.01, 1000) && at(2.0, 0.01, 100) < at(1.0, 0.01, 100));
         assert!(at(1.0, 0.01, 100) < at(1.0, 0.02, 100));
-        assert_eq!((at(0.0, 0.1, 1), at(1.0, 0.0, 1)), (f64::INFINITY, 0.0));
+        // Two runs are one of twice the steps, and tell less than the sum of both.
+        let two = epsilon(&[of(1.0, 0.01, 100), of(1.0, 0.01, 100)], 1e-5);
+        assert!((two - at(1.0, 0.01, 200)).abs() < 1e-12 && two < 2.0 * at(1.0, 0.01, 100));
+        // The least noise that a plan may state.
+        assert!(at(1e-2, 1.0, 10_000).is_finite() && at(1e-2, 1e-9, 1).is_finite());
+        assert_eq!(epsilon(&[], 1e-5), 0.0);
     }
 }

@@ -47,7 +47,11 @@ struct In(Vec<f64>);
 
 impl<'de> Deserialize<'de> for In {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(Self::default())
+        match deserializer.is_human_readable() {
+            true => deserializer.deserialize_seq(Self::default()),
+            // A plain byte string would be read as a list of small numbers.
+            false => deserializer.deserialize_any(Self::default()),
+        }
     }
 }
 
@@ -61,6 +65,8 @@ impl<'de> Visitor<'de> for In {
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<Self, A::Error> {
         let left = list.size_hint().unwrap_or(0);
         while list.next_element_seed(More { to: &mut self.0, left })?.is_some() {}
+        // Room was made for what the list said it holds.
+        self.0.shrink_to_fit();
         Ok(self)
     }
 }
@@ -184,7 +190,7 @@ mod tests {
         let list = |value| ciborium::Value::Array(vec![value]);
         let bytes = |length| ciborium::Value::Bytes(vec![0; length]);
         let text = || ciborium::Value::Text("x".to_owned());
-        for bad in [list(bytes(9)), list(text()), text(), ciborium::Value::Null] {
+        for bad in [list(bytes(9)), bytes(8), list(text()), text(), ciborium::Value::Null] {
             let bytes = cbor(&Raw { one: bad, many: &[] });
             assert!(ciborium::from_reader::<Both, _>(bytes.as_slice()).is_err());
         }

@@ -8,6 +8,7 @@ use acequia_types::{Day, Digest, digest_named};
 use serde::{Deserialize, Serialize};
 
 use crate::LearnError;
+use crate::accountant::{NoisySteps, epsilon};
 use crate::variable::{Variable, check_steps};
 
 /// A run plan. Read it with [`Plan::from_toml`] or [`Plan::from_json`]; both check it.
@@ -214,8 +215,13 @@ impl Averaging {
 
     /// What the settings guarantee to every row; nothing without noise.
     pub fn guarantee(&self) -> Option<Guarantee> {
-        let Noise { multiplier, sample, delta, .. } = self.noise?;
-        Some(Guarantee { epsilon: crate::accountant::epsilon(multiplier, sample, self.rounds, delta), delta })
+        let delta = self.noise?.delta;
+        Some(Guarantee { epsilon: epsilon(&[self.steps()?], delta), delta })
+    }
+
+    pub(crate) fn steps(&self) -> Option<NoisySteps> {
+        let Noise { multiplier, sample, .. } = self.noise?;
+        Some(NoisySteps { multiplier, sample, steps: self.rounds })
     }
 }
 
@@ -775,17 +781,15 @@ impl Plan {
                     );
                 }
                 if let Some(noise) = &settings.noise {
-                    let above = |x: f64| x.is_finite() && x > 0.0;
-                    let sound = above(noise.clip)
-                        && above(noise.multiplier)
-                        && (0.0..=1.0).contains(&noise.sample)
-                        && noise.sample > 0.0
+                    // Wide enough for any use, and narrow enough that no number on the way is cut.
+                    let sound = (1e-6..=1e6).contains(&noise.clip)
+                        && (1e-2..=1e6).contains(&noise.multiplier)
+                        && (1e-9..=1.0).contains(&noise.sample)
                         && noise.rows > 0
-                        && (0.0..1.0).contains(&noise.delta)
-                        && noise.delta > 0.0;
+                        && (1e-15..=1e-3).contains(&noise.delta);
                     if !sound {
                         return wrong(
-                            "task.noise needs a clip, multiplier, sample, rows and delta above 0, and the last two shares at most 1",
+                            "task.noise needs a clip from 1e-6 to 1e6, a multiplier from 0.01 to 1e6, a sample from 1e-9 to 1, rows, and a delta from 1e-15 to 1e-3",
                         );
                     }
                     let pulled = matches!(settings.strategy, Strategy::FedProx { .. } | Strategy::Scaffold { .. });

@@ -20,7 +20,7 @@ use crate::plan::{Plan, Protection};
 use crate::sovereignty::{ExitLog, Leaving, Ledger, Left, SiteRules, check, leaving};
 use crate::sums::Sums;
 use crate::table::Data;
-use crate::tasks::{Margins, Next, Outcome, Posed, Question, State, advance, answer, fits, shape, start};
+use crate::tasks::{Margins, Next, Outcome, Posed, Question, State, advance, answer, fits, in_turn, shape, start};
 
 pub(crate) fn out_of_turn() -> LearnError {
     LearnError::Protocol { from: "coordinator".to_owned(), reason: "the question does not belong to the plan" }
@@ -86,10 +86,11 @@ impl ShareKey {
         Ok(Self(key))
     }
 
-    /// What a site draws for a question, in secret: the same each time it is asked.
-    fn chance(&self, question: &Digest) -> Chance {
+    /// What a site draws for a question about its rows, in secret: the same each time it is asked. Of other rows it draws anew, or the
+    /// difference of two answers would be without noise.
+    fn chance(&self, question: &Digest, rows: &Digest) -> Chance {
         let mut hash = blake3::Hasher::new_keyed(&self.0);
-        hash.update(b"acequia chance 1").update(question.as_bytes());
+        hash.update(b"acequia chance 1").update(question.as_bytes()).update(rows.as_bytes());
         Chance(Zeroizing::new(*hash.finalize().as_bytes()))
     }
 
@@ -414,6 +415,8 @@ pub struct Site {
     roster: Roster,
     rules: SiteRules,
     tables: Vec<Data>,
+    /// Digest over the rows of the tables.
+    held: Digest,
     margins: Margins,
     log: ExitLog,
     stopped: bool,
@@ -441,7 +444,9 @@ impl Site {
         share_key: ShareKey,
     ) -> Result<Self, LearnError> {
         ledger.enter(name, &tables, rules.minimum_difference)?;
-        ledger.spend(name, plan, rules.epsilon)?;
+        ledger.spend(name, plan, rules.budget)?;
+        let parts: Vec<Digest> = tables.iter().map(Data::digest).collect();
+        let parts = parts.iter().map(|part| ("table", part.as_bytes().as_slice()));
         Ok(Self {
             name: name.to_owned(),
             still_allowed: None,
@@ -449,6 +454,7 @@ impl Site {
             plan: plan.clone(),
             roster: roster.clone(),
             rules,
+            held: digest_named("acequia held 1", parts),
             tables,
             margins: Margins::default(),
             log: ExitLog::default(),
@@ -519,7 +525,7 @@ impl Site {
         if ask.roster != self.roster.digest() {
             return refuse("it is about another roster");
         }
-        if !fits(&self.plan, &ask.question) {
+        if !fits(&self.plan, &ask.question) || !in_turn(&self.plan, &ask.question, ask.round) {
             return refuse("the question does not follow from the plan");
         }
         Ok(())
@@ -563,7 +569,7 @@ impl Site {
         }
         let sites = self.roster.sites.len();
         check(&self.name, &self.plan, &self.rules, &self.tables, sites, &ask.question)?;
-        let chance = self.share_key.chance(&asked);
+        let chance = self.share_key.chance(&asked, &self.held);
         let sums = answer(&self.plan, &self.tables, &ask.question, &mut self.margins, chance)?;
         let ring = Ring::of(&self.plan, &ask.question);
         let payloads = match self.plan.aggregation.protection {

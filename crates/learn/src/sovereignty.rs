@@ -7,7 +7,8 @@ use acequia_types::{Digest, Timestamp, digest_named};
 use serde::{Deserialize, Serialize};
 
 use crate::LearnError;
-use crate::plan::{Plan, Protection};
+use crate::accountant::{NoisySteps, epsilon};
+use crate::plan::{Guarantee, Plan, Protection, Task};
 use crate::table::Data;
 use crate::tasks::{Block, Question, shape};
 
@@ -42,9 +43,9 @@ pub struct SiteRules {
     pub rows_per_coefficient: u64,
     /// Rows by which two cohorts that were answered must differ, if they differ.
     pub minimum_difference: u64,
-    /// Epsilon that all runs with noise together may spend, as the sum of theirs; none for no budget.
+    /// What all runs with noise together may give away; none for no budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub epsilon: Option<f64>,
+    pub budget: Option<Guarantee>,
 }
 
 impl SiteRules {
@@ -59,7 +60,7 @@ impl SiteRules {
             dominance: 0.5,
             rows_per_coefficient: 5,
             minimum_difference: 10,
-            epsilon: None,
+            budget: None,
         }
     }
 
@@ -74,7 +75,7 @@ impl SiteRules {
             dominance: 1.0,
             rows_per_coefficient: 0,
             minimum_difference: 0,
-            epsilon: None,
+            budget: None,
         }
     }
 }
@@ -112,8 +113,9 @@ pub(crate) fn leaving(plan: &Plan, question: &Question, round: u32, rows: u64, s
     let listed: Vec<String> = blocks.iter().map(|block| format!("{} ({})", block.what, block.numbers)).collect();
     let noise = plan.task.guarantee().map_or(String::new(), |guarantee| format!(" {}", guarantee.words()));
     let words = format!(
-        "{}. Round {round}: {numbers} numbers, each a sum over this site's {rows} rows. They are: {}. {sites} sites are asked. Sent {protection}.{noise} No row, name or date of a person leaves.",
+        "{}. Round {round}: {numbers} numbers, each {} this site's {rows} rows. They are: {}. {sites} sites are asked. Sent {protection}.{noise} No row, name or date of a person leaves.",
         plan.title,
+        if matches!(plan.task, Task::Averaging(_)) { "learned from" } else { "a sum over" },
         listed.join("; ")
     );
     Leaving { title: plan.title.clone(), task: plan.task.kind().to_owned(), round, rows, blocks, protection, words }
@@ -154,6 +156,16 @@ pub(crate) fn check(
         let coefficients = plan.variables.len() as u64;
         if rows < coefficients * rules.rows_per_coefficient {
             return Err(withheld(site, "it has too few rows for so many coefficients without a mask"));
+        }
+    }
+    if rules.coordinator == Coordinator::Other
+        && let Task::Averaging(settings) = &plan.task
+        && settings.noise.is_none()
+    {
+        // A step over few rows from weights of choice gives their columns away.
+        let count = plan.privacy.minimum_count.max(rules.minimum_count);
+        if (settings.batch as u64) < count {
+            return Err(withheld(site, format!("fewer than {count} rows are behind a step")));
         }
     }
     if rules.coordinator == Coordinator::Other && matches!(question, Question::Prepare) {
@@ -207,9 +219,9 @@ fn dominated(
 pub struct Ledger {
     /// Marks of the rows of each cohort that was answered. A mark is a digest of a row, cut to 64 bits.
     cohorts: BTreeMap<Digest, BTreeSet<u64>>,
-    /// Epsilon of each run with noise, by the digest of its plan.
+    /// Steps of each run with noise, by the digest of its plan.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    spent: BTreeMap<Digest, f64>,
+    noisy: BTreeMap<Digest, NoisySteps>,
 }
 
 impl Ledger {
@@ -234,20 +246,30 @@ impl Ledger {
         Ok(())
     }
 
-    /// Enters what a run with noise gives away. Epsilons of runs add up (Dwork and Roth 2014, theorem 3.16).
+    /// Enters what a run with noise gives away. All runs are counted together, at the delta of the budget, whatever theirs are.
     ///
     /// # Errors
-    /// [`LearnError::Withheld`] when all runs together would give away more than `budget`.
-    pub(crate) fn spend(&mut self, site: &str, plan: &Plan, budget: Option<f64>) -> Result<(), LearnError> {
-        let Some(guarantee) = plan.task.guarantee() else { return Ok(()) };
+    /// [`LearnError::Withheld`] when it would be more than the budget.
+    pub(crate) fn spend(&mut self, site: &str, plan: &Plan, budget: Option<Guarantee>) -> Result<(), LearnError> {
+        let Task::Averaging(settings) = &plan.task else { return Ok(()) };
+        let Some(steps) = settings.steps() else { return Ok(()) };
         let run = plan.digest();
-        let others: f64 = self.spent.iter().filter(|(other, _)| **other != run).map(|(_, epsilon)| epsilon).sum();
-        if budget.is_some_and(|budget| others + guarantee.epsilon > budget) {
-            let words =
-                format!("it would give away more than its budget: epsilon {:.3} beside {others:.3}", guarantee.epsilon);
-            return Err(withheld(site, words));
+        let others = self.noisy.iter().filter(|(other, _)| **other != run).map(|(_, steps)| *steps);
+        let all: Vec<NoisySteps> = others.chain([steps]).collect();
+        if let Some(budget) = budget {
+            let spent = epsilon(&all, budget.delta);
+            // A budget that is no number allows nothing.
+            if !(spent <= budget.epsilon) {
+                return Err(withheld(
+                    site,
+                    format!(
+                        "with it, runs would have given away epsilon {spent:.3} at delta {:e}, which is more than its budget",
+                        budget.delta
+                    ),
+                ));
+            }
         }
-        self.spent.insert(run, guarantee.epsilon);
+        self.noisy.insert(run, steps);
         Ok(())
     }
 

@@ -19,7 +19,7 @@ use crate::message::{Frame, MESSAGE_BYTES_MAX};
 use crate::roster::{Member, Roster};
 
 /// Name of the protocol and its version; members of another version are refused in the handshake.
-const PROTOCOL: &[u8] = b"acequia/run/1";
+const PROTOCOL: &[u8] = b"acequia/run/2";
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(20);
 

@@ -15,7 +15,7 @@ use acequia_types::{Clock, Day, Digest, digest_named};
 use futures_util::future::join_all;
 
 use crate::aggregator::{AggregatorDesk, SITES_MIN};
-use crate::error::{NetError, file};
+use crate::error::NetError;
 use crate::identity::Identity;
 use crate::link::{Link, Network};
 use crate::message::{Frame, Reply, Request, read};
@@ -138,7 +138,8 @@ pub struct SiteAgent {
     /// Held while files of the queue are read and written together.
     files: Mutex<()>,
     running: Mutex<BTreeMap<Digest, Arc<Mutex<Running>>>>,
-    desk: Desk,
+    /// Held while a question is read and answered: long ones need memory one after the other.
+    desk: tokio::sync::Mutex<()>,
     /// Connections to aggregators that are no coordinators.
     aggregators: tokio::sync::Mutex<BTreeMap<String, Link>>,
     watch: Watch,
@@ -167,7 +168,7 @@ impl SiteAgent {
             holdings,
             clock,
             running: Mutex::default(),
-            desk: Desk::new()?,
+            desk: tokio::sync::Mutex::default(),
             aggregators: tokio::sync::Mutex::default(),
             watch,
         }))
@@ -235,11 +236,13 @@ impl SiteAgent {
         self.roster().expect(from, Role::Coordinator)?;
         let sender = from.to_owned();
         // A question may be long; its bytes are not needed while it is answered.
-        let request = self.desk.work(move || Ok(read::<Request>(&sender, &bytes)?.0)).await?;
+        let desk = self.desk.lock().await;
+        let request = blocking(move || Ok(read::<Request>(&sender, &bytes)?.0)).await?;
+        drop(desk);
         match request {
             Request::Offer { plan } => {
                 let (agent, from) = (Arc::clone(self), from.to_owned());
-                Ok(Frame::from(&self.desk.work(move || agent.offered(&from, &plan)).await?))
+                Ok(Frame::from(&blocking(move || agent.offered(&from, &plan)).await?))
             }
             Request::Begin { plan, roster, sites } => {
                 if roster != self.roster().digest() {
@@ -249,20 +252,20 @@ impl SiteAgent {
                     });
                 }
                 let (agent, from) = (Arc::clone(self), from.to_owned());
-                Ok(Frame::from(&self.desk.work(move || agent.begin(&from, plan, sites)).await?))
+                Ok(Frame::from(&blocking(move || agent.begin(&from, plan, sites)).await?))
             }
             Request::Ask { ask } => self.asked(from, ask, way).await,
             Request::Attack { plan } => {
                 let (agent, from) = (Arc::clone(self), from.to_owned());
-                Ok(Frame::from(&self.desk.work(move || agent.attack(&from, plan)).await?))
+                Ok(Frame::from(&blocking(move || agent.attack(&from, plan)).await?))
             }
             Request::End { plan, outcome } => {
                 let (agent, from) = (Arc::clone(self), from.to_owned());
-                Ok(Frame::from(&self.desk.work(move || agent.end(&from, plan, &outcome)).await?))
+                Ok(Frame::from(&blocking(move || agent.end(&from, plan, &outcome)).await?))
             }
             Request::Examine { request } => {
                 let (agent, from) = (Arc::clone(self), from.to_owned());
-                self.desk.work(move || agent.examined(&from, &request)).await
+                blocking(move || agent.examined(&from, &request)).await
             }
             Request::Open { .. } | Request::Share { .. } | Request::Present { .. } | Request::Close { .. } => {
                 Err(NetError::Message { from: from.to_owned(), reason: "a site adds nothing up" })
@@ -551,7 +554,9 @@ impl SiteAgent {
     async fn asked(self: &Arc<Self>, from: &str, ask: Ask, way: Way<'_>) -> Result<Frame, NetError> {
         let (plan, round) = (ask.plan, ask.round);
         let (agent, coordinator) = (Arc::clone(self), from.to_owned());
-        let (protection, updates) = self.desk.work(move || agent.cleared(&coordinator, &ask)).await?;
+        let desk = self.desk.lock().await;
+        let (protection, updates) = blocking(move || agent.cleared(&coordinator, &ask)).await?;
+        drop(desk);
         if protection == Protection::None {
             let update = updates.first();
             let update =
@@ -679,37 +684,6 @@ fn told_to_others(error: &NetError) -> String {
         | NetError::Unreachable { .. }
         | NetError::Approval(_) => error.to_string(),
         _ => "this site cannot answer it; its people see why".to_owned(),
-    }
-}
-
-type Work = Box<dyn FnOnce() + Send>;
-
-/// The one thread on which a site reads, computes and writes files: one thing after the other, so that it needs memory for one
-/// long question at a time, and threads that wait for the network keep none.
-struct Desk(std::sync::mpsc::Sender<Work>);
-
-impl Desk {
-    fn new() -> Result<Self, NetError> {
-        let (give, take) = std::sync::mpsc::channel::<Work>();
-        let began = std::thread::Builder::new().name("site".to_owned()).spawn(move || {
-            // Ends with the agent. Who asked for what panics hears that nothing came.
-            while let Ok(work) = take.recv() {
-                let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-            }
-        });
-        began.map_err(file("a thread of the site"))?;
-        Ok(Self(give))
-    }
-
-    async fn work<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> Result<T, NetError> + Send + 'static,
-    ) -> Result<T, NetError> {
-        let (give, take) = tokio::sync::oneshot::channel();
-        let gone =
-            || NetError::Unreachable { member: "this node".to_owned(), reason: "it is shutting down".to_owned() };
-        self.0.send(Box::new(move || drop(give.send(work())))).map_err(|_| gone())?;
-        take.await.map_err(|_| gone())?
     }
 }
 

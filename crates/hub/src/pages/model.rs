@@ -114,7 +114,7 @@ fn figures(facts: &Facts) -> Markup {
         dl.figures {
             div { dt { "ranking of people by risk where it did not learn (0.5 is chance, 1 perfect)" } dd { (discrimination.as_deref().unwrap_or("not measured")) } }
             @if measured > 0 { div { dt { "people it was measured on" } dd { (thousands(measured)) } } }
-            @if let Some(rows) = count(&facts.croissant, "/model/rows") { div { dt { "people it learned from" } dd { (thousands(rows)) } } }
+            @if let Some(rows) = count(&facts.croissant, "/model/rows") { div { dt { "people it learned from" } dd { (about(facts)) (thousands(rows)) } } }
             @let columns = predictor_columns(facts).len();
             @if columns > 0 { div { dt { "facts about a person that it needs" } dd { (columns) } } }
         }
@@ -252,9 +252,14 @@ fn limits(facts: &Facts) -> Markup {
     }
 }
 
+/// Of training with noise, nobody knows how many people were there.
+fn about(facts: &Facts) -> &'static str {
+    if text(&facts.croissant, "/model/differential_privacy_words").is_some() { "about " } else { "" }
+}
+
 fn withdrawal(facts: &Facts) -> Markup {
-    let learned =
-        count(&facts.croissant, "/model/rows").map_or("people".to_owned(), |rows| counted(rows, "person", "people"));
+    let learned = count(&facts.croissant, "/model/rows")
+        .map_or("people".to_owned(), |rows| about(facts).to_owned() + &counted(rows, "person", "people"));
     html! {
         section #withdraw aria-labelledby="withdraw-title" {
             h2 #withdraw-title { "If it may have learned from your records" }
@@ -666,7 +671,7 @@ fn learned(facts: &Facts) -> Markup {
         section #learned aria-labelledby="learned-title" {
             h2 #learned-title { "What it learned from" }
             p {
-                (counted(count(&facts.croissant, "/model/rows").unwrap_or_default(), "person", "people")) ", "
+                (about(facts)) (counted(count(&facts.croissant, "/model/rows").unwrap_or_default(), "person", "people")) ", "
                 @if let Some(events) = count(&facts.croissant, "/model/events") { (thousands(events)) " with the event, " }
                 "at " (sites.join(", ")) "."
             }

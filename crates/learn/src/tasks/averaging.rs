@@ -66,15 +66,15 @@ pub(crate) fn shape(plan: &Plan) -> Vec<Block> {
     if let Task::Averaging(Averaging { noise: Some(_), .. }) = &plan.task {
         return vec![Block::new("gradient over rows that are drawn, with noise", q, false)];
     }
-    let mut blocks = vec![
-        Block::new("rows", 1, false),
-        Block::new("rows with the event", 1, false),
-        Block::new("weights after steps of the site's own, times its rows", q, false),
-    ];
-    if let Task::Averaging(settings) = &plan.task
-        && is_scaffold(settings)
-    {
-        blocks.push(Block::new("gradient over the site's rows, times their number", q, false));
+    let Task::Averaging(settings) = &plan.task else { return Vec::new() };
+    let steps = format!(
+        "weights after {} steps of {} rows each, times the number of rows",
+        settings.local_steps, settings.batch
+    );
+    let mut blocks =
+        vec![Block::new("rows", 1, false), Block::new("rows with the event", 1, false), Block::new(&steps, q, false)];
+    if is_scaffold(settings) {
+        blocks.push(Block::new("gradient over all rows, times their number", q, false));
     }
     blocks
 }
@@ -187,6 +187,10 @@ fn add_noisy(
         }
         let gradient = rows.gradient(weights, &mut [row]);
         let length = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
+        // Whether a row is out of range of numbers must not show either: a refusal would have no noise.
+        if !length.is_finite() {
+            continue;
+        }
         // A hair shorter, so that rounding does not make it longer; terms of sums are cut towards zero.
         let clip = noise.clip * (1.0 - 1e-12);
         let factor = if length > clip { clip / length } else { 1.0 };
@@ -196,7 +200,7 @@ fn add_noisy(
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "above 0; what is too large is cut, and refused"
+        reason = "above 0 and below 2^101: the plan was checked"
     )]
     let deviation = (noise.clip * noise.multiplier * GRID).ceil() as u128;
     let deviation = Rational::from_unsigned(deviation, 1u8.into()).map_err(|_| out_of_range())?;

@@ -352,6 +352,19 @@ pub(crate) fn fits(plan: &Plan, question: &Question) -> bool {
     }
 }
 
+/// Whether the question may be asked in this round. Steps with noise are counted: a step that is asked in many rounds, each time
+/// from other weights, would tell more than the plan says.
+pub(crate) fn in_turn(plan: &Plan, question: &Question, round: u32) -> bool {
+    match (&plan.task, question) {
+        (Task::Averaging(settings), Question::Descend { step, .. }) => {
+            let before = u32::from(settings.noise.is_none());
+            round.checked_sub(1 + before) == Some(*step)
+        }
+        (Task::Averaging(_), _) => round == 1,
+        _ => true,
+    }
+}
+
 /// What the answer to a question consists of.
 pub(crate) fn shape(plan: &Plan, question: &Question) -> Vec<Block> {
     let p = plan.variables.len();

@@ -122,6 +122,11 @@ fn nothing_exact_is_asked_or_allowed_beside_noise() {
         let refused = site.answer(&Ask { question: question.into(), ..ask.clone() }, now());
         assert!(matches!(refused, Err(LearnError::Protocol { .. })));
     }
+    // A step is one of the plan's rounds: asked in many rounds from weights of choice, it would tell more than is accounted for.
+    for round in [0, 2, 3, 1000] {
+        let refused = site.answer(&Ask { round, ..ask.clone() }, now());
+        assert!(matches!(refused, Err(LearnError::Protocol { .. })), "round {round}");
+    }
     let text = |from: &str, to: &str| {
         let json = plan.to_json();
         assert!(json.contains(from), "{json}");
@@ -129,30 +134,81 @@ fn nothing_exact_is_asked_or_allowed_beside_noise() {
     };
     assert!(text("\"local_steps\": 1", "\"local_steps\": 2").contains("one local step"));
     assert!(text("\"kind\": \"fed-avg\"", "\"kind\": \"scaffold\"").contains("without a pull"));
-    assert!(text("\"multiplier\": 1.0", "\"multiplier\": 0.0").contains("above 0"));
+    assert!(text("\"multiplier\": 1.0", "\"multiplier\": 0.0").contains("multiplier from 0.01"));
     let mut scaled = plan.clone();
     scaled.variables[0].standardise = true;
     assert!(Plan::from_json(&scaled.to_json()).unwrap_err().to_string().contains("contradict"));
 
-    // A site that gives no more than so much away says no before anything is computed.
-    let rules = SiteRules { epsilon: Some(1.0), ..SiteRules::own() };
+    // A site that gives no more than so much away says no before anything is computed, whatever delta a plan states.
+    let rules = SiteRules { budget: Some(Guarantee { epsilon: 1.0, delta: 1e-5 }), ..SiteRules::own() };
     let join = |plan: &Plan, ledger: &mut Ledger| {
         let (name, data, key) = (data.name().to_owned(), vec![data.clone()], ShareKey::from([1; 32]));
         Site::join(&name, plan, &roster, data, rules.clone(), ledger, key).map(drop)
     };
-    let withheld = |outcome: Result<(), LearnError>| matches!(outcome, Err(LearnError::Withheld { .. }));
-    assert!(withheld(join(&plan, &mut Ledger::default())), "one run spends too much");
-    let little = |title: &str| Plan {
-        title: title.to_owned(),
-        ..noisy(&USUAL.replace("multiplier = 1.0", "multiplier = 4.0"), 5)
-    };
-    let (mut ledger, first) = (Ledger::default(), little("first"));
+    assert!(matches!(join(&plan, &mut Ledger::default()), Err(LearnError::Withheld { .. })), "one run spends too much");
+    let lavish = noisy(&USUAL.replace("delta = 1e-5", "delta = 1e-3"), 5);
+    assert!(matches!(join(&lavish, &mut Ledger::default()), Err(LearnError::Withheld { .. })));
+    let quiet = USUAL.replace("multiplier = 1.0", "multiplier = 4.0");
+    let little = |nth: u32| Plan { title: format!("run {nth}"), ..noisy(&quiet, 50) };
+    let (mut ledger, first) = (Ledger::default(), little(1));
     let each = first.task.guarantee().unwrap().epsilon;
-    assert!(each < 1.0 && each > 0.1, "{each}");
     join(&first, &mut ledger).unwrap();
     join(&first, &mut ledger).expect("the same run again spends nothing");
-    let spent = (2..=20).take_while(|nth| join(&little(&nth.to_string()), &mut ledger).is_ok()).count();
-    assert_eq!(spent + 1, (1.0 / each) as usize, "runs add up");
+    let runs = 1 + (2..=100).take_while(|nth| join(&little(*nth), &mut ledger).is_ok()).count() as u32;
+    let together = |runs: u32| noisy(&quiet, 50 * runs).task.guarantee().unwrap().epsilon;
+    println!("{runs} runs of epsilon {each:.3}; together {:.3}", together(runs));
+    assert!(runs > 1 && together(runs) <= 1.0 && together(runs + 1) > 1.0, "runs add up as one of all their steps");
     let kept: Ledger = serde_json::from_str(&serde_json::to_string(&ledger).unwrap()).unwrap();
     assert_eq!(kept, ledger);
+}
+
+/// A refusal has no noise: no row may bring it about, from whatever weights a coordinator asks.
+#[test]
+fn a_row_beyond_numbers_is_no_reason_to_refuse() {
+    let plan = noisy(USUAL, 5);
+    let data = four_sites(&plan).remove(0);
+    let roster = Roster::new([data.name().to_owned()]).unwrap();
+    for weights in [vec![0.0, f64::MAX, -f64::MAX], vec![f64::MAX; 3], vec![1e300, 1e300, -1e300]] {
+        let question = Question::Descend { step: 0, scales: Vec::new(), weights, anchor: None };
+        let ask = Ask { question: question.into(), ..Run::new(&plan, &roster).ask() };
+        let said = numbers(&site(&plan, &data, &roster, 1).answer(&ask, now()).unwrap()[0], &plan, &ask);
+        assert!(said.iter().all(|x| x.is_finite()));
+    }
+    // Other rows, other noise: the difference of two answers tells nothing.
+    let other = Data::from_csv(
+        data.name(),
+        "pid,age,nodes,death\n1,50,1,0\n2,60,2,1\n".as_bytes(),
+        &plan.needs(),
+        &SiteMap::default(),
+    )
+    .unwrap();
+    let mut few = noisy(&USUAL.replace("sample = 0.1", "sample = 1e-9"), 5);
+    few.privacy.minimum_rows = 1;
+    let ask = Run::new(&few, &roster).ask();
+    let of = |data: &Data| numbers(&site(&few, data, &roster, 1).answer(&ask, now()).unwrap()[0], &few, &ask);
+    assert_ne!(of(&data), of(&other));
+}
+
+#[test]
+fn steps_over_few_rows_stay_with_a_cautious_site() {
+    let few = |batch: usize| {
+        plan(
+            &format!(
+                "{{ kind = \"averaging\", strategy = {{ kind = \"fed-avg\" }}, rounds = 2, local_steps = 1, batch = {batch}, rate = 1.0 }}"
+            ),
+            "{ kind = \"binary\", value = { name = \"death\" } }",
+            VARIABLES,
+            "two-aggregators",
+        )
+    };
+    for (batch, withheld) in [(1, true), (9, true), (10, false)] {
+        let plan = few(batch);
+        let tables = four_sites(&plan);
+        let roster = Roster::new(tables.iter().map(|table| table.name().to_owned())).unwrap();
+        let (name, key) = (tables[0].name().to_owned(), ShareKey::from([1; 32]));
+        let (mut ledger, rules) = (Ledger::default(), SiteRules::cautious());
+        let mut site = Site::join(&name, &plan, &roster, vec![tables[0].clone()], rules, &mut ledger, key).unwrap();
+        let answer = site.answer(&Run::new(&plan, &roster).ask(), now());
+        assert_eq!(matches!(answer, Err(LearnError::Withheld { .. })), withheld, "{batch}");
+    }
 }
