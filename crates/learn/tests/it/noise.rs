@@ -148,7 +148,7 @@ fn nothing_exact_is_asked_or_allowed_beside_noise() {
     assert!(matches!(join(&plan, &mut Ledger::default()), Err(LearnError::Withheld { .. })), "one run spends too much");
     let lavish = noisy(&USUAL.replace("delta = 1e-5", "delta = 1e-3"), 5);
     assert!(matches!(join(&lavish, &mut Ledger::default()), Err(LearnError::Withheld { .. })));
-    let quiet = USUAL.replace("multiplier = 1.0", "multiplier = 4.0");
+    let quiet = USUAL.replace("multiplier = 1.0", "multiplier = 12.0");
     let little = |nth: u32| Plan { title: format!("run {nth}"), ..noisy(&quiet, 50) };
     let (mut ledger, first) = (Ledger::default(), little(1));
     let each = first.task.guarantee().unwrap().epsilon;
