@@ -101,7 +101,7 @@ impl Rows {
         let target = match data.observed {
             Observed::Number(values) if is_logistic(plan) => Target::Binary(values),
             Observed::Survival { time, event } if !is_logistic(plan) => Target::Survival { time, event },
-            _ => return Err(out_of_turn()),
+            _ => return Err(LearnError::Estimate { reason: "a table has an outcome of another kind than the plan" }),
         };
         Ok(Self { width: data.width, x, target })
     }
