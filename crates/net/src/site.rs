@@ -15,7 +15,7 @@ use acequia_types::{Clock, Day, Digest, digest_named};
 use futures_util::future::join_all;
 
 use crate::aggregator::{AggregatorDesk, SITES_MIN};
-use crate::error::NetError;
+use crate::error::{NetError, file};
 use crate::identity::Identity;
 use crate::link::{Link, Network};
 use crate::message::{Frame, Reply, Request, read};
@@ -138,8 +138,7 @@ pub struct SiteAgent {
     /// Held while files of the queue are read and written together.
     files: Mutex<()>,
     running: Mutex<BTreeMap<Digest, Arc<Mutex<Running>>>>,
-    /// Held while a question is read and answered: long ones need memory one after the other.
-    desk: tokio::sync::Mutex<()>,
+    desk: Desk,
     /// Connections to aggregators that are no coordinators.
     aggregators: tokio::sync::Mutex<BTreeMap<String, Link>>,
     watch: Watch,
@@ -168,7 +167,7 @@ impl SiteAgent {
             holdings,
             clock,
             running: Mutex::default(),
-            desk: tokio::sync::Mutex::default(),
+            desk: Desk::new()?,
             aggregators: tokio::sync::Mutex::default(),
             watch,
         }))
@@ -236,9 +235,7 @@ impl SiteAgent {
         self.roster().expect(from, Role::Coordinator)?;
         let sender = from.to_owned();
         // A question may be long; its bytes are not needed while it is answered.
-        let desk = self.desk.lock().await;
-        let request = blocking(move || Ok(read::<Request>(&sender, &bytes)?.0)).await?;
-        drop(desk);
+        let request = self.desk.work(move || Ok(read::<Request>(&sender, &bytes)?.0)).await?;
         match request {
             Request::Offer { plan } => {
                 let (agent, from) = (Arc::clone(self), from.to_owned());
@@ -554,9 +551,7 @@ impl SiteAgent {
     async fn asked(self: &Arc<Self>, from: &str, ask: Ask, way: Way<'_>) -> Result<Frame, NetError> {
         let (plan, round) = (ask.plan, ask.round);
         let (agent, coordinator) = (Arc::clone(self), from.to_owned());
-        let desk = self.desk.lock().await;
-        let (protection, updates) = blocking(move || agent.cleared(&coordinator, &ask)).await?;
-        drop(desk);
+        let (protection, updates) = self.desk.work(move || agent.cleared(&coordinator, &ask)).await?;
         if protection == Protection::None {
             let update = updates.first();
             let update =
@@ -685,6 +680,44 @@ fn told_to_others(error: &NetError) -> String {
         | NetError::Approval(_) => error.to_string(),
         _ => "this site cannot answer it; its people see why".to_owned(),
     }
+}
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// The thread on which a site reads questions and answers them, one after the other. What a thread of its own frees it takes again
+/// for the next; spread over a pool, long questions would leave their memory behind in each thread.
+struct Desk(std::sync::mpsc::Sender<Work>);
+
+impl Desk {
+    fn new() -> Result<Self, NetError> {
+        // Asking for consent waits for a database, on the runtime.
+        let runtime = tokio::runtime::Handle::try_current();
+        let runtime = runtime.map_err(|_| broken("its threads are not running"))?;
+        let (give, take) = std::sync::mpsc::channel::<Work>();
+        let began = std::thread::Builder::new().name("site".to_owned()).spawn(move || {
+            let _entered = runtime.enter();
+            // Ends with the agent.
+            while let Ok(work) = take.recv() {
+                let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+            }
+        });
+        began.map_err(file("a thread of the site"))?;
+        Ok(Self(give))
+    }
+
+    async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, NetError> + Send + 'static,
+    ) -> Result<T, NetError> {
+        let (give, take) = tokio::sync::oneshot::channel();
+        let gone = || broken("what it was doing broke off; its people see why");
+        self.0.send(Box::new(move || drop(give.send(work())))).map_err(|_| gone())?;
+        take.await.map_err(|_| gone())?
+    }
+}
+
+fn broken(reason: &str) -> NetError {
+    NetError::Unreachable { member: "this site".to_owned(), reason: reason.to_owned() }
 }
 
 /// Work that computes or writes files, off the threads that wait for the network.
