@@ -37,7 +37,7 @@ const ATTEMPTS: u32 = 4;
 
 /// How long the first attempt waits for an answer; each further one waits twice as long, so that a long step ends too. A
 /// scheduler that loses an executor may lose track of a step, and nothing says so.
-const PATIENCE: Duration = Duration::from_mins(30);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// Rows of one file of an input: what one task reads.
 const FILE_ROWS: usize = 1 << 18;

@@ -7,7 +7,7 @@
 //! [engine]                                                 # default: SQL runs in this process
 //! cluster = "10.0.0.5:50050"                               # a scheduler
 //! exchange = "s3://exchange/acequia"                       # folder or bucket that node, scheduler and executors share
-//! patience_s = 1800                                        # asks again after so long without an answer
+//! patience_s = 600                                         # asks again after so long without an answer
 //!
 //! [trustee]                                                # as papers name it
 //! name = "Trustee"
