@@ -261,6 +261,44 @@ mod tests {
     use super::*;
 
     #[test]
+    fn visits_are_found_where_they_lie_and_the_latest_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let visit = |start_day| VisitRef { visit: 7, detail: 0, person: 3, start_day };
+        let written = |name: &str, visits: &[(u128, i32)]| {
+            let mut index = Index::default();
+            index.persons.insert(5, PersonRef { id: 3, held: false });
+            visits.iter().for_each(|(key, day)| drop(index.visits.own.insert(*key, visit(*day))));
+            let path = folder.path().join(name);
+            write_index(&index, File::create(&path).unwrap()).unwrap();
+            path
+        };
+        let first = written("first", &[(u128::MAX, 1), (2, 2), (3, 3), (1 << 90, 4)]);
+        let second = written("second", &[(3, 30)]);
+        let (mut index, mut whole) = (Index::default(), Index::default());
+        for path in [&first, &second] {
+            open_index(path, &mut index).unwrap();
+            read_index(path, &mut whole).unwrap();
+        }
+        for (key, day) in [(u128::MAX, Some(1)), (2, Some(2)), (3, Some(30)), (1 << 90, Some(4)), (4, None), (0, None)]
+        {
+            assert_eq!(index.visits.get(key).map(|visit| visit.start_day), day, "{key}");
+            assert_eq!(whole.visits.get(key).map(|visit| visit.start_day), day, "{key}");
+        }
+        assert!(index.persons.contains_key(&5) && index.visits.own.is_empty());
+        // What this load has of a visit counts before what earlier ones had.
+        let mut found = Index::default();
+        found.visits.own.insert(2, visit(20));
+        index.absorb(found);
+        assert_eq!(index.visits.get(2).map(|visit| visit.start_day), Some(20));
+        for cut in [0, 7, 8, 20, 60] {
+            let bytes = std::fs::read(&first).unwrap();
+            let broken = folder.path().join("broken");
+            std::fs::write(&broken, &bytes[..cut]).unwrap();
+            assert!(open_index(&broken, &mut Index::default()).is_err());
+        }
+    }
+
+    #[test]
     fn an_entry_is_read_as_written() {
         let entry =
             Entry { item: 1 << 100, content: 7, person: -3, first_day: -1, last_day: 9, rows: 2, generation: 4 };
