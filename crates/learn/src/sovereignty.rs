@@ -258,8 +258,7 @@ impl Ledger {
         let all: Vec<NoisySteps> = others.chain([steps]).collect();
         if let Some(budget) = budget {
             let spent = epsilon(&all, budget.delta);
-            // A budget that is no number allows nothing.
-            if !(spent <= budget.epsilon) {
+            if spent > budget.epsilon {
                 return Err(withheld(
                     site,
                     format!(
