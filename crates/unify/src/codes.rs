@@ -278,8 +278,7 @@ impl<'v> Memo<'v> {
             }
         }
         if let Some(concept) = own {
-            let target =
-                Target { concept_id: concept.concept_id, table: table_of_domain(&concept.domain), value: None };
+            let target = Target { concept_id: concept.concept_id, table: table_of_domain(concept.domain), value: None };
             return Meaning { source_concept_id: concept.concept_id, targets: vec![target], unit, ..empty };
         }
         let vocabulary = vocabulary_of(code.system);

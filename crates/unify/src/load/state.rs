@@ -267,7 +267,7 @@ mod tests {
         let written = |name: &str, visits: &[(u128, i32)]| {
             let mut index = Index::default();
             index.persons.insert(5, PersonRef { id: 3, held: false });
-            visits.iter().for_each(|(key, day)| drop(index.visits.own.insert(*key, visit(*day))));
+            index.visits.own.extend(visits.iter().map(|(key, day)| (*key, visit(*day))));
             let path = folder.path().join(name);
             write_index(&index, File::create(&path).unwrap()).unwrap();
             path
