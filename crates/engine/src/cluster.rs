@@ -213,7 +213,7 @@ impl ClusterEngine {
                 Err(EngineError::Run { .. }) if attempt < ATTEMPTS => {
                     tokio::time::sleep(Duration::from_secs(u64::from(attempt))).await;
                     attempt += 1;
-                    patience *= 2;
+                    patience = patience.saturating_mul(2);
                 }
                 outcome => return outcome,
             }

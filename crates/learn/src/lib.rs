@@ -27,7 +27,6 @@
 //! # Ok::<(), LearnError>(())
 //! ```
 
-mod accountant;
 mod algebra;
 mod error;
 mod exchange;

@@ -49,6 +49,12 @@ pub enum Membership {
         /// Largest area under the curve that the plan allows, at the lower end of its 95 % interval.
         allowed: f64,
     },
+    /// The attack was run on a model that was trained with noise, and stayed within. What it found was computed without noise, and
+    /// is not told.
+    Within {
+        /// Largest area under the curve that the plan allows, at the lower end of its 95 % interval.
+        allowed: f64,
+    },
     /// The attack could not be run: half of the rows give no model.
     NotRun {
         /// Why.
@@ -72,6 +78,9 @@ impl Membership {
             }
             Self::AtSites { sites, allowed } => format!(
                 "Each of {sites} sites attacked a model of half of its own rows, which remembers each of them more than this model does. At none was the lower end of the area's 95 % interval above {allowed:.3}; what each found stays there."
+            ),
+            Self::Within { allowed } => format!(
+                "An attacker with the model and a row guessed whether it was learned from. The lower end of the area's 95 % interval was not above {allowed:.3}; the figures would tell of the rows without noise, and stay out."
             ),
             Self::NotRun { reason } => format!("Not run: {reason}."),
         }
@@ -211,7 +220,12 @@ impl Model {
     /// [`LearnError::Tells`] when even the lower end of an attack's interval is above what the plan allows.
     pub fn tested(mut self, membership: Membership, rule: &PrivacyRule) -> Result<Self, LearnError> {
         membership.within(rule)?;
-        self.membership = Some(membership);
+        self.membership = Some(match membership {
+            Membership::LossThreshold { .. } if self.differential_privacy.is_some() => {
+                Membership::Within { allowed: rule.membership_auc }
+            }
+            found => found,
+        });
         Ok(self)
     }
 }
@@ -223,8 +237,8 @@ impl Membership {
     /// [`LearnError::Tells`] when it does not.
     pub fn within(&self, rule: &PrivacyRule) -> Result<(), LearnError> {
         match self {
-            // Each site held it against the same plan.
-            Self::AtSites { .. } => Ok(()),
+            // It was held against the same plan before the figures were left out.
+            Self::AtSites { .. } | Self::Within { .. } => Ok(()),
             found => found.at_most(rule.membership_auc),
         }
     }
@@ -243,7 +257,7 @@ impl Membership {
                 let best = attacks.into_iter().flatten().max_by(|a, b| a.1.total_cmp(&b.1));
                 best.unwrap_or((*auc, interval.0))
             }
-            Self::AtSites { allowed, .. } => (*allowed, *allowed),
+            Self::AtSites { allowed, .. } | Self::Within { allowed } => (*allowed, *allowed),
             Self::NotRun { .. } => return Ok(()),
         };
         if low > allowed { Err(LearnError::Tells { auc, low, allowed }) } else { Ok(()) }

@@ -4,11 +4,11 @@
 //! more site (hybrid), and without a fixed coordinator (decentralised). Its digest names the run: everything sites say is
 //! bound to it.
 
+use acequia_privacy::{NoisySteps, epsilon};
 use acequia_types::{Day, Digest, digest_named};
 use serde::{Deserialize, Serialize};
 
 use crate::LearnError;
-use crate::accountant::{NoisySteps, epsilon};
 use crate::variable::{Variable, check_steps};
 
 /// A run plan. Read it with [`Plan::from_toml`] or [`Plan::from_json`]; both check it.
@@ -186,6 +186,9 @@ pub struct Noise {
     /// Chance with which the guarantee may fail.
     pub delta: f64,
 }
+
+/// Deltas that mean anything: a guarantee that fails for one in a thousand is none.
+pub(crate) const DELTAS: std::ops::RangeInclusive<f64> = 1e-15..=1e-3;
 
 /// What a run guarantees to every row: whether it was there changes the odds of whatever comes out by a factor of e^epsilon at
 /// most, but for a chance of delta (Dwork and Roth 2014, definition 2.4; neighbours differ by one row).
@@ -786,7 +789,7 @@ impl Plan {
                         && (1e-2..=1e6).contains(&noise.multiplier)
                         && (1e-9..=1.0).contains(&noise.sample)
                         && noise.rows > 0
-                        && (1e-15..=1e-3).contains(&noise.delta);
+                        && DELTAS.contains(&noise.delta);
                     if !sound {
                         return wrong(
                             "task.noise needs a clip from 1e-6 to 1e6, a multiplier from 0.01 to 1e6, a sample from 1e-9 to 1, rows, and a delta from 1e-15 to 1e-3",

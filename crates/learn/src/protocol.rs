@@ -445,8 +445,6 @@ impl Site {
     ) -> Result<Self, LearnError> {
         ledger.enter(name, &tables, rules.minimum_difference)?;
         ledger.spend(name, plan, rules.budget)?;
-        let parts: Vec<Digest> = tables.iter().map(Data::digest).collect();
-        let parts = parts.iter().map(|part| ("table", part.as_bytes().as_slice()));
         Ok(Self {
             name: name.to_owned(),
             still_allowed: None,
@@ -454,7 +452,7 @@ impl Site {
             plan: plan.clone(),
             roster: roster.clone(),
             rules,
-            held: digest_named("acequia held 1", parts),
+            held: Data::held(&tables),
             tables,
             margins: Margins::default(),
             log: ExitLog::default(),

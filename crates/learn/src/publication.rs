@@ -177,6 +177,8 @@ mod tests {
         // A plan that allowed more at its sites than may be published.
         assert_eq!(kind(Some(Membership::AtSites { sites: 3, allowed: 0.9 })), "LE015");
         assert_eq!(kind(Some(Membership::AtSites { sites: 3, allowed: 0.6 })), "");
+        assert_eq!(kind(Some(Membership::Within { allowed: 0.9 })), "LE015");
+        assert_eq!(kind(Some(Membership::Within { allowed: 0.6 })), "");
     }
 
     #[test]

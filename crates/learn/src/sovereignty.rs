@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use acequia_privacy::{NoisySteps, epsilon};
 use acequia_types::{Digest, Timestamp, digest_named};
 use serde::{Deserialize, Serialize};
 
 use crate::LearnError;
-use crate::accountant::{NoisySteps, epsilon};
-use crate::plan::{Guarantee, Plan, Protection, Task};
+use crate::plan::{DELTAS, Guarantee, Plan, Protection, Task};
 use crate::table::Data;
 use crate::tasks::{Block, Question, shape};
 
@@ -257,8 +257,10 @@ impl Ledger {
         let others = self.noisy.iter().filter(|(other, _)| **other != run).map(|(_, steps)| *steps);
         let all: Vec<NoisySteps> = others.chain([steps]).collect();
         if let Some(budget) = budget {
-            let spent = epsilon(&all, budget.delta);
-            if spent > budget.epsilon {
+            // A budget that is no number allows nothing.
+            let is_sound = DELTAS.contains(&budget.delta) && budget.epsilon.is_finite();
+            let spent = if is_sound { epsilon(&all, budget.delta) } else { f64::INFINITY };
+            if !is_sound || spent > budget.epsilon {
                 return Err(withheld(
                     site,
                     format!(

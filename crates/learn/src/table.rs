@@ -181,6 +181,12 @@ impl Data {
         digest_named("acequia rows 1", [("rows", marks.as_slice())])
     }
 
+    /// Names all rows that a site holds for a run, in whatever tables.
+    pub fn held(tables: &[Self]) -> Digest {
+        let parts: Vec<Digest> = tables.iter().map(Self::digest).collect();
+        digest_named("acequia held 1", parts.iter().map(|part| ("table", part.as_bytes().as_slice())))
+    }
+
     /// Rows that count.
     pub fn rows(&self) -> usize {
         self.rows

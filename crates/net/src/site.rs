@@ -11,7 +11,7 @@ use acequia_learn::{
     Ask, Data, LearnError, Ledger, Left, Outcome, Plan, Protection, Roster as Sites, Run, Site, SiteRules, SiteUpdate,
     StillAllowed, VALIDATION, ValidationRequest, membership_test,
 };
-use acequia_types::{Clock, Day, Digest, digest_named};
+use acequia_types::{Clock, Day, Digest};
 use futures_util::future::join_all;
 
 use crate::aggregator::{AggregatorDesk, SITES_MIN};
@@ -454,10 +454,7 @@ impl SiteAgent {
         }
         let plan = Plan::from_json(&self.queue.plan(&digest)?)?;
         let held = self.held(&plan)?;
-        let parts: Vec<Digest> = held.tables.iter().map(Data::digest).collect();
-        let parts = parts.iter().map(|part| ("table", part.as_bytes().as_slice()));
-        let begun =
-            Begun { from: from.to_owned(), sites: sites.clone(), roster, rows: digest_named("acequia held 1", parts) };
+        let begun = Begun { from: from.to_owned(), sites: sites.clone(), roster, rows: Data::held(&held.tables) };
         match before {
             Some(before) if before.rows != begun.rows => {
                 return Err(refuse(

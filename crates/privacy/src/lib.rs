@@ -1,4 +1,4 @@
-//! Privacy models, re-identification risk and utility: mathematics only.
+//! Privacy models, re-identification risk, utility, and what noisy steps give away: mathematics only.
 //!
 //! Comes in: equivalence classes (rows that agree in all quasi-identifiers), as sizes or as [`Class`]es with the counts
 //! of a sensitive column. Goes out: measured numbers, and whether a [`Model`] holds. Rows that were suppressed are not in
@@ -21,6 +21,7 @@
 //!
 //! To add a model: a file in `models` with its condition and the paper, a variant of [`Model`].
 
+mod accounting;
 mod classes;
 mod interval;
 mod journalist;
@@ -28,6 +29,7 @@ mod models;
 pub mod republication;
 mod utility;
 
+pub use accounting::{NoisySteps, epsilon};
 pub use classes::{Classes, Risk};
 pub use interval::{Interval, clopper_pearson};
 pub use journalist::journalist;

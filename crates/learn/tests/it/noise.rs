@@ -67,6 +67,11 @@ fn a_model_learns_through_the_noise_and_says_what_it_guarantees() {
     let (noisy, without) = (ranks(&trained), ranks(&exact));
     println!("area under the curve {noisy:.4} with noise, {without:.4} without; {}", guarantee.words());
     assert!(without > 0.65 && (noisy - without).abs() < 0.02, "{noisy} {without}");
+    // Attacks are made without noise: that they failed is told, and no figure of theirs.
+    let found = membership_test(&plan, &four_sites(&plan));
+    assert!(matches!(found, Membership::LossThreshold { .. }), "{found:?}");
+    let tested = trained.tested(found, &plan.privacy).unwrap();
+    assert_eq!(tested.membership, Some(Membership::Within { allowed: plan.privacy.membership_auc }));
     // The same without a coordinator, and on any layout of one seed: what sites draw follows from their keys.
     assert_eq!(run(&plan, four_sites(&plan), Architecture::Decentralised).rounds, 60);
 }

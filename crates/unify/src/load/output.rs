@@ -112,18 +112,19 @@ impl Output {
         Ok(Self { writer: None, properties, encoder, rows: 0, path: path.to_owned() })
     }
 
-    fn make(&self) -> Result<Writer, ParquetError> {
+    /// The writer, made when there is none yet.
+    fn writer(&mut self) -> Result<Writer, ParquetError> {
+        if let Some(writer) = self.writer.take() {
+            return Ok(writer);
+        }
         let file = BufWriter::with_capacity(1 << 18, File::create(&self.path)?);
         let writer = ArrowWriter::try_new(file, Arc::clone(&self.encoder.schema), Some(self.properties.clone()))?;
         Ok(writer.into_serialized_writer()?.0)
     }
 
     pub(super) fn append(&mut self, encoded: Encoded) -> Result<(), ParquetError> {
-        let made = match self.writer.take() {
-            Some(writer) => writer,
-            None => self.make()?,
-        };
-        let writer = self.writer.insert(made);
+        let writer = self.writer()?;
+        let writer = self.writer.insert(writer);
         let mut group = writer.next_row_group()?;
         for chunk in encoded.chunks {
             chunk.append_to_row_group(&mut group)?;
@@ -143,11 +144,7 @@ impl Output {
 
     /// Ends the file and syncs it. One without rows is made now.
     pub(super) fn finish(mut self) -> Result<u64, ParquetError> {
-        let writer = match self.writer.take() {
-            Some(writer) => writer,
-            None => self.make()?,
-        };
-        let file = writer.into_inner()?;
+        let file = self.writer()?.into_inner()?;
         file.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
         Ok(self.rows)
     }
