@@ -204,8 +204,12 @@ pub struct Guarantee {
 impl Guarantee {
     /// In a sentence.
     pub fn words(&self) -> String {
+        let odds = match self.epsilon <= 10.0 {
+            true => format!("at most {:.1} times", libm::exp(self.epsilon)),
+            false => "by so much that this promises little, above 20,000 times".to_owned(),
+        };
         format!(
-            "Differentially private for every row: epsilon {:.3} at delta {:e} over all rounds, whatever other sites do.",
+            "Differentially private for every row: epsilon {:.3} at delta {:e} over all rounds, whatever other sites do. Whether one row was there changes the odds of any result {odds}.",
             self.epsilon, self.delta
         )
     }

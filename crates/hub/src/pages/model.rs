@@ -671,7 +671,7 @@ fn learned(facts: &Facts) -> Markup {
         section #learned aria-labelledby="learned-title" {
             h2 #learned-title { "What it learned from" }
             p {
-                (about(facts)) (counted(count(&facts.croissant, "/model/rows").unwrap_or_default(), "person", "people")) ", "
+                "From " (about(facts)) (counted(count(&facts.croissant, "/model/rows").unwrap_or_default(), "person", "people")) ", "
                 @if let Some(events) = count(&facts.croissant, "/model/events") { (thousands(events)) " with the event, " }
                 "at " (sites.join(", ")) "."
             }
@@ -709,9 +709,14 @@ fn membership(facts: &Facts) -> Markup {
     html! {
         section #membership aria-labelledby="membership-title" {
             h2 #membership-title { "Could I be found?" }
-            @if let Some(words) = text(&facts.croissant, "/model/differential_privacy_words") { p { (words) } }
+            @let noise = text(&facts.croissant, "/model/differential_privacy_words");
+            @if let Some(words) = &noise { p { (words) } }
             p { (stated(facts, "/model/membership_words")) }
-            p.note { "A model on which an attack succeeds is not published. Attacks that were not tried are not bounded by those that were." }
+            p.note {
+                "A model on which an attack succeeds is not published. "
+                @if noise.is_some() { "Attacks that were not tried are bounded by the noise." }
+                @else { "Attacks that were not tried are not bounded by those that were." }
+            }
         }
     }
 }
