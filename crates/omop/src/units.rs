@@ -15,11 +15,11 @@
 //! ```
 
 use std::collections::HashMap;
-use std::sync::{LazyLock, PoisonError, RwLock};
+use std::sync::{LazyLock, OnceLock, PoisonError, RwLock};
 
 use octofhir_ucum::{Case, EvalResult, Number, SpecialKind, UnitExpr, evaluate, lookup_unit, parse_expression};
 
-use crate::vocabulary::Vocabulary;
+use crate::vocabulary::{ConceptRef, Vocabulary};
 
 /// Longest unit that is looked at, in bytes: longer texts are no units.
 const LONGEST: usize = 100;
@@ -192,15 +192,19 @@ impl Conversion {
     }
 }
 
-/// Units by what they are, each with its concept.
-type Meanings = Vec<(Meaning, i64)>;
+/// A standard unit; what it is, is worked out when it is asked for.
+struct Standard {
+    code: String,
+    meaning: OnceLock<Option<Meaning>>,
+    concept_id: i64,
+}
 
 /// Reads and converts units. Keeps what it has worked out, so ask one instance from all threads.
 pub struct Units<'v> {
     vocabulary: &'v Vocabulary,
     /// Standard UCUM concepts that are valid UCUM without annotations, by meaning; looked through only for what is not
     /// found by its text.
-    meanings: LazyLock<Meanings, Box<dyn FnOnce() -> Meanings + Send + 'v>>,
+    standard: LazyLock<Vec<Standard>, Box<dyn FnOnce() -> Vec<Standard> + Send + 'v>>,
     read: RwLock<HashMap<(String, bool), ReadUnit>>,
     conversions: RwLock<HashMap<(String, String), Option<Conversion>>>,
 }
@@ -217,20 +221,22 @@ const KEPT: usize = 10_000;
 impl<'v> Units<'v> {
     /// Units with the concepts of a vocabulary.
     pub fn new(vocabulary: &'v Vocabulary) -> Self {
-        let meanings = move || {
+        let standard = move || {
             let standard = vocabulary.concepts().filter(|concept| {
                 concept.vocabulary_id == "UCUM" && concept.is_standard() && !concept.code.contains('{')
             });
-            let mut found: Vec<_> = standard
-                .filter_map(|concept| Some((Meaning::of(&written_ucum(concept.code))?, concept)))
-                .map(|(meaning, concept)| (meaning, (concept.code.len(), concept.concept_id)))
-                .collect();
-            found.sort_by_key(|(_, order)| *order);
-            found.into_iter().map(|(meaning, (_, concept_id))| (meaning, concept_id)).collect()
+            let mut found: Vec<_> = standard.collect();
+            found.sort_by_key(|concept| (concept.code.len(), concept.concept_id));
+            let unit = |concept: ConceptRef<'_>| Standard {
+                code: written_ucum(concept.code),
+                meaning: OnceLock::new(),
+                concept_id: concept.concept_id,
+            };
+            found.into_iter().map(unit).collect()
         };
         Self {
             vocabulary,
-            meanings: LazyLock::new(Box::new(meanings)),
+            standard: LazyLock::new(Box::new(standard)),
             read: RwLock::default(),
             conversions: RwLock::default(),
         }
@@ -289,7 +295,10 @@ impl<'v> Units<'v> {
             return None;
         }
         let wanted = Meaning::of(ucum)?;
-        self.meanings.iter().find(|(meaning, _)| meaning.equals(&wanted)).map(|(_, concept_id)| *concept_id)
+        let same = |unit: &&Standard| {
+            unit.meaning.get_or_init(|| Meaning::of(&unit.code)).as_ref().is_some_and(|meaning| meaning.equals(&wanted))
+        };
+        self.standard.iter().find(same).map(|unit| unit.concept_id)
     }
 
     /// A number in another unit, in decimals: 180 mg/dL is 1.8 g/L. `None` when the units are of different kinds, or one

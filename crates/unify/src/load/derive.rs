@@ -1,7 +1,8 @@
 //! Tables that follow from others, in one sorted pass each: `condition_era`, `drug_era` (OMOP CDM 5.4; persistence window
 //! of 30 days) and `observation_period` (first to last event).
 
-use std::path::Path;
+use std::collections::{BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
 
 use acequia_omop::{CdmTable, Vocabulary};
 
@@ -38,33 +39,91 @@ impl Spell {
     pub(super) const fn drug(person: i64, concept: i64, start: i32, end: i32, row: i64) -> Self {
         Self { drug: true, person, concept, start, end, row }
     }
+}
 
+/// What a load notes about spells for the loads after it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Noted {
+    Spell(Spell),
+    /// The spell of this row, noted by an earlier load, no longer counts.
+    Replaced(i64),
+}
+
+impl Noted {
     pub(super) fn write(&self, into: &mut Vec<u8>) {
-        into.push(u8::from(self.drug));
-        into.extend_from_slice(&self.person.to_le_bytes());
-        into.extend_from_slice(&self.concept.to_le_bytes());
-        into.extend_from_slice(&self.start.to_le_bytes());
-        into.extend_from_slice(&self.end.to_le_bytes());
-        into.extend_from_slice(&self.row.to_le_bytes());
+        let (kind, spell) = match self {
+            Self::Spell(spell) => (u8::from(spell.drug), *spell),
+            Self::Replaced(row) => (2, Spell::condition(0, 0, 0, 0, *row)),
+        };
+        into.push(kind);
+        into.extend_from_slice(&spell.person.to_le_bytes());
+        into.extend_from_slice(&spell.concept.to_le_bytes());
+        into.extend_from_slice(&spell.start.to_le_bytes());
+        into.extend_from_slice(&spell.end.to_le_bytes());
+        into.extend_from_slice(&spell.row.to_le_bytes());
     }
 
-    /// Every spell of a file, one after the other.
+    /// Every note of a file, one after the other.
     pub(super) fn each(path: &Path, mut take: impl FnMut(Self)) -> Result<(), LoadError> {
-        each_record(path, Self::BYTES, |bytes| Self::read(bytes).into_iter().for_each(&mut take))
+        each_record(path, Spell::BYTES, |bytes| Self::read(bytes).into_iter().for_each(&mut take))
     }
 
     fn read(bytes: &[u8]) -> Option<Self> {
         let eight = |at: usize| Some(i64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
         let four = |at: usize| Some(i32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
-        Some(Self {
-            drug: *bytes.first()? == 1,
+        let kind = *bytes.first()?;
+        if kind == 2 {
+            return Some(Self::Replaced(eight(25)?));
+        }
+        Some(Self::Spell(Spell {
+            drug: kind == 1,
             person: eight(1)?,
             concept: eight(9)?,
             start: four(17)?,
             end: four(21)?,
             row: eight(25)?,
-        })
+        }))
     }
+}
+
+/// What a spell is to a load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It came with this load.
+    New,
+    /// It came with an earlier one, and counts.
+    Before,
+    /// It counted until this load.
+    Gone,
+}
+
+/// Every spell of earlier loads that counts, or did before its row was `removed`, and every spell of this load.
+pub(super) fn each_spell(
+    old: &[PathBuf],
+    new: Option<&Path>,
+    removed: &BTreeSet<i64>,
+    mut take: impl FnMut(Spell, Standing),
+) -> Result<(), LoadError> {
+    if let Some(new) = new {
+        Noted::each(new, |noted| {
+            if let Noted::Spell(spell) = noted {
+                take(spell, Standing::New);
+            }
+        })?;
+    }
+    // A row may come, go and come again: a load only takes from those before it.
+    let mut replaced = HashSet::new();
+    for file in old.iter().rev() {
+        let mut by_this = Vec::new();
+        Noted::each(file, |noted| match noted {
+            Noted::Replaced(row) => by_this.push(row),
+            Noted::Spell(spell) if replaced.contains(&spell.row) => {}
+            Noted::Spell(spell) if removed.contains(&spell.row) => take(spell, Standing::Gone),
+            Noted::Spell(spell) => take(spell, Standing::Before),
+        })?;
+        replaced.extend(by_this);
+    }
+    Ok(())
 }
 
 /// Ingredients of drugs, each looked up once.
@@ -176,10 +235,11 @@ mod tests {
     }
 
     #[test]
-    fn a_spell_is_read_as_written() {
-        let spell = Spell::drug(-7, 1_000, -5, 9, i64::MAX);
-        let mut bytes = Vec::new();
-        spell.write(&mut bytes);
-        assert_eq!((bytes.len(), Spell::read(&bytes)), (Spell::BYTES, Some(spell)));
+    fn a_note_is_read_as_written() {
+        for note in [Noted::Spell(Spell::drug(-7, 1_000, -5, 9, i64::MAX)), Noted::Replaced(-8)] {
+            let mut bytes = Vec::new();
+            note.write(&mut bytes);
+            assert_eq!((bytes.len(), Noted::read(&bytes)), (Spell::BYTES, Some(note)));
+        }
     }
 }

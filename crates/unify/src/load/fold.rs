@@ -14,13 +14,14 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Serialize;
 
 use super::columns::file_schema;
-use super::derive::Spell;
+use super::derive::{self, Noted};
 use super::index::Index;
 use super::known::{Items, write_keys};
 use super::output::{Output, Packing};
 use super::state::{self, Entry};
 use super::{
-    LINEAGE, LoadError, Record, STATE, TABLES, changes, hex, is_derived, key_of, lineage, state_file, write_whole,
+    DERIVED, LINEAGE, LoadError, Record, STATE, TABLES, changes, hex, is_derived, key_of, lineage, state_file,
+    write_whole,
 };
 use crate::IdKey;
 
@@ -36,20 +37,15 @@ pub struct Folded {
     pub gone: BTreeMap<String, u64>,
 }
 
-fn removed_schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![Field::new("row_id", DataType::Int64, false)]))
-}
-
-/// Ids of rows that later rows replace, in ascending order.
-pub(super) fn write_removed(path: &Path, removed: &[i64]) -> Result<(), LoadError> {
-    let error = super::parquet_error("removed");
-    let mut ids = removed.to_vec();
+/// A column of ids, in ascending order.
+pub(super) fn write_ids(path: &Path, name: &'static str, column: &str, mut ids: Vec<i64>) -> Result<(), LoadError> {
+    let error = super::parquet_error(name);
     ids.sort_unstable();
     ids.dedup();
-    let schema = removed_schema();
+    let schema = Arc::new(Schema::new(vec![Field::new(column, DataType::Int64, false)]));
     let mut output = Output::create(path, &schema, None, Packing::Changes).map_err(&error)?;
     let batch = RecordBatch::try_new(schema, vec![Arc::new(Int64Array::from(ids))])
-        .map_err(|source| LoadError::Arrow { table: "removed", source })?;
+        .map_err(|source| LoadError::Arrow { table: name, source })?;
     output.write(&batch).map_err(&error)?;
     output.finish().map(|_| ()).map_err(error)
 }
@@ -121,6 +117,26 @@ fn id_columns(table: CdmTable) -> Vec<&'static str> {
     }
 }
 
+/// What of a table later loads replace.
+enum By {
+    /// All of it: the last one is whole.
+    Whole,
+    /// The rows of persons that they derived anew.
+    Person,
+    /// Rows with the same ids, in these columns.
+    Ids(Vec<&'static str>),
+}
+
+impl By {
+    fn of(table: CdmTable) -> Self {
+        match table {
+            CdmTable::ObservationPeriod => Self::Whole,
+            CdmTable::ConditionEra | CdmTable::DrugEra => Self::Person,
+            other => Self::Ids(id_columns(other)),
+        }
+    }
+}
+
 /// Rewrites one table: rows of `sources` (path, generation) that `alive` keeps.
 fn rewrite(
     name: &'static str,
@@ -164,24 +180,32 @@ fn no_load() -> LoadError {
 pub fn fold(out: &Path) -> Result<Folded, LoadError> {
     let record = Record::read(out)?.ok_or_else(no_load)?;
     let waiting: Vec<u32> = (record.folded + 1..=record.generation).collect();
-    let mut last: HashMap<i64, u32> = HashMap::new();
+    // The last load that had a row, and the last that derived all eras of a person.
+    let (mut last, mut last_eras): (HashMap<i64, u32>, HashMap<i64, u32>) = (HashMap::new(), HashMap::new());
     for generation in &waiting {
         let dir = changes(out, *generation);
-        let mut newer = |path: &Path, table: &'static str, columns: &[&str]| -> Result<(), LoadError> {
+        let collect = |into: &mut HashMap<i64, u32>, path: &Path, table: &'static str, columns: &[&str]| {
             for batch in batches(path, table, GROUP_ROWS)? {
                 let batch = batch?;
                 for column in columns.iter().filter_map(|column| ids(&batch, column)) {
-                    last.extend(column.values().iter().map(|id| (*id, *generation)));
+                    into.extend(column.values().iter().map(|id| (*id, *generation)));
                 }
             }
-            Ok(())
+            Ok::<(), LoadError>(())
         };
+        collect(&mut last_eras, &dir.join("eras_of.parquet"), "eras_of", &["person_id"])?;
+        let mut newer = |path: &Path, table, columns: &[&str]| collect(&mut last, path, table, columns);
         newer(&dir.join("removed.parquet"), "removed", &["row_id"])?;
         for table in TABLES.iter().filter(|table| !is_derived(**table) && **table != CdmTable::FactRelationship) {
             newer(&dir.join(format!("{}.parquet", table.name())), table.name(), &id_columns(*table))?;
         }
     }
-    let lives = |batch: &RecordBatch, generation: u32, columns: &[&str]| -> Vec<bool> {
+    let lives = |batch: &RecordBatch, generation: u32, by: By| -> Vec<bool> {
+        let (last, columns) = match by {
+            By::Whole => return vec![true; batch.num_rows()],
+            By::Person => (&last_eras, vec!["person_id"]),
+            By::Ids(columns) => (&last, columns),
+        };
         let mut keep = vec![true; batch.num_rows()];
         for column in columns.iter().filter_map(|column| ids(batch, column)) {
             for (keep, id) in keep.iter_mut().zip(column.values()) {
@@ -192,12 +216,11 @@ pub fn fold(out: &Path) -> Result<Folded, LoadError> {
     };
     let folded = rewrite_all(
         out,
-        |name, derived| {
+        |name, by| {
             let file = format!("{name}.parquet");
             let base = out.join(&file);
             let mut sources: Vec<_> = waiting.iter().map(|g| (changes(out, *g).join(&file), *g)).collect();
-            if derived {
-                // The last one is whole.
+            if matches!(by, By::Whole) {
                 sources.retain(|(path, _)| path.exists());
                 return sources.pop().map_or_else(|| vec![(base, 0)], |last| vec![last]);
             }
@@ -218,8 +241,8 @@ pub fn fold(out: &Path) -> Result<Folded, LoadError> {
 /// Rewrites all tables and lineage aside, then moves them into place.
 fn rewrite_all(
     out: &Path,
-    sources: impl Fn(&'static str, bool) -> Vec<(std::path::PathBuf, u32)>,
-    lives: impl Fn(&RecordBatch, u32, &[&str]) -> Vec<bool>,
+    sources: impl Fn(&'static str, &By) -> Vec<(std::path::PathBuf, u32)>,
+    lives: impl Fn(&RecordBatch, u32, By) -> Vec<bool>,
 ) -> Result<Folded, LoadError> {
     let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
     let dir = out.join(STATE).join("fold");
@@ -231,22 +254,21 @@ fn rewrite_all(
     let mut moves = Vec::new();
     for table in TABLES {
         let name = table.name();
-        let (target, derived) = (dir.join(format!("{name}.parquet")), is_derived(table));
-        let columns = id_columns(table);
-        let (rows, gone) =
-            rewrite(name, file_schema(table), key_of(table), &sources(name, derived), &target, |batch, generation| {
-                if derived { lives(batch, generation, &[]) } else { lives(batch, generation, &columns) }
-            })?;
+        let target = dir.join(format!("{name}.parquet"));
+        let sources = sources(name, &By::of(table));
+        let (rows, gone) = rewrite(name, file_schema(table), key_of(table), &sources, &target, |batch, generation| {
+            lives(batch, generation, By::of(table))
+        })?;
         folded.rows.insert(name.to_owned(), rows);
         if gone > 0 {
             folded.gone.insert(name.to_owned(), gone);
         }
         moves.push((target, out.join(format!("{name}.parquet"))));
     }
-    let target = dir.join("lineage.parquet");
+    let (target, of_rows) = (dir.join("lineage.parquet"), || By::Ids(vec!["row_id"]));
     let (rows, gone) =
-        rewrite(LINEAGE, lineage::schema(), None, &sources(LINEAGE, false), &target, |batch, generation| {
-            lives(batch, generation, &["row_id"])
+        rewrite(LINEAGE, lineage::schema(), None, &sources(LINEAGE, &of_rows()), &target, |batch, generation| {
+            lives(batch, generation, of_rows())
         })?;
     folded.rows.insert(LINEAGE.to_owned(), rows);
     if gone > 0 {
@@ -307,12 +329,13 @@ pub fn remove_persons(out: &Path, key: &IdKey, source: &str, persons: &[&str]) -
     let (mut index, mut spells) = (Index::default(), Vec::new());
     for past in generations.clone() {
         state::read_index(&state_file(out, "index", past), &mut index)?;
-        Spell::each(&state_file(out, "spells", past), |spell| {
-            if !gone.contains(&spell.person) {
-                spell.write(&mut spells);
-            }
-        })?;
     }
+    let noted: Vec<_> = generations.clone().map(|past| state_file(out, "spells", past)).collect();
+    derive::each_spell(&noted, None, &BTreeSet::new(), |spell, _| {
+        if !gone.contains(&spell.person) {
+            Noted::Spell(spell).write(&mut spells);
+        }
+    })?;
     index.persons.retain(|_, person| !gone.contains(&person.id));
     index.visits.own.retain(|_, visit| !gone.contains(&visit.person));
     index.specimens.retain(|_, specimen| !facts.contains(specimen));
@@ -338,13 +361,21 @@ pub fn remove_persons(out: &Path, key: &IdKey, source: &str, persons: &[&str]) -
     Ok(folded)
 }
 
+/// Derives anew into tables what follows from events and this file of spells; returns the persons whose eras it derived.
+type Derive<'d> = &'d dyn Fn(&mut BTreeMap<CdmTable, Output>, &Path) -> Result<Vec<i64>, LoadError>;
+
 /// An item that came twice in one load is kept in its last state: rows of earlier states go, and of equal rows one stays.
+/// What follows from them is derived anew.
 ///
 /// # Errors
 /// [`LoadError::Collision`] when rows of different items share an id.
-pub(super) fn settle_duplicates(out: &Path, folder: &Path) -> Result<(), LoadError> {
-    let record = Record::read(out)?.ok_or_else(no_load)?;
-    let bytes = state::read_file(&state_file(out, "items", record.generation))?;
+pub(super) fn settle_duplicates(
+    out: &Path,
+    folder: &Path,
+    generation: u32,
+    derive: Derive<'_>,
+) -> Result<(), LoadError> {
+    let bytes = state::read_file(&state_file(out, "items", generation))?;
     let mut last: HashMap<u128, u128> = HashMap::new();
     let mut twice: BTreeSet<u128> = BTreeSet::new();
     for entry in Entry::all(&bytes) {
@@ -433,6 +464,38 @@ pub(super) fn settle_duplicates(out: &Path, folder: &Path) -> Result<(), LoadErr
             .map_or_else(|_| vec![true; batch.num_rows()], |tables| settled("", batch, "row_id", Some(tables.as_ref())))
     })?;
     moves.push((target, from));
+
+    // Of a row that came twice the last spell counts.
+    let (noted, target) = (state_file(out, "spells", generation), dir.join("spells"));
+    let (mut spells, mut notes) = (BTreeMap::new(), Vec::new());
+    Noted::each(&noted, |note| match note {
+        Noted::Spell(spell) if stale.contains(&spell.row) => {}
+        Noted::Spell(spell) => {
+            spells.insert(spell.row, spell);
+        }
+        replaced @ Noted::Replaced(_) => notes.push(replaced),
+    })?;
+    let mut bytes = Vec::new();
+    spells.into_values().map(Noted::Spell).chain(notes).for_each(|note| note.write(&mut bytes));
+    write_whole(&target, &bytes)?;
+    let mut tables = BTreeMap::new();
+    for table in DERIVED {
+        let path = dir.join(format!("{}.parquet", table.name()));
+        let output = Output::create(&path, file_schema(table), key_of(table), Packing::Tables);
+        tables.insert(table, output.map_err(super::parquet_error(table.name()))?);
+    }
+    let eras_of = derive(&mut tables, &target)?;
+    moves.push((target, noted));
+    for (table, output) in tables {
+        let path = output.path.clone();
+        output.finish().map_err(super::parquet_error(table.name()))?;
+        moves.push((path, folder.join(format!("{}.parquet", table.name()))));
+    }
+    if folder != out {
+        let path = dir.join("eras_of.parquet");
+        write_ids(&path, "eras_of", "person_id", eras_of)?;
+        moves.push((path, folder.join("eras_of.parquet")));
+    }
     for (from, to) in moves {
         std::fs::rename(from, to).map_err(io)?;
     }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use acequia_blobs::MappedFile;
@@ -67,22 +68,24 @@ impl Known {
         if let Some(base) = &mut self.base {
             let gone = entries.iter().flat_map(|entry| base.item(entry.item)).map(|key| key.place);
             let gone: Vec<u32> = gone.collect();
-            base.superseded.extend(gone);
+            base.superseded.extend(&gone);
+            base.replaced.extend(gone);
         }
     }
 
     /// First and last day of every person.
     pub(super) fn spans(&self) -> Result<BTreeMap<i64, (i32, i32)>, LoadError> {
         let mut spans = Spans::default();
-        if let Some(base) = &self.base {
-            let mut superseded = base.superseded.iter().peekable();
-            Entry::each(&base.file, |place, entry| {
-                if superseded.next_if_eq(&&place).is_none() {
-                    spans.add(&entry);
-                }
-            })?;
-        }
         self.later.entries.iter().for_each(|entry| spans.add(entry));
+        let Some(base) = &self.base else { return Ok(spans.finish()) };
+        let later = std::mem::take(&mut spans).finish();
+        let known = base.spans();
+        let mut spans = if base.still_reach(&known, &later)? {
+            Spans::of(known)
+        } else {
+            Spans::of_entries(&base.file, &base.superseded)?
+        };
+        later.into_iter().for_each(|of_person| spans.widen(of_person));
         Ok(spans.finish())
     }
 }
@@ -95,11 +98,15 @@ struct Base {
     keys: MappedFile,
     items: Keys,
     contents: Keys,
+    /// First and last days of persons in the file of keys.
+    spans: Range<usize>,
     /// Places of entries that later ones of the same item replace.
     superseded: BTreeSet<u32>,
+    /// Those of them that were replaced after the keys were written.
+    replaced: Vec<u32>,
 }
 
-const MAGIC: &[u8; 8] = b"acqkey01";
+const MAGIC: &[u8; 8] = b"acqkey02";
 
 impl Base {
     /// Opens the keys of a file of entries, and makes them if they are not there or of another file.
@@ -118,8 +125,39 @@ impl Base {
             return Ok(None);
         }
         let keys = state::mapped(keys)?;
-        let Some((superseded, items_at, contents_at)) = Keys::parts(keys.as_ref(), entries) else { return Ok(None) };
-        Ok(Some(Self { file: items.to_owned(), keys, items: items_at, contents: contents_at, superseded }))
+        let Some(parts) = Parts::of(keys.as_ref(), entries) else { return Ok(None) };
+        let Parts { items: items_at, contents, superseded, spans } = parts;
+        let (file, replaced) = (items.to_owned(), Vec::new());
+        Ok(Some(Self { file, keys, items: items_at, contents, spans, superseded, replaced }))
+    }
+
+    /// First and last day of every person as they were when the keys were written.
+    fn spans(&self) -> BTreeMap<i64, (i32, i32)> {
+        let bytes = self.keys.as_ref().get(self.spans.clone()).unwrap_or_default();
+        let span = |bytes: &[u8]| {
+            let person = i64::from_le_bytes(bytes.get(..8)?.try_into().ok()?);
+            let day = |at: usize| bytes.get(at..at + 4)?.try_into().ok().map(i32::from_le_bytes);
+            Some((person, (day(8)?, day(12)?)))
+        };
+        bytes.chunks_exact(SPAN_BYTES).filter_map(span).collect()
+    }
+
+    /// Whether days as far out as those that persons had are left to them, now that entries were replaced by `later` ones.
+    fn still_reach(
+        &self,
+        known: &BTreeMap<i64, (i32, i32)>,
+        later: &BTreeMap<i64, (i32, i32)>,
+    ) -> Result<bool, LoadError> {
+        let entries = state::mapped(&self.file)?;
+        let reaches = |place: &u32| {
+            let at = *place as usize * Entry::BYTES;
+            let Some(entry) = entries.as_ref().get(at..).and_then(Entry::read) else { return false };
+            let Some(before) = known.get(&entry.person) else { return true };
+            let now = later.get(&entry.person);
+            (entry.first_day > before.0 || now.is_some_and(|now| now.0 <= before.0))
+                && (entry.last_day < before.1 || now.is_some_and(|now| now.1 >= before.1))
+        };
+        Ok(self.replaced.iter().all(reaches))
     }
 
     fn item(&self, item: u128) -> impl Iterator<Item = Key> + '_ {
@@ -179,46 +217,60 @@ impl Keys {
         let some = bytes.get(from..to).unwrap_or_default();
         some.chunks_exact(Key::BYTES).filter_map(Key::read).filter(move |key| key.digest == digest)
     }
+}
 
-    /// The parts of a file of keys about so many entries: places that do not count, items, contents. `None` when it is
-    /// another file.
-    fn parts(bytes: &[u8], entries: u64) -> Option<(BTreeSet<u32>, Self, Self)> {
+/// The parts of a file of keys.
+struct Parts {
+    items: Keys,
+    contents: Keys,
+    /// Places that do not count.
+    superseded: BTreeSet<u32>,
+    /// Where first and last days of persons lie.
+    spans: Range<usize>,
+}
+
+impl Parts {
+    /// Those of a file about so many entries; `None` when it is another file.
+    fn of(bytes: &[u8], entries: u64) -> Option<Self> {
         let footer = bytes.len().checked_sub(FOOTER_BYTES).and_then(|at| bytes.get(at..))?;
         let number =
             |nth: usize| -> Option<u64> { footer.get(8 * nth..8 * nth + 8)?.try_into().ok().map(u64::from_le_bytes) };
-        if footer.get(32..)? != MAGIC || number(0)? != entries {
+        if footer.get(FOOTER_BYTES - MAGIC.len()..)? != MAGIC || number(0)? != entries {
             return None;
         }
-        let bits = Self::bits(entries);
+        let bits = Keys::bits(entries);
         let mut at = 0_usize;
-        let mut skip = |length: usize| -> Option<usize> {
+        let mut part = |number: u64, each: usize| -> Option<Range<usize>> {
             let from = at;
-            at = at.checked_add(length)?;
-            Some(from)
+            at = at.checked_add(usize::try_from(number).ok()?.checked_mul(each)?)?;
+            Some(from..at)
         };
-        let mut keys = |nth: usize| -> Option<Self> {
-            let keys = skip(usize::try_from(number(nth)?).ok()?.checked_mul(Key::BYTES)?)?;
-            Some(Self { bits, keys, starts: skip(4 * ((1 << bits) + 1))? })
+        let mut keys = |nth: usize| -> Option<Keys> {
+            let keys = part(number(nth)?, Key::BYTES)?.start;
+            Some(Keys { bits, keys, starts: part((1 << bits) + 1, 4)?.start })
         };
         let (items, contents) = (keys(1)?, keys(2)?);
-        let gone = usize::try_from(number(3)?).ok()?.checked_mul(4)?;
-        let from = skip(gone)?;
+        let (gone, spans) = (part(number(3)?, 4)?, part(number(4)?, SPAN_BYTES)?);
         if at.checked_add(FOOTER_BYTES)? != bytes.len() {
             return None;
         }
-        let superseded = bytes.get(from..from + gone)?.chunks_exact(4).filter_map(four).collect();
-        Some((superseded, items, contents))
+        let superseded = bytes.get(gone)?.chunks_exact(4).filter_map(four).collect();
+        Some(Self { items, contents, superseded, spans })
     }
 }
 
-/// Numbers of entries, items, contents and places that do not count, and [`MAGIC`].
-const FOOTER_BYTES: usize = 4 * 8 + MAGIC.len();
+/// A person with first and last day.
+const SPAN_BYTES: usize = 16;
+
+/// Numbers of entries, items, contents, places that do not count, and persons; and [`MAGIC`].
+const FOOTER_BYTES: usize = 5 * 8 + MAGIC.len();
 
 /// About how many keys are sorted at a time, in 128 MB. Each time the whole file of entries is gone through.
 const SORTED_AT_A_TIME: u64 = 1 << 22;
 
-/// Writes the keys of a file of entries: items, contents that count, and places of entries that later ones replace.
-pub(super) fn write_keys(items: &Path, keys: &Path) -> Result<(), LoadError> {
+/// Writes the keys of a file of entries: items, contents that count, places of entries that later ones replace, and first
+/// and last days of persons. Returns whether an item came twice.
+pub(super) fn write_keys(items: &Path, keys: &Path) -> Result<bool, LoadError> {
     let io = |source| LoadError::Io { what: "the state of the load", doing: "written", source };
     let entries = items.metadata().map_err(state::unreadable)?.len() / Entry::BYTES as u64;
     let aside = keys.with_extension("new");
@@ -237,14 +289,21 @@ pub(super) fn write_keys(items: &Path, keys: &Path) -> Result<(), LoadError> {
     let content = |entry: &Entry| Some(entry.content).filter(|content| *content != 0);
     let counts = |key: &Key, _: Option<&Key>| superseded.is_empty() || !superseded.contains(&key.place);
     let contents_written = write_sorted(&mut out, items, entries, content, counts)?;
+    let spans = Spans::of_entries(items, &superseded)?.finish();
     let mut footer: Vec<u8> = superseded.iter().flat_map(|place| place.to_le_bytes()).collect();
-    for number in [entries, items_written, contents_written, superseded.len() as u64] {
+    for (person, (first, last)) in &spans {
+        footer.extend_from_slice(&person.to_le_bytes());
+        footer.extend_from_slice(&first.to_le_bytes());
+        footer.extend_from_slice(&last.to_le_bytes());
+    }
+    for number in [entries, items_written, contents_written, superseded.len() as u64, spans.len() as u64] {
         footer.extend_from_slice(&number.to_le_bytes());
     }
     footer.extend_from_slice(MAGIC);
     out.write_all(&footer).map_err(io)?;
     out.into_inner().map_err(|error| io(error.into_error()))?.sync_all().map_err(io)?;
-    std::fs::rename(&aside, keys).map_err(io)
+    std::fs::rename(&aside, keys).map_err(io)?;
+    Ok(!superseded.is_empty())
 }
 
 /// Writes keys in ascending order and where each value of their first bits begins; `keep` sees each with the next one.
@@ -358,6 +417,21 @@ struct Spans {
 }
 
 impl Spans {
+    fn of(spans: BTreeMap<i64, (i32, i32)>) -> Self {
+        Self { spans, run: None }
+    }
+
+    /// Those of a file of entries but for some places.
+    fn of_entries(items: &Path, without: &BTreeSet<u32>) -> Result<Self, LoadError> {
+        let (mut spans, mut without) = (Self::default(), without.iter().peekable());
+        Entry::each(items, |place, entry| {
+            if without.next_if_eq(&&place).is_none() {
+                spans.add(&entry);
+            }
+        })?;
+        Ok(spans)
+    }
+
     fn add(&mut self, entry: &Entry) {
         if entry.first_day > entry.last_day {
             return;

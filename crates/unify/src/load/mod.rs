@@ -25,7 +25,7 @@ mod map;
 mod output;
 mod state;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ use crate::IdKey;
 use crate::codes::Memo;
 use crate::hash::Seed;
 use columns::{Cell, Rows, Tables, file_schema};
-use derive::Spell;
+use derive::{Noted, Spell, Standing};
 use feed::{Feed, Part};
 use index::{DetailRow, Index, PartyKind, PartyRow, PersonRow, VisitRef};
 use known::Known;
@@ -141,7 +141,8 @@ pub struct LoadReport {
     pub converted_units: u64,
     /// Codes that were given besides the one that was taken.
     pub other_codes: u64,
-    /// Drug exposures that stand in `drug_era` for themselves, since the vocabulary knows no ingredient of theirs.
+    /// Drug exposures that stand in `drug_era` for themselves, since the vocabulary knows no ingredient of theirs; after a
+    /// change, those of persons whose eras it derived anew.
     pub drugs_without_ingredient: u64,
     /// Distinct codes without a standard concept, most frequent first; at most 1,000.
     pub unmapped_codes: Vec<CodeUse>,
@@ -378,55 +379,85 @@ struct Outputs {
 }
 
 impl Outputs {
-    fn write_rows(&mut self, table: CdmTable, rows: &mut Rows) -> Result<(), LoadError> {
-        let batch = rows.finish().map_err(|source| LoadError::Arrow { table: table.name(), source })?;
-        match self.tables.get_mut(&table) {
-            Some(output) => output.write(&batch).map_err(parquet_error(table.name())),
-            None => Ok(()),
-        }
-    }
-
-    /// Derives the eras from files of spells, of which the last is this load's, some persons at a time. Returns the
-    /// spells of drugs without a known ingredient.
-    fn write_eras(
-        &mut self,
-        files: &[PathBuf],
-        removed: &BTreeSet<i64>,
-        vocabulary: &Vocabulary,
-        key: &IdKey,
-    ) -> Result<u64, LoadError> {
-        let io = |source| LoadError::Io { what: "the state of an earlier load", doing: "read", source };
-        let mut bytes = 0;
-        for file in files {
-            bytes += file.metadata().map_err(io)?.len();
-        }
-        let ranges = bytes / Spell::BYTES as u64 / SPELLS_AT_A_TIME + 1;
-        let range_of = |person: i64| (u128::from(person.unsigned_abs()) * u128::from(ranges)) >> 63;
-        let mut without_ingredient = 0;
-        for range in 0..u128::from(ranges) {
-            let mut spells = Vec::new();
-            for (nth, file) in files.iter().enumerate() {
-                let new = nth + 1 == files.len();
-                Spell::each(file, |spell| {
-                    if range_of(spell.person) == range && (new || !removed.contains(&spell.row)) {
-                        spells.push(spell);
-                    }
-                })?;
-            }
-            let (mut conditions, mut drugs, without) = derive::eras(spells, vocabulary, key);
-            without_ingredient += without;
-            self.write_rows(CdmTable::ConditionEra, &mut conditions)?;
-            self.write_rows(CdmTable::DrugEra, &mut drugs)?;
-        }
-        Ok(without_ingredient)
-    }
-
-    /// Writes what references resolve to, for the next load, and ends the file of spells.
+    /// Writes what references resolve to, for the next load, and the spells.
     fn write_state(&mut self, index: &Index) -> Result<(), LoadError> {
         let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
-        self.spells.flush().and_then(|()| self.spells.get_ref().sync_all()).map_err(io)?;
+        self.spells.flush().map_err(io)?;
         state::write_index(index, File::create(self.dir.join("index")).map_err(io)?).map_err(io)
     }
+
+    /// Says of which earlier rows spells no longer count, and ends the file of spells.
+    fn end_spells(&mut self, replaced: &[i64]) -> Result<(), LoadError> {
+        let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
+        let mut bytes = Vec::new();
+        replaced.iter().for_each(|row| Noted::Replaced(*row).write(&mut bytes));
+        self.spells.write_all(&bytes).map_err(io)?;
+        self.spells.flush().and_then(|()| self.spells.get_ref().sync_all()).map_err(io)
+    }
+}
+
+fn write_rows(tables: &mut BTreeMap<CdmTable, Output>, table: CdmTable, rows: &mut Rows) -> Result<(), LoadError> {
+    let batch = rows.finish().map_err(|source| LoadError::Arrow { table: table.name(), source })?;
+    match tables.get_mut(&table) {
+        Some(output) => output.write(&batch).map_err(parquet_error(table.name())),
+        None => Ok(()),
+    }
+}
+
+/// What was derived from events.
+#[derive(Default)]
+struct Derived {
+    /// Persons all of whose eras were derived; none after the first load, which derives all.
+    eras_of: BTreeSet<i64>,
+    /// Earlier rows of spells that no longer count.
+    replaced: Vec<i64>,
+    /// Spells of drugs without a known ingredient.
+    without_ingredient: u64,
+}
+
+/// Derives periods from the spans of all persons; and eras, some persons at a time, of those who have a new spell or had one
+/// that is `removed`: of all in the first load.
+fn derive_into(
+    tables: &mut BTreeMap<CdmTable, Output>,
+    spans: BTreeMap<i64, (i32, i32)>,
+    (old, new): (&[PathBuf], &Path),
+    removed: &BTreeSet<i64>,
+    vocabulary: &Vocabulary,
+    key: &IdKey,
+) -> Result<Derived, LoadError> {
+    let io = |source| LoadError::Io { what: "the state of an earlier load", doing: "read", source };
+    write_rows(tables, CdmTable::ObservationPeriod, &mut derive::periods(spans.into_iter(), key))?;
+    let mut bytes = 0;
+    for file in old.iter().map(PathBuf::as_path).chain([new]) {
+        bytes += file.metadata().map_err(io)?.len();
+    }
+    let ranges = bytes / Spell::BYTES as u64 / SPELLS_AT_A_TIME + 1;
+    let range_of = |person: i64| (u128::from(person.unsigned_abs()) * u128::from(ranges)) >> 63;
+    let about = usize::try_from(bytes / Spell::BYTES as u64 / ranges).unwrap_or_default();
+    let mut derived = Derived::default();
+    for range in 0..u128::from(ranges) {
+        let (mut spells, mut changed) = (Vec::with_capacity(about), BTreeSet::new());
+        derive::each_spell(old, Some(new), removed, |spell, standing| {
+            if range_of(spell.person) == range {
+                if standing != Standing::Before && !old.is_empty() {
+                    changed.insert(spell.person);
+                }
+                match standing {
+                    Standing::Gone => derived.replaced.push(spell.row),
+                    Standing::Before | Standing::New => spells.push(spell),
+                }
+            }
+        })?;
+        if !old.is_empty() {
+            spells.retain(|spell| changed.contains(&spell.person));
+        }
+        let (mut conditions, mut drugs, without) = derive::eras(spells, vocabulary, key);
+        derived.without_ingredient += without;
+        write_rows(tables, CdmTable::ConditionEra, &mut conditions)?;
+        write_rows(tables, CdmTable::DrugEra, &mut drugs)?;
+        derived.eras_of.append(&mut changed);
+    }
+    Ok(derived)
 }
 
 /// What one part of the input became, encoded.
@@ -481,7 +512,7 @@ impl Growing {
         let io = |source| LoadError::Io { what: "the state of the load", doing: "written", source };
         self.outputs.entries.write_all(&bytes).map_err(io)?;
         bytes.clear();
-        made.spells.iter().for_each(|spell| spell.write(&mut bytes));
+        made.spells.iter().for_each(|spell| Noted::Spell(*spell).write(&mut bytes));
         self.outputs.spells.write_all(&bytes).map_err(io)?;
         if self.keep_entries {
             self.new_entries.extend(made.entries);
@@ -719,32 +750,43 @@ fn load_expecting(
     drop((index, new_index));
 
     // What follows from the events.
-    let mut without_ingredient = 0;
+    let old_spells: Vec<PathBuf> = (1..generation).map(|past| state_file(out, "spells", past)).collect();
+    let removed: BTreeSet<i64> = growing.removed.iter().copied().collect();
+    let mut derived = Derived::default();
     if !nothing_new {
         if !first {
             known.update(&growing.new_entries);
             growing.spans = known.spans()?;
         }
-        let mut periods = derive::periods(std::mem::take(&mut growing.spans).into_iter(), &key);
-        growing.outputs.write_rows(CdmTable::ObservationPeriod, &mut periods)?;
-        let mut spells: Vec<PathBuf> = (1..generation).map(|past| state_file(out, "spells", past)).collect();
-        spells.push(growing.outputs.dir.join("spells"));
-        let removed: BTreeSet<i64> = growing.removed.iter().copied().collect();
-        without_ingredient = growing.outputs.write_eras(&spells, &removed, settings.vocabulary, &key)?;
+        let (spans, spells) = (std::mem::take(&mut growing.spans), growing.outputs.dir.join("spells"));
+        let tables = &mut growing.outputs.tables;
+        derived = derive_into(tables, spans, (&old_spells, &spells), &removed, settings.vocabulary, &key)?;
+        growing.outputs.end_spells(&derived.replaced)?;
     }
 
     let mut report = report(&growing, memos);
     report.generation = if nothing_new { generation - 1 } else { generation };
     report.files = (inputs.len() + settings.refused.len()) as u64;
-    report.drugs_without_ingredient = without_ingredient;
+    report.drugs_without_ingredient = derived.without_ingredient;
     report.map_version = MAP_VERSION.to_owned();
     report.vocabulary_version.clone_from(&vocabulary_version);
     if !report.counts.add_up() {
         return Err(LoadError::Counts { total: report.counts.total });
     }
     if !nothing_new {
-        let removed = std::mem::take(&mut growing.removed);
-        let duplicates = finish(growing.outputs, out, generation, first, &removed, threads > 1)?;
+        let gone = Gone { rows: std::mem::take(&mut growing.removed), eras_of: derived.eras_of.into_iter().collect() };
+        let mut items = HashSet::new();
+        let mut twice = !growing.new_entries.iter().all(|entry| items.insert(entry.item));
+        twice |= finish(growing.outputs, out, generation, first, gone, threads > 1)?;
+        if twice {
+            // The same item came twice: the last state counts, and the rows of the others make place.
+            let folder = if first { out.to_owned() } else { changes(out, generation) };
+            fold::settle_duplicates(out, &folder, generation, &|tables, spells| {
+                let spans = Known::open(out, generation)?.spans()?;
+                let derived = derive_into(tables, spans, (&old_spells, spells), &removed, settings.vocabulary, &key)?;
+                Ok(derived.eras_of.into_iter().collect())
+            })?;
+        }
         let record = Record {
             source: settings.source.clone(),
             key_check,
@@ -754,10 +796,6 @@ fn load_expecting(
             folded: if first { 1 } else { before.map_or(1, |record| record.folded) },
         };
         record.write(out)?;
-        if duplicates > 0 {
-            // The same item came twice: the last state counts, and the rows of the others make place.
-            fold::settle_duplicates(out, &if first { out.to_owned() } else { changes(out, generation) })?;
-        }
     } else {
         let _ = std::fs::remove_dir_all(&growing.outputs.dir);
     }
@@ -1227,19 +1265,27 @@ fn report(growing: &Growing, memos: Vec<Memo<'_>>) -> LoadReport {
     }
 }
 
-/// Ends the files and moves them to their places; the caller's record comes last. Returns the pairs of rows that share
-/// an id.
+/// What makes place for the rows of a later load.
+struct Gone {
+    /// Ids of rows.
+    rows: Vec<i64>,
+    /// Persons all of whose eras are derived anew.
+    eras_of: Vec<i64>,
+}
+
+/// Ends the files and moves them to their places; the caller's record comes last. Returns whether rows share an id, or the
+/// items of a first load one identity.
 fn finish(
     outputs: Outputs,
     out: &Path,
     generation: u32,
     first: bool,
-    removed: &[i64],
+    gone: Gone,
     at_once: bool,
-) -> Result<u64, LoadError> {
+) -> Result<bool, LoadError> {
     let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
     let Outputs { dir, tables, lineage, entries, .. } = outputs;
-    let mut duplicates = 0;
+    let mut twice = false;
     let target = if first { out.to_owned() } else { changes(out, generation) };
     if first {
         let old = out.join("changes");
@@ -1253,31 +1299,31 @@ fn finish(
     let mut moves = vec![(path.clone(), target.join("lineage.parquet"))];
     let finish_tables = || -> Result<(), LoadError> {
         for (table, output) in tables {
-            // A later load brings only what it has, but what follows from events is whole each time.
-            if first || output.rows > 0 || is_derived(table) {
+            // A later load brings only what it has, but periods are whole each time.
+            if first || output.rows > 0 || table == CdmTable::ObservationPeriod {
                 let path = output.path.clone();
                 output.finish().map_err(parquet_error(table.name()))?;
                 moves.push((path, target.join(format!("{}.parquet", table.name()))));
             }
         }
         let rows = lineage.finish().map_err(parquet_error(LINEAGE))?;
-        duplicates = fold::check_ids(&path, rows)?;
+        twice = fold::check_ids(&path, rows)? > 0;
         Ok(())
     };
-    let keys = || -> Result<(), LoadError> {
+    let keys = || -> Result<bool, LoadError> {
         entries.into_inner().map_err(|error| io(error.into_error()))?.sync_all().map_err(io)?;
-        if first { known::write_keys(&dir.join("items"), &dir.join("keys")) } else { Ok(()) }
+        if first { known::write_keys(&dir.join("items"), &dir.join("keys")) } else { Ok(false) }
     };
-    if at_once {
+    let items_twice = if at_once {
         std::thread::scope(|scope| {
             let keys = scope.spawn(keys);
             finish_tables()?;
             keys.join().unwrap_or(Err(LoadError::Thread))
-        })?;
+        })?
     } else {
         finish_tables()?;
-        keys()?;
-    }
+        keys()?
+    };
     if first {
         moves.push((dir.join("keys"), state_file(out, "keys", generation)));
     }
@@ -1286,15 +1332,17 @@ fn finish(
         moves.push((dir.join(name), state_file(out, name, generation)));
     }
     if !first {
-        let path = dir.join("removed.parquet");
-        fold::write_removed(&path, removed)?;
-        moves.push((path, target.join("removed.parquet")));
+        for (name, column, ids) in [("removed", "row_id", gone.rows), ("eras_of", "person_id", gone.eras_of)] {
+            let path = dir.join(format!("{name}.parquet"));
+            fold::write_ids(&path, name, column, ids)?;
+            moves.push((path, target.join(format!("{name}.parquet"))));
+        }
     }
     for (from, to) in moves {
         std::fs::rename(from, to).map_err(io)?;
     }
     std::fs::remove_dir_all(&dir).map_err(io)?;
-    Ok(duplicates)
+    Ok(twice || items_twice)
 }
 
 fn hex(bytes: &[u8]) -> String {

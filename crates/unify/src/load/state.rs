@@ -56,7 +56,7 @@ impl Entry {
         Ok(entries)
     }
 
-    fn read(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let sixteen = |at: usize| Some(u128::from_le_bytes(bytes.get(at..at + 16)?.try_into().ok()?));
         let four = |at: usize| bytes.get(at..at + 4)?.try_into().ok();
         Some(Self {

@@ -10,7 +10,7 @@ use acequia_types::{Coded, Place, Problem};
 use acequia_unify::IdKey;
 use acequia_unify::load::{Input, LoadReport, PART_BYTES, Settings, fold, load, person_id, remove_persons, row_id};
 use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::Int64Type;
+use arrow::datatypes::{Date32Type, Int64Type};
 use proptest::prelude::*;
 
 fn key() -> IdKey {
@@ -357,6 +357,77 @@ proptest! {
         let out = tempfile::tempdir().unwrap();
         let report = load_texts(&[&(lines.join("\n") + "\n")], out.path());
         prop_assert!(report.counts.add_up());
+    }
+}
+
+/// Ids, days and numbers of a table, row by row.
+fn numbers(out: &Path, name: &str) -> BTreeSet<Vec<i64>> {
+    let mut rows = BTreeSet::new();
+    for batch in table(out, name) {
+        let columns = batch.columns().iter().filter_map(|column| {
+            let days =
+                || Some(column.as_primitive_opt::<Date32Type>()?.values().iter().map(|day| i64::from(*day)).collect());
+            column.as_primitive_opt::<Int64Type>().map(|ids| ids.values().to_vec()).or_else(days)
+        });
+        let columns: Vec<Vec<i64>> = columns.collect();
+        rows.extend((0..batch.num_rows()).map(|row| columns.iter().map(|column| column[row]).collect::<Vec<_>>()));
+    }
+    rows
+}
+
+/// A prescription or a diagnosis of one of three persons, on a day, or one that was a mistake.
+fn dated(item: usize, day: u32, mistake: bool) -> String {
+    let date = format!("2010-{:02}-{:02}", day / 28 + 1, day % 28 + 1);
+    let request = REQUEST.replace("\"m1\"", &format!("\"m{item}\"")).replace("2010-01-02", &date);
+    let diagnosis = UNDATED
+        .replace("\"c1\"", &format!("\"c{item}\""))
+        .replace("\"encounter\":{\"reference\":\"Encounter/e1\"}", &format!("\"onsetDateTime\":\"{date}\""));
+    let line = if item % 2 == 0 { request } else { diagnosis };
+    let line = line.replace("Patient/p1", &format!("Patient/p{}", item % 3));
+    if !mistake {
+        line
+    } else if item % 2 == 0 {
+        line.replace("stopped", "entered-in-error")
+    } else {
+        line.replace("\"id\":", "\"verificationStatus\":{\"coding\":[{\"code\":\"entered-in-error\"}]},\"id\":")
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 20, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever came, went, moved or came twice in which load, and whenever changes were folded: eras and periods are those of the last
+    /// states, loaded at once.
+    #[test]
+    fn what_follows_from_events_is_as_if_all_had_come_at_once(
+        loads in prop::collection::vec(
+            (prop::collection::vec((0..12_usize, 0..150_u32, prop::bool::weighted(0.2)), 0..8), any::<bool>()),
+            1..5,
+        ),
+    ) {
+        let persons = (0..3).map(|n| PATIENT.replace("\"p1\"", &format!("\"p{n}\""))).collect::<Vec<_>>().join("\n");
+        let fixed = format!("{MEDICATION}\n{persons}\n");
+        let text = |items: &[(usize, u32, bool)]| {
+            let lines = items.iter().map(|(item, day, mistake)| dated(*item, *day, *mistake) + "\n");
+            fixed.clone() + &lines.collect::<String>()
+        };
+        let (out, fresh) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut states = BTreeMap::new();
+        for (items, folds) in &loads {
+            load_texts(&[&text(items)], out.path());
+            states.extend(items.iter().map(|(item, day, mistake)| (*item, (*item, *day, *mistake))));
+            if *folds {
+                fold(out.path()).unwrap();
+            }
+        }
+        fold(out.path()).unwrap();
+        let states: Vec<_> = states.into_values().collect();
+        load_texts(&[&text(&states)], fresh.path());
+        for name in ["observation_period", "condition_era", "drug_era", "drug_exposure", "condition_occurrence"] {
+            prop_assert_eq!(numbers(out.path(), name), numbers(fresh.path(), name), "{}", name);
+        }
+        prop_assert!(states.iter().all(|(item, _, mistake)| *mistake || item % 2 == 1)
+            || !numbers(out.path(), "drug_era").is_empty());
     }
 }
 
