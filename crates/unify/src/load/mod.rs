@@ -379,21 +379,21 @@ struct Outputs {
 }
 
 impl Outputs {
-    /// Writes what references resolve to, for the next load, and the spells.
+    /// Writes what references resolve to, for the next load, the items and the spells.
     fn write_state(&mut self, index: &Index) -> Result<(), LoadError> {
         let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
-        self.spells.flush().map_err(io)?;
+        self.spells.flush().and_then(|()| self.entries.flush()).map_err(io)?;
         state::write_index(index, File::create(self.dir.join("index")).map_err(io)?).map_err(io)
     }
+}
 
-    /// Says of which earlier rows spells no longer count, and ends the file of spells.
-    fn end_spells(&mut self, replaced: &[i64]) -> Result<(), LoadError> {
-        let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
-        let mut bytes = Vec::new();
-        replaced.iter().for_each(|row| Noted::Replaced(*row).write(&mut bytes));
-        self.spells.write_all(&bytes).map_err(io)?;
-        self.spells.flush().and_then(|()| self.spells.get_ref().sync_all()).map_err(io)
-    }
+/// Says of which earlier rows spells no longer count, and ends the file of spells.
+fn end_spells(spells: &mut BufWriter<File>, replaced: &[i64]) -> Result<(), LoadError> {
+    let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
+    let mut bytes = Vec::new();
+    replaced.iter().for_each(|row| Noted::Replaced(*row).write(&mut bytes));
+    spells.write_all(&bytes).map_err(io)?;
+    spells.flush().and_then(|()| spells.get_ref().sync_all()).map_err(io)
 }
 
 fn write_rows(tables: &mut BTreeMap<CdmTable, Output>, table: CdmTable, rows: &mut Rows) -> Result<(), LoadError> {
@@ -749,35 +749,46 @@ fn load_expecting(
     }
     drop((index, new_index));
 
-    // What follows from the events.
+    // What follows from the events, with the keys of items sorted beside it.
     let old_spells: Vec<PathBuf> = (1..generation).map(|past| state_file(out, "spells", past)).collect();
     let removed: BTreeSet<i64> = growing.removed.iter().copied().collect();
-    let mut derived = Derived::default();
-    if !nothing_new {
-        if !first {
-            known.update(&growing.new_entries);
-            growing.spans = known.spans()?;
-        }
-        let (spans, spells) = (std::mem::take(&mut growing.spans), growing.outputs.dir.join("spells"));
-        let tables = &mut growing.outputs.tables;
-        derived = derive_into(tables, spans, (&old_spells, &spells), &removed, settings.vocabulary, &key)?;
-        growing.outputs.end_spells(&derived.replaced)?;
-    }
-
     let mut report = report(&growing, memos);
     report.generation = if nothing_new { generation - 1 } else { generation };
     report.files = (inputs.len() + settings.refused.len()) as u64;
-    report.drugs_without_ingredient = derived.without_ingredient;
     report.map_version = MAP_VERSION.to_owned();
     report.vocabulary_version.clone_from(&vocabulary_version);
     if !report.counts.add_up() {
         return Err(LoadError::Counts { total: report.counts.total });
     }
     if !nothing_new {
-        let gone = Gone { rows: std::mem::take(&mut growing.removed), eras_of: derived.eras_of.into_iter().collect() };
         let mut items = HashSet::new();
         let mut twice = !growing.new_entries.iter().all(|entry| items.insert(entry.item));
-        twice |= finish(growing.outputs, out, generation, first, gone, threads > 1)?;
+        if !first {
+            known.update(&growing.new_entries);
+            growing.spans = known.spans()?;
+        }
+        let Outputs { dir, mut tables, lineage, entries, mut spells } = growing.outputs;
+        let keys = || -> Result<bool, LoadError> {
+            entries.get_ref().sync_all().map_err(io)?;
+            if first { known::write_keys(&dir.join("items"), &dir.join("keys")) } else { Ok(false) }
+        };
+        let finished = std::thread::scope(|scope| {
+            let (beside, done) = if threads > 1 { (Some(scope.spawn(keys)), false) } else { (None, keys()?) };
+            let noted = dir.join("spells");
+            let derived =
+                derive_into(&mut tables, growing.spans, (&old_spells, &noted), &removed, settings.vocabulary, &key)?;
+            end_spells(&mut spells, &derived.replaced)?;
+            for table in DERIVED {
+                let rows = tables.get(&table).map_or(0, |output| output.rows);
+                report.rows.insert(table.name().to_owned(), rows);
+            }
+            report.drugs_without_ingredient = derived.without_ingredient;
+            let gone = Gone { rows: growing.removed, eras_of: derived.eras_of.into_iter().collect() };
+            let finished = finish(&dir, tables, lineage, if first { None } else { Some(gone) })?;
+            twice |= finished.twice | beside.map_or(Ok(done), |keys| keys.join().unwrap_or(Err(LoadError::Thread)))?;
+            Ok(finished)
+        })?;
+        finished.move_into_place(&dir, out, generation)?;
         if twice {
             // The same item came twice: the last state counts, and the rows of the others make place.
             let folder = if first { out.to_owned() } else { changes(out, generation) };
@@ -1273,76 +1284,67 @@ struct Gone {
     eras_of: Vec<i64>,
 }
 
-/// Ends the files and moves them to their places; the caller's record comes last. Returns whether rows share an id, or the
-/// items of a first load one identity.
+/// Files of tables that are whole.
+struct Finished {
+    files: Vec<PathBuf>,
+    /// Whether rows share an id.
+    twice: bool,
+}
+
+/// Ends the tables of a load: of the first one, or of one that makes something `gone`.
 fn finish(
-    outputs: Outputs,
-    out: &Path,
-    generation: u32,
-    first: bool,
-    gone: Gone,
-    at_once: bool,
-) -> Result<bool, LoadError> {
-    let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
-    let Outputs { dir, tables, lineage, entries, .. } = outputs;
-    let mut twice = false;
-    let target = if first { out.to_owned() } else { changes(out, generation) };
-    if first {
-        let old = out.join("changes");
-        if old.exists() {
-            std::fs::remove_dir_all(&old).map_err(io)?;
+    dir: &Path,
+    tables: BTreeMap<CdmTable, Output>,
+    lineage: Output,
+    gone: Option<Gone>,
+) -> Result<Finished, LoadError> {
+    let mut files = Vec::new();
+    for (table, output) in tables {
+        // A later load brings only what it has, but periods are whole each time.
+        if gone.is_none() || output.rows > 0 || table == CdmTable::ObservationPeriod {
+            files.push(output.path.clone());
+            output.finish().map_err(parquet_error(table.name()))?;
         }
-    } else {
-        std::fs::create_dir_all(&target).map_err(io)?;
     }
     let path = lineage.path.clone();
-    let mut moves = vec![(path.clone(), target.join("lineage.parquet"))];
-    let finish_tables = || -> Result<(), LoadError> {
-        for (table, output) in tables {
-            // A later load brings only what it has, but periods are whole each time.
-            if first || output.rows > 0 || table == CdmTable::ObservationPeriod {
-                let path = output.path.clone();
-                output.finish().map_err(parquet_error(table.name()))?;
-                moves.push((path, target.join(format!("{}.parquet", table.name()))));
+    let rows = lineage.finish().map_err(parquet_error(LINEAGE))?;
+    let twice = fold::check_ids(&path, rows)? > 0;
+    files.push(path);
+    for (name, column, ids) in
+        gone.into_iter().flat_map(|gone| [("removed", "row_id", gone.rows), ("eras_of", "person_id", gone.eras_of)])
+    {
+        let path = dir.join(format!("{name}.parquet"));
+        fold::write_ids(&path, name, column, ids)?;
+        files.push(path);
+    }
+    Ok(Finished { files, twice })
+}
+
+impl Finished {
+    /// Moves tables and state to their places; the caller's record comes last.
+    fn move_into_place(self, dir: &Path, out: &Path, generation: u32) -> Result<(), LoadError> {
+        let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
+        let first = generation == 1;
+        let target = if first { out.to_owned() } else { changes(out, generation) };
+        if first {
+            let old = out.join("changes");
+            if old.exists() {
+                std::fs::remove_dir_all(&old).map_err(io)?;
+            }
+        } else {
+            std::fs::create_dir_all(&target).map_err(io)?;
+        }
+        for from in self.files {
+            let to = target.join(from.file_name().unwrap_or_default());
+            std::fs::rename(from, to).map_err(io)?;
+        }
+        for name in ["keys", "items", "spells", "index"] {
+            if first || name != "keys" {
+                std::fs::rename(dir.join(name), state_file(out, name, generation)).map_err(io)?;
             }
         }
-        let rows = lineage.finish().map_err(parquet_error(LINEAGE))?;
-        twice = fold::check_ids(&path, rows)? > 0;
-        Ok(())
-    };
-    let keys = || -> Result<bool, LoadError> {
-        entries.into_inner().map_err(|error| io(error.into_error()))?.sync_all().map_err(io)?;
-        if first { known::write_keys(&dir.join("items"), &dir.join("keys")) } else { Ok(false) }
-    };
-    let items_twice = if at_once {
-        std::thread::scope(|scope| {
-            let keys = scope.spawn(keys);
-            finish_tables()?;
-            keys.join().unwrap_or(Err(LoadError::Thread))
-        })?
-    } else {
-        finish_tables()?;
-        keys()?
-    };
-    if first {
-        moves.push((dir.join("keys"), state_file(out, "keys", generation)));
+        std::fs::remove_dir_all(dir).map_err(io)
     }
-    moves.push((dir.join("items"), state_file(out, "items", generation)));
-    for name in ["spells", "index"] {
-        moves.push((dir.join(name), state_file(out, name, generation)));
-    }
-    if !first {
-        for (name, column, ids) in [("removed", "row_id", gone.rows), ("eras_of", "person_id", gone.eras_of)] {
-            let path = dir.join(format!("{name}.parquet"));
-            fold::write_ids(&path, name, column, ids)?;
-            moves.push((path, target.join(format!("{name}.parquet"))));
-        }
-    }
-    for (from, to) in moves {
-        std::fs::rename(from, to).map_err(io)?;
-    }
-    std::fs::remove_dir_all(&dir).map_err(io)?;
-    Ok(twice || items_twice)
 }
 
 fn hex(bytes: &[u8]) -> String {
