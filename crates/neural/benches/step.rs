@@ -6,7 +6,8 @@ use acequia_neural::{Convolution, Input, Layers, Network};
 
 fn step(name: &str, network: &Network, rows: usize) {
     let weights = network.first_weights(|| 0.1);
-    let x: Vec<f64> = (0..rows * network.input().len()).map(|at| f64::from(u32::try_from(at % 17).unwrap()) / 17.0).collect();
+    let x: Vec<f64> =
+        (0..rows * network.input().len()).map(|at| f64::from(u32::try_from(at % 17).unwrap()) / 17.0).collect();
     let pull = |scores: &[f64]| scores.to_vec();
     let one = || std::hint::black_box(network.gradient(&weights, &x, pull));
     one();

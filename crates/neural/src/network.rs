@@ -136,7 +136,9 @@ impl Network {
                     return wrong("a convolution has 1 to 1024 filters and a kernel of 1, 3, 5 or 7");
                 }
                 if height < 2 || across < 2 {
-                    return wrong("the image is smaller than one pixel after so many poolings; take fewer convolutions");
+                    return wrong(
+                        "the image is smaller than one pixel after so many poolings; take fewer convolutions",
+                    );
                 }
                 let fan_in = channels * kernel * kernel;
                 add(format!("conv{}", nth + 1), vec![*filters, channels, *kernel, *kernel], fan_in);
@@ -458,7 +460,8 @@ mod tests {
     #[test]
     fn parts_of_rows_sum_up_to_the_whole_and_the_same_bits_come_again() {
         // So wide that a part is two rows.
-        let network = Network::new(Input::Numbers(2), Layers { convolutions: vec![], hidden: vec![1 << 11, 1] }).unwrap();
+        let network =
+            Network::new(Input::Numbers(2), Layers { convolutions: vec![], hidden: vec![1 << 11, 1] }).unwrap();
         let mut draw = draw(7);
         let weights = network.first_weights(&mut draw);
         let x: Vec<f64> = (0..2 * 5_000).map(|_| draw()).collect();
