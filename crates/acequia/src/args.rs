@@ -136,6 +136,13 @@ pub(crate) enum Command {
         #[arg(long)]
         mend: bool,
     },
+    /// Move the node's bytes to a bucket of S3 or back
+    #[command(after_help = "Example:\n  acequia blobs copy --to s3://blobs/my-node")]
+    Blobs {
+        /// What to do
+        #[command(subcommand)]
+        command: crate::blobs::BlobsCommand,
+    },
     /// Let donors and institutions in to the node's pages
     #[command(
         after_help = "Examples:\n  acequia account invite donor-0007 --by anna\n  acequia account invite rotterdam --institution --by anna\n  acequia account list --json"

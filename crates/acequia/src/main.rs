@@ -3,6 +3,7 @@
 mod account;
 mod args;
 mod bars;
+mod blobs;
 mod cleanse;
 #[cfg(feature = "cluster")]
 mod cluster;
@@ -156,6 +157,9 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
             let held = findings.iter().all(|finding| finding.held);
             out.doctor(&findings);
             return Ok(if held { ExitCode::SUCCESS } else { ExitCode::from(Exit::Integrity.code()) });
+        }
+        Command::Blobs { command } => {
+            return blobs::run(&Node::open(home, threads).await?, command, progress, out).await;
         }
         Command::Account { command } => {
             account::run(&Node::open(home, threads).await?, command, args.quiet, out).await?

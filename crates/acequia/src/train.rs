@@ -437,6 +437,8 @@ fn model_words(model: &Model) -> String {
         format!("{}: {}, {}, from {}.\n", model.title, model.kind(), model.learned_words(), model.sites.join(", "));
     if let Form::Boosting { trees, .. } = &model.form {
         text += &format!("{} trees\n", trees.len());
+    } else if let Form::Network { weights, .. } = &model.form {
+        text += &format!("{} weights\n", weights.len());
     } else {
         text += &format!("{:<24} {:>12} {:>12}\n", "variable", "coefficient", "std. error");
         for (at, (variable, b)) in model.variables.iter().zip(model.coefficients()).enumerate() {

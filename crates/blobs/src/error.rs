@@ -47,6 +47,57 @@ pub enum BlobError {
     /// The operating system gives no randomness.
     #[error("the operating system gives no random bytes")]
     NoRandomness,
+    /// The address names no bucket. It is not repeated: somebody may have put a password into it.
+    #[error("the address of the blobs is not of the form s3://bucket/prefix")]
+    Address,
+    /// The object store did not answer, or only that it cannot now, as often as it was asked.
+    #[error("{place} cannot be reached: {why}")]
+    Unreachable {
+        /// Bucket and prefix.
+        place: String,
+        /// In words, without what a server or a library says.
+        why: String,
+    },
+    /// The object store does not let these credentials do this.
+    #[error("{place} is closed to this node: {answer}")]
+    Refused {
+        /// Bucket and prefix.
+        place: String,
+        /// Status and code of the answer.
+        answer: String,
+    },
+    /// There is no such bucket.
+    #[error("there is no bucket for {place}")]
+    NoBucket {
+        /// Bucket and prefix.
+        place: String,
+    },
+    /// The object store answered what nobody expects.
+    #[error("{place} gave an answer that is no good: {answer}")]
+    Answer {
+        /// Bucket and prefix.
+        place: String,
+        /// Status and code of the answer.
+        answer: String,
+    },
+    /// Another node keeps its blobs there: cleaning up would take them away.
+    #[error("{place} is where another node keeps its blobs")]
+    Foreign {
+        /// Bucket and prefix.
+        place: String,
+    },
+}
+
+impl BlobError {
+    /// Whether it says nothing about a blob, only that the object store cannot be used now.
+    pub fn is_of_the_store(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Refused { .. } | Self::NoBucket { .. } | Self::Answer { .. } => true,
+            Self::Foreign { .. } | Self::Address => true,
+            Self::Io { .. } | Self::TooLarge { .. } | Self::Missing { .. } | Self::Damaged { .. } => false,
+            Self::Range { .. } | Self::Sealed | Self::NoRandomness => false,
+        }
+    }
 }
 
 impl Coded for BlobError {
@@ -59,6 +110,12 @@ impl Coded for BlobError {
             Self::Range { .. } => "BL005",
             Self::Sealed => "BL006",
             Self::NoRandomness => "BL007",
+            Self::Address => "BL008",
+            Self::Unreachable { .. } => "BL009",
+            Self::Refused { .. } => "BL010",
+            Self::NoBucket { .. } => "BL011",
+            Self::Answer { .. } => "BL012",
+            Self::Foreign { .. } => "BL013",
         }
     }
     fn hint(&self) -> &'static str {
@@ -70,13 +127,28 @@ impl Coded for BlobError {
             }
             Self::Range { .. } => "ask for bytes inside the file",
             Self::NoRandomness => "try again; if it stays, the machine is not fit to hold keys",
+            Self::Address => {
+                "write s3://bucket/prefix; keys and endpoint come from the environment (AWS_ACCESS_KEY_ID and others)"
+            }
+            Self::Unreachable { .. } => {
+                "try again: nothing was lost; look at AWS_ENDPOINT, AWS_ALLOW_HTTP=true for http://, and the network"
+            }
+            Self::Refused { .. } => {
+                "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of somebody who may read, write, list and remove there"
+            }
+            Self::NoBucket { .. } => "make the bucket, or correct its name; look at AWS_ENDPOINT and AWS_REGION",
+            Self::Answer { .. } => "look at AWS_ENDPOINT and AWS_REGION, and at the log of the object store",
+            Self::Foreign { .. } => "give each node a prefix of its own",
         }
     }
     fn exit(&self) -> Exit {
         match self {
             Self::Io { kind: std::io::ErrorKind::NotFound, .. } => Exit::NotFound,
             Self::Missing { .. } | Self::Damaged { .. } | Self::Sealed => Exit::Integrity,
-            Self::NoRandomness => Exit::Temporary,
+            Self::NoRandomness | Self::Unreachable { .. } => Exit::Temporary,
+            Self::Address => Exit::Usage,
+            Self::NoBucket { .. } => Exit::NotFound,
+            Self::Refused { .. } | Self::Foreign { .. } => Exit::NotPermitted,
             _ => Exit::Failure,
         }
     }

@@ -1,204 +1,276 @@
-//! The folder of content-addressed files.
+//! Bytes by content address, wherever they lie.
 
-use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Write;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use acequia_types::Digest;
+use acequia_types::{Digest, DigestWriter};
 use bytes::Bytes;
 
 use crate::BlobError;
-use crate::error::io;
-use crate::files::{aside_name, make_private, sweep_aside, sync_folder, write_synced};
+use crate::bucket::Bucket;
+use crate::folder::Folder;
+use crate::moving::each;
+use crate::source::Source;
 
-/// Files by content address: `<folder>/ab/abcdef…`. Cheap to clone.
+/// Blobs by content address: files `<folder>/ab/abcdef…`, or objects `<prefix>/ab/abcdef…` of a bucket. Cheap to clone.
+///
+/// Calls block. They may be made from inside an asynchronous runtime, whose other tasks then go on if it has several threads.
 #[derive(Debug, Clone)]
-pub struct BlobStore {
-    folder: Arc<PathBuf>,
+pub struct BlobStore(Place);
+
+#[derive(Debug, Clone)]
+enum Place {
+    Folder(Arc<Folder>),
+    Bucket(Arc<Bucket>),
 }
 
-const WHAT: &str = "a blob of the node";
+/// Bytes of a blob that are looked at at a time.
+const SEEN_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Why a place cannot keep blobs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trial {
+    /// What was tried.
+    pub tried: Tried,
+    /// What came of it.
+    pub error: BlobError,
+}
+
+/// What a place of blobs must be able to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tried {
+    /// Take bytes.
+    Written,
+    /// Give them back, whole and in part.
+    Read,
+    /// Tell what is there.
+    Listed,
+    /// Let go of them.
+    Removed,
+}
+
+impl Tried {
+    pub(crate) fn failed(self) -> impl FnOnce(BlobError) -> Trial {
+        move |error| Trial { tried: self, error }
+    }
+
+    /// As a word after "cannot be".
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Written => "written",
+            Self::Read => "read",
+            Self::Listed => "listed",
+            Self::Removed => "removed",
+        }
+    }
+}
 
 impl BlobStore {
-    /// Opens the folder, making it where it is missing.
+    /// Opens a folder, making it where it is missing.
     ///
     /// # Errors
     /// [`BlobError::Io`].
     pub fn open(folder: &Path) -> Result<Self, BlobError> {
-        make_private(folder, "the node's folder")?;
-        fs::create_dir_all(folder.join("aside")).map_err(io(WHAT, "written"))?;
-        Ok(Self { folder: Arc::new(folder.to_owned()) })
+        Ok(Self(Place::Folder(Arc::new(Folder::open(folder)?))))
     }
 
-    fn path(&self, digest: &Digest) -> PathBuf {
-        let name = digest.to_string();
-        self.folder.join(&name[..2]).join(name)
+    /// A bucket of S3, or of a store that speaks its language: `s3://bucket/prefix`. Asks nobody yet.
+    ///
+    /// Keys, endpoint and region are taken from `environment` by the names that other programs use: `AWS_ACCESS_KEY_ID`,
+    /// `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_REGION`, `AWS_ENDPOINT`, and `AWS_ALLOW_HTTP=true` for one without TLS.
+    /// `owner` names the node. An object says under the prefix whose it is; nothing is changed where another node's name stands.
+    ///
+    /// # Errors
+    /// [`BlobError::Address`]; [`BlobError::Unreachable`] when the environment cannot be understood.
+    pub fn connect(
+        address: &str,
+        owner: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, BlobError> {
+        Ok(Self(Place::Bucket(Arc::new(Bucket::open(address, owner, environment)?))))
+    }
+
+    /// Where it is: a folder, or `s3://bucket/prefix`.
+    pub fn place(&self) -> String {
+        match &self.0 {
+            Place::Folder(folder) => folder.place(),
+            Place::Bucket(bucket) => bucket.place(),
+        }
     }
 
     /// Stores bytes and returns their address. Storing the same bytes again does nothing.
     ///
+    /// What was damaged since is written anew, as far as that is seen: of a file by its bytes, of an object by its length and
+    /// its entity tag, which tells what somebody wrote over it but not what a disk of the object store changed.
+    ///
     /// # Errors
-    /// [`BlobError::Io`].
+    /// [`BlobError::Io`], and of a bucket [`BlobError::Unreachable`], [`BlobError::Refused`], [`BlobError::NoBucket`],
+    /// [`BlobError::Answer`], [`BlobError::Foreign`]; nothing is stored then.
     pub fn put(&self, bytes: &[u8]) -> Result<Digest, BlobError> {
         let digest = Digest::of(bytes);
-        let target = self.path(&digest);
-        // A file that was damaged since is written anew.
-        if fs::metadata(&target).is_ok_and(|found| found.len() == bytes.len() as u64)
-            && fs::read(&target).is_ok_and(|found| found == bytes)
-        {
-            return Ok(digest);
+        match &self.0 {
+            Place::Folder(folder) => folder.put(&digest, bytes)?,
+            Place::Bucket(bucket) => bucket.put(&digest, bytes)?,
         }
-        let written = || io(WHAT, "written");
-        let parent = target.parent().unwrap_or(&self.folder);
-        if !parent.exists() {
-            fs::create_dir_all(parent).map_err(written())?;
-            sync_folder(&self.folder).map_err(written())?;
-        }
-        let aside = self.folder.join("aside").join(aside_name());
-        write_synced(&aside, bytes)
-            .and_then(|()| fs::rename(&aside, &target))
-            .and_then(|()| sync_folder(parent))
-            .map_err(|error| {
-                let _ = fs::remove_file(&aside);
-                written()(error)
-            })?;
         Ok(digest)
     }
 
     /// The bytes under an address, checked against it.
     ///
     /// # Errors
-    /// [`BlobError::Missing`], [`BlobError::Damaged`], [`BlobError::Io`].
+    /// [`BlobError::Missing`], [`BlobError::Damaged`], and as of [`BlobStore::put`].
     pub fn get(&self, digest: &Digest) -> Result<Bytes, BlobError> {
-        let bytes = fs::read(self.path(digest)).map_err(|error| self.missing(digest, error))?;
-        if Digest::of(&bytes) == *digest { Ok(Bytes::from(bytes)) } else { Err(BlobError::Damaged { digest: *digest }) }
+        let bytes = match &self.0 {
+            Place::Folder(folder) => folder.get(digest)?,
+            Place::Bucket(bucket) => bucket.get(digest)?,
+        };
+        if Digest::of(&bytes) == *digest { Ok(bytes) } else { Err(BlobError::Damaged { digest: *digest }) }
     }
 
-    /// Some of the bytes under an address, not checked against it.
+    /// Some of the bytes under an address, not checked against it. Of a bucket not much more than these is fetched, and what is
+    /// read on from there is fetched ahead.
     ///
     /// # Errors
-    /// [`BlobError::Missing`], [`BlobError::Range`], [`BlobError::Io`].
+    /// [`BlobError::Missing`], [`BlobError::Range`], and as of [`BlobStore::put`].
     pub fn read_range(&self, digest: &Digest, range: Range<u64>) -> Result<Bytes, BlobError> {
-        let outside = || BlobError::Range { digest: *digest };
-        let wanted = range.end.checked_sub(range.start).ok_or_else(outside)?;
-        let mut file = File::open(self.path(digest)).map_err(|error| self.missing(digest, error))?;
-        file.seek(SeekFrom::Start(range.start)).map_err(io(WHAT, "read"))?;
-        let mut bytes = Vec::with_capacity(usize::try_from(wanted).map_err(|_| outside())?);
-        file.take(wanted).read_to_end(&mut bytes).map_err(io(WHAT, "read"))?;
-        if bytes.len() as u64 == wanted { Ok(Bytes::from(bytes)) } else { Err(outside()) }
+        match &self.0 {
+            Place::Folder(folder) => folder.read_range(digest, range),
+            Place::Bucket(bucket) => bucket.read_range(digest, range),
+        }
     }
 
     /// Length in bytes, if there is anything.
-    pub fn len_bytes(&self, digest: &Digest) -> Option<u64> {
-        fs::metadata(self.path(digest)).ok().map(|found| found.len())
+    ///
+    /// # Errors
+    /// As of [`BlobStore::put`]: whether something is there is not known then.
+    pub fn len_bytes(&self, digest: &Digest) -> Result<Option<u64>, BlobError> {
+        match &self.0 {
+            Place::Folder(folder) => folder.len_bytes(digest),
+            Place::Bucket(bucket) => bucket.len_bytes(digest),
+        }
     }
 
     /// Whether there is anything under the address.
-    pub fn contains(&self, digest: &Digest) -> bool {
-        self.len_bytes(digest).is_some()
+    ///
+    /// # Errors
+    /// As of [`BlobStore::len_bytes`].
+    pub fn contains(&self, digest: &Digest) -> Result<bool, BlobError> {
+        Ok(self.len_bytes(digest)?.is_some())
     }
 
     /// Removes what is under the address, if anything.
     ///
     /// # Errors
-    /// [`BlobError::Io`].
+    /// As of [`BlobStore::put`].
     pub fn remove(&self, digest: &Digest) -> Result<(), BlobError> {
-        match fs::remove_file(self.path(digest)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io(WHAT, "written")(error)),
-            _ => Ok(()),
+        match &self.0 {
+            Place::Folder(folder) => folder.remove(digest),
+            Place::Bucket(bucket) => bucket.remove(digest),
         }
     }
 
     /// Every address, in order.
     ///
     /// # Errors
-    /// [`BlobError::Io`].
+    /// As of [`BlobStore::put`].
     pub fn list(&self) -> Result<Vec<Digest>, BlobError> {
-        let read = || io(WHAT, "read");
-        let mut found = Vec::new();
-        for shard in fs::read_dir(&*self.folder).map_err(read())? {
-            let shard = shard.map_err(read())?;
-            if shard.file_name().len() != 2 {
-                continue;
-            }
-            for file in fs::read_dir(shard.path()).map_err(read())? {
-                let name = file.map_err(read())?.file_name();
-                found.extend(name.to_str().and_then(|name| Digest::parse(name).ok()));
-            }
+        match &self.0 {
+            Place::Folder(folder) => folder.list(),
+            Place::Bucket(bucket) => bucket.list(),
         }
-        found.sort();
-        Ok(found)
     }
 
-    /// Reads everything and returns the addresses whose bytes are other bytes.
+    /// Whether the bytes under an address are those it says. Reads all of them, some at a time.
     ///
     /// # Errors
-    /// [`BlobError::Io`].
+    /// [`BlobError::Missing`], and as of [`BlobStore::put`].
+    pub fn is_whole(&self, digest: &Digest) -> Result<bool, BlobError> {
+        self.with_source(digest, |source| {
+            let mut found = DigestWriter::default();
+            loop {
+                let piece = source.take(SEEN_BYTES)?;
+                if piece.is_empty() {
+                    return Ok(found.finish() == *digest);
+                }
+                found.write_all(&piece).map_err(crate::error::io("a blob of the node", "read"))?;
+            }
+        })
+    }
+
+    /// Reads everything and returns the addresses whose bytes are other bytes, or cannot be read.
+    ///
+    /// # Errors
+    /// As of [`BlobStore::list`]; what keeps a bucket from answering at all.
     pub fn check_all(&self) -> Result<Vec<Digest>, BlobError> {
-        Ok(self.list()?.into_iter().filter(|digest| self.get(digest).is_err()).collect())
+        let all = self.list()?;
+        let well = each(&all, self.at_once(), |digest| match self.is_whole(digest) {
+            // Who was removed since it was listed is not damaged.
+            Err(BlobError::Missing { .. }) => Ok(true),
+            Err(error) if !error.is_of_the_store() => Ok(false),
+            other => other,
+        })?;
+        Ok(all.into_iter().zip(well).filter_map(|(digest, well)| (!well).then_some(digest)).collect())
     }
 
-    /// Removes files that interrupted work left aside. Only while no other command writes. Returns how many.
+    /// Copies a blob to another store, some bytes at a time, and returns its length. Bytes that are not those of the address are
+    /// not stored there.
     ///
     /// # Errors
-    /// [`BlobError::Io`].
-    pub fn sweep(&self) -> Result<u64, BlobError> {
-        sweep_aside(&self.folder.join("aside"))
+    /// [`BlobError::Missing`], [`BlobError::Damaged`], and as of [`BlobStore::put`].
+    pub fn copy_to(&self, digest: &Digest, other: &Self) -> Result<u64, BlobError> {
+        self.with_source(digest, |source| {
+            let length_bytes = source.length_bytes();
+            match &other.0 {
+                Place::Folder(folder) => folder.put_from(digest, source)?,
+                Place::Bucket(bucket) => bucket.put_from(digest, source)?,
+            }
+            Ok(length_bytes)
+        })
     }
 
-    fn missing(&self, digest: &Digest, error: std::io::Error) -> BlobError {
-        if error.kind() == std::io::ErrorKind::NotFound {
-            BlobError::Missing { digest: *digest }
-        } else {
-            io(WHAT, "read")(error)
+    /// Removes what interrupted work left: files and objects aside, uploads that nobody ended. Only while no other command writes. Returns
+    /// how many.
+    ///
+    /// # Errors
+    /// As of [`BlobStore::put`].
+    pub fn sweep(&self) -> Result<u64, BlobError> {
+        match &self.0 {
+            Place::Folder(folder) => folder.sweep(),
+            Place::Bucket(bucket) => bucket.sweep(),
         }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn store() -> (tempfile::TempDir, BlobStore) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = BlobStore::open(folder.path()).unwrap();
-        (folder, store)
+    /// Tries everything with some bytes that are no blob: whether they can be written, read, listed and removed.
+    ///
+    /// # Errors
+    /// The first that cannot be done.
+    pub fn try_out(&self) -> Result<(), Trial> {
+        let mut bytes = [0; 64];
+        getrandom::fill(&mut bytes).map_err(|_| Tried::Written.failed()(BlobError::NoRandomness))?;
+        match &self.0 {
+            Place::Folder(folder) => folder.try_out(&bytes),
+            Place::Bucket(bucket) => bucket.try_out(&bytes, &hex::encode(&bytes[..16])),
+        }
     }
 
-    #[test]
-    fn bytes_come_back_and_damage_is_seen() {
-        let (_folder, store) = store();
-        let digest = store.put(b"some bytes").unwrap();
-        assert_eq!(store.put(b"some bytes").unwrap(), digest);
-        assert_eq!(&*store.get(&digest).unwrap(), b"some bytes");
-        assert_eq!(&*store.read_range(&digest, 5..10).unwrap(), b"bytes");
-        assert_eq!(store.read_range(&digest, 5..11), Err(BlobError::Range { digest }));
-        assert_eq!(store.list().unwrap(), [digest]);
-        std::fs::write(store.path(&digest), b"some bytez").unwrap();
-        assert_eq!(store.get(&digest), Err(BlobError::Damaged { digest }));
-        assert_eq!(store.check_all().unwrap(), [digest]);
-        store.remove(&digest).unwrap();
-        assert_eq!(store.get(&digest), Err(BlobError::Missing { digest }));
+    /// Blobs that are worked on at a time: most of the time of a bucket is waiting.
+    pub(crate) fn at_once(&self) -> usize {
+        match &self.0 {
+            Place::Folder(_) => 1,
+            Place::Bucket(_) => 8,
+        }
     }
 
-    #[test]
-    fn what_was_left_aside_is_no_blob_and_can_be_swept() {
-        let (folder, store) = store();
-        std::fs::write(folder.path().join("aside").join(".aside-1-1"), b"half").unwrap();
-        assert!(store.list().unwrap().is_empty());
-        assert_eq!(store.sweep(), Ok(1));
-        assert_eq!(store.sweep(), Ok(0));
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn only_the_owner_reads() {
-        use std::os::unix::fs::PermissionsExt;
-        let (folder, store) = store();
-        let digest = store.put(b"x").unwrap();
-        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(folder.path()), mode(&store.path(&digest))), (0o700, 0o600));
+    fn with_source<T>(
+        &self,
+        digest: &Digest,
+        work: impl FnOnce(&mut dyn Source) -> Result<T, BlobError>,
+    ) -> Result<T, BlobError> {
+        match &self.0 {
+            Place::Folder(folder) => work(&mut folder.source(digest)?),
+            Place::Bucket(bucket) => work(&mut bucket.source(digest)?),
+        }
     }
 }

@@ -44,13 +44,18 @@ impl Extraction {
     }
 }
 
-/// Attacks every column of a model. `losses` are of the rows of a table under the model. `None` without columns or rows.
+/// Attacks every column of a model. `losses` are of the rows of a table under the model. `None` without columns or rows, and for a model
+/// of images.
 pub(crate) fn extraction(
     model: &Model,
     learned: &[Data],
     others: &[Data],
     losses: &dyn Fn(&Data) -> Vec<f64>,
 ) -> Option<Extraction> {
+    if model.variables.iter().any(|one| one.variable.image.is_some()) {
+        // What is left of an image whose pixels are missing is no row.
+        return None;
+    }
     let (learned, others) = (some(learned)?, some(others)?);
     let mut columns: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (at, variable) in model.variables.iter().enumerate() {

@@ -31,6 +31,7 @@ mod algebra;
 mod error;
 mod exchange;
 mod extraction;
+mod image;
 mod local;
 mod masking;
 mod membership;
@@ -48,11 +49,12 @@ mod tasks;
 mod validate;
 mod variable;
 
+pub use acequia_neural::{Convolution, Layers};
 pub use error::LearnError;
 pub use extraction::Extraction;
 pub use local::{Architecture, Report, run_here, run_while_allowed};
 pub use membership::{Membership, membership_test};
-pub use model::{Fit, Form, LearnedFrom, Model, ModelVariable};
+pub use model::{Fit, Form, LearnedFrom, Model, ModelVariable, Score};
 pub use peer::{Envelope, Peer, PeerMessage, RoundTotal};
 pub use plan::{
     Aggregation, Averaging, Boosting, CensoredAt, Cohort, Component, Condition, Dropouts, Guarantee, Link, Missing,
@@ -75,7 +77,7 @@ pub use validate::{
     SiteFinding, SiteSignature, Subgroup, VALIDATION, Validation, ValidationRequest, evaluate, finding_digest,
     page as validation_page,
 };
-pub use variable::{Step, Variable};
+pub use variable::{Image, Step, Variable};
 
 impl Plan {
     /// What the plan needs of a site's table.

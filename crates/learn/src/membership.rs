@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::LearnError;
 use crate::extraction::{Extraction, extraction};
 use crate::local::{Architecture, run_here};
-use crate::model::{Form, Model};
+use crate::model::{Form, Model, Score};
 use crate::plan::{Link, Plan, PrivacyRule, Protection, Task};
 use crate::protocol::SeededEntropy;
 use crate::sovereignty::SiteRules;
@@ -152,7 +152,16 @@ fn losses(plan: &Plan, model: &Model, data: &Data) -> Vec<f64> {
             let (lp, value, event) = (predictor[row], values[row], event[row]);
             match &model.form {
                 Form::Linear { .. } => (value - lp) * (value - lp),
-                Form::Logistic { .. } | Form::Boosting { .. } => -contribution(Link::Logit, lp, event).log_likelihood,
+                Form::Logistic { .. } | Form::Boosting { .. } | Form::Network { score: Score::LogOdds, .. } => {
+                    -contribution(Link::Logit, lp, event).log_likelihood
+                }
+                Form::Network { score: Score::LogRelativeHazard, .. } => {
+                    if event {
+                        -lp
+                    } else {
+                        lp
+                    }
+                }
                 Form::Cox { baseline, .. } if baseline.is_empty() => {
                     // Only the ranking is given away.
                     if event { -lp } else { lp }

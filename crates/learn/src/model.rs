@@ -1,13 +1,14 @@
 //! A frozen model: everything needed to predict, from a site's columns on, and nothing of any person.
 
+use acequia_neural::{Layers, Network};
 use acequia_types::{Digest, digest_named};
 use serde::{Deserialize, Serialize};
 
 use crate::LearnError;
 use crate::membership::Membership;
-use crate::plan::{Cohort, Guarantee, Link, Outcome, Plan, Task, Ties};
+use crate::plan::{Cohort, Guarantee, Link, Outcome, Plan, Task, Ties, input};
 use crate::tasks::{Scale, Tree};
-use crate::variable::{Variable, check_steps};
+use crate::variable::{Variable, check_variable};
 
 /// A model and how it came about. Its bytes are [`Model::to_json`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -134,6 +135,25 @@ pub enum Form {
         /// The trees.
         trees: Vec<Tree>,
     },
+    /// A neural network.
+    Network {
+        /// What its score is.
+        score: Score,
+        /// Its layers.
+        layers: Layers,
+        /// Weights of all layers in order, each layer's weights before its biases (see `acequia_neural`).
+        weights: Vec<f64>,
+    },
+}
+
+/// What the score of a network is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Score {
+    /// Log odds of the outcome.
+    LogOdds,
+    /// Log relative hazard: it ranks, and states no risk.
+    LogRelativeHazard,
 }
 
 /// How well a model was fitted.
@@ -211,13 +231,19 @@ impl Model {
                 coefficients.len() == p && ends_days.len() == intercepts.len() && !ends_days.is_empty()
             }
             Form::Boosting { trees, .. } => trees.iter().all(|tree| tree.is_sound(p)),
+            Form::Network { weights, .. } => {
+                model.network().is_some_and(|network| network.len() == weights.len())
+                    && weights.iter().all(|weight| weight.is_finite())
+            }
         };
+        let has_image = model.variables.iter().any(|one| one.variable.image.is_some());
+        if has_image && !matches!(model.form, Form::Network { .. }) {
+            return Err(wrong("only a network looks at images".to_owned()));
+        }
         if !sound || model.variables.iter().any(|one| one.scale.is_some_and(|scale| !scale.is_sound())) {
             return Err(wrong("its numbers do not fit its variables".to_owned()));
         }
-        for variable in &model.variables {
-            check_steps(&variable.variable.name, &variable.variable.steps)?;
-        }
+        model.variables.iter().try_for_each(|one| check_variable(&one.variable))?;
         Ok(model)
     }
 
@@ -273,8 +299,14 @@ impl Model {
             | Form::Logistic { coefficients, .. }
             | Form::Cox { coefficients, .. }
             | Form::DiscreteTime { coefficients, .. } => coefficients,
-            Form::Boosting { .. } => &[],
+            Form::Boosting { .. } | Form::Network { .. } => &[],
         }
+    }
+
+    /// The network of a model that is one; what comes in follows from its variables.
+    pub(crate) fn network(&self) -> Option<Network> {
+        let Form::Network { layers, .. } = &self.form else { return None };
+        Network::new(input(&self.inputs())?, layers.clone()).ok()
     }
 
     /// Standard errors of the coefficients.
@@ -284,13 +316,31 @@ impl Model {
             | Form::Logistic { standard_errors, .. }
             | Form::Cox { standard_errors, .. }
             | Form::DiscreteTime { standard_errors, .. } => standard_errors,
-            Form::Boosting { .. } => &[],
+            Form::Boosting { .. } | Form::Network { .. } => &[],
         }
     }
 
-    /// Linear predictor of a row of variables: prediction of a linear model, log odds of a logistic one and of trees, log
-    /// relative hazard of a Cox or discrete-time one.
-    pub fn linear_predictor(&self, row: &[f64]) -> f64 {
+    /// Linear predictors of rows of variables, row after row: prediction of a linear model, log odds of a logistic one and of trees,
+    /// log relative hazard of a Cox or discrete-time one, score of a network. Pixels of an image are one variable after another.
+    pub fn linear_predictors(&self, rows: &[f64]) -> Vec<f64> {
+        let width: usize = self.variables.iter().map(|one| one.variable.numbers()).sum();
+        match (&self.form, self.network()) {
+            (Form::Network { weights, .. }, Some(network)) if network.len() == weights.len() => {
+                let mut scaled = rows.to_vec();
+                if width == self.variables.len() {
+                    for row in scaled.chunks_exact_mut(width) {
+                        for (x, variable) in row.iter_mut().zip(&self.variables) {
+                            *x = variable.scale.map_or(*x, |scale| scale.of(*x));
+                        }
+                    }
+                }
+                network.scores(weights, &scaled)
+            }
+            _ => rows.chunks_exact(width.max(1)).map(|row| self.linear_predictor(row)).collect(),
+        }
+    }
+
+    fn linear_predictor(&self, row: &[f64]) -> f64 {
         let slope: f64 = self
             .coefficients()
             .iter()
@@ -301,6 +351,8 @@ impl Model {
         match &self.form {
             Form::Linear { intercept, .. } | Form::Logistic { intercept, .. } => intercept + slope,
             Form::Cox { .. } | Form::DiscreteTime { .. } => slope,
+            // Only one whose weights do not fit comes here.
+            Form::Network { .. } => f64::NAN,
             Form::Boosting { base, trees } => trees.iter().fold(*base, |sum, tree| sum + tree.value(row)),
         }
     }
@@ -321,8 +373,10 @@ impl Model {
     /// Probability of the outcome for a linear predictor: by `days` for survival.
     pub fn risk(&self, linear_predictor: f64, days: f64) -> Option<f64> {
         match &self.form {
-            Form::Linear { .. } => None,
-            Form::Logistic { .. } | Form::Boosting { .. } => Some(crate::tasks::logistic(linear_predictor)),
+            Form::Linear { .. } | Form::Network { score: Score::LogRelativeHazard, .. } => None,
+            Form::Logistic { .. } | Form::Boosting { .. } | Form::Network { score: Score::LogOdds, .. } => {
+                Some(crate::tasks::logistic(linear_predictor))
+            }
             Form::Cox { .. } => {
                 self.baseline_at(days).map(|hazard| -libm::expm1(-hazard * libm::exp(linear_predictor)))
             }
@@ -345,7 +399,10 @@ impl Model {
 
     /// Whether it is about time to an event.
     pub fn is_survival(&self) -> bool {
-        matches!(self.form, Form::Cox { .. } | Form::DiscreteTime { .. })
+        matches!(
+            self.form,
+            Form::Cox { .. } | Form::DiscreteTime { .. } | Form::Network { score: Score::LogRelativeHazard, .. }
+        )
     }
 
     /// How many rows it learned from, in words. Training with noise tells no exact number: the plan's own guess stands for it.
@@ -364,6 +421,7 @@ impl Model {
             Form::Cox { .. } => "Cox proportional hazards",
             Form::DiscreteTime { .. } => "discrete-time survival",
             Form::Boosting { .. } => "gradient boosted trees",
+            Form::Network { .. } => "neural network",
         }
     }
 }

@@ -4,12 +4,13 @@
 //! more site (hybrid), and without a fixed coordinator (decentralised). Its digest names the run: everything sites say is
 //! bound to it.
 
+use acequia_neural::{Input, Layers, Network};
 use acequia_privacy::{NoisySteps, epsilon};
 use acequia_types::{Day, Digest, digest_named};
 use serde::{Deserialize, Serialize};
 
 use crate::LearnError;
-use crate::variable::{Variable, check_steps};
+use crate::variable::{Variable, check_steps, check_variable};
 
 /// A run plan. Read it with [`Plan::from_toml`] or [`Plan::from_json`]; both check it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -139,7 +140,8 @@ pub enum Task {
     /// Gradient boosting on histograms with the gain of Chen and Guestrin 2016, for an outcome of 0 and 1.
     Boosting(Boosting),
     /// Logistic regression for an outcome of 0 and 1, or Cox for survival, by averaging what steps at the sites come to (McMahan
-    /// et al. 2017 and its kin). Not exact, and for comparison: the tasks of these names are.
+    /// et al. 2017 and its kin). Not exact, and for comparison: the tasks of these names are. With a network between a row and its
+    /// score, the way to learn from images and of what no sum tells (DeepSurv for survival: Katzman et al. 2018).
     Averaging(Averaging),
 }
 
@@ -147,6 +149,9 @@ pub enum Task {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Averaging {
+    /// Layers of a network between a row and its log odds, or its log relative hazard; none for a plain regression.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Layers>,
     /// How weights are averaged.
     pub strategy: Strategy,
     /// Rounds.
@@ -249,7 +254,8 @@ pub enum Start {
     /// Zero.
     #[default]
     Zeros,
-    /// Drawn evenly from -1/√p to 1/√p for p variables.
+    /// Drawn evenly from -1/√p to 1/√p for p variables; of a network, for p inputs of a layer. Weights of zero would never learn
+    /// there.
     Uniform,
 }
 
@@ -651,14 +657,22 @@ impl Plan {
         digest_named("acequia run plan 1", [("plan", bytes.as_slice())])
     }
 
+    /// The network of a plan that has one and fits its variables.
+    pub(crate) fn network(&self) -> Option<Network> {
+        match &self.task {
+            Task::Averaging(Averaging { network: Some(layers), .. }) => {
+                Network::new(input(&self.variables)?, layers.clone()).ok()
+            }
+            _ => None,
+        }
+    }
+
     fn check(&self) -> Result<(), LearnError> {
         let wrong = |message: &str| Err(LearnError::Plan { message: message.to_owned() });
         if self.schema != "acequia-plan/1" {
             return wrong("schema must be acequia-plan/1");
         }
-        for variable in &self.variables {
-            check_steps(&variable.name, &variable.steps)?;
-        }
+        self.variables.iter().try_for_each(check_variable)?;
         let mut names: Vec<&str> = self.variables.iter().map(|variable| variable.name.as_str()).collect();
         names.sort_unstable();
         if names.windows(2).any(|pair| pair[0] == pair[1]) {
@@ -697,6 +711,13 @@ impl Plan {
         }
         if let Some(Outcome::Number { value } | Outcome::Binary { value }) = &self.outcome {
             check_steps(&value.name, &value.steps)?;
+            if value.image.is_some() {
+                return wrong("an outcome is no image");
+            }
+        }
+        let has_network = matches!(&self.task, Task::Averaging(settings) if settings.network.is_some());
+        if !has_network && self.variables.iter().any(|variable| variable.image.is_some()) {
+            return wrong("an image needs task.network, of the task averaging");
         }
         let needs_variables = !matches!(self.task, Task::Count | Task::KaplanMeier { .. });
         if needs_variables && self.variables.is_empty() {
@@ -787,6 +808,16 @@ impl Plan {
                         "averaging needs a binary or a survival outcome, 1 to 10000 rounds, 1 to 100000 local_steps, a batch of 1 or more, and rates above 0",
                     );
                 }
+                if let Some(layers) = &settings.network {
+                    let Some(input) = input(&self.variables) else {
+                        return wrong("task.network looks at one image, or at variables without images");
+                    };
+                    Network::new(input, layers.clone())
+                        .map_err(|error| LearnError::Plan { message: error.to_string() })?;
+                    if settings.start == Start::Zeros {
+                        return wrong("task.network does not learn from weights of zero: set task.start to uniform");
+                    }
+                }
                 if let Some(noise) = &settings.noise {
                     // Wide enough for any use, and narrow enough that no number on the way is cut.
                     let sound = (1e-6..=1e6).contains(&noise.clip)
@@ -814,6 +845,15 @@ impl Plan {
             }
         }
         Ok(())
+    }
+}
+
+/// What a network of these variables looks at: one image, or a number of each.
+pub(crate) fn input(variables: &[Variable]) -> Option<Input> {
+    match variables {
+        [Variable { image: Some(image), .. }] => Some(Input::Image { height: image.height, width: image.width }),
+        some if some.iter().all(|variable| variable.image.is_none()) => Some(Input::Numbers(some.len())),
+        _ => None,
     }
 }
 

@@ -153,7 +153,7 @@ pub(crate) fn check(
         if let Some(block) = shape(plan, question).iter().find(|block| block.fine) {
             return Err(withheld(site, format!("{} could show single persons without a mask", block.what)));
         }
-        let coefficients = plan.variables.len() as u64;
+        let coefficients = plan.network().map_or(plan.variables.len(), |network| network.len()) as u64;
         if rows < coefficients * rules.rows_per_coefficient {
             return Err(withheld(site, "it has too few rows for so many coefficients without a mask"));
         }

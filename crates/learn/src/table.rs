@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use acequia_frame::Table;
 use acequia_types::{Digest, digest_named, spreadsheet_undone};
@@ -13,6 +13,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::LearnError;
+use crate::image::add_pixels;
 use crate::plan::{CensoredAt, Cohort, Condition, Missing, Outcome};
 use crate::variable::{Step, Unfit, Value, Variable, apply, check_steps, evaluate};
 
@@ -113,19 +114,29 @@ impl Data {
         let unreadable = |error: std::io::Error| LearnError::File { what: name.to_owned(), problem: error.kind() };
         let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(unreadable)?);
         if file.fill_buf().map_err(unreadable)?.starts_with(b"PAR1") {
-            return Self::from_parquet(name, File::open(path).map_err(unreadable)?, needs, map);
+            return Self::from_parquet(name, File::open(path).map_err(unreadable)?, path.parent(), needs, map);
         }
         let packed = file.fill_buf().map_err(unreadable)?.starts_with(&[0x1f, 0x8b]);
         let plain: Box<dyn Read> =
             if packed { Box::new(flate2::bufread::MultiGzDecoder::new(file)) } else { Box::new(file) };
-        Self::from_csv(name, plain, needs, map)
+        Self::of_csv(name, plain, path.parent(), needs, map)
     }
 
-    /// Reads CSV text; see [`Data::read`].
+    /// Reads CSV text; see [`Data::read`]. There are no images beside it.
     ///
     /// # Errors
     /// As [`Data::read`].
     pub fn from_csv(name: &str, plain: impl Read, needs: &Needs<'_>, map: &SiteMap) -> Result<Self, LearnError> {
+        Self::of_csv(name, plain, None, needs, map)
+    }
+
+    fn of_csv(
+        name: &str,
+        plain: impl Read,
+        folder: Option<&Path>,
+        needs: &Needs<'_>,
+        map: &SiteMap,
+    ) -> Result<Self, LearnError> {
         let broken = |problem: String| LearnError::Table { table: name.to_owned(), problem };
         let unreadable = |error: std::io::Error| broken(format!("cannot be read: {}", error.kind()));
         let mut plain = BufReader::with_capacity(1 << 16, plain);
@@ -139,7 +150,7 @@ impl Data {
         let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(plain);
         let header = reader.headers().map_err(|error| broken(bad_row(&error)))?;
         let headers: Vec<String> = header.iter().map(|name| name.trim().to_owned()).collect();
-        let mut builder = Builder::new(name, &headers, needs, map)?;
+        let mut builder = Builder::new(name, &headers, folder, needs, map)?;
         let mut record = csv::StringRecord::new();
         while reader.read_record(&mut record).map_err(|error| broken(bad_row(&error)))? {
             builder.push(&|column| spreadsheet_undone(record.get(column).unwrap_or_default()), record.len())?;
@@ -147,23 +158,29 @@ impl Data {
         Ok(builder.finish())
     }
 
-    fn from_parquet(name: &str, file: File, needs: &Needs<'_>, map: &SiteMap) -> Result<Self, LearnError> {
+    fn from_parquet(
+        name: &str,
+        file: File,
+        folder: Option<&Path>,
+        needs: &Needs<'_>,
+        map: &SiteMap,
+    ) -> Result<Self, LearnError> {
         let damaged =
             || LearnError::Table { table: name.to_owned(), problem: "the Parquet file is damaged".to_owned() };
         let (schema, batches) = Table::parquet_batches(name, file).map_err(|_| damaged())?;
-        let mut builder = Builder::of_schema(name, &schema, needs, map)?;
+        let mut builder = Builder::of_schema(name, &schema, folder, needs, map)?;
         for batch in batches {
             builder.push_batch(&batch.map_err(|_| damaged())?)?;
         }
         Ok(builder.finish())
     }
 
-    /// Takes the rows of a table in memory; see [`Data::read`].
+    /// Takes the rows of a table in memory; see [`Data::read`]. There are no images beside it.
     ///
     /// # Errors
     /// As [`Data::read`].
     pub fn from_table(name: &str, table: &Table, needs: &Needs<'_>, map: &SiteMap) -> Result<Self, LearnError> {
-        let mut builder = Builder::of_schema(name, table.schema(), needs, map)?;
+        let mut builder = Builder::of_schema(name, table.schema(), None, needs, map)?;
         for batch in table.batches() {
             builder.push_batch(batch)?;
         }
@@ -221,8 +238,8 @@ impl Data {
     /// # Panics
     /// When the table was read for other variables than the model's.
     pub fn predicted(&self, model: &crate::Model) -> (Vec<f64>, Vec<f64>, Vec<bool>) {
-        assert_eq!(self.width, model.variables.len(), "read for the model's variables");
-        let predictor = (0..self.rows).map(|row| model.linear_predictor(self.row(row))).collect();
+        let predictor = model.linear_predictors(&self.x);
+        assert_eq!(predictor.len(), self.rows, "read for the model's variables");
         match &self.observed {
             Observed::Survival { time, event } => (predictor, time.clone(), event.clone()),
             Observed::Number(values) => (predictor, values.clone(), values.iter().map(|value| *value == 1.0).collect()),
@@ -319,6 +336,8 @@ struct Found<'a> {
 
 struct Builder<'a> {
     name: &'a str,
+    /// Where the table lies, and images that it names.
+    folder: Option<PathBuf>,
     needs: Needs<'a>,
     conditions: Vec<(Found<'a>, &'a Condition)>,
     components: Vec<(Found<'a>, Found<'a>)>,
@@ -331,9 +350,15 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn of_schema(name: &'a str, schema: &Schema, needs: &Needs<'a>, map: &'a SiteMap) -> Result<Self, LearnError> {
+    fn of_schema(
+        name: &'a str,
+        schema: &Schema,
+        folder: Option<&Path>,
+        needs: &Needs<'a>,
+        map: &'a SiteMap,
+    ) -> Result<Self, LearnError> {
         let headers: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
-        Self::new(name, &headers, needs, map)
+        Self::new(name, &headers, folder, needs, map)
     }
 
     fn push_batch(&mut self, batch: &RecordBatch) -> Result<(), LearnError> {
@@ -358,7 +383,13 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn new(name: &'a str, headers: &[String], needs: &Needs<'a>, map: &'a SiteMap) -> Result<Self, LearnError> {
+    fn new(
+        name: &'a str,
+        headers: &[String],
+        folder: Option<&Path>,
+        needs: &Needs<'a>,
+        map: &'a SiteMap,
+    ) -> Result<Self, LearnError> {
         let mut sorted: Vec<&String> = headers.iter().collect();
         sorted.sort_unstable();
         if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
@@ -398,6 +429,7 @@ impl<'a> Builder<'a> {
         };
         Ok(Self {
             name,
+            folder: folder.map(Path::to_owned),
             needs: *needs,
             conditions: needs
                 .cohort
@@ -414,7 +446,7 @@ impl<'a> Builder<'a> {
             data: Data {
                 name: name.to_owned(),
                 rows: 0,
-                width: needs.variables.len(),
+                width: needs.variables.iter().map(Variable::numbers).sum(),
                 x: Vec::new(),
                 observed,
                 groups: vec![Vec::new(); needs.groups.len()],
@@ -482,6 +514,18 @@ impl<'a> Builder<'a> {
         }
         let start = self.data.x.len();
         for (found, variable) in self.variables.iter().zip(self.needs.variables) {
+            if let Some(image) = &variable.image {
+                let name = text(found.column);
+                if self.is_missing(name) {
+                    missing.get_or_insert_with(|| found.name.clone());
+                    continue;
+                }
+                let folder = self.folder.as_deref();
+                if let Err(problem) = add_pixels(folder, name.trim(), *image, &mut self.data.x) {
+                    return Err(self.cell(&found.name, problem));
+                }
+                continue;
+            }
             match self.number(text(found.column), found, &variable.steps)? {
                 Ok(number) => self.data.x.push(number),
                 Err(_) => {
@@ -542,6 +586,10 @@ impl<'a> Builder<'a> {
             let cell = text(column);
             hash.update(&(cell.len() as u64).to_le_bytes());
             hash.update(cell.as_bytes());
+        }
+        if self.data.width > self.variables.len() {
+            // Other pixels under the same name are another row.
+            self.data.x[start..].iter().for_each(|number| _ = hash.update(&number.to_le_bytes()));
         }
         let mut mark = [0; 8];
         hash.finalize_xof().fill(&mut mark);

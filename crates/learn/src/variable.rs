@@ -77,10 +77,26 @@ pub struct Variable {
     /// What is done with the column, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Step>,
+    /// The column names image files instead; for networks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Image>,
     /// Whether to subtract the mean and divide by the standard deviation (divisor n - 1) over all rows of all sites.
     #[serde(default, skip_serializing_if = "is_false")]
     pub standardise: bool,
 }
+
+/// Images that a column names: grey PNG files, by their paths from the folder of the table. A pixel is a number from 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    /// Pixels from left to right.
+    pub width: usize,
+    /// Pixels from top to bottom.
+    pub height: usize,
+}
+
+/// Pixels of a side, at most.
+const LARGEST_SIDE: usize = 1024;
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
 fn is_false(value: &bool) -> bool {
@@ -90,7 +106,7 @@ fn is_false(value: &bool) -> bool {
 impl Variable {
     /// A column as it is.
     pub fn plain(name: &str) -> Self {
-        Self { name: name.to_owned(), column: None, steps: Vec::new(), standardise: false }
+        Self { name: name.to_owned(), column: None, steps: Vec::new(), image: None, standardise: false }
     }
 
     /// The same with steps.
@@ -101,9 +117,28 @@ impl Variable {
         self
     }
 
+    /// Numbers that it is in a row: one, or the pixels of its image.
+    pub fn numbers(&self) -> usize {
+        self.image.map_or(1, |image| image.width * image.height)
+    }
+
     /// The column it comes from.
     pub fn source(&self) -> &str {
         self.column.as_deref().unwrap_or(&self.name)
+    }
+}
+
+/// Refuses a variable that cannot work, whatever the data.
+pub(crate) fn check_variable(variable: &Variable) -> Result<(), LearnError> {
+    let sides = 2..=LARGEST_SIDE;
+    match &variable.image {
+        Some(_) if !variable.steps.is_empty() || variable.standardise => Err(LearnError::Plan {
+            message: format!("variable {}: an image is taken as it is; leave steps and standardise out", variable.name),
+        }),
+        Some(image) if !sides.contains(&image.width) || !sides.contains(&image.height) => Err(LearnError::Plan {
+            message: format!("variable {}: an image has from 2 to {LARGEST_SIDE} pixels to a side", variable.name),
+        }),
+        _ => check_steps(&variable.name, &variable.steps),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use acequia_types::Digest;
+use acequia_types::{Coded, Digest};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -53,20 +53,36 @@ impl Node {
         let words = if right { "not before anything on record" } else { "before something on record: set the clock" };
         look("clock", right, words.to_owned());
 
+        let trial = self.blobs.try_out();
+        let usable = trial.is_ok();
+        let words = match trial {
+            Ok(()) => format!("{}: can be written, read, listed and removed", self.blobs.place()),
+            Err(trial) => {
+                let (tried, error) = (trial.tried.as_str(), trial.error);
+                format!("{} cannot be {tried}: {error} ({}); {}", self.blobs.place(), error.code(), error.hint())
+            }
+        };
+        look("blob store", usable, words);
+        if !usable {
+            look("blobs and versions", false, "not looked at".to_owned());
+            return Ok(findings);
+        }
+
         let mut referred: BTreeSet<Digest> = BTreeSet::new();
         referred.extend(donations.iter().flat_map(|donation| [Some(donation.sealed), donation.mapping]).flatten());
         referred.extend(steps.iter().flat_map(|step| step.blobs.iter().map(|(_, digest)| *digest)));
         referred.extend(releases.iter().flat_map(|release| release.files.iter().map(|(_, digest)| *digest)));
         referred.extend(releases.iter().flat_map(crate::ledger::sealed_of));
-        let missing = referred.iter().filter(|digest| !self.blobs.contains(digest)).count();
+        let there: BTreeSet<Digest> = self.blobs.list()?.into_iter().collect();
+        let missing = referred.difference(&there).count();
         look("blobs present", missing == 0, format!("{} referred to, {missing} missing", referred.len()));
 
         let damaged = self.blobs.check_all()?;
         look("blobs whole", damaged.is_empty(), format!("{} damaged", damaged.len()));
 
-        let orphans: Vec<Digest> = self.blobs.list()?.into_iter().filter(|digest| !referred.contains(digest)).collect();
+        let orphans: Vec<&Digest> = there.difference(&referred).collect();
         if mend {
-            for digest in &orphans {
+            for digest in orphans.iter().copied() {
                 self.blobs.remove(digest)?;
             }
             self.blobs.sweep()?;

@@ -41,3 +41,6 @@ pub const FAILPOINTS: [&str; 12] = [
 /// Places that a run meets only where people have rights executed or recipients are told.
 pub const DESK_POINTS: [&str; 5] =
     ["rights.performed", "rights.ticked", "notify.told", "notify.spooled", "notify.recorded"];
+
+/// The place that a copy of blobs comes to with each.
+pub const COPY_POINT: &str = "blobs.copied";

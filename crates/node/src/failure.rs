@@ -166,6 +166,9 @@ pub enum NodeError {
         /// Which.
         number: u64,
     },
+    /// Blobs are to be copied to where they lie.
+    #[error("that is where the node's blobs lie already")]
+    SamePlace,
     /// A work table is gone.
     #[error("a work table of step {step} is damaged")]
     Work {
@@ -197,6 +200,7 @@ impl Coded for NodeError {
             Self::Undecided { .. } => "NO018",
             Self::Untraced => "NO019",
             Self::Left => "NO020",
+            Self::SamePlace => "NO021",
         }
     }
     fn hint(&self) -> &'static str {
@@ -224,6 +228,7 @@ impl Coded for NodeError {
             }
             Self::Untraced => "publish it from the node that trained it with --donors",
             Self::Left => "train the model again; it learns without those who left",
+            Self::SamePlace => "name another bucket, prefix or folder with --to",
             Self::Undecided { .. } => "add --authority-told, or --not-told with the reason",
             Self::NotCollected => "if the donor allows it again, record that first with `acequia consent give`",
             Self::Texts { .. } => {
@@ -240,7 +245,8 @@ impl Coded for NodeError {
             Self::NoNode { .. } | Self::NotFound { .. } | Self::Io { kind: std::io::ErrorKind::NotFound, .. } => {
                 Exit::NotFound
             }
-            Self::NodeExists { .. } | Self::Recipe { .. } | Self::Texts { .. } | Self::Undecided { .. } => Exit::Usage,
+            Self::NodeExists { .. } | Self::Recipe { .. } | Self::Texts { .. } => Exit::Usage,
+            Self::Undecided { .. } | Self::SamePlace => Exit::Usage,
             Self::Busy => Exit::Temporary,
             Self::Published { .. } | Self::TooFewChanges { .. } | Self::TakenDown { .. } => Exit::PolicyRefused,
             Self::NothingGranted { .. } | Self::NotCollected | Self::NoAssessment | Self::Untraced | Self::Left => {

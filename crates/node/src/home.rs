@@ -10,7 +10,7 @@
 //! <home>/texts/xx.ftl       what donors read in further languages; usually absent
 //! <home>/outbox/new/        notices to recipients, one file each, for a carrier that moves them to outbox/sent/
 //! <home>/vocabulary.index   what codes mean, from an Athena download; without it the pack that comes with the program
-//! <home>/blobs/             sealed originals, sealed work tables, published files
+//! <home>/blobs/             sealed originals, sealed work tables, published files; elsewhere if `settings.toml` says so
 //! <home>/lock               held while a command changes the node
 //! ```
 
@@ -83,6 +83,22 @@ fn rules(home: &Path) -> Result<Rules, Failure> {
     Ok(Rules::parse(&String::from_utf8_lossy(&bytes))?)
 }
 
+fn root_key(home: &Path) -> Result<[u8; 32], Failure> {
+    let text = acequia_blobs::read_file(&home.join("keys").join("root.key"), "the node's root key", 1024)?;
+    let mut root = [0; 32];
+    hex::decode_to_slice(text.trim_ascii(), &mut root).map_err(|_| NodeError::Io {
+        what: "the node's root key".to_owned(),
+        doing: "read",
+        kind: std::io::ErrorKind::InvalidData,
+    })?;
+    Ok(root)
+}
+
+/// What a node is called where others keep blobs beside its own. It says nothing, and stays with the root key.
+fn owner(root: &[u8; 32]) -> String {
+    hex::encode(blake3::derive_key("acequia 2026 node name among owners of blobs v1", root))
+}
+
 impl Node {
     /// Makes a new node in `home`. Safe to interrupt: the layout file is written last.
     ///
@@ -101,8 +117,10 @@ impl Node {
             let key = Key::generate()?;
             acequia_blobs::write_file_atomically(&key_path, hex::encode(key.as_bytes()).as_bytes())?;
         }
-        BlobStore::open(&home.join("blobs"))?;
-        Settings::read(home)?.store(home).await?;
+        let settings = Settings::read(home)?;
+        // Where no blob can be kept, that is better known before anything is donated.
+        settings.blobs(home, &owner(&root_key(home)?))?.try_out().map_err(|trial| trial.error)?;
+        settings.store(home).await?;
         acequia_blobs::write_file_atomically(&home.join("node.json"), LAYOUT.as_bytes())?;
         Self::open(home, threads).await
     }
@@ -115,15 +133,9 @@ impl Node {
         if !home.join("node.json").exists() {
             return Err(NodeError::NoNode { home: home.display().to_string() }.into());
         }
-        let text = acequia_blobs::read_file(&home.join("keys").join("root.key"), "the node's root key", 1024)?;
-        let mut root = [0; 32];
-        hex::decode_to_slice(text.trim_ascii(), &mut root).map_err(|_| NodeError::Io {
-            what: "the node's root key".to_owned(),
-            doing: "read",
-            kind: std::io::ErrorKind::InvalidData,
-        })?;
-        let blobs = BlobStore::open(&home.join("blobs"))?;
+        let root = root_key(home)?;
         let settings = Settings::read(home)?;
+        let blobs = settings.blobs(home, &owner(&root))?;
         let store = settings.store(home).await?;
         let keys = KeyStore::open(&home.join("keys").join("keys.sqlite")).await?;
         let now = SystemClock.now();
@@ -154,6 +166,11 @@ impl Node {
     /// Takes the lock that commands hold while they change the node.
     pub(crate) fn lock(&self) -> Result<Lock, Failure> {
         lock(&self.home)
+    }
+
+    /// What the node is called where others keep blobs beside its own.
+    pub(crate) fn owner(&self) -> String {
+        owner(&self.root)
     }
 
     fn derived(&self, context: &str) -> [u8; 32] {

@@ -14,6 +14,7 @@
 //! ```
 
 mod accounts;
+mod blobs;
 mod cohort;
 mod consent;
 mod demo;
@@ -38,11 +39,12 @@ mod signature;
 mod steps;
 mod training;
 
+pub use blobs::CopyReport;
 pub use consent::bundled_notice;
 pub use demo::{DemoFiles, write_demo_files};
 pub use doctor::Examination;
 pub use donate::{DonateOptions, DonateReport, Finding, INDIVIDUAL_DONORS};
-pub use failpoint::{DESK_POINTS, FAILPOINTS};
+pub use failpoint::{COPY_POINT, DESK_POINTS, FAILPOINTS};
 pub use failure::{Failure, NodeError};
 pub use home::Node;
 pub use model::{DONORS_SITE, ModelRecipe, ModelReport, published_source};

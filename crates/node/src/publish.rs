@@ -1,10 +1,11 @@
 //! What is published: reading it back, checking it, handing it to the hub, writing it to a folder.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, RwLock};
 
-use acequia_blobs::BlobStore;
+use acequia_blobs::{BlobError, BlobStore};
 use acequia_custody::{Approval, History, Purpose};
 use acequia_gate::{ExitSeal, Manifest, Outbound, Parcel, readmit, seal};
 use acequia_hub::{Catalogue, HubError, Operator, PublishedVersion, Shelf, TakenDownVersion};
@@ -155,9 +156,21 @@ impl Node {
         let manifest = self.manifest(&release)?;
         let files: BTreeMap<&str, &Digest> =
             release.files.iter().map(|(path, digest)| (path.as_str(), digest)).collect();
-        let read = |path: &str| self.blobs.get(files.get(path)?).ok();
+        let unusable = RefCell::new(None);
+        let read = |path: &str| match self.blobs.get(files.get(path)?) {
+            Err(error) if error.is_of_the_store() => {
+                unusable.replace(Some(error));
+                None
+            }
+            read => read.ok(),
+        };
         let paths = release.files.iter().map(|(path, _)| path.clone()).collect();
-        Ok((manifest.get().clone(), acequia_release::verify_listed(manifest.get(), &paths, read)))
+        let verification = acequia_release::verify_listed(manifest.get(), &paths, read);
+        // Nothing is wrong with a version because its bytes cannot be had now.
+        match unusable.into_inner() {
+            Some(error) => Err(error.into()),
+            None => Ok((manifest.get().clone(), verification)),
+        }
     }
 
     /// Writes a version to a folder, each file aside and renamed.
@@ -332,11 +345,9 @@ impl Catalogue for Shelves {
     }
 
     fn read(&self, sha256: &Digest, range: std::ops::Range<u64>) -> Result<Bytes, HubError> {
-        if !self.blobs.contains(sha256) {
-            return Err(HubError::Missing { sha256: *sha256 });
-        }
-        self.blobs
-            .read_range(sha256, range)
-            .map_err(|source| HubError::Unreadable { sha256: *sha256, source: Box::new(source) })
+        self.blobs.read_range(sha256, range).map_err(|error| match error {
+            BlobError::Missing { .. } => HubError::Missing { sha256: *sha256 },
+            source => HubError::Unreadable { sha256: *sha256, source: Box::new(source) },
+        })
     }
 }

@@ -4,6 +4,9 @@
 //! [store]
 //! url = "postgres://acequia@records.example.org/acequia"   # default: records.sqlite in the node's folder
 //!
+//! [blobs]
+//! url = "s3://bucket/prefix"                               # default: blobs/ in the node's folder; keys: AWS_ACCESS_KEY_ID …
+//!
 //! [engine]                                                 # default: SQL runs in this process
 //! cluster = "10.0.0.5:50050"                               # a scheduler
 //! exchange = "s3://exchange/acequia"                       # folder or bucket that node, scheduler and executors share
@@ -23,6 +26,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use acequia_blobs::{BlobError, BlobStore};
 use acequia_custody::receipt::Controller;
 use acequia_engine::DataFusionEngine;
 use acequia_frame::Engine;
@@ -37,6 +41,7 @@ use crate::failure::Failure;
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Settings {
     store: StoreSettings,
+    blobs: BlobSettings,
     engine: EngineSettings,
     trustee: Option<Controller>,
     governance: GovernanceSettings,
@@ -52,6 +57,12 @@ struct GovernanceSettings {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 struct StoreSettings {
+    url: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct BlobSettings {
     url: Option<String>,
 }
 
@@ -94,7 +105,7 @@ impl Coded for SettingsError {
     fn hint(&self) -> &'static str {
         match self {
             Self::Row { .. } => {
-                "known are [store] url, [engine] cluster, exchange and patience_s, [trustee] name, address, contact, country and authority, [governance] needs_assessment"
+                "known are [store] url, [blobs] url, [engine] cluster, exchange and patience_s, [trustee] name, address, contact, country and authority, [governance] needs_assessment"
             }
             Self::HalfACluster { .. } => "state both keys, or neither; see docs/cluster.md",
             Self::NoCluster => "build with --features cluster, or take [engine] out; see docs/cluster.md",
@@ -150,6 +161,14 @@ impl Settings {
         })
     }
 
+    /// Where the blobs they name lie: sealed originals, sealed work tables, published files. `owner` names the node.
+    pub(crate) fn blobs(&self, home: &Path, owner: &str) -> Result<BlobStore, Failure> {
+        Ok(match &self.blobs.url {
+            Some(url) => connect(url, owner)?,
+            None => BlobStore::open(&home.join("blobs"))?,
+        })
+    }
+
     /// The engine they name; SQL of this process runs on `threads` threads.
     pub(crate) fn engine(&self, threads: usize) -> Result<Arc<dyn Engine>, Failure> {
         match (&self.engine.cluster, &self.engine.exchange) {
@@ -159,6 +178,13 @@ impl Settings {
             (None, Some(_)) => Err(SettingsError::HalfACluster { missing: "cluster" }.into()),
         }
     }
+}
+
+/// Blobs of a bucket. Its keys are in the environment, never in a file of the node.
+pub(crate) fn connect(url: &str, owner: &str) -> Result<BlobStore, BlobError> {
+    let environment =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    BlobStore::connect(url, owner, environment)
 }
 
 #[cfg(feature = "cluster")]
@@ -198,6 +224,16 @@ mod tests {
         let refused = Settings::read(home.path()).err().unwrap();
         assert_eq!((refused.code.as_str(), refused.message.contains("row 2")), ("SE001", true));
         assert!(!refused.message.contains("secret"));
+    }
+
+    #[test]
+    fn blobs_of_an_address_that_is_none_are_refused_without_repeating_it() {
+        let home = tempfile::tempdir().unwrap();
+        let blobs = |text: &str| toml::from_str::<Settings>(text).unwrap().blobs(home.path(), "node");
+        assert_eq!(blobs("").unwrap().place(), home.path().join("blobs").display().to_string());
+        assert_eq!(blobs("[blobs]\nurl = \"s3://blobs/node\"\n").unwrap().place(), "s3://blobs/node");
+        let refused = blobs("[blobs]\nurl = \"s3://key:secret@blobs\"\n").unwrap_err();
+        assert_eq!((refused.code.as_str(), refused.message.contains("secret")), ("BL008", false));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use acequia_frame::Table;
 use acequia_store::Step;
-use acequia_types::{Digest, digest_named};
+use acequia_types::{Digest, Exit, digest_named};
 use serde_json::Value;
 
 use crate::failpoint::failpoint;
@@ -27,7 +27,13 @@ pub(crate) fn step_key(name: &str, parts: &[(&str, &[u8])]) -> Digest {
 impl Node {
     /// The tables of a finished step, if it is finished and every table is whole.
     pub(crate) async fn finished(&self, key: Digest) -> Result<Option<Made>, Failure> {
-        Ok(self.store.step(&key).await?.and_then(|step| self.reopen(&step).ok()))
+        let Some(step) = self.store.step(&key).await? else { return Ok(None) };
+        match self.reopen(&step) {
+            Ok(made) => Ok(Some(made)),
+            // What is damaged is made anew; what cannot be had now is not.
+            Err(failure) if failure.exit == Exit::Integrity => Ok(None),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// Seals the tables of a step and records it.

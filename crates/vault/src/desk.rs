@@ -523,7 +523,10 @@ impl Desk {
                 published.push(format!("{} {}", release.dataset, release.version));
             }
         }
-        let gone = donations.iter().filter(|donation| !self.blobs.contains(&donation.sealed)).count();
+        let mut gone = 0;
+        for donation in &donations {
+            gone += u64::from(!self.blobs.contains(&donation.sealed)?);
+        }
         let key_gone = !self.vault.donors().await?.contains(donor);
         let told = self.notices().await?.iter().filter(|(notice, _)| notice.request == Some(case.number)).count();
         Ok(json!({

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{DATASET, Home};
 
-const FAILPOINTS: [&str; 12] = [
+pub(crate) const FAILPOINTS: [&str; 12] = [
     "donate.sealed",
     "donate.recorded",
     "unify.before-commit",
@@ -32,11 +32,11 @@ fn the_kill_test_knows_every_failpoint() {
     assert_eq!(named, FAILPOINTS);
 }
 
-const DEMO: [&str; 4] = ["demo", "--no-serve", "--json", "--quiet"];
+pub(crate) const DEMO: [&str; 4] = ["demo", "--no-serve", "--json", "--quiet"];
 
 /// Never a half-published version: what is listed verifies, byte by byte.
 #[track_caller]
-fn check(home: &Home, undisturbed: &Value) {
+pub(crate) fn check(home: &Home, undisturbed: &Value) {
     if !home.path().join("node.json").exists() {
         return;
     }
@@ -54,24 +54,27 @@ fn undisturbed() -> (Value, Duration) {
     (manifest, started.elapsed())
 }
 
+/// Runs a command until it comes to a place, and sends it SIGKILL there.
+#[track_caller]
+pub(crate) fn kill_at(home: &Home, words: &[&str], failpoint: &str) {
+    let mut command = home.command(words);
+    command.env("ACEQUIA_FAILPOINT", failpoint).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let name = failpoint.split('#').next().unwrap_or_default();
+    let reached = { said }.any(|line| line == format!("failpoint {name}"));
+    assert!(reached, "{failpoint} was not reached");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 #[test]
 fn killing_at_every_step_loses_nothing() {
     let (undisturbed, _) = undisturbed();
     for _ in 0..3 {
         let home = Home::new();
         for failpoint in FAILPOINTS {
-            let mut child = home
-                .command(&DEMO)
-                .env("ACEQUIA_FAILPOINT", failpoint)
-                .stdout(Stdio::null())
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap();
-            let reader = BufReader::new(child.stderr.take().unwrap());
-            let reached = reader.lines().map_while(Result::ok).any(|line| line == format!("failpoint {failpoint}"));
-            assert!(reached, "{failpoint} was not reached");
-            child.kill().unwrap();
-            child.wait().unwrap();
+            kill_at(&home, &DEMO, failpoint);
             check(&home, &undisturbed);
         }
         assert_eq!(home.json(&["demo", "--no-serve"])["run"]["manifest"], undisturbed);

@@ -76,14 +76,14 @@ fn forms(identifier: &str) -> Vec<String> {
     forms
 }
 
-struct Scan {
+pub(crate) struct Scan {
     wanted: Vec<Vec<u8>>,
     bytes: usize,
     texts: usize,
 }
 
 impl Scan {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let identifiers = acequia_simulate::donors(300, 300).identifiers;
         assert!(identifiers.len() > 2000);
         let wanted = identifiers.iter().flat_map(|identifier| forms(identifier)).map(String::into_bytes).collect();
@@ -92,7 +92,7 @@ impl Scan {
 
     /// Positions of every identifier's first four bytes are looked up, so that one pass over the bytes is enough.
     #[track_caller]
-    fn search(&mut self, what: &str, bytes: &[u8]) {
+    pub(crate) fn search(&mut self, what: &str, bytes: &[u8]) {
         self.bytes += bytes.len();
         self.texts += 1;
         let found = find(&self.wanted, bytes);

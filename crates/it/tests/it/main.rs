@@ -2,6 +2,7 @@
 //!
 //! Cargo builds the program because crate `acequia` has an integration test; see `program`.
 
+mod bucket;
 mod clients;
 #[cfg(feature = "cluster")]
 mod cluster;
@@ -13,6 +14,9 @@ mod learning;
 mod manual;
 mod models;
 mod papers;
+#[path = "../../../blobs/tests/it/server.rs"]
+#[allow(dead_code, reason = "the tests of `blobs` use the rest")]
+mod server;
 mod training;
 mod withdrawal;
 
@@ -43,11 +47,13 @@ pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
 /// A node in a folder of its own.
 pub(crate) struct Home {
     pub(crate) folder: tempfile::TempDir,
+    /// What its commands have in their environment besides.
+    pub(crate) environment: Vec<(String, String)>,
 }
 
 impl Home {
     pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a folder") }
+        Self { folder: tempfile::tempdir().expect("a folder"), environment: Vec::new() }
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -61,7 +67,8 @@ impl Home {
             .env_remove("ACEQUIA_HOME")
             .env_remove("ACEQUIA_FAILPOINT")
             .env_remove("ACEQUIA_THREADS")
-            .env_remove("ACEQUIA_ADDRESS");
+            .env_remove("ACEQUIA_ADDRESS")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 

@@ -97,6 +97,8 @@ fn every_command_has_help_with_an_example() {
         &["verify"],
         &["serve"],
         &["doctor"],
+        &["blobs"],
+        &["blobs", "copy"],
         &["demo"],
         &["hierarchy"],
         &["shift-dates"],

@@ -23,11 +23,13 @@ impl Model {
     /// | model | output | shape |
     /// |---|---|---|
     /// | linear | `prediction` | `[rows, 1]` |
-    /// | logistic, boosting | `probability` | `[rows, 1]` |
+    /// | logistic, boosting, network of log odds | `probability` | `[rows, 1]` |
     /// | Cox with a baseline, discrete time | `risk`, the probability of the event by each of [`Model::horizons_days`] | `[rows, horizons]` |
     ///
-    /// Operators of ONNX opset 17 and ai.onnx.ml 3 (ONNX 1.12). Trees are summed by the runtime in single precision; everything else
-    /// is double.
+    /// An image comes in as pixels from 0 to 1, `double`, of shape `[rows, height * width]`, row of pixels after row of pixels.
+    ///
+    /// Operators of ONNX opset 17 and ai.onnx.ml 3 (ONNX 1.12). Trees are summed by the runtime in single precision, and
+    /// convolutions are single; everything else is double.
     ///
     /// # Errors
     /// [`LearnError::Model`] when a variable has steps that give no number.
@@ -44,7 +46,7 @@ impl Model {
     }
 
     /// Names and shapes of what [`Model::to_safetensors`] holds.
-    pub fn tensors(&self) -> Vec<(&'static str, Vec<usize>)> {
+    pub fn tensors(&self) -> Vec<(String, Vec<usize>)> {
         safetensors::tensors(self).into_iter().map(|one| (one.name, one.shape)).collect()
     }
 

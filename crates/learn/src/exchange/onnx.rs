@@ -1,10 +1,11 @@
 //! ONNX 1.12 (IR version 8): the parts of onnx.proto3 that a tabular model needs, and the graph of a model.
 
+use acequia_neural::{Convolution, Input, Network};
 use prost::Message;
 
 use super::{DOCUMENT, had_back, wrong};
 use crate::LearnError;
-use crate::model::{Form, Model, ModelVariable};
+use crate::model::{Form, Model, ModelVariable, Score};
 use crate::plan::Link;
 use crate::tasks::{Node, Tree};
 use crate::variable::Step;
@@ -15,7 +16,9 @@ const ML_DOMAIN: &str = "ai.onnx.ml";
 const ML_OPSET: i64 = 3;
 
 /// Types of tensor elements (`TensorProto.DataType`).
+const FLOAT: i32 = 1;
 const STRING: i32 = 8;
+const INT: i32 = 7;
 const DOUBLE: i32 = 11;
 /// Types of attributes (`AttributeProto.AttributeType`).
 const IS_FLOAT: i32 = 1;
@@ -218,6 +221,17 @@ impl Graph {
         name
     }
 
+    fn whole_numbers(&mut self, numbers: &[i64]) -> String {
+        let name = format!("constant_{}", self.initializers.len());
+        self.initializers.push(TensorProto {
+            dims: vec![i64::try_from(numbers.len()).unwrap_or_default()],
+            data_type: INT,
+            name: name.clone(),
+            raw_data: numbers.iter().flat_map(|number| number.to_le_bytes()).collect(),
+        });
+        name
+    }
+
     fn scalar(&mut self, number: f64) -> String {
         self.constant(&[1], &[number])
     }
@@ -253,8 +267,12 @@ impl Graph {
         self.node(operator, &[input, &number])
     }
 
+    fn cast(&mut self, input: &str, to: i32) -> String {
+        self.node_of("", "Cast", &[input], None, vec![int("to", i64::from(to))])
+    }
+
     fn double(&mut self, input: &str) -> String {
-        self.node_of("", "Cast", &[input], None, vec![int("to", i64::from(DOUBLE))])
+        self.cast(input, DOUBLE)
     }
 
     /// Names a value.
@@ -455,7 +473,8 @@ fn predicted(graph: &mut Graph, model: &Model, predictor: &str) -> Vec<ValueInfo
             graph.named(predictor, "prediction");
             outputs.push(value("prediction", DOUBLE, 1, "predicted value"));
         }
-        Form::Logistic { .. } | Form::Boosting { .. } => {
+        Form::Network { score: Score::LogRelativeHazard, .. } => {}
+        Form::Logistic { .. } | Form::Boosting { .. } | Form::Network { score: Score::LogOdds, .. } => {
             let probability = graph.node("Sigmoid", &[predictor]);
             graph.named(&probability, "probability");
             outputs.push(value("probability", DOUBLE, 1, "probability of the outcome"));
@@ -517,7 +536,9 @@ fn graph_of(model: &Model) -> Option<GraphProto> {
         let column = variable.variable.source();
         let is_text = model.variables.iter().any(|one| one.variable.source() == column && asks_for_text(one));
         if !inputs.iter().any(|input| input.name == column) {
-            inputs.push(value(column, if is_text { STRING } else { DOUBLE }, 1, ""));
+            let doc = if variable.variable.image.is_some() { "pixels from 0 (black) to 1" } else { "" };
+            let kind = if is_text { STRING } else { DOUBLE };
+            inputs.push(value(column, kind, variable.variable.numbers(), doc));
         }
         let from = if is_text { Wire::Text(column.to_owned()) } else { Wire::Number(column.to_owned()) };
         columns.push(walked(&mut graph, from, &variable.variable.steps, &model.cohort.missing_values)?);
@@ -540,6 +561,10 @@ fn graph_of(model: &Model) -> Option<GraphProto> {
                 let centred = graph.node("Sub", &[&scaled, &means]);
                 scaled = graph.node("Div", &[&centred, &deviations]);
             }
+            if let Form::Network { weights, .. } = form {
+                let score = layers(&mut graph, &model.network()?, weights, scaled)?;
+                return Some(finished(graph, model, inputs, &score));
+            }
             let coefficients = graph.constant(&[p, 1], model.coefficients());
             let slope = graph.node("MatMul", &[&scaled, &coefficients]);
             match form {
@@ -550,16 +575,67 @@ fn graph_of(model: &Model) -> Option<GraphProto> {
             }
         }
     };
-    graph.named(&predictor, "linear_predictor");
-    let output = predicted(&mut graph, model, &predictor);
-    Some(GraphProto {
+    Some(finished(graph, model, inputs, &predictor))
+}
+
+fn finished(mut graph: Graph, model: &Model, input: Vec<ValueInfoProto>, predictor: &str) -> GraphProto {
+    graph.named(predictor, "linear_predictor");
+    let output = predicted(&mut graph, model, predictor);
+    GraphProto {
         node: graph.nodes,
         name: "model".to_owned(),
         initializer: graph.initializers,
         doc_string: model.title.clone(),
-        input: inputs,
+        input,
         output,
-    })
+    }
+}
+
+/// The layers of a network. Convolutions are single precision: runtimes have no others.
+fn layers(graph: &mut Graph, network: &Network, weights: &[f64], row: String) -> Option<String> {
+    let mut rest = weights;
+    let mut parts = network.parameters().iter().map(|parameter| {
+        let (own, others) = rest.split_at_checked(parameter.len())?;
+        rest = others;
+        Some((parameter, own))
+    });
+    let mut x = row;
+    if let Input::Image { height, width } = network.input() {
+        let sides = [1, height, width].map(|side| i64::try_from(side).unwrap_or_default());
+        let shape = graph.whole_numbers(&[&[-1], &sides[..]].concat());
+        x = graph.node("Reshape", &[&x, &shape]);
+        if !network.layers().convolutions.is_empty() {
+            x = graph.cast(&x, FLOAT);
+        }
+        for Convolution { kernel, .. } in &network.layers().convolutions {
+            let ((filters, own), (bias, biases)) = (parts.next()??, parts.next()??);
+            let filters = graph.constant(&filters.shape, own);
+            let biases = graph.constant(&bias.shape, biases);
+            let (filters, biases) = (graph.cast(&filters, FLOAT), graph.cast(&biases, FLOAT));
+            let side = i64::try_from(kernel / 2).ok()?;
+            let edges = vec![ints("pads", vec![side; 4])];
+            x = graph.node_of("", "Conv", &[&x, &filters, &biases], None, edges);
+            x = graph.node("Relu", &[&x]);
+            let two = vec![ints("kernel_shape", vec![2, 2]), ints("strides", vec![2, 2])];
+            x = graph.node_of("", "MaxPool", &[&x], None, two);
+        }
+        if !network.layers().convolutions.is_empty() {
+            x = graph.double(&x);
+        }
+        x = graph.node("Flatten", &[&x]);
+    }
+    for layer in 0..=network.layers().hidden.len() {
+        let ((matrix, own), (bias, biases)) = (parts.next()??, parts.next()??);
+        let matrix = graph.constant(&matrix.shape, own);
+        let biases = graph.constant(&bias.shape, biases);
+        let transposed = graph.node_of("", "Transpose", &[&matrix], None, vec![ints("perm", vec![1, 0])]);
+        let sums = graph.node("MatMul", &[&x, &transposed]);
+        x = graph.node("Add", &[&sums, &biases]);
+        if layer < network.layers().hidden.len() {
+            x = graph.node("Relu", &[&x]);
+        }
+    }
+    Some(x)
 }
 
 pub(super) fn written(model: &Model) -> Result<Vec<u8>, LearnError> {

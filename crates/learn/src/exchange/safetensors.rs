@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use ::safetensors::tensor::{Dtype, TensorView};
 use ::safetensors::{SafeTensors, serialize};
+use acequia_neural::Network;
 
 use super::{DOCUMENT, had_back, wrong};
 use crate::LearnError;
@@ -12,14 +13,14 @@ use crate::tasks::Node;
 
 /// A name, a shape and numbers.
 pub(super) struct Tensor {
-    pub(super) name: &'static str,
+    pub(super) name: String,
     pub(super) shape: Vec<usize>,
     bytes: Vec<u8>,
 }
 
-fn tensor(name: &'static str, numbers: &[f64]) -> Tensor {
+fn tensor(name: &str, numbers: &[f64]) -> Tensor {
     let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-    Tensor { name, shape: vec![numbers.len()], bytes }
+    Tensor { name: name.to_owned(), shape: vec![numbers.len()], bytes }
 }
 
 pub(super) fn tensors(model: &Model) -> Vec<Tensor> {
@@ -60,6 +61,14 @@ pub(super) fn tensors(model: &Model) -> Vec<Tensor> {
             // Variable or -1 for a leaf, threshold or value, left, right.
             all.push(Tensor { shape: vec![rows, 4], ..tensor("nodes", &nodes) });
         }
+        Form::Network { weights, .. } => {
+            let mut weights = weights.as_slice();
+            for parameter in model.network().iter().flat_map(Network::parameters) {
+                let Some((own, rest)) = weights.split_at_checked(parameter.len()) else { break };
+                all.push(Tensor { shape: parameter.shape.clone(), ..tensor(&parameter.name, own) });
+                weights = rest;
+            }
+        }
     }
     all
 }
@@ -67,7 +76,8 @@ pub(super) fn tensors(model: &Model) -> Vec<Tensor> {
 pub(super) fn written(model: &Model) -> Result<Vec<u8>, LearnError> {
     let unwritable = |_| wrong("it cannot be written as safetensors");
     let tensors = tensors(model);
-    let views = tensors.iter().map(|one| Ok((one.name, TensorView::new(Dtype::F64, one.shape.clone(), &one.bytes)?)));
+    let views =
+        tensors.iter().map(|one| Ok((one.name.as_str(), TensorView::new(Dtype::F64, one.shape.clone(), &one.bytes)?)));
     let views: Vec<(&str, TensorView<'_>)> = views.collect::<Result<_, _>>().map_err(unwritable)?;
     // One entry: a map of several would be written in any order.
     let metadata = HashMap::from([(DOCUMENT.to_owned(), model.to_json())]);

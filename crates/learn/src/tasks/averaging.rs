@@ -8,6 +8,7 @@
 //! Sites keep nothing between rounds. Scaffold's control variate of a site is its gradient at the weights of the round before
 //! (option I of the paper), which the question carries; so a site that was started again says what it said before.
 
+use acequia_neural::Network;
 use prio::dp::Rational;
 use prio::dp::distributions::DiscreteGaussian;
 use rand::RngExt;
@@ -20,7 +21,7 @@ use crate::sums::{GRID, Sums};
 use crate::table::{Data, Observed};
 use crate::tasks::scale::{Scale, prepared};
 use crate::tasks::{Anchor, Block, Kept, Next, Outcome, Question, fit, logistic};
-use crate::{Form, Model};
+use crate::{Form, Model, Score};
 
 /// What keeps a step finite where a coefficient has not moved yet (FLamby's setting).
 const TAU: f64 = 1e-8;
@@ -31,9 +32,14 @@ fn is_logistic(plan: &Plan) -> bool {
     matches!(plan.outcome, Some(PlanOutcome::Binary { .. }))
 }
 
-/// Weights: an intercept for logistic regression, and one for each variable.
+/// Weights: those of the network; or an intercept for logistic regression, and one for each variable.
 fn weights_len(plan: &Plan) -> usize {
-    plan.variables.len() + usize::from(is_logistic(plan))
+    plan.network().map_or(plan.variables.len() + usize::from(is_logistic(plan)), |network| network.len())
+}
+
+/// Whether variables are looked at before the first step. Exact sums of them would undo the noise, and pixels have a scale.
+pub(super) fn prepares(plan: &Plan, settings: &Averaging) -> bool {
+    settings.noise.is_none() && plan.variables.iter().all(|variable| variable.image.is_none())
 }
 
 fn settings(plan: &Plan) -> Result<&Averaging, LearnError> {
@@ -52,7 +58,7 @@ pub(crate) fn fits(plan: &Plan, settings: &Averaging, question: &Question) -> bo
     let good = |numbers: &[f64]| numbers.len() == weights_len(plan) && numbers.iter().all(|x| x.is_finite());
     let anchored = is_scaffold(settings) && *step > 0;
     *step < settings.rounds
-        && scales.len() == if settings.noise.is_some() { 0 } else { plan.variables.len() }
+        && scales.len() == if prepares(plan, settings) { plan.variables.len() } else { 0 }
         && scales.iter().all(Scale::is_sound)
         && good(weights)
         && match anchor {
@@ -84,6 +90,7 @@ struct Rows {
     width: usize,
     x: Vec<f64>,
     target: Target,
+    network: Option<Network>,
 }
 
 enum Target {
@@ -93,8 +100,8 @@ enum Target {
 
 impl Rows {
     fn new(plan: &Plan, data: Data, scales: &[Scale]) -> Result<Self, LearnError> {
-        let input = |(j, x): (usize, &f64)| match scales.get(j) {
-            Some(scale) if plan.variables[j].standardise => scale.of(*x),
+        let input = |(j, x): (usize, &f64)| match (scales.get(j), plan.variables.get(j)) {
+            (Some(scale), Some(variable)) if variable.standardise => scale.of(*x),
             _ => *x,
         };
         let x = (0..data.rows).flat_map(|row| data.row(row).iter().enumerate().map(input)).collect();
@@ -103,7 +110,7 @@ impl Rows {
             Observed::Survival { time, event } if !is_logistic(plan) => Target::Survival { time, event },
             _ => return Err(LearnError::Estimate { reason: "a table has an outcome of another kind than the plan" }),
         };
-        Ok(Self { width: data.width, x, target })
+        Ok(Self { width: data.width, x, target, network: plan.network() })
     }
 
     fn row(&self, row: usize) -> &[f64] {
@@ -112,47 +119,63 @@ impl Rows {
 
     /// Gradient of the mean loss over some rows.
     fn gradient(&self, weights: &[f64], rows: &mut [usize]) -> Vec<f64> {
-        let mut gradient = vec![0.0; weights.len()];
+        if let Target::Survival { time, .. } = &self.target {
+            // The longest followed first, each at risk with those before it.
+            rows.sort_by(|a, b| time[*b].total_cmp(&time[*a]).then(a.cmp(b)));
+        }
+        if let Some(network) = &self.network {
+            let x: Vec<f64> = rows.iter().flat_map(|row| self.row(*row)).copied().collect();
+            return network.gradient(weights, &x, |scores| self.pulls(scores, rows));
+        }
         let first = weights.len() - self.width;
-        let score = |row: usize| -> f64 {
-            let slope: f64 = self.row(row).iter().zip(&weights[first..]).map(|(x, w)| x * w).sum();
+        let score = |row: &usize| -> f64 {
+            let slope: f64 = self.row(*row).iter().zip(&weights[first..]).map(|(x, w)| x * w).sum();
             slope + weights[..first].iter().sum::<f64>()
         };
-        match &self.target {
-            Target::Binary(values) => {
-                for row in rows.iter() {
-                    let residual = logistic(score(*row)) - values[*row];
-                    gradient[..first].iter_mut().for_each(|g| *g += residual);
-                    gradient[first..].iter_mut().zip(self.row(*row)).for_each(|(g, x)| *g += residual * x);
-                }
-            }
-            Target::Survival { time, event } => {
-                // Breslow's partial likelihood within these rows: the longest followed first, each at risk with those before it.
-                rows.sort_by(|a, b| time[*b].total_cmp(&time[*a]).then(a.cmp(b)));
-                let (mut largest, mut sum, mut mean) = (f64::NEG_INFINITY, 0.0, vec![0.0; self.width]);
-                for row in rows.iter() {
-                    let score = score(*row);
-                    if score > largest {
-                        // Relative to the largest so far, so that none overflows and one counts.
-                        let less = libm::exp(largest - score);
-                        sum *= less;
-                        mean.iter_mut().for_each(|mean| *mean *= less);
-                        largest = score;
-                    }
-                    let weight = libm::exp(score - largest);
-                    sum += weight;
-                    mean.iter_mut().zip(self.row(*row)).for_each(|(mean, x)| *mean += weight * x);
-                    if event[*row] {
-                        let terms = mean.iter().zip(self.row(*row));
-                        gradient.iter_mut().zip(terms).for_each(|(g, (mean, x))| *g += mean / sum - x);
-                    }
-                }
-            }
+        let scores: Vec<f64> = rows.iter().map(score).collect();
+        let mut gradient = vec![0.0; weights.len()];
+        for (row, pull) in rows.iter().zip(self.pulls(&scores, rows)) {
+            gradient[..first].iter_mut().for_each(|g| *g += pull);
+            gradient[first..].iter_mut().zip(self.row(*row)).for_each(|(g, x)| *g += pull * x);
         }
-        #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^53")]
-        let rows = rows.len().max(1) as f64;
-        gradient.iter_mut().for_each(|g| *g /= rows);
         gradient
+    }
+
+    /// How the mean loss over some rows changes with the score of each.
+    fn pulls(&self, scores: &[f64], rows: &[usize]) -> Vec<f64> {
+        let mut pulls: Vec<f64> = match &self.target {
+            Target::Binary(values) => {
+                scores.iter().zip(rows).map(|(score, row)| logistic(*score) - values[*row]).collect()
+            }
+            Target::Survival { event, .. } => {
+                // Breslow's partial likelihood within these rows, on the scale of logarithms, so that none overflows.
+                let sum = |a: f64, b: f64| {
+                    let (more, less) = if a > b { (a, b) } else { (b, a) };
+                    if less == f64::NEG_INFINITY { more } else { more + libm::log1p(libm::exp(less - more)) }
+                };
+                let mut at_risk = f64::NEG_INFINITY;
+                let at_risk: Vec<f64> = scores
+                    .iter()
+                    .map(|score| {
+                        at_risk = sum(at_risk, *score);
+                        at_risk
+                    })
+                    .collect();
+                let mut of_events = f64::NEG_INFINITY;
+                let mut pulls = vec![0.0; scores.len()];
+                for (at, row) in rows.iter().enumerate().rev() {
+                    if event[*row] {
+                        of_events = sum(of_events, -at_risk[at]);
+                    }
+                    pulls[at] = libm::exp(scores[at] + of_events) - f64::from(event[*row]);
+                }
+                pulls
+            }
+        };
+        #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^53")]
+        let count = rows.len().max(1) as f64;
+        pulls.iter_mut().for_each(|pull| *pull /= count);
+        pulls
     }
 }
 
@@ -278,9 +301,6 @@ fn begin(plan: &Plan, settings: &Averaging) -> Vec<f64> {
     match settings.start {
         Start::Zeros => vec![0.0; q],
         Start::Uniform => {
-            // Every weight within one over the root of the number of inputs, as linear layers usually begin.
-            #[expect(clippy::cast_precision_loss, reason = "variables are few")]
-            let bound = (plan.variables.len() as f64).sqrt().recip();
             let mut stream = blake3::Hasher::new_derive_key("acequia first weights 1");
             let mut stream = stream.update(&settings.seed.to_le_bytes()).finalize_xof();
             let mut draw = || {
@@ -288,9 +308,15 @@ fn begin(plan: &Plan, settings: &Averaging) -> Vec<f64> {
                 stream.fill(&mut bytes);
                 #[expect(clippy::cast_precision_loss, reason = "53 bits are kept")]
                 let share = (u64::from_le_bytes(bytes) >> 11) as f64 / (1u64 << 53) as f64;
-                bound * (2.0 * share - 1.0)
+                2.0 * share - 1.0
             };
-            (0..q).map(|_| draw()).collect()
+            if let Some(network) = plan.network() {
+                return network.first_weights(draw);
+            }
+            // Every weight within one over the root of the number of inputs, as linear layers usually begin.
+            #[expect(clippy::cast_precision_loss, reason = "variables are few")]
+            let bound = (plan.variables.len() as f64).sqrt().recip();
+            (0..q).map(|_| bound * draw()).collect()
         }
     }
 }
@@ -324,7 +350,7 @@ fn lead(settings: &Averaging, kept: &mut Kept, weights: &[f64], mean: &[f64]) ->
         .collect()
 }
 
-/// The first question where noise is added: nothing is asked about the variables.
+/// The first question where nothing is asked about the variables.
 pub(crate) fn first(plan: &Plan, settings: &Averaging) -> Question {
     Question::Descend { step: 0, scales: Vec::new(), weights: begin(plan, settings), anchor: None }
 }
@@ -377,14 +403,19 @@ pub(crate) fn step(
         return Ok(Next::ask(question, kept));
     }
     // Where the steps stop depends on the settings: there are no standard errors to it, and no baseline.
-    let form = match is_logistic(plan) {
-        true => Form::Logistic {
+    let form = match (&settings.network, is_logistic(plan)) {
+        (Some(layers), is_logistic) => Form::Network {
+            score: if is_logistic { Score::LogOdds } else { Score::LogRelativeHazard },
+            layers: layers.clone(),
+            weights: next,
+        },
+        (None, true) => Form::Logistic {
             intercept: next[0],
             intercept_error: None,
             coefficients: next[1..].to_vec(),
             standard_errors: Vec::new(),
         },
-        false => {
+        (None, false) => {
             Form::Cox { ties: Ties::Breslow, coefficients: next, standard_errors: Vec::new(), baseline: Vec::new() }
         }
     };
@@ -398,7 +429,7 @@ mod tests {
 
     fn rows(target: Target) -> Rows {
         let x: Vec<f64> = (0..16).map(|at| f64::from((at * 7) % 5) - 2.0).collect();
-        Rows { width: 2, x, target }
+        Rows { width: 2, x, target, network: None }
     }
 
     /// Losses as the papers write them, of which the gradients are differences.

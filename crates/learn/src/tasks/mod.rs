@@ -287,7 +287,7 @@ pub(crate) fn start(plan: &Plan) -> State {
         Task::KaplanMeier { .. } => Question::Times,
         Task::LogRank { stratified_by_site, .. } if *stratified_by_site => Question::LogRank,
         Task::LogRank { .. } => Question::Times,
-        Task::Averaging(settings) if settings.noise.is_some() => averaging::first(plan, settings),
+        Task::Averaging(settings) if !averaging::prepares(plan, settings) => averaging::first(plan, settings),
         _ => Question::Prepare,
     };
     State { question: question.into(), kept: Kept::default() }
@@ -311,8 +311,7 @@ pub(crate) fn fits(plan: &Plan, question: &Question) -> bool {
             | Task::Boosting(_),
             Question::Prepare,
         ) => true,
-        // Exact sums of the variables would undo the noise.
-        (Task::Averaging(settings), Question::Prepare) => settings.noise.is_none(),
+        (Task::Averaging(settings), Question::Prepare) => averaging::prepares(plan, settings),
         (Task::LogRank { stratified_by_site, .. }, Question::Times) => !stratified_by_site,
         (Task::LogRank { stratified_by_site, .. }, Question::LogRank) => *stratified_by_site,
         (Task::Moments, Question::Spread { means }) => means.len() == p && finite(means),
@@ -357,7 +356,7 @@ pub(crate) fn fits(plan: &Plan, question: &Question) -> bool {
 pub(crate) fn in_turn(plan: &Plan, question: &Question, round: u32) -> bool {
     match (&plan.task, question) {
         (Task::Averaging(settings), Question::Descend { step, .. }) => {
-            let before = u32::from(settings.noise.is_none());
+            let before = u32::from(averaging::prepares(plan, settings));
             round.checked_sub(1 + before) == Some(*step)
         }
         (Task::Averaging(_), _) => round == 1,

@@ -289,6 +289,7 @@ fn headings(model: &Model, sites: &[SiteEvaluation], settings: &Validation) -> V
     };
     let specification = match &model.form {
         Form::Boosting { trees, .. } => format!("{} trees, in the model file.", trees.len()),
+        Form::Network { weights, .. } => format!("{} weights of a network, in the model file.", weights.len()),
         _ => "Coefficients are in this record; intercepts or baseline hazard are in the model file.".to_owned(),
     };
     let measures = sites.first().map_or(String::new(), |site| {

@@ -4,6 +4,7 @@ mod attacks;
 mod decentralised;
 mod equal;
 mod flamby;
+mod network;
 mod noise;
 mod reference;
 mod support;

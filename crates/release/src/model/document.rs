@@ -1,6 +1,6 @@
 //! `card.json`: what a model is, for programs. Names of schema.org where there are some, as in `croissant.json`.
 
-use acequia_learn::{Form, Model, Record, Step};
+use acequia_learn::{Form, Model, Record, Score, Step};
 use serde_json::{Map, Value, json};
 
 use super::plan::{ModelPlan, completeness};
@@ -60,9 +60,12 @@ pub(super) fn document(model: &Model, records: &[(String, &Record)], plan: &Mode
 
 /// The task in the words of the Hub.
 pub(super) fn task(model: &Model) -> &'static str {
-    match model.form {
-        Form::Linear { .. } | Form::Cox { .. } | Form::DiscreteTime { .. } => "tabular-regression",
-        Form::Logistic { .. } | Form::Boosting { .. } => "tabular-classification",
+    match (&model.form, model.is_survival()) {
+        (Form::Network { .. }, _) if model.variables.iter().any(|one| one.variable.image.is_some()) => {
+            "image-classification"
+        }
+        (Form::Linear { .. }, _) | (_, true) => "tabular-regression",
+        _ => "tabular-classification",
     }
 }
 
@@ -118,22 +121,25 @@ fn formats(model: &Model) -> Value {
         let column = one.variable.source();
         if !inputs.iter().any(|input| input["name"] == column) {
             let kind = if asks_for_text(column) { "string" } else { "double" };
-            inputs.push(json!({ "name": column, "type": kind, "shape": ["rows", 1] }));
+            inputs.push(json!({ "name": column, "type": kind, "shape": ["rows", one.variable.numbers()] }));
         }
     }
     let horizons = model.horizons_days().len();
     let predicted = match model.form {
         Form::Linear { .. } => Some(("prediction", 1)),
-        Form::Logistic { .. } | Form::Boosting { .. } => Some(("probability", 1)),
-        Form::Cox { .. } | Form::DiscreteTime { .. } => (horizons > 0).then_some(("risk", horizons)),
+        Form::Logistic { .. } | Form::Boosting { .. } | Form::Network { score: Score::LogOdds, .. } => {
+            Some(("probability", 1))
+        }
+        Form::Cox { .. } | Form::DiscreteTime { .. } | Form::Network { .. } => {
+            (horizons > 0).then_some(("risk", horizons))
+        }
     };
     let outputs: Vec<Value> = [Some(("linear_predictor", 1)), predicted]
         .into_iter()
         .flatten()
         .map(|(name, width)| json!({ "name": name, "type": "double", "shape": ["rows", width] }))
         .collect();
-    let tensors: Map<String, Value> =
-        model.tensors().into_iter().map(|(name, shape)| (name.to_owned(), json!(shape))).collect();
+    let tensors: Map<String, Value> = model.tensors().into_iter().map(|(name, shape)| (name, json!(shape))).collect();
     let numbers: usize = model.tensors().iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
     json!({
         "onnx": { "file": "model.onnx", "opset": 17, "inputs": inputs, "outputs": outputs },
