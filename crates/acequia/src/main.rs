@@ -43,6 +43,10 @@ use crate::args::{Args, Command, ConsentCommand, ReleaseCommand};
 use crate::show::Out;
 
 fn main() -> ExitCode {
+    // Models of other programs run in a process of their own, which is this program again.
+    if let Some(exit) = acequia_inference::confinable() {
+        return exit;
+    }
     let args = Args::parse();
     let filter = EnvFilter::try_from_env("ACEQUIA_LOG").unwrap_or_else(|_| EnvFilter::new("warn,acequia_node=info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();

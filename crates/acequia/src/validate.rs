@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use acequia_learn::{LearnError, Missing, Model, Record, Validation, ValidationRequest, evaluate, validation_page};
+use acequia_learn::{
+    FrozenModel, ImportedModel, LearnError, Missing, Model, ModelManifest, Record, Validation, ValidationRequest, evaluate,
+    validation_page,
+};
 use acequia_node::Failure;
 use acequia_types::{Clock, SystemClock};
 use clap::Args;
@@ -15,11 +18,14 @@ use crate::train::{NamedTable, distinct, read_site};
 
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  acequia validate model.json --at gbsg=examples/breast-cancer/gbsg.csv\n  acequia validate model.json --at gbsg=examples/breast-cancer/gbsg.csv --by meno --by hormon -o record.json --page record.html\n  acequia validate model.json --network -o record.json"
+    after_help = "Examples:\n  acequia validate model.json --at gbsg=examples/breast-cancer/gbsg.csv\n  acequia validate model.json --at gbsg=examples/breast-cancer/gbsg.csv --by meno --by hormon -o record.json --page record.html\n  acequia validate theirs.onnx --manifest theirs.import.toml --at gbsg=gbsg.csv\n  acequia validate model.json --network -o record.json"
 )]
 pub(crate) struct ValidateArgs {
-    /// The model: JSON as `acequia train` wrote it, or the ONNX or safetensors file of a published one
+    /// The model: JSON as `acequia train` wrote it, the ONNX or safetensors file of a published one, or ONNX of another program
     model: PathBuf,
+    /// What the maker of a model of another program says about it (TOML) [default: NAME.import.toml beside NAME.onnx]
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
     /// A site and its table; beside `name.csv`, `name.site.toml` says how its columns become the model's
     #[arg(long = "at", required_unless_present = "network", conflicts_with = "network", value_name = "NAME=TABLE")]
     sites: Vec<NamedTable>,
@@ -66,20 +72,17 @@ pub(crate) async fn run(args: &ValidateArgs, home: &Path, out: &Out) -> Result<(
     if !args.reach.network {
         distinct(&args.sites)?;
     }
-    let bytes = std::fs::read(&args.model)
-        .map_err(|error| LearnError::File { what: "the model".to_owned(), problem: error.kind() })?;
-    let model = Model::from_bytes(&bytes)?;
+    let model = frozen(&args.model, args.manifest.as_deref())?;
     let mut settings = Validation::usual(&model);
     if let Some(days) = args.horizon_days {
-        settings.horizon_days = days;
-        settings.grid_days = (1..10).map(|step| days * f64::from(step) / 10.0).collect();
+        settings = settings.at(days, &model);
     }
     if !args.thresholds.is_empty() {
         settings.thresholds.clone_from(&args.thresholds);
         settings.thresholds.sort_by(f64::total_cmp);
     }
     (settings.bootstraps, settings.seed, settings.minimum_count) = (args.bootstraps, args.seed, args.minimum);
-    let missing = if args.drop_missing { Missing::Drop } else { model.cohort.missing };
+    let missing = if args.drop_missing { Missing::Drop } else { model.cohort().missing };
     let request = ValidationRequest::new(model, settings, args.by.clone(), missing);
     if args.reach.offer {
         return offer_validation(&args.reach, home, &request, out).await;
@@ -102,6 +105,21 @@ pub(crate) async fn run(args: &ValidateArgs, home: &Path, out: &Out) -> Result<(
     }
     out.print(|| json!(record), || words(&record));
     Ok(())
+}
+
+/// The model of a file: one of this program, or one of another with its manifest.
+fn frozen(path: &Path, manifest: Option<&Path>) -> Result<FrozenModel, LearnError> {
+    let read = |path: &Path, what: &str| {
+        std::fs::read(path).map_err(|error| LearnError::File { what: what.to_owned(), problem: error.kind() })
+    };
+    let bytes = read(path, "the model")?;
+    let beside = path.with_extension("import.toml");
+    let Some(manifest) = manifest.or_else(|| beside.is_file().then_some(beside.as_path())) else {
+        return Ok(Model::from_bytes(&bytes)?.into());
+    };
+    let text = String::from_utf8(read(manifest, "the manifest of the model")?);
+    let text = text.map_err(|_| LearnError::Manifest { message: "it is not UTF-8".to_owned() })?;
+    Ok(ImportedModel::new(ModelManifest::from_toml(&text)?, bytes)?.into())
 }
 
 fn words(record: &Record) -> String {

@@ -1,5 +1,6 @@
 //! What can go wrong, with a code and a hint. Places and names of columns, never a value of a record.
 
+use acequia_inference::InferenceError;
 use acequia_types::{Coded, Exit};
 
 /// Errors of training and validation.
@@ -130,6 +131,31 @@ pub enum LearnError {
         /// Which format.
         format: &'static str,
     },
+    /// A manifest of a model of another program contradicts itself, or its file.
+    #[error("the manifest of the model cannot be used: {message}")]
+    Manifest {
+        /// Line or key, and what is wrong.
+        message: String,
+    },
+    /// A file of another program, where one of this program is needed or one with a manifest.
+    #[error("the model is of another program: {reason}")]
+    Foreign {
+        /// What is missing.
+        reason: String,
+    },
+    /// A model of another program says something else here than where it was made.
+    #[error("of example {example} the model says {said} here, and {told} by its manifest")]
+    Unlike {
+        /// One-based example.
+        example: usize,
+        /// What the manifest says.
+        told: f64,
+        /// What came out.
+        said: f64,
+    },
+    /// A model file of another program is not run.
+    #[error(transparent)]
+    Inference(#[from] InferenceError),
     /// The model tells whose rows it learned from.
     #[error(
         "the model tells training rows from others: an attack has an area under the curve of {auc:.3} (95 % interval from {low:.3}), and {allowed:.3} is allowed"
@@ -166,6 +192,10 @@ impl Coded for LearnError {
             Self::Untested { .. } => "LE017",
             Self::Record { .. } => "LE018",
             Self::Runs { .. } => "LE019",
+            Self::Manifest { .. } => "LE020",
+            Self::Foreign { .. } => "LE021",
+            Self::Unlike { .. } => "LE022",
+            Self::Inference(error) => error.code(),
         }
     }
     fn hint(&self) -> &'static str {
@@ -190,6 +220,14 @@ impl Coded for LearnError {
             Self::Untested { .. } => "train the model again with `acequia train`, which attacks it",
             Self::Record { .. } => "measure the model again with `acequia validate`, with --minimum 10 or more",
             Self::Runs { .. } => "give the model as JSON, ONNX or safetensors, as `acequia train` writes it",
+            Self::Manifest { .. } => "correct the manifest; docs/learning.md explains every key",
+            Self::Foreign { .. } => {
+                "write NAME.import.toml beside NAME.onnx (docs/learning.md) and give the file to `acequia validate`: it is measured, and not published"
+            }
+            Self::Unlike { .. } => {
+                "see that file and manifest belong together, and that the example has the units of the manifest"
+            }
+            Self::Inference(error) => error.hint(),
             Self::Entropy => "try again; if it stays, the operating system is damaged",
             Self::File { .. } => "check that the file is there and may be read, or the folder may be written to",
             Self::Tells { .. } => {
@@ -199,7 +237,8 @@ impl Coded for LearnError {
     }
     fn exit(&self) -> Exit {
         match self {
-            Self::Plan { .. } | Self::NoColumn { .. } => Exit::Usage,
+            Self::Plan { .. } | Self::NoColumn { .. } | Self::Manifest { .. } | Self::Foreign { .. } => Exit::Usage,
+            Self::Inference(error) => error.exit(),
             Self::File { problem: std::io::ErrorKind::NotFound, .. } => Exit::NotFound,
             Self::Expired { .. } | Self::Withdrawn { .. } => Exit::NotPermitted,
             Self::Withheld { .. }
@@ -208,7 +247,7 @@ impl Coded for LearnError {
             | Self::Untested { .. }
             | Self::Record { .. }
             | Self::Runs { .. } => Exit::PolicyRefused,
-            Self::Protocol { .. } | Self::Log { .. } | Self::Model { .. } => Exit::Integrity,
+            Self::Protocol { .. } | Self::Log { .. } | Self::Model { .. } | Self::Unlike { .. } => Exit::Integrity,
             Self::Entropy => Exit::Temporary,
             Self::File { .. } | Self::Table { .. } | Self::Cell { .. } | Self::Range { .. } | Self::Estimate { .. } => {
                 Exit::Failure

@@ -31,7 +31,9 @@ mod algebra;
 mod error;
 mod exchange;
 mod extraction;
+mod frozen;
 mod image;
+mod import;
 mod local;
 mod masking;
 mod membership;
@@ -52,6 +54,8 @@ mod variable;
 pub use acequia_neural::{Convolution, Layers};
 pub use error::LearnError;
 pub use extraction::Extraction;
+pub use frozen::{Frozen, FrozenModel};
+pub use import::{Cell, Creator, Example, ImportedModel, InputColumn, InputPort, Lacking, ModelManifest, OutputPort, States};
 pub use local::{Architecture, Report, run_here, run_while_allowed};
 pub use membership::{Membership, membership_test};
 pub use model::{Fit, Form, LearnedFrom, Model, ModelVariable, Score};
@@ -73,7 +77,7 @@ pub use tasks::{
     QuantileResult, Question, Scale, State, SurvivalPoint, SurvivalResult, Tree,
 };
 pub use validate::{
-    Deviation, Estimate, Evidence, Field, Heading, NetBenefit, Pooled, Predictor, Reading, Record, SiteEvaluation,
+    Deviation, Estimate, Evidence, Field, Heading, Import, NetBenefit, Pooled, Predictor, Reading, Record, SiteEvaluation,
     SiteFinding, SiteSignature, Subgroup, VALIDATION, Validation, ValidationRequest, evaluate, finding_digest,
     page as validation_page,
 };
@@ -82,6 +86,12 @@ pub use variable::{Image, Step, Variable};
 impl Plan {
     /// What the plan needs of a site's table.
     pub fn needs(&self) -> Needs<'_> {
-        Needs { cohort: &self.cohort, outcome: self.outcome.as_ref(), variables: &self.variables, groups: &[] }
+        Needs {
+            cohort: &self.cohort,
+            outcome: self.outcome.as_ref(),
+            variables: &self.variables,
+            may_lack: &[],
+            groups: &[],
+        }
     }
 }

@@ -66,6 +66,8 @@ pub struct Needs<'a> {
     pub outcome: Option<&'a Outcome>,
     /// What explains.
     pub variables: &'a [Variable],
+    /// Which variables a row may lack: NaN stands for what is not there. None where this is empty.
+    pub may_lack: &'a [bool],
     /// Columns kept as text, for subgroups.
     pub groups: &'a [String],
 }
@@ -244,6 +246,21 @@ impl Data {
             Observed::Survival { time, event } => (predictor, time.clone(), event.clone()),
             Observed::Number(values) => (predictor, values.clone(), values.iter().map(|value| *value == 1.0).collect()),
             Observed::Nothing => (predictor, Vec::new(), Vec::new()),
+        }
+    }
+
+    /// The same rows with other numbers.
+    pub(crate) fn with(&self, x: Vec<f64>, width: usize) -> Self {
+        Self {
+            name: self.name.clone(),
+            rows: self.rows,
+            width,
+            x,
+            observed: self.observed.clone(),
+            groups: self.groups.clone(),
+            marks: self.marks.clone(),
+            dropped: self.dropped,
+            outside: self.outside,
         }
     }
 
@@ -513,7 +530,7 @@ impl<'a> Builder<'a> {
             }
         }
         let start = self.data.x.len();
-        for (found, variable) in self.variables.iter().zip(self.needs.variables) {
+        for (at, (found, variable)) in self.variables.iter().zip(self.needs.variables).enumerate() {
             if let Some(image) = &variable.image {
                 let name = text(found.column);
                 if self.is_missing(name) {
@@ -528,6 +545,7 @@ impl<'a> Builder<'a> {
             }
             match self.number(text(found.column), found, &variable.steps)? {
                 Ok(number) => self.data.x.push(number),
+                Err(_) if self.needs.may_lack.get(at) == Some(&true) => self.data.x.push(f64::NAN),
                 Err(_) => {
                     missing.get_or_insert_with(|| found.name.clone());
                 }
@@ -653,7 +671,7 @@ mod tests {
             cut_days: Some(100.0),
         };
         let variables = [Variable::plain("age")];
-        let needs = Needs { cohort: &cohort, outcome: Some(&outcome), variables: &variables, groups: &[] };
+        let needs = Needs { cohort: &cohort, outcome: Some(&outcome), variables: &variables, may_lack: &[], groups: &[] };
         Data::from_csv("site", csv.as_bytes(), &needs, &SiteMap::default())
     }
 

@@ -1,5 +1,7 @@
 //! Variables: a column of a table and the typed steps that make a number of it. There is no place for code.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::LearnError;
@@ -13,6 +15,8 @@ use crate::LearnError;
 pub enum Step {
     /// Text to 1 when it is one of these, 0 otherwise.
     OneOf(Vec<String>),
+    /// Text to the number that stands for it; a text that is none of these is an error.
+    Codes(BTreeMap<String, f64>),
     /// Number to text: the label of the band it falls into. Bands are open below and closed above: with edges 20 and 50,
     /// 20 is in the first and 50 in the second.
     Band {
@@ -49,6 +53,13 @@ pub enum Step {
 
 fn one() -> usize {
     1
+}
+
+impl Step {
+    /// Whether it asks what a text is.
+    pub fn takes_text(&self) -> bool {
+        matches!(self, Self::OneOf(_) | Self::Codes(_))
+    }
 }
 
 /// What is between two steps.
@@ -150,6 +161,9 @@ pub(crate) fn check_steps(name: &str, steps: &[Step]) -> Result<(), LearnError> 
     for step in steps {
         match step {
             Step::OneOf(texts) if texts.is_empty() => return wrong("one_of names no text"),
+            Step::Codes(codes) if codes.is_empty() || !codes.values().all(|code| finite(*code)) => {
+                return wrong("codes needs texts with finite numbers");
+            }
             Step::Band { edges, labels } if labels.len() != edges.len() + 1 || !ascending(edges) => {
                 return wrong("band needs ascending edges and one label more than edges");
             }
@@ -207,6 +221,12 @@ pub(crate) fn apply<'a>(mut value: Value<'a>, steps: &'a [Step]) -> Result<Value
             Step::OneOf(texts) => match &value {
                 Value::Text(text) => Value::Number(f64::from(texts.iter().any(|one| one == text.trim()))),
                 Value::Number(_) => return Err(Unfit::Problem("is a number where one_of needs the text")),
+            },
+            Step::Codes(codes) => match &value {
+                Value::Text(text) => {
+                    Value::Number(*codes.get(text.trim()).ok_or(Unfit::Problem("is none of the texts with a code"))?)
+                }
+                Value::Number(_) => return Err(Unfit::Problem("is a number where codes need the text")),
             },
             Step::Band { edges, labels } => {
                 let number = number(&value)?;

@@ -380,7 +380,7 @@ impl SiteAgent {
                 Ok(held) => request.words(held.data.rows() as u64),
                 Err(error) => format!("This site cannot answer the request as its table is: {error}."),
             };
-            let title = format!("Worth of: {}", request.model.title);
+            let title = format!("Worth of: {}", request.model.title());
             self.enter(from, &digest, text, (&title, VALIDATION, words), request.last_day)?;
         }
         let reply = self.standing_of(&digest)?;

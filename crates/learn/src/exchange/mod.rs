@@ -3,6 +3,7 @@
 //! `model.json` says all there is; both others carry it whole in their metadata, so that the model can be had back from them
 //! unchanged, and whoever has one of the files can tell what was frozen.
 
+mod alike;
 mod onnx;
 mod safetensors;
 
@@ -53,7 +54,8 @@ impl Model {
     /// Reads a model back from safetensors.
     ///
     /// # Errors
-    /// [`LearnError::Model`] when the file is not one of [`Model::to_safetensors`], or its numbers are not those of its document.
+    /// [`LearnError::Foreign`] when the file is not one of [`Model::to_safetensors`]; [`LearnError::Model`] when it is damaged, or its
+    /// numbers are not those of its document.
     pub fn from_safetensors(bytes: &[u8]) -> Result<Self, LearnError> {
         safetensors::read(bytes)
     }
@@ -61,7 +63,8 @@ impl Model {
     /// Reads a model back from ONNX.
     ///
     /// # Errors
-    /// [`LearnError::Model`] when the file is not one of [`Model::to_onnx`], or its graph is not the one of its document.
+    /// [`LearnError::Foreign`] when the file is not one of [`Model::to_onnx`]; [`LearnError::Model`] when it is damaged, or its graph is
+    /// not the one of its document.
     pub fn from_onnx(bytes: &[u8]) -> Result<Self, LearnError> {
         onnx::read(bytes)
     }

@@ -1,5 +1,8 @@
 //! ONNX 1.12 (IR version 8): the parts of onnx.proto3 that a tabular model needs, and the graph of a model.
 
+use std::collections::BTreeMap;
+
+use acequia_inference::ModelFile;
 use acequia_neural::{Convolution, Input, Network};
 use prost::Message;
 
@@ -364,6 +367,17 @@ fn one_of(graph: &mut Graph, input: &str, wanted: &[String], missing: &[String])
     graph.double(&found)
 }
 
+/// The number that stands for a text, and none for all others: its place, and what is there.
+fn coded(graph: &mut Graph, input: &str, codes: &BTreeMap<String, f64>) -> String {
+    let places = ints("values_int64s", (0_i64..).take(codes.len()).collect());
+    let other = int("default_int64", i64::try_from(codes.len()).unwrap_or_default());
+    let attributes = vec![texts("keys_strings", codes.keys().map(String::as_str)), places, other];
+    let place = graph.node_of(ML_DOMAIN, "LabelEncoder", &[input], None, attributes);
+    let numbers: Vec<f64> = codes.values().copied().chain([f64::NAN]).collect();
+    let numbers = graph.constant(&[numbers.len()], &numbers);
+    graph.node("Gather", &[&numbers, &place])
+}
+
 fn walked(graph: &mut Graph, from: Wire<'_>, steps: &[Step], missing: &[String]) -> Option<String> {
     let mut wire = from;
     for step in steps {
@@ -374,7 +388,12 @@ fn walked(graph: &mut Graph, from: Wire<'_>, steps: &[Step], missing: &[String])
                 let weights: Vec<f64> = labels.iter().map(weight).collect();
                 Wire::Number(banded(graph, &number, edges, &weights))
             }
-            (Step::OneOf(_), Wire::Number(_)) => return None,
+            (Step::Codes(codes), Wire::Text(name)) => Wire::Number(coded(graph, &name, codes)),
+            (Step::Codes(codes), Wire::Banded { number, edges, labels }) => {
+                let weights: Option<Vec<f64>> = labels.iter().map(|label| codes.get(label.trim()).copied()).collect();
+                Wire::Number(banded(graph, &number, edges, &weights?))
+            }
+            (Step::OneOf(_) | Step::Codes(_), Wire::Number(_)) => return None,
             (Step::Band { edges, labels }, before) => Wire::Banded { number: before.number(graph)?, edges, labels },
             (step, before) => {
                 let x = before.number(graph)?;
@@ -406,13 +425,13 @@ fn reckoned(graph: &mut Graph, x: &str, step: &Step) -> Option<String> {
         }
         Step::Log => graph.node("Log", &[x]),
         Step::SplineTerm { knots, term } => spline_term(graph, x, knots, *term),
-        Step::OneOf(_) | Step::Band { .. } => return None,
+        Step::OneOf(_) | Step::Codes(_) | Step::Band { .. } => return None,
     })
 }
 
 /// Whether a variable asks which text its column holds.
 fn asks_for_text(variable: &ModelVariable) -> bool {
-    matches!(variable.variable.steps.first(), Some(Step::OneOf(_)))
+    variable.variable.steps.first().is_some_and(Step::takes_text)
 }
 
 /// Attributes of an ensemble of trees (ai.onnx.ml, TreeEnsembleRegressor 3).
@@ -664,6 +683,10 @@ pub(super) fn written(model: &Model) -> Result<Vec<u8>, LearnError> {
 pub(super) fn read(bytes: &[u8]) -> Result<Model, LearnError> {
     let proto = ModelProto::decode(bytes).map_err(|_| wrong("it is not an ONNX file"))?;
     let document = proto.metadata_props.iter().find(|entry| entry.key == DOCUMENT);
-    let document = document.ok_or_else(|| wrong("its metadata hold no model of this program"))?;
+    let Some(document) = document else {
+        let file = ModelFile::read(bytes.to_vec())?;
+        let reason = format!("nothing says which columns it takes in which units, and what it predicts; {}", file.described());
+        return Err(LearnError::Foreign { reason });
+    };
     had_back(&document.value, bytes, written)
 }

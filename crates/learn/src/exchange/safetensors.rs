@@ -87,5 +87,8 @@ pub(super) fn written(model: &Model) -> Result<Vec<u8>, LearnError> {
 pub(super) fn read(bytes: &[u8]) -> Result<Model, LearnError> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|_| wrong("it is not a safetensors file"))?;
     let document = header.metadata().as_ref().and_then(|metadata| metadata.get(DOCUMENT));
-    had_back(document.ok_or_else(|| wrong("its metadata hold no model of this program"))?, bytes, written)
+    let document = document.ok_or_else(|| LearnError::Foreign {
+        reason: "safetensors hold numbers, and not what is done with them; export the model as ONNX".to_owned(),
+    })?;
+    had_back(document, bytes, written)
 }

@@ -11,8 +11,10 @@ use crate::validate::survival::{Deviation, curve_points};
 use crate::validate::{Estimate, NetBenefit};
 use crate::variable::spline_term;
 
-/// Rows in ascending order of linear predictor.
+/// Rows in ascending order of score.
 pub(crate) struct Prepared {
+    /// What ranks rows: the linear predictor, or the risk where only that is known.
+    score: Vec<f64>,
     lp: Vec<f64>,
     y: Vec<bool>,
     risk: Vec<f64>,
@@ -66,12 +68,26 @@ pub(crate) fn area_under_curve(cases: &[f64], controls: &[f64]) -> (f64, f64) {
 
 impl Prepared {
     pub(crate) fn new(lp: &[f64], y: &[bool]) -> Self {
-        let mut row: Vec<usize> = (0..lp.len()).collect();
-        row.sort_by(|a, b| lp[*a].total_cmp(&lp[*b]).then(a.cmp(b)));
+        Self::of(lp, |row| lp[row], |row| logistic(lp[row]), y)
+    }
+
+    /// From risks. Those of 0 and 1, which no outcome can be likely under, are 1e-12 from there in what looks at log odds.
+    pub(crate) fn of_risks(risk: &[f64], y: &[bool]) -> Self {
+        let log_odds = |row: usize| {
+            let risk = risk[row].clamp(1e-12, 1.0 - 1e-12);
+            libm::log(risk) - libm::log1p(-risk)
+        };
+        Self::of(risk, log_odds, |row| risk[row], y)
+    }
+
+    fn of(score: &[f64], lp: impl Fn(usize) -> f64, risk: impl Fn(usize) -> f64, y: &[bool]) -> Self {
+        let mut row: Vec<usize> = (0..score.len()).collect();
+        row.sort_by(|a, b| score[*a].total_cmp(&score[*b]).then(a.cmp(b)));
         Self {
-            lp: row.iter().map(|row| lp[*row]).collect(),
+            score: row.iter().map(|row| score[*row]).collect(),
+            lp: row.iter().map(|row| lp(*row)).collect(),
             y: row.iter().map(|row| y[*row]).collect(),
-            risk: row.iter().map(|row| logistic(lp[*row])).collect(),
+            risk: row.iter().map(|row| risk(*row)).collect(),
             row,
         }
     }
@@ -88,7 +104,7 @@ impl Prepared {
         let mut placements = vec![0.0; n];
         let (mut cases_below, mut controls_below, mut start) = (0.0, 0.0, 0);
         while start < n {
-            let end = start + self.lp[start..].iter().take_while(|lp| **lp == self.lp[start]).count();
+            let end = start + self.score[start..].iter().take_while(|score| **score == self.score[start]).count();
             let (mut tied_cases, mut tied_controls) = (0.0, 0.0);
             for row in start..end {
                 if self.y[row] { tied_cases += weights[row] } else { tied_controls += weights[row] }

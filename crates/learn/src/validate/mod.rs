@@ -14,15 +14,15 @@ mod survival;
 use serde::{Deserialize, Serialize};
 
 use crate::LearnError;
+use crate::frozen::Frozen;
 use crate::model::Model;
-use crate::plan::Outcome;
 use crate::table::{Data, Observed};
 use crate::validate::sample::quantile_7;
 
 pub(crate) use binary::area_under_curve;
 pub use page::page;
 pub use pool::Pooled;
-pub use record::{Evidence, Field, Heading, Predictor, Record};
+pub use record::{Evidence, Field, Heading, Import, Predictor, Record};
 pub use request::{Reading, SiteFinding, SiteSignature, VALIDATION, ValidationRequest, finding_digest};
 pub use survival::Deviation;
 
@@ -45,23 +45,28 @@ pub struct Validation {
 }
 
 impl Validation {
-    /// The usual settings: the model's own horizon, ten steps up to it, thresholds of 10 to 60 %, a thousand samples.
-    pub fn usual(model: &Model) -> Self {
-        let cut = model.outcome.as_ref().and_then(Outcome::cut_days);
-        let last = match (cut, &model.form) {
-            (Some(cut), _) => cut,
-            (_, crate::Form::Cox { baseline, .. }) => baseline.last().map_or(365.25, |(days, _)| *days),
-            (_, crate::Form::DiscreteTime { ends_days, .. }) => ends_days.last().copied().unwrap_or(365.25),
-            _ => 0.0,
-        };
+    /// The usual settings: the model's own horizon, ten steps up to it (those its maker states, of a model of another program),
+    /// thresholds of 10 to 60 %, a thousand samples.
+    pub fn usual<'m>(model: impl Into<Frozen<'m>>) -> Self {
+        let (horizon_days, grid_days) = model.into().horizons();
         Self {
-            horizon_days: last,
-            grid_days: (1..10).map(|step| last * f64::from(step) / 10.0).collect(),
+            horizon_days,
+            grid_days,
             thresholds: (1..7).map(|tenth| f64::from(tenth) / 10.0).collect(),
             bootstraps: 1000,
             seed: 1,
             minimum_count: 10,
         }
+    }
+
+    /// The same with risks compared at another day.
+    #[must_use]
+    pub fn at<'m>(self, days: f64, model: impl Into<Frozen<'m>>) -> Self {
+        let grid_days = match model.into() {
+            Frozen::Own(_) => (1..10).map(|step| days * f64::from(step) / 10.0).collect(),
+            Frozen::Imported(_) => self.grid_days.into_iter().filter(|day| *day <= days + 0.5).collect(),
+        };
+        Self { horizon_days: days, grid_days, ..self }
     }
 }
 
@@ -147,7 +152,15 @@ enum Prepared {
 }
 
 impl Prepared {
-    fn new(model: &Model, data: &Data, settings: &Validation) -> Result<Self, LearnError> {
+    /// `data` holds risks where the model is of another program: see [`Frozen::said`].
+    fn new(model: Frozen<'_>, data: &Data, settings: &Validation) -> Result<Self, LearnError> {
+        match model {
+            Frozen::Own(model) => Self::of_model(model, data, settings),
+            Frozen::Imported(model) => Self::of_risks(&model.manifest().horizons_days(), data, settings),
+        }
+    }
+
+    fn of_model(model: &Model, data: &Data, settings: &Validation) -> Result<Self, LearnError> {
         let (lp, values, event) = data.predicted(model);
         match (&data.observed, model.is_survival()) {
             (Observed::Survival { .. }, true) => Ok(Self::Survival(survival::Prepared::new(
@@ -156,12 +169,31 @@ impl Prepared {
                 &event,
                 settings.horizon_days,
                 &settings.grid_days,
-                &|lp, days| model.risk(lp, days),
+                &|row, days| model.risk(lp[row], days),
             )?)),
             (Observed::Number(_), false) if model.risk(0.0, 0.0).is_some() => {
                 Ok(Self::Binary(binary::Prepared::new(&lp, &event)))
             }
-            _ => Err(LearnError::Model { message: "its kind of outcome cannot be validated yet".to_owned() }),
+            _ => Err(unmeasured()),
+        }
+    }
+
+    fn of_risks(horizons_days: &[f64], data: &Data, settings: &Validation) -> Result<Self, LearnError> {
+        let place = |days: f64| horizons_days.iter().position(|horizon| (horizon - days).abs() < 0.5);
+        let risk = |row: usize, days: f64| place(days).map(|at| data.row(row)[at]);
+        match &data.observed {
+            Observed::Survival { time, event } => {
+                // Rows are ranked by their risk at the horizon.
+                let lp = (0..data.rows).map(|row| risk(row, settings.horizon_days).map(survival::predictor_of));
+                let lp = lp.collect::<Option<Vec<f64>>>().unwrap_or_else(|| vec![0.0; data.rows]);
+                let (horizon, grid) = (settings.horizon_days, &settings.grid_days);
+                Ok(Self::Survival(survival::Prepared::new(&lp, time, event, horizon, grid, &risk)?))
+            }
+            Observed::Number(values) => {
+                let event: Vec<bool> = values.iter().map(|value| *value == 1.0).collect();
+                Ok(Self::Binary(binary::Prepared::of_risks(&data.x, &event)))
+            }
+            Observed::Nothing => Err(unmeasured()),
         }
     }
 
@@ -193,6 +225,10 @@ impl Prepared {
             Self::Binary(prepared) => &prepared.row,
         }
     }
+}
+
+fn unmeasured() -> LearnError {
+    LearnError::Model { message: "its kind of outcome cannot be validated yet".to_owned() }
 }
 
 /// How often each row is drawn in a bootstrap sample: a stream keyed with seed and number, so samples can be drawn in any
@@ -228,20 +264,24 @@ fn interval(mut values: Vec<f64>) -> Option<(f64, f64)> {
 ///
 /// # Errors
 /// [`LearnError::Withheld`] with few rows or events, [`LearnError::Estimate`] when a measure does not exist,
-/// [`LearnError::Model`] for a model that states no risk.
-pub fn evaluate(
-    model: &Model,
+/// [`LearnError::Model`] for a model that states no risk; for a model of another program [`LearnError::Inference`],
+/// [`LearnError::Manifest`] and [`LearnError::Unlike`].
+pub fn evaluate<'m>(
+    model: impl Into<Frozen<'m>>,
     data: &Data,
     groups: &[String],
     settings: &Validation,
 ) -> Result<SiteEvaluation, LearnError> {
+    let model = model.into();
     let events = data.events();
     let few = |rows: u64, events: u64| rows < settings.minimum_count || events < settings.minimum_count;
     if few(data.rows as u64, events) {
         let reason = format!("fewer than {} rows or events", settings.minimum_count);
         return Err(LearnError::Withheld { site: data.name.clone(), reason });
     }
-    let prepared = Prepared::new(model, data, settings)?;
+    let said = model.said(data)?;
+    let measured = said.as_ref().unwrap_or(data);
+    let prepared = Prepared::new(model, measured, settings)?;
     let ones = vec![1.0; prepared.len()];
     let mut estimates = prepared.estimates(&ones)?;
     let mut net_benefit = prepared.net_benefit(&ones, &settings.thresholds);
@@ -274,7 +314,7 @@ pub fn evaluate(
         fifths,
         calibration_curve,
         net_benefit,
-        subgroups: subgroups(model, data, groups, settings),
+        subgroups: subgroups(model, measured, groups, settings),
         unlike_training: unlike_training(model, data),
         bootstraps_failed,
     })
@@ -282,7 +322,7 @@ pub fn evaluate(
 
 /// Measures by group. Groups with few rows or events are told as one, without their names, which may be values of single
 /// persons; and that one must not be small itself, or the others would give it away by subtraction.
-fn subgroups(model: &Model, data: &Data, groups: &[String], settings: &Validation) -> Vec<Subgroup> {
+fn subgroups(model: Frozen<'_>, data: &Data, groups: &[String], settings: &Validation) -> Vec<Subgroup> {
     const SHOWN: [&str; 4] = ["harrell_c", "auc", "calibration_slope", "observed_over_expected"];
     let few = |rows: u64, events: u64| rows < settings.minimum_count || events < settings.minimum_count;
     let mut all = Vec::new();
@@ -320,15 +360,16 @@ fn subgroups(model: &Model, data: &Data, groups: &[String], settings: &Validatio
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^53")]
-fn unlike_training(model: &Model, data: &Data) -> Vec<(String, f64)> {
+fn unlike_training(model: Frozen<'_>, data: &Data) -> Vec<(String, f64)> {
     model
-        .variables
-        .iter()
+        .variables()
+        .into_iter()
+        .zip(model.seen())
         .enumerate()
-        .filter_map(|(j, variable)| {
-            let seen = variable.seen?;
+        .filter_map(|(j, (variable, seen))| {
+            let seen = seen?;
             let far = (0..data.rows).filter(|row| seen.of(data.row(*row)[j]).abs() > 4.0).count();
-            Some((variable.variable.name.clone(), far as f64 / data.rows as f64))
+            Some((variable.name, far as f64 / data.rows as f64))
         })
         .collect()
 }

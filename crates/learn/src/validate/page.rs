@@ -6,7 +6,7 @@
 use acequia_types::thousands;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::validate::record::Predictor;
+use crate::validate::record::{Import, Predictor};
 use crate::validate::{Estimate, Heading, NetBenefit, Pooled, Record, SiteEvaluation, Subgroup};
 
 const STYLE: &str = include_str!("page.css");
@@ -48,7 +48,12 @@ fn facts(record: &Record) -> Markup {
     html! {
         dl.facts {
             dt { "Model" } dd { (record.kind) ", " code { (record.model.short(16)) } }
-            dt { "Learned from" } dd { (record.trained_at.join(", ")) }
+            @if let Some(import) = &record.imported {
+                dt { "Made by" } dd { (import.creators.join(", ")) ": " (import.name) " " (import.version) ", under " (import.license) }
+                dt { "Intended use" } dd { (import.intended_use) }
+            }
+            dt { "Learned from" }
+            dd { @if record.trained_at.is_empty() { "not known" } @else { (record.trained_at.join(", ")) } }
             dt { "Measured at" } dd { (measured.join(", ")) ", on " (record.measured_on) }
             @if record.settings.horizon_days > 0.0 {
                 dt { "Horizon" } dd { (format!("{:.2} days ({:.2} years)", record.settings.horizon_days, record.settings.horizon_days / 365.25)) }
@@ -220,7 +225,10 @@ fn model(record: &Record) -> Markup {
     html! {
         section {
             h2 { "The model" }
-            p { "Frozen: nothing was refitted. It comes from run plan " code { (record.plan.short(16)) } "." }
+            @if let Some(plan) = record.plan {
+                p { "Frozen: nothing was refitted. It comes from run plan " code { (plan.short(16)) } "." }
+            }
+            @if let Some(import) = &record.imported { (imported(import)) }
             @if has_coefficients {
                 div.wide { table.folds {
                     thead { tr {
@@ -240,6 +248,28 @@ fn model(record: &Record) -> Markup {
             }
             h3 { "Does it tell whose rows it learned from?" }
             p { (record.membership.as_ref().map_or("No membership-inference test is on record for this model.".to_owned(), crate::Membership::words)) }
+        }
+    }
+}
+
+/// What is known of a model of another program.
+fn imported(import: &Import) -> Markup {
+    let unknown = "Its maker does not say.";
+    html! {
+        p { "Frozen: nothing was refitted. It was made by another program; what stands here of it is what its maker says." }
+        dl.facts {
+            dt { "File" } dd { (import.format) ", SHA-256 " code { (import.file) } }
+            @if !import.producer.is_empty() { dt { "Written by" } dd { (import.producer) } }
+            dt { "Learned from the rows of" } dd { (import.population.as_deref().unwrap_or(unknown)) }
+            dt { "Developed at" } dd { (import.developed_at.as_ref().map_or(unknown.to_owned(), |sites| sites.join(", "))) }
+            dt { "Examples of its maker" }
+            dd {
+                @match import.examples {
+                    0 => { "none; whether it says here what it says at its maker's was not checked" }
+                    1 => { "one, and it came out the same here" }
+                    many => { (many) ", and all came out the same here" }
+                }
+            }
         }
     }
 }

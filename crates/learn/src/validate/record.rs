@@ -4,6 +4,8 @@ use acequia_types::{Day, Digest, digest_named};
 use serde::{Deserialize, Serialize};
 
 use crate::LearnError;
+use crate::frozen::Frozen;
+use crate::import::ImportedModel;
 use crate::membership::Membership;
 use crate::model::{Form, Model};
 use crate::plan::Condition;
@@ -76,6 +78,53 @@ pub struct Predictor {
     pub standard_error: Option<f64>,
 }
 
+/// What is known of a model that another program made: what its file is, and what its maker says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Import {
+    /// Format of the file: `ONNX`.
+    pub format: String,
+    /// SHA-256 of the file.
+    pub file: Digest,
+    /// The program that wrote the file, by its own words; may be empty.
+    pub producer: String,
+    /// What its maker calls it.
+    pub name: String,
+    /// Its version, in its maker's counting.
+    pub version: String,
+    /// SPDX expression of its licence.
+    pub license: String,
+    /// Who made it.
+    pub creators: Vec<String>,
+    /// What it is for, and for whom.
+    pub intended_use: String,
+    /// Whose rows it learned from, in words; none where its maker does not say.
+    pub population: Option<String>,
+    /// Names of the sites that it learned from; none where its maker does not say.
+    pub developed_at: Option<Vec<String>>,
+    /// Examples of its maker that came out the same here, to 1e-5.
+    pub examples: usize,
+}
+
+impl Import {
+    fn of(model: &ImportedModel) -> Self {
+        let manifest = model.manifest();
+        Self {
+            format: "ONNX".to_owned(),
+            file: Digest::of(model.file().bytes()),
+            producer: model.file().producer().to_owned(),
+            name: manifest.name.clone(),
+            version: manifest.version.clone(),
+            license: manifest.license.clone(),
+            creators: manifest.creators.iter().map(|creator| creator.name.clone()).collect(),
+            intended_use: manifest.intended_use.clone(),
+            population: manifest.population.clone(),
+            developed_at: manifest.developed_at.clone(),
+            examples: manifest.examples.len(),
+        }
+    }
+}
+
 /// A validation record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -89,11 +138,15 @@ pub struct Record {
     pub title: String,
     /// Kind of model.
     pub kind: String,
-    /// Digest of the run plan that the model comes from.
-    pub plan: Digest,
+    /// Digest of the run plan that the model comes from; none of a model of another program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Digest>,
+    /// What is known of a model of another program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<Import>,
     /// Predictors of the model.
     pub predictors: Vec<Predictor>,
-    /// Sites the model learned from.
+    /// Sites the model learned from; empty where that is not known.
     pub trained_at: Vec<String>,
     /// Whether the model tells whose rows it learned from.
     pub membership: Option<Membership>,
@@ -131,40 +184,39 @@ const POOLED: [&str; 7] = [
 
 impl Record {
     /// Puts a record together, measured on this day.
-    pub fn new(model: &Model, sites: Vec<SiteEvaluation>, settings: &Validation, measured_on: Day) -> Self {
+    pub fn new<'m>(
+        model: impl Into<Frozen<'m>>,
+        sites: Vec<SiteEvaluation>,
+        settings: &Validation,
+        measured_on: Day,
+    ) -> Self {
+        let model = model.into();
         let mut sites = sites;
         sites.sort_by(|a, b| a.site.cmp(&b.site));
-        let known = |site: &SiteEvaluation| model.sites.contains(&site.site);
-        let evidence = if sites.iter().any(known) { Evidence::L0 } else { Evidence::L2 };
+        let (evidence, words) = evidence(model, &sites);
         let names: Vec<&str> = sites.iter().map(|site| site.site.as_str()).collect();
         let evidence_words = format!(
-            "{}. Measured on {measured_on} at: {}. Sites are told apart by the names they gave; whether country, period or team differ from training is for a person to state.",
-            evidence.words(),
+            "{words}. Measured on {measured_on} at: {}. Sites are told apart by the names they gave; whether country, period or team differ from training is for a person to state.",
             names.join(", ")
         );
         let pooled = Self::pool(&sites);
         let headings = headings(model, &sites, settings);
+        let (plan, imported, membership) = match model {
+            Frozen::Own(model) => (Some(model.plan), None, model.membership.clone()),
+            Frozen::Imported(model) => (None, Some(Import::of(model)), None),
+        };
         Self {
             schema: "acequia-validation/1".to_owned(),
             statement: "Not a medical device. This record states what was measured; it is no approval for use in care."
                 .to_owned(),
             model: model.digest(),
-            title: model.title.clone(),
+            title: model.title().to_owned(),
             kind: model.kind().to_owned(),
-            plan: model.plan,
-            predictors: model
-                .variables
-                .iter()
-                .enumerate()
-                .map(|(at, one)| Predictor {
-                    name: one.variable.name.clone(),
-                    column: one.variable.source().to_owned(),
-                    coefficient: model.coefficients().get(at).copied(),
-                    standard_error: model.standard_errors().get(at).copied(),
-                })
-                .collect(),
-            trained_at: model.sites.clone(),
-            membership: model.membership.clone(),
+            plan,
+            imported,
+            predictors: model.predictors(),
+            trained_at: model.sites().unwrap_or_default().to_vec(),
+            membership,
             program: concat!("acequia ", env!("CARGO_PKG_VERSION")).to_owned(),
             measured_on,
             evidence,
@@ -217,6 +269,20 @@ impl Record {
     }
 }
 
+/// Evidence of the weakest site, in words. Where nobody says what a model learned from, nothing more than the least is claimed.
+fn evidence(model: Frozen<'_>, sites: &[SiteEvaluation]) -> (Evidence, String) {
+    let Some(learned) = model.sites() else {
+        let words = "L0, not known: its maker does not say at which sites the model was developed, so these rows may be among those it learned from";
+        return (Evidence::L0, words.to_owned());
+    };
+    let level = match sites.iter().any(|site| learned.contains(&site.site)) {
+        true => Evidence::L0,
+        false => Evidence::L2,
+    };
+    let by = if matches!(model, Frozen::Imported(_)) { ", by what its maker says" } else { "" };
+    (level, format!("{}{by}", level.words()))
+}
+
 /// A condition of the cohort in words.
 fn condition(one: &Condition) -> String {
     let bound = |words: &str, bound: Option<f64>| bound.map(|bound| format!("{words} {bound}"));
@@ -233,9 +299,20 @@ fn condition(one: &Condition) -> String {
     format!("{} {}", one.column, parts.join(" and "))
 }
 
+/// What is known of training where nobody says anything.
+const UNKNOWN: &str = "Its maker does not say whose rows it learned from.";
+
+fn specification(model: &Model) -> String {
+    match &model.form {
+        Form::Boosting { trees, .. } => format!("{} trees, in the model file.", trees.len()),
+        Form::Network { weights, .. } => format!("{} weights of a network, in the model file.", weights.len()),
+        _ => "Coefficients are in this record; intercepts or baseline hazard are in the model file.".to_owned(),
+    }
+}
+
 /// Headings of TRIPOD+AI (Collins et al. 2024) and of the evaluation part of PROBAST+AI (Moons et al. 2025), with what a run
 /// knows. What only people know stays empty: no item and no judgement is claimed for them.
-fn headings(model: &Model, sites: &[SiteEvaluation], settings: &Validation) -> Vec<Heading> {
+fn headings(model: Frozen<'_>, sites: &[SiteEvaluation], settings: &Validation) -> Vec<Heading> {
     let heading = |item: String, about: &str, known: Option<String>, asks: &str| Heading {
         item,
         about: about.to_owned(),
@@ -258,19 +335,19 @@ fn headings(model: &Model, sites: &[SiteEvaluation], settings: &Validation) -> V
         .collect::<Vec<_>>()
         .join("; ")
         + ".";
-    let eligible = match model.cohort.conditions.as_slice() {
+    let eligible = match model.cohort().conditions.as_slice() {
         [] => "All rows of each site's table.".to_owned(),
         conditions => {
             format!("Rows with {}.", conditions.iter().map(condition).collect::<Vec<_>>().join("; "))
         }
     };
     let predictors = model
-        .variables
+        .variables()
         .iter()
-        .map(|one| match one.variable.steps.len() {
-            0 => one.variable.name.clone(),
-            1 => format!("{} (from {}, one step)", one.variable.name, one.variable.source()),
-            steps => format!("{} (from {}, {steps} steps)", one.variable.name, one.variable.source()),
+        .map(|one| match one.steps.len() {
+            0 => one.name.clone(),
+            1 => format!("{} (from {}, one step)", one.name, one.source()),
+            steps => format!("{} (from {}, {steps} steps)", one.name, one.source()),
         })
         .collect::<Vec<_>>()
         .join("; ")
@@ -287,10 +364,40 @@ fn headings(model: &Model, sites: &[SiteEvaluation], settings: &Validation) -> V
         true => "Rows without a needed value were left out and counted.",
         false => "No row lacked a needed value.",
     };
-    let specification = match &model.form {
-        Form::Boosting { trees, .. } => format!("{} trees, in the model file.", trees.len()),
-        Form::Network { weights, .. } => format!("{} weights of a network, in the model file.", weights.len()),
-        _ => "Coefficients are in this record; intercepts or baseline hazard are in the model file.".to_owned(),
+    let specification = match model {
+        Frozen::Own(model) => specification(model),
+        Frozen::Imported(model) => {
+            format!("The file of its maker, SHA-256 {}.", Digest::of(model.file().bytes()))
+        }
+    };
+    let preparation = match model {
+        Frozen::Own(_) => "Steps of each predictor are part of the model and were applied unchanged.",
+        Frozen::Imported(_) => {
+            "The model's manifest says how columns become its inputs; that was applied unchanged. What the file does with them is part of the model."
+        }
+    };
+    let development = match model {
+        Frozen::Own(model) => format!("{}.", model.learned_words()),
+        Frozen::Imported(model) => model.manifest().population.clone().unwrap_or_else(|| UNKNOWN.to_owned()),
+    };
+    let lineage = match model {
+        Frozen::Own(own) => format!("Run plan {}, model {}.", own.plan.short(16), own.digest().short(16)),
+        Frozen::Imported(own) => {
+            let manifest = own.manifest();
+            let creators: Vec<&str> = manifest.creators.iter().map(|creator| creator.name.as_str()).collect();
+            format!(
+                "{} {} by {}, under {}; model {}.",
+                manifest.name,
+                manifest.version,
+                creators.join(", "),
+                manifest.license,
+                own.digest().short(16)
+            )
+        }
+    };
+    let intended = match model {
+        Frozen::Own(_) => None,
+        Frozen::Imported(model) => Some(format!("Intended use, as its maker states it: {}", model.manifest().intended_use)),
     };
     let measures = sites.first().map_or(String::new(), |site| {
         site.estimates.iter().map(|one| one.name.replace('_', " ")).collect::<Vec<_>>().join(", ")
@@ -304,12 +411,15 @@ fn headings(model: &Model, sites: &[SiteEvaluation], settings: &Validation) -> V
     columns.sort_unstable();
     columns.dedup();
     let subgroups = (!columns.is_empty()).then(|| format!("Measured in subgroups by {}.", columns.join(", ")));
-    let trained = format!("Trained at {}; evaluated at {at_sites}.", model.sites.join(", "));
+    let trained = match model.sites() {
+        Some(learned) => format!("Trained at {}; evaluated at {at_sites}.", learned.join(", ")),
+        None => format!("{UNKNOWN} Evaluated at {at_sites}."),
+    };
     let events: u64 = sites.iter().map(|site| site.events).sum();
     let mut all = vec![
-        tripod("1", "Title", Some(format!("External evaluation of: {}", model.title)), ""),
+        tripod("1", "Title", Some(format!("External evaluation of: {}", model.title())), ""),
         tripod("2", "Abstract", None, "abstract"),
-        tripod("3", "Background", None, "healthcare context, intended use and users, known inequalities"),
+        tripod("3", "Background", intended, "healthcare context, intended use and users, known inequalities"),
         tripod("4", "Objectives", known("Evaluation of a frozen model."), "aims"),
         tripod(
             "5",
@@ -321,7 +431,7 @@ fn headings(model: &Model, sites: &[SiteEvaluation], settings: &Validation) -> V
         tripod(
             "7",
             "Data preparation",
-            known("Steps of each predictor are part of the model and were applied unchanged."),
+            known(preparation),
             "",
         ),
         tripod(
@@ -354,12 +464,12 @@ fn headings(model: &Model, sites: &[SiteEvaluation], settings: &Validation) -> V
         tripod(
             "18",
             "Open science",
-            Some(format!("Run plan {}, model {}.", model.plan.short(16), model.digest().short(16))),
+            Some(lineage),
             "funding, interests, protocol, registration, where data and code are",
         ),
         tripod("19", "Patient and public involvement", None, "who was involved and how, or that nobody was"),
         tripod("20", "Participants, results", Some(flow.clone()), "characteristics, dates of follow-up"),
-        tripod("21", "Model development", Some(format!("{}.", model.learned_words())), ""),
+        tripod("21", "Model development", Some(development), ""),
         tripod("22", "Model specification", Some(specification), "how to get the model"),
         tripod("23", "Model performance", known("In this record, for each site and pooled."), ""),
         tripod("24", "Model updating", known("None: the model was frozen."), ""),
@@ -374,6 +484,7 @@ fn headings(model: &Model, sites: &[SiteEvaluation], settings: &Validation) -> V
         .map(|(site, name, share)| format!("{name} at {} in {:.1} % of rows", site.site, share * 100.0))
         .collect();
     let unlike = match unlike.as_slice() {
+        [] if model.seen().iter().all(Option::is_none) => "Means in training are not known.".to_owned(),
         [] => "No value is more than four standard deviations from the training mean.".to_owned(),
         far => format!("More than four standard deviations from the training mean: {}.", far.join("; ")),
     };

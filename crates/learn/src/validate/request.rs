@@ -4,6 +4,8 @@ use acequia_types::{Day, Digest, Timestamp, digest_named};
 use serde::{Deserialize, Serialize};
 
 use crate::LearnError;
+use crate::frozen::{Frozen, FrozenModel};
+use crate::import::ImportedDocument;
 use crate::model::Model;
 use crate::plan::{Cohort, Missing};
 use crate::sovereignty::SiteRules;
@@ -12,23 +14,43 @@ use crate::validate::{SiteEvaluation, Validation, evaluate};
 use crate::variable::Variable;
 
 /// What is asked of sites: a frozen model, and how it is to be measured.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ValidationRequest {
-    /// Layout of this document: `acequia-validation-request/1`.
+    /// Layout of this document: `acequia-validation-request/2`.
     pub schema: String,
     /// The model.
-    pub model: Model,
+    pub model: FrozenModel,
     /// How it is measured.
     pub settings: Validation,
     /// Columns whose values are subgroups.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub by: Vec<String>,
     /// What to do with rows that lack a value.
     pub missing: Missing,
     /// Last day on which sites answer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub last_day: Option<Day>,
+}
+
+/// The same as it came, before anybody looked whether the model is one.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Received {
+    schema: String,
+    model: ReceivedModel,
+    settings: Validation,
+    #[serde(default)]
+    by: Vec<String>,
+    missing: Missing,
+    #[serde(default)]
+    last_day: Option<Day>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum ReceivedModel {
+    Own(Box<Model>),
+    Imported(Box<ImportedDocument>),
 }
 
 /// What a request needs of a site's table; lives as long as it is read.
@@ -36,6 +58,7 @@ pub struct ValidationRequest {
 pub struct Reading {
     cohort: Cohort,
     variables: Vec<Variable>,
+    may_lack: Vec<bool>,
     outcome: Option<crate::plan::Outcome>,
     by: Vec<String>,
 }
@@ -43,35 +66,46 @@ pub struct Reading {
 impl Reading {
     /// For the reader of tables.
     pub fn needs(&self) -> Needs<'_> {
-        Needs { cohort: &self.cohort, outcome: self.outcome.as_ref(), variables: &self.variables, groups: &self.by }
+        Needs {
+            cohort: &self.cohort,
+            outcome: self.outcome.as_ref(),
+            variables: &self.variables,
+            may_lack: &self.may_lack,
+            groups: &self.by,
+        }
     }
 }
 
-const SCHEMA: &str = "acequia-validation-request/1";
+const SCHEMA: &str = "acequia-validation-request/2";
 
 impl ValidationRequest {
     /// Asks for a model to be measured.
-    pub fn new(model: Model, settings: Validation, by: Vec<String>, missing: Missing) -> Self {
-        Self { schema: SCHEMA.to_owned(), model, settings, by, missing, last_day: None }
+    pub fn new(model: impl Into<FrozenModel>, settings: Validation, by: Vec<String>, missing: Missing) -> Self {
+        Self { schema: SCHEMA.to_owned(), model: model.into(), settings, by, missing, last_day: None }
     }
 
     /// Reads a request.
     ///
     /// # Errors
-    /// [`LearnError::Model`] when it is none, or asks for more than a site computes.
+    /// [`LearnError::Model`] when it is none, or asks for more than a site computes; [`LearnError::Inference`] and
+    /// [`LearnError::Manifest`] when its model is of another program and not run here.
     pub fn from_json(text: &str) -> Result<Self, LearnError> {
         let wrong = |message: String| LearnError::Model { message };
-        let request: Self = serde_json::from_str(text).map_err(|error| {
+        let received: Received = serde_json::from_str(text).map_err(|error| {
             wrong(format!("line {}, column {} is not what a request has there", error.line(), error.column()))
         })?;
-        let settings = &request.settings;
-        let lists = settings.grid_days.len().max(settings.thresholds.len()).max(request.by.len());
-        if request.schema != SCHEMA || settings.bootstraps > 100_000 || lists > 20 {
+        let settings = &received.settings;
+        let lists = settings.grid_days.len().max(settings.thresholds.len()).max(received.by.len());
+        if received.schema != SCHEMA || settings.bootstraps > 100_000 || lists > 20 {
             return Err(wrong("a site answers requests of this version, with at most 20 days, thresholds and columns and 100,000 samples".to_owned()));
         }
-        // The model's own rules.
-        Model::from_json(&request.model.to_json())?;
-        Ok(request)
+        let model = match received.model {
+            // The model's own rules.
+            ReceivedModel::Own(model) => FrozenModel::from(Model::from_json(&model.to_json())?),
+            ReceivedModel::Imported(document) => FrozenModel::Imported(Box::new((*document).try_into()?)),
+        };
+        let Received { schema, settings, by, missing, last_day, .. } = received;
+        Ok(Self { schema, model, settings, by, missing, last_day })
     }
 
     /// As JSON, with a final newline.
@@ -87,10 +121,12 @@ impl ValidationRequest {
 
     /// How a site reads its table for it.
     pub fn reading(&self) -> Reading {
+        let model = Frozen::from(&self.model);
         Reading {
-            cohort: Cohort { missing: self.missing, ..self.model.cohort.clone() },
-            variables: self.model.inputs(),
-            outcome: self.model.outcome.clone(),
+            cohort: Cohort { missing: self.missing, ..model.cohort().clone() },
+            variables: model.variables(),
+            may_lack: model.may_lack(),
+            outcome: model.outcome().cloned(),
             by: self.by.clone(),
         }
     }
@@ -101,11 +137,24 @@ impl ValidationRequest {
             [] => String::new(),
             columns => format!(", the same in subgroups by {}", columns.join(", ")),
         };
+        let whose = match &self.model {
+            FrozenModel::Own(_) => String::new(),
+            FrozenModel::Imported(model) => {
+                let manifest = model.manifest();
+                let creators: Vec<&str> = manifest.creators.iter().map(|creator| creator.name.as_str()).collect();
+                format!(
+                    " {} {} by {} was made by another program: its file is run here in a process of its own, which can write nothing and has little memory and time.",
+                    manifest.name,
+                    manifest.version,
+                    creators.join(", ")
+                )
+            }
+        };
         format!(
-            "Measure the model \"{}\" on this site's {rows} rows. What leaves are numbers about all of them: counts of rows, of \
+            "Measure the model \"{}\" on this site's {rows} rows.{whose} What leaves are numbers about all of them: counts of rows, of \
              events and of rows left out, shares of rows above {} risks, discrimination, calibration with its curve, overall error and net benefit, with intervals{by}. Groups of fewer \
              than {} rows or events are not told. Nothing is learnt from the rows. No row, name or date of a person leaves.",
-            self.model.title,
+            self.model.title(),
             self.settings.thresholds.len(),
             self.settings.minimum_count
         )

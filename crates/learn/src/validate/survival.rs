@@ -73,13 +73,13 @@ impl Prepared {
         event: &[bool],
         horizon: f64,
         grid: &[f64],
-        risk: &dyn Fn(f64, f64) -> Option<f64>,
+        risk: &dyn Fn(usize, f64) -> Option<f64>,
     ) -> Result<Self, LearnError> {
         let sample = Sample::new(lp, time, event);
         let at = |days: f64| {
-            let risks = sample.lp.iter().map(|lp| risk(*lp, days)).collect::<Option<Vec<_>>>();
+            let risks = sample.row.iter().map(|row| risk(*row, days)).collect::<Option<Vec<_>>>();
             risks.ok_or(LearnError::Model {
-                message: "it states no risk by the horizon: its follow-up was cut before, or it was stratified by site"
+                message: "it states no risk by the horizon: its follow-up was cut before, it was stratified by site, or its maker states risks by other days"
                     .to_owned(),
             })
         };
@@ -173,8 +173,7 @@ impl Prepared {
     /// Distance between predicted risk and the risk that a Cox model of a restricted cubic spline of its complementary
     /// log-log finds (three knots, as in McLernon et al. 2023).
     fn deviation(&self, weights: &[f64]) -> Result<(Deviation, Vec<(f64, f64)>), LearnError> {
-        let cll: Vec<f64> =
-            self.risk.iter().map(|risk| libm::log(-libm::log1p(-risk.clamp(1e-12, 1.0 - 1e-12)))).collect();
+        let cll: Vec<f64> = self.risk.iter().map(|risk| predictor_of(*risk)).collect();
         let sorted: Vec<(f64, f64)> = self.by_predictor.iter().map(|row| (cll[*row], weights[*row])).collect();
         let knots: Vec<f64> = [0.1, 0.5, 0.9].iter().map(|share| quantile_7(&sorted, *share)).collect();
         let curved = knots.windows(2).all(|pair| pair[1] - pair[0] > 1e-9);
@@ -313,6 +312,11 @@ pub(crate) fn curve_points(
     let mean =
         |chunk: &[usize], of: &dyn Fn(usize) -> f64| chunk.iter().map(|row| of(*row)).sum::<f64>() / chunk.len() as f64;
     rows.chunks_exact(size).map(|chunk| (mean(chunk, &predicted), mean(chunk, &observed))).collect()
+}
+
+/// Linear predictor of a hazard model from its risks by one day, up to a constant: their complementary log-log.
+pub(crate) fn predictor_of(risk: f64) -> f64 {
+    libm::log(-libm::log1p(-risk.clamp(1e-12, 1.0 - 1e-12)))
 }
 
 /// Named values with standard errors, for a report.

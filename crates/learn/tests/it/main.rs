@@ -4,6 +4,7 @@ mod attacks;
 mod decentralised;
 mod equal;
 mod flamby;
+mod imported;
 mod network;
 mod noise;
 mod reference;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use acequia_learn::{
-    Architecture, Data, LearnError, Membership, Missing, Outcome, Plan, Record, SeededEntropy, SiteMap, SiteRules,
+    Architecture, Data, ImportedModel, LearnError, Membership, Missing, ModelManifest, Outcome, Plan, Record, SeededEntropy, SiteMap, SiteRules,
     Validation, ValidationRequest, evaluate, run_here,
 };
 use acequia_types::{Clock, SystemClock};
@@ -281,7 +281,7 @@ async fn sites_measure_a_model_and_sign() {
     let net = Loopback::new();
     let plan = plan(&[]);
     let Outcome::Model(model) = here(&plan, &["east", "north"]) else { panic!("a model was asked for") };
-    let settings = Validation { bootstraps: 20, ..Validation::usual(&model) };
+    let settings = Validation { bootstraps: 20, ..Validation::usual(&*model) };
     let request = ValidationRequest::new(*model, settings, vec!["meno".to_owned()], Missing::Refuse);
     let standing = || BTreeSet::from(["validation".to_owned()]);
     let mut up = Vec::new();
@@ -326,6 +326,40 @@ async fn sites_measure_a_model_and_sign() {
     let (one, other) = (swapped.signatures[0].signature.clone(), swapped.signatures[1].signature.clone());
     (swapped.signatures[0].signature, swapped.signatures[1].signature) = (other, one);
     assert!(check_record(&swapped, &net.roster).is_err());
+    kill(up).await;
+    network.close().await;
+}
+
+/// A model that another program made goes to every site with its manifest, and what they sign is about both.
+#[tokio::test(flavor = "multi_thread")]
+async fn sites_measure_a_model_of_another_program() {
+    let net = Loopback::new();
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/breast-cancer");
+    let manifest = std::fs::read_to_string(folder.join("theirs.import.toml")).unwrap();
+    let file = std::fs::read(folder.join("theirs.onnx")).unwrap();
+    let model = ImportedModel::new(ModelManifest::from_toml(&manifest).unwrap(), file).unwrap();
+    let settings = Validation { bootstraps: 20, ..Validation::usual(&model) };
+    let request = ValidationRequest::new(model, settings, Vec::new(), Missing::Refuse);
+    let mut up = Vec::new();
+    for site in ["east", "north"] {
+        up.push(net.site_with(site, BTreeSet::from(["validation".to_owned()]), SiteRules::cautious()).await);
+    }
+    up.push(net.site_with("south", BTreeSet::new(), SiteRules::cautious()).await);
+    let (network, coordinator) = net.coordinator(Duration::from_secs(60), watch::channel(0).0).await;
+    let queue = net.queue("south");
+    let (found, ()) = tokio::join!(coordinator.validate(&request), async {
+        let waiting = offered(&queue).await;
+        assert!(waiting.offer.words.contains("was made by another program"), "{:?}", waiting.offer);
+        queue.decide(&waiting.run, true, "anna", None, SystemClock.now()).unwrap();
+    });
+    let (evaluations, signatures) = found.unwrap();
+    let record =
+        Record::new(&request.model, evaluations, &request.settings, SystemClock.now().day()).signed(signatures);
+    assert_eq!(record.sites.iter().map(|site| site.site.as_str()).collect::<Vec<_>>(), SITES);
+    check_record(&record, &net.roster).unwrap();
+    let mut other = record;
+    other.model = plan(&[]).digest();
+    assert!(check_record(&other, &net.roster).is_err(), "they signed for file and manifest");
     kill(up).await;
     network.close().await;
 }

@@ -258,7 +258,7 @@ fn usage(model: &Model, plan: &ModelPlan) -> String {
             .variables
             .iter()
             .filter(asks)
-            .any(|one| matches!(one.variable.steps.first(), Some(acequia_learn::Step::OneOf(_))));
+            .any(|one| one.variable.steps.first().is_some_and(acequia_learn::Step::takes_text));
         let kind = if is_text { "str" } else { "float" };
         let _ = writeln!(inputs, "    \"{column}\": np.array([[{example}]], dtype={kind}),");
     }

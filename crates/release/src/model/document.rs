@@ -94,6 +94,10 @@ fn predictors(model: &Model, plan: &ModelPlan) -> Vec<Value> {
 fn step(step: &Step) -> String {
     match step {
         Step::OneOf(texts) => format!("is {}", texts.join(" or ")),
+        Step::Codes(codes) => {
+            let codes: Vec<String> = codes.iter().map(|(text, code)| format!("{text} as {code}")).collect();
+            codes.join(", ")
+        }
         Step::Band { labels, .. } => format!("in bands {}", labels.join(", ")),
         Step::Above(bound) => format!("is above {bound}"),
         Step::Subtract(by) => format!("less {by}"),
@@ -114,7 +118,7 @@ fn step(step: &Step) -> String {
 fn formats(model: &Model) -> Value {
     let asks_for_text = |column: &str| {
         let own = model.variables.iter().filter(|one| one.variable.source() == column);
-        own.into_iter().any(|one| matches!(one.variable.steps.first(), Some(Step::OneOf(_))))
+        own.into_iter().any(|one| one.variable.steps.first().is_some_and(Step::takes_text))
     };
     let mut inputs: Vec<Value> = Vec::new();
     for one in &model.variables {

@@ -37,13 +37,15 @@ use crate::verify::Verification;
 ///
 /// # Errors
 /// [`ReleaseError::Plan`] for an unfit or too incomplete plan, [`ReleaseError::Licence`] when the model learned from something whose
-/// terms its licence does not carry, [`ReleaseError::Learn`], [`ReleaseError::SelfCheck`].
+/// terms its licence does not carry, [`ReleaseError::Learn`], also when its ONNX file predicts otherwise than it does,
+/// [`ReleaseError::SelfCheck`].
 pub fn release_model(model: &Outbound<TestedModel>, plan: &ModelPlan) -> Result<Outbound<Parcel>, ReleaseError> {
     model.derive(plan, make)
 }
 
 fn make(tested: &TestedModel, plan: &ModelPlan) -> Result<Parcel, ReleaseError> {
     plan.check(tested)?;
+    tested.model().predicts_alike()?;
     let mut files = files(tested, plan)?;
     let manifest = Manifest {
         schema: MANIFEST_SCHEMA.to_owned(),
@@ -133,6 +135,8 @@ pub(crate) fn recheck(manifest: &Manifest, read: &dyn Fn(&str) -> Option<Bytes>,
     };
     verification.put("the model was attacked, and its records are about it", words);
     let Ok((tested, plan)) = read_again else { return };
+    let alike = tested.model().predicts_alike().map(|()| "run on made-up rows".to_owned());
+    verification.put("its ONNX file predicts what it predicts, to 1e-5", alike.map_err(|error| error.to_string()));
     let told = (&plan.model, &plan.version, &plan.title, &plan.summary, &plan.license, plan.released_on);
     let stands = (&manifest.dataset, &manifest.version, &manifest.title, &manifest.summary, &manifest.license);
     let outcome = match told == (stands.0, stands.1, stands.2, stands.3, stands.4, manifest.released_on) {
