@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use acequia_learn::{
-    FrozenModel, ImportedModel, LearnError, Missing, Model, ModelManifest, Record, Validation, ValidationRequest, evaluate,
-    validation_page,
+    FrozenModel, ImportedModel, LearnError, Missing, Model, ModelManifest, Record, Validation, ValidationRequest,
+    evaluate, validation_page,
 };
 use acequia_node::Failure;
 use acequia_types::{Clock, SystemClock};
@@ -124,6 +124,16 @@ fn frozen(path: &Path, manifest: Option<&Path>) -> Result<FrozenModel, LearnErro
 
 fn words(record: &Record) -> String {
     let mut text = format!("{}\n{}\n{}\n", record.title, record.statement, record.evidence_words);
+    if let Some(import) = &record.imported {
+        text += &format!(
+            "{} {} by {}, under {}; {} of its maker's examples came out the same\n",
+            import.name,
+            import.version,
+            import.creators.join(", "),
+            import.license,
+            import.examples
+        );
+    }
     for site in &record.sites {
         text += &format!("\n{}: {} rows, {} events, {} left out\n", site.site, site.rows, site.events, site.dropped);
         for one in &site.estimates {

@@ -41,7 +41,13 @@ fn main() -> Result<(), LearnError> {
 
     let groups = ["meno".to_owned(), "hormon".to_owned()];
     let (cohort, variables) = (Cohort::default(), model.inputs());
-    let needs = Needs { cohort: &cohort, outcome: model.outcome.as_ref(), variables: &variables, may_lack: &[], groups: &groups };
+    let needs = Needs {
+        cohort: &cohort,
+        outcome: model.outcome.as_ref(),
+        variables: &variables,
+        may_lack: &[],
+        groups: &groups,
+    };
     let gbsg = Data::read("gbsg", &example("gbsg.csv"), &needs, &SiteMap::from_toml(&text("gbsg.site.toml"))?)?;
     let settings = Validation { bootstraps, ..Validation::usual(&model) };
     let started = Instant::now();

@@ -245,7 +245,10 @@ impl ModelManifest {
             return Err(wrong("creators names nobody"));
         }
         self.check_outcome()?;
-        self.check_columns()
+        self.check_columns()?;
+        // TOML knows numbers that JSON, in which it travels and is named, does not.
+        let travelled = serde_json::to_vec(self).ok().and_then(|bytes| serde_json::from_slice::<Self>(&bytes).ok());
+        if travelled.as_ref() == Some(self) { Ok(()) } else { Err(wrong("a number in it is not finite")) }
     }
 
     fn check_outcome(&self) -> Result<(), LearnError> {
@@ -387,7 +390,8 @@ impl ImportedModel {
                 }
             }
         }
-        if let Some(input) = manifest.inputs.iter().find(|input| file.inputs().iter().all(|port| port.name != input.name))
+        if let Some(input) =
+            manifest.inputs.iter().find(|input| file.inputs().iter().all(|port| port.name != input.name))
         {
             return Err(wrong(format!("the file has no input {}; {}", input.name, file.described())));
         }
@@ -459,7 +463,10 @@ impl ImportedModel {
         }
         let risks = of_rows.iter().map(|number| self.risk(*number)).collect::<Option<Vec<f64>>>();
         let risks = risks.ok_or_else(|| {
-            wrong(format!("output {} holds what is no probability; name another, or what it states", self.manifest.output.name))
+            wrong(format!(
+                "output {} holds what is no probability; name another, or what it states",
+                self.manifest.output.name
+            ))
         })?;
         Ok(data.with(risks, width))
     }
@@ -472,8 +479,9 @@ impl ImportedModel {
                 Some(Cell::Number(number)) => number.to_string(),
                 Some(Cell::Text(text)) => text.clone(),
             };
-            evaluate(&text, &[&variable.steps])
-                .map_err(|_| wrong(format!("a value of {} in an example does not go through its steps", column.source())))
+            evaluate(&text, &[&variable.steps]).map_err(|_| {
+                wrong(format!("a value of {} in an example does not go through its steps", column.source()))
+            })
         };
         self.manifest.columns().zip(self.variables()).map(cell).collect()
     }

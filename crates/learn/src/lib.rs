@@ -55,7 +55,9 @@ pub use acequia_neural::{Convolution, Layers};
 pub use error::LearnError;
 pub use extraction::Extraction;
 pub use frozen::{Frozen, FrozenModel};
-pub use import::{Cell, Creator, Example, ImportedModel, InputColumn, InputPort, Lacking, ModelManifest, OutputPort, States};
+pub use import::{
+    Cell, Creator, Example, ImportedModel, InputColumn, InputPort, Lacking, ModelManifest, OutputPort, States,
+};
 pub use local::{Architecture, Report, run_here, run_while_allowed};
 pub use membership::{Membership, membership_test};
 pub use model::{Fit, Form, LearnedFrom, Model, ModelVariable, Score};
@@ -77,9 +79,9 @@ pub use tasks::{
     QuantileResult, Question, Scale, State, SurvivalPoint, SurvivalResult, Tree,
 };
 pub use validate::{
-    Deviation, Estimate, Evidence, Field, Heading, Import, NetBenefit, Pooled, Predictor, Reading, Record, SiteEvaluation,
-    SiteFinding, SiteSignature, Subgroup, VALIDATION, Validation, ValidationRequest, evaluate, finding_digest,
-    page as validation_page,
+    Deviation, Estimate, Evidence, Field, Heading, Import, NetBenefit, Pooled, Predictor, Reading, Record,
+    SiteEvaluation, SiteFinding, SiteSignature, Subgroup, VALIDATION, Validation, ValidationRequest, evaluate,
+    finding_digest, page as validation_page,
 };
 pub use variable::{Image, Step, Variable};
 

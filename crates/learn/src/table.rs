@@ -671,7 +671,8 @@ mod tests {
             cut_days: Some(100.0),
         };
         let variables = [Variable::plain("age")];
-        let needs = Needs { cohort: &cohort, outcome: Some(&outcome), variables: &variables, may_lack: &[], groups: &[] };
+        let needs =
+            Needs { cohort: &cohort, outcome: Some(&outcome), variables: &variables, may_lack: &[], groups: &[] };
         Data::from_csv("site", csv.as_bytes(), &needs, &SiteMap::default())
     }
 

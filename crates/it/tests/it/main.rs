@@ -8,6 +8,7 @@ mod clients;
 mod cluster;
 mod course;
 mod crash;
+mod foreign;
 mod hostile;
 mod leak;
 mod learning;

@@ -287,6 +287,7 @@ fn who_withdraws_is_in_no_model_that_comes_out_later() {
 fn every_kind_of_model_predicts_the_same_elsewhere() {
     let folder = tempfile::tempdir().unwrap();
     let steps = "[[variables]]\nname = \"size50\"\ncolumn = \"size\"\nsteps = [{ one_of = [\">50\", \"20-50\"] }]\n\
+        [[variables]]\nname = \"coded\"\ncolumn = \"grade\"\nsteps = [{ codes = { \"2\" = 0.1, \"3\" = 1.7 } }]\n\
         [[variables]]\nname = \"nodes3\"\ncolumn = \"nodes\"\nsteps = [{ cap = 19 }, { spline_term = { knots = [0, 1, 9] } }]\n\
         [[variables]]\nname = \"age\"\nstandardise = true\n\
         [[variables]]\nname = \"young\"\ncolumn = \"age\"\nsteps = [{ band = { edges = [40, 55], labels = [\"a\", \"b\", \"c\"] } }, { one_of = [\"a\", \"c\"] }]\n\
@@ -347,6 +348,7 @@ fn every_kind_of_model_predicts_the_same_elsewhere() {
         for bytes in [model.to_json().as_bytes(), &onnx, &tensors] {
             assert_eq!(Model::from_bytes(bytes).unwrap(), model, "{name}");
         }
+        model.predicts_alike().unwrap_or_else(|error| panic!("{name}: {error}"));
         // A file whose numbers are not those of its own document is none.
         if let Some(coefficient) = model.coefficients().first() {
             for bytes in [&onnx, &tensors] {
@@ -401,6 +403,7 @@ fn write_model_of_images(folder: &Path) {
     let tables = vec![data.clone()];
     let report = run_here(&plan, tables, Architecture::Centralised, &rules, now, &mut SeededEntropy::new(1)).unwrap();
     let Outcome::Model(model) = report.outcome else { panic!("a model") };
+    model.predicts_alike().unwrap();
     let (predictors, ..) = data.predicted(&model);
     let probability: Vec<f64> = predictors.iter().map(|lp| model.risk(*lp, 0.0).unwrap()).collect();
     let expected = json!({ "linear_predictor": predictors, "probability": probability });
@@ -419,7 +422,11 @@ fn expected(model: &Model, data: &Data) -> Value {
     for variable in model.inputs() {
         let place = header.iter().position(|name| *name == variable.source()).unwrap();
         let cell = |row: &Vec<&str>| {
-            if variable.source() == "size" { json!(row[place]) } else { json!(row[place].parse::<f64>().unwrap()) }
+            if matches!(variable.source(), "size" | "grade") {
+                json!(row[place])
+            } else {
+                json!(row[place].parse::<f64>().unwrap())
+            }
         };
         columns.insert(variable.source().to_owned(), rows.iter().map(cell).collect());
     }

@@ -685,7 +685,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Model, LearnError> {
     let document = proto.metadata_props.iter().find(|entry| entry.key == DOCUMENT);
     let Some(document) = document else {
         let file = ModelFile::read(bytes.to_vec())?;
-        let reason = format!("nothing says which columns it takes in which units, and what it predicts; {}", file.described());
+        let reason =
+            format!("nothing says which columns it takes in which units, and what it predicts; {}", file.described());
         return Err(LearnError::Foreign { reason });
     };
     had_back(&document.value, bytes, written)

@@ -397,7 +397,9 @@ fn headings(model: Frozen<'_>, sites: &[SiteEvaluation], settings: &Validation) 
     };
     let intended = match model {
         Frozen::Own(_) => None,
-        Frozen::Imported(model) => Some(format!("Intended use, as its maker states it: {}", model.manifest().intended_use)),
+        Frozen::Imported(model) => {
+            Some(format!("Intended use, as its maker states it: {}", model.manifest().intended_use))
+        }
     };
     let measures = sites.first().map_or(String::new(), |site| {
         site.estimates.iter().map(|one| one.name.replace('_', " ")).collect::<Vec<_>>().join(", ")
@@ -428,12 +430,7 @@ fn headings(model: Frozen<'_>, sites: &[SiteEvaluation], settings: &Validation) 
             "sources, why they represent the people meant, dates",
         ),
         tripod("6", "Participants", Some(eligible), "setting, how people were recruited, treatments"),
-        tripod(
-            "7",
-            "Data preparation",
-            known(preparation),
-            "",
-        ),
+        tripod("7", "Data preparation", known(preparation), ""),
         tripod(
             "8",
             "Outcome",

@@ -116,7 +116,12 @@ fn what_contradicts_the_file_or_itself_is_refused_with_what_would_fit() {
         ("horizons_years = [5]", "horizons_years = [5, 1]", "LE020", "ascending"),
         ("column = 1 ", "column = 2 ", "LE020", "no column 2"),
         ("column = 1 ", "# column = 1 ", "LE020", "column = 1 is the second"),
-        ("name = \"probabilities\"", "name = \"risk\"", "IF005", "it gives label (int64 [rows]), probabilities (float [rows, 2])"),
+        (
+            "name = \"probabilities\"",
+            "name = \"risk\"",
+            "IF005",
+            "it gives label (int64 [rows]), probabilities (float [rows, 2])",
+        ),
         ("states = \"risk\"", "states = \"chance\"", "LE020", "line"),
         (", unit = \"a\"", "", "LE020", "unit"),
         ("values = [\"1\", \"2\", \"3\"]", "unit = \"1\"", "LE020", "it takes texts"),
@@ -125,6 +130,7 @@ fn what_contradicts_the_file_or_itself_is_refused_with_what_would_fit() {
         ("steps = [{ cap = 19 }]", "steps = [{ run = \"rm\" }]", "LE020", "line"),
         ("row = { age = 48, ", "row = { aged = 48, ", "LE020", "examples"),
         ("gives = [0.5407381]", "gives = [0.5407381, 1]", "LE020", "examples"),
+        ("gives = [0.5407381]", "gives = [nan]", "LE020", "finite"),
     ];
     for (from, to, code, says) in refused {
         let error = theirs(&[(from, to)]).expect_err(to);

@@ -22,7 +22,8 @@ fn model_b() -> Model {
 
 fn gbsg(model: &Model, cut_days: Option<f64>, groups: &[String]) -> Data {
     let (cohort, variables) = (Cohort::default(), model.inputs());
-    let needs = Needs { cohort: &cohort, outcome: model.outcome.as_ref(), variables: &variables, may_lack: &[], groups };
+    let needs =
+        Needs { cohort: &cohort, outcome: model.outcome.as_ref(), variables: &variables, may_lack: &[], groups };
     Data::read("gbsg", &example("gbsg.csv"), &needs, &gbsg_map(cut_days)).unwrap()
 }
 

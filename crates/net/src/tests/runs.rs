@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use acequia_learn::{
-    Architecture, Data, ImportedModel, LearnError, Membership, Missing, ModelManifest, Outcome, Plan, Record, SeededEntropy, SiteMap, SiteRules,
-    Validation, ValidationRequest, evaluate, run_here,
+    Architecture, Data, ImportedModel, LearnError, Membership, Missing, ModelManifest, Outcome, Plan, Record,
+    SeededEntropy, SiteMap, SiteRules, Validation, ValidationRequest, evaluate, run_here,
 };
 use acequia_types::{Clock, SystemClock};
 use tokio::sync::watch;
