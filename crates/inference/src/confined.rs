@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -132,7 +133,7 @@ impl Process {
         for input in inputs {
             write_number(to, input.width as u64)?;
             let texts = match &input.cells {
-                Cells::Texts { texts, .. } => texts.as_slice(),
+                Cells::Texts { texts, .. } => &**texts,
                 Cells::Numbers(_) => &[],
             };
             write_number(to, texts.len() as u64)?;
@@ -204,7 +205,7 @@ fn serve() -> io::Result<()> {
     for _ in 0..many {
         widths.push(read_count(&mut from, 1 << 16)?);
         let known = read_count(&mut from, 1 << 20)?;
-        texts.push((0..known).map(|_| read_text(&mut from)).collect::<io::Result<Vec<String>>>()?);
+        texts.push((0..known).map(|_| read_text(&mut from)).collect::<io::Result<Arc<[String]>>>()?);
     }
     let plan = match Plan::new(&bytes, &widths, &output, rows) {
         Ok(plan) => plan,
@@ -221,7 +222,7 @@ fn serve() -> io::Result<()> {
                 false => Cells::Numbers(read_each(&mut from, count, f64::from_le_bytes)?),
                 true => {
                     let cells = read_each(&mut from, count, u32::from_le_bytes)?;
-                    Cells::Texts { texts: texts[at].clone(), cells }
+                    Cells::Texts { texts: Arc::clone(&texts[at]), cells }
                 }
             });
         }

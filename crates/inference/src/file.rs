@@ -20,7 +20,7 @@ pub const FILE_BYTES_MAX: u64 = 16 << 20;
 const ELEMENTS_MAX: i64 = 8 << 20;
 
 /// Sets of operators of ai.onnx and ai.onnx.ml that are run: those that the conformance tests hold against onnxruntime.
-const OPSETS: std::ops::RangeInclusive<i64> = 7..=24;
+const OPSETS: std::ops::RangeInclusive<i64> = 9..=28;
 const ML_OPSETS: std::ops::RangeInclusive<i64> = 1..=5;
 
 /// What the cells of a tensor are.

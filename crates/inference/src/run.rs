@@ -25,7 +25,7 @@ pub enum Cells {
     /// Texts that occur, and which of them each cell is; what is beyond them is the empty text.
     Texts {
         /// The texts.
-        texts: Vec<String>,
+        texts: Arc<[String]>,
         /// Places in them.
         cells: Vec<u32>,
     },
@@ -43,7 +43,7 @@ impl Cells {
         match self {
             Self::Numbers(cells) => Self::Numbers(cells[from..from + length].to_vec()),
             Self::Texts { texts, cells } => {
-                Self::Texts { texts: texts.clone(), cells: cells[from..from + length].to_vec() }
+                Self::Texts { texts: Arc::clone(texts), cells: cells[from..from + length].to_vec() }
             }
         }
     }
@@ -56,7 +56,7 @@ impl Cells {
         match self {
             Self::Numbers(cells) => Self::Numbers(kept(cells, keep, length, width)),
             Self::Texts { texts, cells } => {
-                Self::Texts { texts: texts.clone(), cells: kept(cells, keep, length, width) }
+                Self::Texts { texts: Arc::clone(texts), cells: kept(cells, keep, length, width) }
             }
         }
     }

@@ -106,7 +106,7 @@ fn texts_go_over_too() {
     let text = |name: &str, texts: [&str; 2]| Input {
         name: name.to_owned(),
         width: 1,
-        cells: Cells::Texts { texts: texts.map(str::to_owned).to_vec(), cells: vec![1, 0] },
+        cells: Cells::Texts { texts: texts.map(str::to_owned).to_vec().into(), cells: vec![1, 0] },
     };
     let others = [number("age"), number("nodes"), number("pgr"), text("grade", ["3", "2"])];
     let said = |sizes: [&str; 2]| {

@@ -540,5 +540,5 @@ fn texts(columns: &[InputColumn], cells: impl Iterator<Item = f64>) -> Cells {
         false => (starts[at % columns.len()] + cell as usize) as u32,
     };
     let cells = cells.enumerate().map(place).collect();
-    Cells::Texts { texts, cells }
+    Cells::Texts { texts: texts.into(), cells }
 }

@@ -56,7 +56,7 @@ fn what_does_not_fit_is_an_error_with_what_would() {
     inputs[0].name = "Y".to_owned();
     assert_eq!(code(&inputs, "probabilities"), "IF005");
     inputs[0].name = "X".to_owned();
-    inputs[0].cells = Cells::Texts { texts: vec!["a".to_owned()], cells: vec![0; 5] };
+    inputs[0].cells = Cells::Texts { texts: vec!["a".to_owned()].into(), cells: vec![0; 5] };
     assert_eq!(code(&inputs, "probabilities"), "IF005");
     inputs[0].cells = Cells::Numbers(vec![1e300; 5]);
     assert_eq!(code(&inputs, "probabilities"), "IF005");

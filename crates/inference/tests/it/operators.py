@@ -20,7 +20,7 @@ onnxruntime.set_default_logger_severity(4)
 folder = pathlib.Path(sys.argv[1])
 random = np.random.default_rng(7)
 ROWS = 37
-OPSETS = (9, 11, 13, 15, 17, 18, 20, 21, 22, 23, 24)
+OPSETS = (9, 11, 13, 15, 17, 18, 20, 21, 22, 23, 24, 25, 26, 27, 28)
 FLOAT, DOUBLE, INT64, STRING, BOOL = (
     TensorProto.FLOAT,
     TensorProto.DOUBLE,

@@ -31,7 +31,7 @@ pub(crate) fn inputs(told: &Value) -> Vec<Input> {
             texts.dedup();
             let place = |cell: &Value| texts.binary_search(&cell.as_str().unwrap().to_owned()).unwrap();
             let cells = cells.iter().map(|cell| u32::try_from(place(cell)).unwrap()).collect();
-            Cells::Texts { texts: texts.clone(), cells }
+            Cells::Texts { texts: texts.clone().into(), cells }
         }
         None => Cells::Numbers(numbers(&one["numbers"])),
     };

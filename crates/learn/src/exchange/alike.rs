@@ -123,7 +123,7 @@ impl Model {
                     let texts = all[at].clone();
                     let place = |cell: &String| texts.iter().position(|text| text == cell).unwrap_or(texts.len());
                     let cells = own().map(|cell| u32::try_from(place(cell)).unwrap_or(u32::MAX)).collect();
-                    (1, Cells::Texts { texts, cells })
+                    (1, Cells::Texts { texts: texts.into(), cells })
                 }
                 _ => (1, Cells::Numbers(own().map(|cell| cell.parse().unwrap_or(f64::NAN)).collect())),
             };
