@@ -18,8 +18,8 @@ use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::signer::Signer;
 use object_store::{
-    BackoffConfig, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
-    RetryConfig,
+    BackoffConfig, Certificate, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
+    PutPayload, RetryConfig,
 };
 use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
@@ -112,37 +112,44 @@ impl Bucket {
     ) -> Result<Self, BlobError> {
         let (bucket, prefix) = parse(address).ok_or(BlobError::Address)?;
         let place = format!("s3://{bucket}{}{prefix}", if prefix.is_empty() { "" } else { "/" });
+        let unusable = |what: &str| BlobError::Refused {
+            place: place.clone(),
+            answer: format!("{what} in the environment cannot be used"),
+        };
         let bridge = Bridge::start()?;
         let kept = Keeping::default();
         let client = Arc::clone(&kept.0);
+        let mut builder = AmazonS3Builder::new();
         // A request moves a part at most: these are for a slow line, not for a long transfer.
-        let mut builder = AmazonS3Builder::new()
-            .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), "60 s")
-            .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::ConnectTimeout), "5 s");
-        for (name, value) in environment {
-            let key = name.starts_with("AWS_").then(|| name.to_ascii_lowercase().parse());
-            if let Some(Ok(key)) = key {
-                builder = builder.with_config(key, value);
+        let mut options = ClientOptions::new()
+            .with_config(ClientConfigKey::Timeout, "60 s")
+            .with_config(ClientConfigKey::ConnectTimeout, "5 s");
+        for (name, value) in environment.into_iter().filter(|(name, _)| name.starts_with("AWS_")) {
+            match name.to_ascii_lowercase().parse() {
+                Ok(AmazonS3ConfigKey::Client(key)) => options = options.with_config(key, value),
+                Ok(key) => builder = builder.with_config(key, value),
+                // `object_store` does not know this one, which the other tools of AWS do.
+                Err(_) if name == "AWS_CA_BUNDLE" => {
+                    let pem = crate::read_file(std::path::Path::new(&value), "the file of AWS_CA_BUNDLE", 1024 * 1024)?;
+                    for certificate in Certificate::from_pem_bundle(&pem).map_err(|_| unusable("AWS_CA_BUNDLE"))? {
+                        options = options.with_root_certificate(certificate);
+                    }
+                }
+                Err(_) => {}
             }
         }
-        let builder = builder.with_bucket_name(bucket).with_http_connector(kept).with_retry(RetryConfig {
-            backoff: BackoffConfig {
-                init_backoff: Duration::from_millis(100),
-                max_backoff: Duration::from_secs(5),
-                base: 2.0,
-            },
-            max_retries: RETRIES,
-            retry_timeout: Duration::from_secs(120),
-        });
+        let backoff =
+            BackoffConfig { init_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(5), base: 2.0 };
+        let retry = RetryConfig { backoff, max_retries: RETRIES, retry_timeout: Duration::from_secs(120) };
+        let builder =
+            builder.with_bucket_name(bucket).with_client_options(options).with_http_connector(kept).with_retry(retry);
         let region = builder.get_config_value(&AmazonS3ConfigKey::Region);
         let signs = builder.get_config_value(&AmazonS3ConfigKey::SkipSignature).is_none_or(|skips| skips != "true");
-        let unusable = || BlobError::Unreachable {
-            place: place.clone(),
-            why: "the AWS_ variables of the environment, or the certificates of this machine, cannot be used"
-                .to_owned(),
+        let unusable = || unusable("one of the AWS_ variables or certificates");
+        let s3 = {
+            let _inside = bridge.enter();
+            builder.build().map_err(|_| unusable())?
         };
-        let _inside = bridge.enter();
-        let s3 = builder.build().map_err(|_| unusable())?;
         let http = client.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take().ok_or_else(unusable)?;
         let remote = Remote {
             s3,
@@ -156,7 +163,6 @@ impl Bucket {
             claimed: OnceCell::new(),
             seen: AtomicBool::new(false),
         };
-        drop(_inside);
         Ok(Self { remote: Arc::new(remote), bridge })
     }
 
@@ -181,6 +187,15 @@ impl Bucket {
         })
     }
 
+    /// Stores bytes without looking whether they are there.
+    pub(crate) fn put_new(&self, digest: &Digest, bytes: &[u8]) -> Result<(), BlobError> {
+        let remote = &self.remote;
+        self.bridge.wait(async {
+            remote.claim().await?;
+            remote.write(&remote.path(digest), &mut Memory(bytes), None).await
+        })
+    }
+
     /// Stores what a source gives, if it is what the address says.
     pub(crate) fn put_from(&self, digest: &Digest, source: &mut dyn Source) -> Result<(), BlobError> {
         let remote = &self.remote;
@@ -193,6 +208,11 @@ impl Bucket {
 
     pub(crate) fn get(&self, digest: &Digest) -> Result<Bytes, BlobError> {
         self.bridge.wait(self.remote.get(digest))
+    }
+
+    pub(crate) fn get_all(&self, digests: &[Digest], at_once: usize) -> Result<Vec<Bytes>, BlobError> {
+        let all = digests.iter().map(|digest| self.remote.get(digest));
+        self.bridge.wait(stream::iter(all).buffered(at_once).try_collect())
     }
 
     pub(crate) fn read_range(&self, digest: &Digest, range: Range<u64>) -> Result<Bytes, BlobError> {
@@ -437,14 +457,18 @@ impl Remote {
                 match self.put(&path, owner(), PutMode::Create).await {
                     Ok(()) => return Ok(()),
                     // Somebody was faster.
-                    Err(Told::Exists) => {}
-                    Err(Told::NotOffered) => return self.put(&path, owner(), PutMode::Overwrite).await.map_err(none),
+                    Err(Told::Exists(_)) => {}
+                    Err(Told::NotOffered(_)) => {
+                        return self.put(&path, owner(), PutMode::Overwrite).await.map_err(none);
+                    }
                     Err(told) => return Err(none(told)),
                 }
             }
             Err(foreign())
         };
-        self.claimed.get_or_try_init(claim).await.copied()
+        self.claimed.get_or_try_init(claim).await?;
+        self.seen.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Writes an object whole or not at all. With an address, what is not of that address is not written.
@@ -588,8 +612,11 @@ impl Remote {
             let body = response.into_body().bytes().await.map_err(unreachable)?;
             let body = String::from_utf8_lossy(&body);
             if status != 200 {
-                return Err(Told::of_answer(status, &body, &self.place)
-                    .or(|| BlobError::NoBucket { place: self.place.clone() }));
+                return match Told::of_answer(status, &body, &self.place) {
+                    // Where a store has no such list, a rule of the bucket must end them.
+                    Told::NotOffered(_) => Ok(Uploads::default()),
+                    told => Err(told.or(|| BlobError::NoBucket { place: self.place.clone() })),
+                };
             }
             uploads(&body).ok_or_else(|| answer("a list of uploads that cannot be read"))
         })

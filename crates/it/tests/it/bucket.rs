@@ -148,7 +148,7 @@ fn a_server_that_dies_in_the_middle_loses_nothing_and_publishes_nothing_by_half(
     let before = server.relay().to_server();
     let undisturbed = manifest(&home_in(&server, "undisturbed"));
     let whole = server.relay().to_server() - before;
-    for share in [5, 40, 80, 90, 95, 99] {
+    for share in [5, 60, 95, 99] {
         let home = home_in(&server, &format!("cut-{share}"));
         let (from, enough) = (server.relay().to_server(), whole * share / 100);
         let mut child = home.command(&DEMO).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -298,7 +298,9 @@ fn blobs_move_to_a_bucket_and_back_as_the_guide_says() {
     // Back again, with a damaged one: it is told, and the others come.
     let victim = objects(&server, "my-node").into_iter().next().unwrap();
     let kept = std::fs::read(&victim).unwrap();
-    std::fs::write(&victim, b"other bytes").unwrap();
+    let mut other = kept.clone();
+    other[0] ^= 1;
+    std::fs::write(&victim, other).unwrap();
     let back = home.path().join("blobs");
     let output = home.run(&["blobs", "copy", "--json", "--to", back.to_str().unwrap()]);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
