@@ -20,6 +20,7 @@
 //! shares again ([`Peer::shares`]) where they may be lost.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use acequia_types::{Digest, Timestamp};
@@ -148,19 +149,30 @@ pub struct Envelope<S = SiteUpdate> {
     pub body: PeerMessage<S>,
 }
 
-impl Envelope {
-    /// As it arrives.
-    pub fn arrived(self) -> Envelope<Bytes> {
+impl<S> Envelope<S> {
+    /// The same message, whose share went through something.
+    ///
+    /// # Errors
+    /// Those of `through`.
+    pub fn through<T, E>(self, through: impl FnOnce(S) -> Result<T, E>) -> Result<Envelope<T>, E> {
         let body = match self.body {
             PeerMessage::Here => PeerMessage::Here,
-            PeerMessage::Share { share, accepted } => PeerMessage::Share { share: share.bytes().clone(), accepted },
+            PeerMessage::Share { share, accepted } => PeerMessage::Share { share: through(share)?, accepted },
             PeerMessage::Have(sites) => PeerMessage::Have(sites),
             PeerMessage::Propose(sites) => PeerMessage::Propose(sites),
             PeerMessage::Accept(sites) => PeerMessage::Accept(sites),
             PeerMessage::Part(part) => PeerMessage::Part(part),
             PeerMessage::Total(total) => PeerMessage::Total(total),
         };
-        Envelope { from: self.from, to: self.to, round: self.round, attempt: self.attempt, body }
+        Ok(Envelope { from: self.from, to: self.to, round: self.round, attempt: self.attempt, body })
+    }
+}
+
+impl Envelope {
+    /// As it arrives.
+    pub fn arrived(self) -> Envelope<Bytes> {
+        let Ok(arrived) = self.through(|share| Ok::<_, Infallible>(share.bytes().clone()));
+        arrived
     }
 }
 
@@ -244,6 +256,7 @@ pub struct Peer {
     desks: BTreeMap<u32, Desk>,
     latest: Option<RoundTotal>,
     outcome: Option<Outcome>,
+    failed: bool,
 }
 
 impl Peer {
@@ -265,6 +278,7 @@ impl Peer {
             desks: BTreeMap::new(),
             latest: None,
             outcome: None,
+            failed: false,
         }
     }
 
@@ -288,6 +302,11 @@ impl Peer {
         self.site.name()
     }
 
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
     /// Which round it is in.
     pub fn round(&self) -> u32 {
         self.run.round()
@@ -301,6 +320,11 @@ impl Peer {
     /// The result, once there is one.
     pub fn outcome(&self) -> Option<&Outcome> {
         self.outcome.as_ref()
+    }
+
+    /// Whether the sum of the round leads to no result, here and so at every site.
+    pub fn has_failed(&self) -> bool {
+        self.failed
     }
 
     /// Sites that are in the next sum, at most.
@@ -466,7 +490,11 @@ impl Peer {
             // Somebody is behind: the sum of that round helps.
             let is_behind = matches!(body, PeerMessage::Share { .. } | PeerMessage::Here) && from != self.name();
             let known = self.latest.iter().filter(|total| is_behind && total.round == round);
-            return Ok(known.map(|total| self.say(&from, attempt, PeerMessage::Total(total.clone()))).collect());
+            let helps = |total: &RoundTotal| Envelope {
+                round,
+                ..self.say(&from, attempt, PeerMessage::Total(total.clone()))
+            };
+            return Ok(known.map(helps).collect());
         }
         if round > self.run.round() {
             return Ok(Vec::new());
@@ -676,7 +704,9 @@ impl Peer {
         if !self.may_sum(&total.sites) {
             return refuse("no sum is over such sites");
         }
-        let progress = self.run.adopt(&total.values, &total.sites)?;
+        let progress = self.run.adopt(&total.values, &total.sites);
+        self.failed = progress.is_err();
+        let progress = progress?;
         self.members.clone_from(&total.sites);
         self.latest = Some(total);
         self.waited = 0;
