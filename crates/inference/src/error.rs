@@ -89,7 +89,9 @@ impl Coded for InferenceError {
             Self::Operator { .. } => {
                 "export with other operators or an older operator set; docs/learning.md lists those that run"
             }
-            Self::Port { .. } => "correct the manifest: names, order and number of columns, or the column of the output",
+            Self::Port { .. } => {
+                "correct the manifest: names, order and number of columns, or the column of the output"
+            }
             Self::Unready { .. } => "export again with another operator set (13 to 18 are tried most), then report it",
             Self::Failed { .. } => "give it rows as its maker describes them; without values missing that it needs",
             Self::Exhausted { .. } => "export a smaller model",

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use prost::Message;
 use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::type_proto;
 use tract_onnx::pb::tensor_shape_proto::dimension;
+use tract_onnx::pb::type_proto;
 use tract_onnx::pb::{GraphProto, ModelProto, TensorProto, ValueInfoProto};
 
 use crate::operators::{self, ML_DOMAIN};
@@ -192,8 +192,7 @@ pub(crate) fn checked(bytes: &[u8]) -> Result<ModelProto, InferenceError> {
         return Err(InferenceError::TooLarge { what: "it has more bytes", limit: FILE_BYTES_MAX });
     }
     wire::check(bytes)?;
-    let mut proto =
-        ModelProto::decode(bytes).map_err(|_| damaged("it is not what onnx.proto describes".to_owned()))?;
+    let mut proto = ModelProto::decode(bytes).map_err(|_| damaged("it is not what onnx.proto describes".to_owned()))?;
     let version = |domains: &[&str]| {
         proto.opset_import.iter().find(|import| domains.contains(&import.domain.as_str())).map(|import| import.version)
     };
@@ -304,9 +303,8 @@ fn is_in_order(graph: &GraphProto) -> Result<(), InferenceError> {
 
 /// An input as a table.
 fn port(value: &ValueInfoProto) -> Result<Port, InferenceError> {
-    tensor_port(value).ok_or_else(|| {
-        refused(format!("input {} is no column or table of numbers or texts", plain(&value.name)))
-    })
+    tensor_port(value)
+        .ok_or_else(|| refused(format!("input {} is no column or table of numbers or texts", plain(&value.name))))
 }
 
 fn tensor_port(value: &ValueInfoProto) -> Option<Port> {

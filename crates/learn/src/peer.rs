@@ -490,10 +490,8 @@ impl Peer {
             // Somebody is behind: the sum of that round helps.
             let is_behind = matches!(body, PeerMessage::Share { .. } | PeerMessage::Here) && from != self.name();
             let known = self.latest.iter().filter(|total| is_behind && total.round == round);
-            let helps = |total: &RoundTotal| Envelope {
-                round,
-                ..self.say(&from, attempt, PeerMessage::Total(total.clone()))
-            };
+            let helps =
+                |total: &RoundTotal| Envelope { round, ..self.say(&from, attempt, PeerMessage::Total(total.clone())) };
             return Ok(known.map(helps).collect());
         }
         if round > self.run.round() {

@@ -595,7 +595,8 @@ impl Site {
         }
         let context = ask.context();
         let asked = Ask { attempt: 0, ..ask.clone() }.context();
-        let other = |(attempt, answered): &(u32, Digest)| Ask { attempt: *attempt, ..ask.clone() }.context() != *answered;
+        let other =
+            |(attempt, answered): &(u32, Digest)| Ask { attempt: *attempt, ..ask.clone() }.context() != *answered;
         if self.answered.get(&ask.round).is_some_and(other) {
             return Err(LearnError::Protocol {
                 from: "the coordinator".to_owned(),

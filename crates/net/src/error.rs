@@ -155,7 +155,9 @@ impl Coded for NetError {
             Self::Bind { .. } => "choose another address with --listen; port 0 takes any free one",
             Self::File { .. } => "see that the folder of the node can be written",
             Self::NoRun { .. } => "`acequia site runs` lists what was offered",
-            Self::Ended { .. } => "`acequia site show` says what left; change the plan, whose title is enough, to begin anew",
+            Self::Ended { .. } => {
+                "`acequia site show` says what left; change the plan, whose title is enough, to begin anew"
+            }
             Self::Served => "end the other `acequia site serve` first: two would promise two things in one name",
             Self::NotServed => "start `acequia site serve` at this node, and run the same command again",
             Self::Learn(error) => error.hint(),

@@ -283,9 +283,7 @@ impl Frame {
             PeerMessage::Propose(sites) => (What::Propose { sites }, Bytes::new()),
             PeerMessage::Accept(sites) => (What::Accept { sites }, Bytes::new()),
             PeerMessage::Part(part) => (What::Part, part.to_bytes().into()),
-            PeerMessage::Total(total) => {
-                (What::Total, sum.get_or_insert_with(|| total.to_bytes().into()).clone())
-            }
+            PeerMessage::Total(total) => (What::Total, sum.get_or_insert_with(|| total.to_bytes().into()).clone()),
         };
         let (round, attempt) = (envelope.round, envelope.attempt);
         Self::of(&PeerRequest::Say { plan, round, attempt, what }, numbers)

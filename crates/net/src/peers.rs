@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use acequia_gate::let_out;
 use acequia_learn::{
-    Dropouts, Envelope, LearnError, Left, Membership, Outcome, PATIENCE, PEERS_MIN, PartTotal, Peer, PeerMessage,
-    Plan, Promise, Protection, Roster as Sites, RoundTotal, Task, membership_test,
+    Dropouts, Envelope, LearnError, Left, Membership, Outcome, PATIENCE, PEERS_MIN, PartTotal, Peer, PeerMessage, Plan,
+    Promise, Protection, Roster as Sites, RoundTotal, Task, membership_test,
 };
 use acequia_types::{Digest, Timestamp, digest_named};
 use bytes::Bytes;
@@ -574,7 +574,9 @@ impl Peers {
             async move {
                 let answer = tokio::time::timeout(INVITED, link.ask(&frame)).await;
                 let reply = answer.ok().and_then(Result::ok);
-                reply.and_then(|reply| Some((link.member().to_owned(), read::<PeerReply>(link.member(), &reply).ok()?.0)))
+                reply.and_then(|reply| {
+                    Some((link.member().to_owned(), read::<PeerReply>(link.member(), &reply).ok()?.0))
+                })
             }
         }));
         let mut told = BTreeMap::new();
@@ -612,7 +614,10 @@ impl SiteAgent {
             return Err(refuse(from, "of fewer than three sites, each could take its own sums from the masked ones"));
         }
         if adders(roster, &among.sites).len() < adding {
-            return Err(refuse(from, "too few of the sites have an address in the roster, at which others dial them to add up"));
+            return Err(refuse(
+                from,
+                "too few of the sites have an address in the roster, at which others dial them to add up",
+            ));
         }
         // Sums may be over as few sites as the plan says, and this site sees to more.
         let kept = match plan.privacy.dropouts {
@@ -644,9 +649,9 @@ impl SiteAgent {
             let _files = lock(&self.files);
             if self.queue.among(&run)?.is_none() {
                 let waiting = self.queue.list()?;
-                let waits = waiting.iter().filter(|run| {
-                    run.decision.is_none() && run.among.as_ref().is_some_and(|among| among.by == from)
-                });
+                let waits = waiting
+                    .iter()
+                    .filter(|run| run.decision.is_none() && run.among.as_ref().is_some_and(|among| among.by == from));
                 if waits.count() >= PROPOSALS_MAX {
                     return Err(refuse(&from, "too many of its proposals wait for the people here"));
                 }

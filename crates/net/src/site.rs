@@ -336,9 +336,7 @@ impl SiteAgent {
     /// A run that sites proposed to one another has no coordinator.
     fn is_coordinated(&self, from: &str, digest: &Digest) -> Result<(), NetError> {
         match self.queue.among(digest)? {
-            Some(_) => {
-                Err(NetError::Message { from: from.to_owned(), reason: "the run is one without a coordinator" })
-            }
+            Some(_) => Err(NetError::Message { from: from.to_owned(), reason: "the run is one without a coordinator" }),
             None => Ok(()),
         }
     }

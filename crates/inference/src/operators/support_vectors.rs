@@ -36,9 +36,7 @@ impl Classifier {
         match self.likeness {
             Likeness::Linear => product,
             Likeness::Poly => libm::pow(gamma * product + coef0, degree),
-            Likeness::Rbf => {
-                libm::exp(-gamma * vector.iter().zip(row).map(|(a, b)| (a - b) * (a - b)).sum::<f64>())
-            }
+            Likeness::Rbf => libm::exp(-gamma * vector.iter().zip(row).map(|(a, b)| (a - b) * (a - b)).sum::<f64>()),
             Likeness::Sigmoid => libm::tanh(gamma * product + coef0),
         }
     }

@@ -31,7 +31,14 @@ const MODES: [(&str, Option<Mode>); 7] = [
 
 #[derive(Debug, Clone)]
 enum Node {
-    Branch { column: usize, mode: Mode, threshold: f64, missing_is_true: bool, yes: usize, no: usize },
+    Branch {
+        column: usize,
+        mode: Mode,
+        threshold: f64,
+        missing_is_true: bool,
+        yes: usize,
+        no: usize,
+    },
     /// Targets and weights.
     Leaf(Vec<(usize, f64)>),
 }
@@ -101,7 +108,8 @@ impl Trees {
         let place = |tree: &i64, node: &i64| places.get(&(tree, node)).copied().context("a branch leads nowhere");
         let mut nodes = Vec::with_capacity(many);
         for at in 0..many {
-            let known = MODES.iter().find(|(word, _)| *word == modes[at]).context("a node is of no kind that is run")?;
+            let known =
+                MODES.iter().find(|(word, _)| *word == modes[at]).context("a node is of no kind that is run")?;
             nodes.push(match known.1 {
                 None => Node::Leaf(Vec::new()),
                 Some(mode) => Node::Branch {

@@ -169,7 +169,9 @@ fn play(plan: &Plan, tables: Vec<Data>, seed: u64, trouble: Trouble) -> Played {
                 machine.start(plan, &roster, trouble.forgets);
             }
             let Some(peer) = machine.process.as_mut() else { continue };
-            if machine.disk.outcome.is_some() || envelope.as_ref().is_some_and(|envelope| envelope.round + 1 < peer.round()) {
+            if machine.disk.outcome.is_some()
+                || envelope.as_ref().is_some_and(|envelope| envelope.round + 1 < peer.round())
+            {
                 new.extend(envelope.and_then(|envelope| machine.helps(&envelope.arrived())));
                 continue;
             }
@@ -182,7 +184,13 @@ fn play(plan: &Plan, tables: Vec<Data>, seed: u64, trouble: Trouble) -> Played {
             let steps = if dies { dice.below(WHOLE + 2) } else { WHOLE };
             machine.disk.write(peer, steps);
             let some = usize::try_from(dice.below(said.len() as u64 + 1)).unwrap();
-            let left = if steps < WHOLE { 0 } else if dies { some } else { said.len() };
+            let left = if steps < WHOLE {
+                0
+            } else if dies {
+                some
+            } else {
+                said.len()
+            };
             new.extend(said.into_iter().take(left));
             if dies {
                 machine.process = None;

@@ -7,8 +7,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use acequia_learn::{
-    Architecture, Data, Dropouts, LearnError, Membership, Outcome, Plan, SeededEntropy, SiteMap, SiteRules, StillAllowed,
-    ValidationRequest, line, run_here,
+    Architecture, Data, Dropouts, LearnError, Membership, Outcome, Plan, SeededEntropy, SiteMap, SiteRules,
+    StillAllowed, ValidationRequest, line, run_here,
 };
 use acequia_types::{Clock, Digest, SystemClock};
 use serde_json::{Value, json};
@@ -285,7 +285,11 @@ async fn four_sites_without_a_coordinator_get_what_one_table_gives_to_the_last_b
             let run = circle.propose(SITES[nth], &plan);
             let outcome = circle.results(&SITES, &run).await;
             if let Outcome::Model(model) = &outcome {
-                assert!(matches!(model.membership, Some(Membership::AtSites { sites: 4, .. })), "{:?}", model.membership);
+                assert!(
+                    matches!(model.membership, Some(Membership::AtSites { sites: 4, .. })),
+                    "{:?}",
+                    model.membership
+                );
             }
             let outcome = untested(outcome);
             assert_eq!(outcome, here(&plan, &SITES, Architecture::Federated), "{changes:?}");
@@ -294,9 +298,17 @@ async fn four_sites_without_a_coordinator_get_what_one_table_gives_to_the_last_b
             }
             for site in SITES {
                 let queued = circle.queue(site).find(&run.short(16)).unwrap();
-                assert_eq!((queued.agreed.as_slice(), queued.begun.unwrap().sites.as_slice()), (&SITES.map(str::to_owned)[..], &SITES.map(str::to_owned)[..]));
+                assert_eq!(
+                    (queued.agreed.as_slice(), queued.begun.unwrap().sites.as_slice()),
+                    (&SITES.map(str::to_owned)[..], &SITES.map(str::to_owned)[..])
+                );
                 let log = circle.queue(site).log(&run).unwrap();
-                assert!(log.entries()[1].left.words.contains("no coordinator exists, east, north, south, west add up in turns"));
+                assert!(
+                    log.entries()[1]
+                        .left
+                        .words
+                        .contains("no coordinator exists, east, north, south, west add up in turns")
+                );
                 for entry in &log.entries()[1..] {
                     let line = in_line(&plan, entry.left.round);
                     assert_eq!(entry.left.to[0], line[entry.left.attempt as usize % 4], "the log says to whom");
@@ -426,7 +438,11 @@ async fn people_at_every_site_decide() {
         assert!(queued.left <= 1, "only that it takes part");
     }
     circle.queue("south").decide(&run, false, "ben", None, SystemClock.now()).unwrap();
-    circle.event("north", |event| matches!(event, SiteEvent::Refused(text) if text.contains("its people decided against it")).then_some(())).await;
+    circle
+        .event("north", |event| {
+            matches!(event, SiteEvent::Refused(text) if text.contains("its people decided against it")).then_some(())
+        })
+        .await;
     // Who thinks better of it is in time: nothing began.
     circle.queue("south").decide(&run, true, "ben", None, SystemClock.now()).unwrap();
     assert_eq!(untested(circle.results(&SITES, &run).await), here(&plan, &SITES, Architecture::Federated));
@@ -475,15 +491,16 @@ async fn what_cannot_be_proposed_is_refused() {
     let link = network.dial(circle.roster.named("east").unwrap(), Protocol::Peers).await.unwrap();
     let masked = plan(&[]);
     let roster = circle.roster.digest();
-    let invite = |plan: &Plan, roster: Digest, sites: &[&str]| {
-        json!({ "invite": { "plan": plan.to_json(), "roster": roster, "sites": sites, "agreed": {} } })
-    };
+    let invite = |plan: &Plan, roster: Digest, sites: &[&str]| json!({ "invite": { "plan": plan.to_json(), "roster": roster, "sites": sites, "agreed": {} } });
     refused(&say(&link, &invite(&masked, masked.digest(), &SITES), &[]).await, "another roster");
     refused(&say(&link, &invite(&masked, roster, &["east", "north"]), &[]).await, "fewer than three");
     refused(&say(&link, &invite(&masked, roster, &["east", "fifth", "south"]), &[]).await, "not in order");
     refused(&say(&link, &invite(&masked, roster, &["north", "east", "south"]), &[]).await, "not in order");
     refused(&say(&link, &invite(&masked, roster, &["fifth", "north", "south"]), &[]).await, "this site or the sender");
-    refused(&say(&link, &invite(&masked, roster, &["east", "north", "trustee"]), &[]).await, "not in the roster as site");
+    refused(
+        &say(&link, &invite(&masked, roster, &["east", "north", "trustee"]), &[]).await,
+        "not in the roster as site",
+    );
     let answer = say(&link, &invite(&masked, roster, &["east", "north", "south"]), &[]).await;
     assert!(answer["agreed"]["agreed"].is_object(), "{answer}");
     refused(&say(&link, &invite(&masked, roster, &SITES), &[]).await, "with other sites");
@@ -508,7 +525,10 @@ async fn what_cannot_be_proposed_is_refused() {
     let others = vec![lonely.start("east").await];
     let north = lonely.open("north").await;
     let link = north.dial(lonely.roster.named("east").unwrap(), Protocol::Peers).await.unwrap();
-    refused(&say(&link, &invite(&masked, lonely.roster.digest(), &SITES), &[]).await, "too few of the sites have an address");
+    refused(
+        &say(&link, &invite(&masked, lonely.roster.digest(), &SITES), &[]).await,
+        "too few of the sites have an address",
+    );
     kill(up).await;
     kill(others).await;
     network.close().await;
@@ -562,18 +582,36 @@ async fn who_does_not_keep_to_the_rules_harms_no_run() {
         let head = json!({ "site": of, "round": 3, "context": context, "kind": "plain", "packing": [0, 1] });
         format!("{head}\n0").into_bytes()
     };
-    refused(&say(&link, &said(3, 0, json!({ "share": { "accepted": null } })), &share(&bad, &context)).await, "another question");
-    refused(&say(&link, &said(3, 0, json!({ "share": { "accepted": null } })), &share("east", &context)).await, "another question");
+    refused(
+        &say(&link, &said(3, 0, json!({ "share": { "accepted": null } })), &share(&bad, &context)).await,
+        "another question",
+    );
+    refused(
+        &say(&link, &said(3, 0, json!({ "share": { "accepted": null } })), &share("east", &context)).await,
+        "another question",
+    );
     refused(&say(&link, &said(3, 0, json!({ "share": { "accepted": null } })), b"x").await, "has no head");
     let later = json!({ "share": { "accepted": { "attempt": 7, "sites": SITES } } });
     refused(&say(&link, &said(3, 0, later), &[]).await, "still to come");
-    refused(&say(&link, &said(3, 0, json!({ "propose": { "sites": SITES } })), &[]).await, "not for this place in the line");
-    refused(&say(&link, &said(3, 0, json!({ "accept": { "sites": ["east"] } })), &[]).await, "no sum is over such sites");
-    refused(&say(&link, &said(3, 0, json!({ "accept": { "sites": SITES } })), b"1").await, "numbers follow where none belong");
+    refused(
+        &say(&link, &said(3, 0, json!({ "propose": { "sites": SITES } })), &[]).await,
+        "not for this place in the line",
+    );
+    refused(
+        &say(&link, &said(3, 0, json!({ "accept": { "sites": ["east"] } })), &[]).await,
+        "no sum is over such sites",
+    );
+    refused(
+        &say(&link, &said(3, 0, json!({ "accept": { "sites": SITES } })), b"1").await,
+        "numbers follow where none belong",
+    );
     refused(&say(&link, &said(3, u32::MAX, json!("here")), &[]).await, "nobody takes over so often");
     let total = json!({ "round": 3, "question": context, "sites": SITES, "packing": [0, 1] });
     refused(&say(&link, &said(3, 0, json!("total")), format!("{total}\n0").as_bytes()).await, "another question");
-    refused(&say(&link, &json!({ "say": { "plan": context, "round": 1, "attempt": 0, "what": "here" } }), &[]).await, "no such run");
+    refused(
+        &say(&link, &json!({ "say": { "plan": context, "round": 1, "attempt": 0, "what": "here" } }), &[]).await,
+        "no such run",
+    );
     // Said again, and of rounds that are over: nothing changes.
     for _ in 0..3 {
         assert_eq!(say(&link, &said(1, 0, json!({ "accept": { "sites": SITES } })), &[]).await, json!("yes"));
