@@ -130,7 +130,8 @@ pub(crate) fn uploads(xml: &str) -> Option<Uploads> {
         match reader.read_event().ok()? {
             Event::Start(start) => path.push(start.local_name().as_ref().to_owned()),
             Event::End(_) => {
-                if path.pop()? == "Upload" {
+                let ended = path.pop()?;
+                if ended == "Upload" {
                     all.uploads.push((std::mem::take(&mut key), std::mem::take(&mut id)));
                 }
             }

@@ -499,7 +499,7 @@ impl Remote {
     async fn write_parts(
         &self,
         path: &Path,
-        id: &String,
+        id: &str,
         source: &mut dyn Source,
         check: Option<&Digest>,
     ) -> Result<Vec<PartId>, BlobError> {
@@ -519,7 +519,7 @@ impl Remote {
             if sending.len() == PARTS_AT_ONCE {
                 self.next_sent(&mut sending, &mut sent).await?;
             }
-            let (s3, path, id) = (self.s3.clone(), path.clone(), id.clone());
+            let (s3, path, id) = (self.s3.clone(), path.clone(), id.to_owned());
             sending.spawn(async move { (number, s3.put_part(&path, &id, number, PutPayload::from(part)).await) });
         }
         while !sending.is_empty() {

@@ -7,11 +7,13 @@ use acequia_types::Digest;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
+/// Writes other bytes under the address of a blob.
+type WriteOver = dyn Fn(&Digest, &[u8]);
+
 /// A store, and somebody who writes to its place without it.
 pub(crate) struct Both {
     pub(crate) store: BlobStore,
-    /// Writes other bytes under the address of a blob.
-    pub(crate) write_over: Box<dyn Fn(&Digest, &[u8])>,
+    pub(crate) write_over: Box<WriteOver>,
 }
 
 type Part = (&'static str, fn(&Both));

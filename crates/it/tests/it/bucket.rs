@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -189,7 +189,15 @@ fn a_serving_node_outlives_its_server() {
     // What lies in no bucket is served meanwhile.
     assert!(served.get("/").starts_with(b"HTTP/1.1 200"));
     assert!(ask(&served, "HEAD", &path(0), None).0[""].contains(" 200 "));
+    // One that begins meanwhile serves what it has, and the rest as soon as it can be had.
+    let late = Served::of(home.command(&["serve", "--address", "127.0.0.1:0"]), &home.folder.path().join("late.log"));
+    assert!(late.get("/").starts_with(b"HTTP/1.1 200"));
     server.restart();
+    let began = Instant::now();
+    while !late.get(&path(0)).starts_with(b"HTTP/1.1 200") {
+        assert!(began.elapsed() < Duration::from_secs(60), "it never takes up what it left out");
+        std::thread::sleep(Duration::from_millis(200));
+    }
     for (at, file) in files.iter().enumerate() {
         let (head, body) = ask(&served, "GET", &path(at), None);
         assert!(head[""].contains(" 200 "), "{head:?}");
