@@ -147,6 +147,17 @@ struct Place {
     shared: bool,
 }
 
+/// What a peer did.
+#[derive(Default)]
+struct Done {
+    /// To whom what goes.
+    leaves: Vec<(String, Mark, Frame)>,
+    /// What it told itself, to be taken once the others have it.
+    own: Option<Envelope>,
+    /// What went wrong beside.
+    failure: Option<LearnError>,
+}
+
 /// A run that this site takes part in.
 struct Taking {
     digest: Digest,
@@ -457,11 +468,19 @@ impl Peers {
         what: impl FnOnce(&mut Peer, Timestamp) -> Result<Vec<Envelope>, LearnError> + Send + 'static,
     ) -> Result<(), NetError> {
         let (agent, run) = (Arc::clone(&self.agent), Arc::clone(taking));
-        let (frames, failure) = self.agent.desk.work(move || agent.act(&run, what)).await?;
-        for (to, mark, frame) in frames {
-            self.send(to, mark, frame);
+        let mut done = self.agent.desk.work(move || agent.act(&run, what)).await?;
+        loop {
+            for (to, mark, frame) in done.leaves {
+                self.send(to, mark, frame);
+            }
+            if let Some(failure) = done.failure {
+                return Err(failure.into());
+            }
+            let Some(own) = done.own else { return Ok(()) };
+            let (agent, run) = (Arc::clone(&self.agent), Arc::clone(taking));
+            let work = move || agent.act(&run, |peer, now| peer.receive(own.arrived(), now));
+            done = self.agent.desk.work(work).await?;
         }
-        failure.map_or(Ok(()), |failure| Err(failure.into()))
     }
 
     /// Whether somebody who adds up lacks this site's share, as far as it can be reached.
@@ -568,8 +587,9 @@ impl Peers {
         }
         let (roster, sites) = (among.roster, among.sites.clone());
         let frame = Frame::from(&PeerRequest::Invite { plan: text, roster, sites, agreed: agreed.clone() });
-        let missing = among.sites.iter().filter(|site| !agreed.contains_key(*site) && *site != self.name());
-        let asked = join_all(missing.filter_map(|site| self.board.get(site)).map(|link| {
+        // Also those that agreed: they may know of sites that this one cannot reach.
+        let others = among.sites.iter().filter(|site| *site != self.name());
+        let asked = join_all(others.filter_map(|site| self.board.get(site)).map(|link| {
             let frame = frame.clone();
             async move {
                 let answer = tokio::time::timeout(INVITED, link.ask(&frame)).await;
@@ -792,21 +812,19 @@ impl SiteAgent {
         Ok(Some(Taking { digest: run, plan, sites, at_work, place, is_over }))
     }
 
-    /// Lets the peer of a run do something. Returns what leaves, with everything on disk that it follows from, and what went wrong
-    /// beside.
-    #[expect(clippy::type_complexity, reason = "used once, where it is made")]
+    /// Lets the peer of a run do something. What leaves is returned with everything on disk that it follows from.
     fn act(
         &self,
         taking: &Taking,
         what: impl FnOnce(&mut Peer, Timestamp) -> Result<Vec<Envelope>, LearnError>,
-    ) -> Result<(Vec<(String, Mark, Frame)>, Option<LearnError>), NetError> {
+    ) -> Result<Done, NetError> {
         let run = taking.digest;
         let mut at_work = lock(&taking.at_work);
-        let Some(work) = at_work.as_mut() else { return Ok((Vec::new(), None)) };
+        let Some(work) = at_work.as_mut() else { return Ok(Done::default()) };
         let now = self.clock.now();
         let nobody = || refuse("this site", "nobody here allowed this run");
         self.decision(&run)?.ok_or_else(nobody)?.approve(run, run, now)?;
-        let mut failure = None;
+        let mut done = Done::default();
         let mut said: VecDeque<Envelope> = what(&mut work.peer, now)?.into();
         let mut leaves = Vec::new();
         while let Some(envelope) = said.pop_front() {
@@ -817,16 +835,20 @@ impl SiteAgent {
                 leaves.push(envelope);
                 continue;
             }
+            // The others need not wait until this site has answered the next question.
+            if matches!(envelope.body, PeerMessage::Total(_)) && !leaves.is_empty() {
+                done.own = Some(envelope);
+                continue;
+            }
             match work.peer.receive(envelope.arrived(), now) {
                 Ok(more) => said.extend(more),
-                Err(error) => failure = Some(error),
+                Err(error) => done.failure = Some(error),
             }
         }
         self.keep_work(taking, work)?;
         // People may have said no meanwhile.
         let decision = self.decision(&run)?.ok_or_else(nobody)?;
         let mut sum = None;
-        let mut frames = Vec::new();
         for envelope in leaves {
             let (to, mark) = (envelope.to.clone(), Mark::of(run, &envelope));
             let outbound = envelope.through(|update| {
@@ -838,10 +860,10 @@ impl SiteAgent {
                 };
                 Ok::<_, NetError>(let_out(update, &approval)?)
             })?;
-            frames.push((to, mark, Frame::peer(run, outbound, &mut sum)));
+            done.leaves.push((to, mark, Frame::peer(run, outbound, &mut sum)));
         }
         let place = work.place();
-        let is_over = self.ends(taking, work, failure.as_ref())?;
+        let is_over = self.ends(taking, work, done.failure.as_ref())?;
         if is_over {
             *at_work = None;
             taking.is_over.store(true, Ordering::Release);
@@ -859,7 +881,7 @@ impl SiteAgent {
         if is_over && !moved {
             taking.place.send_modify(|_| {});
         }
-        Ok((frames, failure))
+        Ok(done)
     }
 
     /// Puts on disk what is to be said, and what follows from it: what left, the sum before, where this site stands, what it promised.

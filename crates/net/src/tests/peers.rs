@@ -250,9 +250,7 @@ impl Circle {
 }
 
 async fn kill(all: Vec<Up>) {
-    for up in all {
-        up.kill().await;
-    }
+    futures_util::future::join_all(all.into_iter().map(Up::kill)).await;
 }
 
 /// First and second in line.
