@@ -19,12 +19,23 @@ use crate::{Cells, InferenceError, Input, ModelFile, Predictions};
 /// The word on the command line that makes a process of this program a confined one.
 const WORD: &str = "confined-inference";
 
-/// Memory of the process, its program included.
-const MEMORY_BYTES: u64 = 2 << 30;
+/// What a model may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Memory of its process in MiB, the program included.
+    pub memory_mib: u64,
+    /// Seconds of a processor until its graph is ready.
+    pub ready_s: u64,
+    /// Seconds of a processor for a batch of at most 256 rows.
+    pub batch_s: u64,
+}
 
-/// Processor time until a graph is ready, and then for each batch.
-const READY_S: u64 = 60;
-const BATCH_S: u64 = 20;
+impl Default for Limits {
+    /// Two GiB, a minute, and twenty seconds: a thousand times what tabular models take.
+    fn default() -> Self {
+        Self { memory_mib: 2048, ready_s: 60, batch_s: 20 }
+    }
+}
 
 /// Signals of Linux: out of processor time; ended by itself, as without memory; ended by the system, as without memory.
 const SIGXCPU: i32 = 24;
@@ -53,15 +64,20 @@ pub(crate) fn is_confinable() -> bool {
 }
 
 /// See [`crate::predict`].
-pub(crate) fn predict(model: &ModelFile, inputs: &[Input], output: &str) -> Result<Predictions, InferenceError> {
+pub(crate) fn predict(
+    model: &ModelFile,
+    inputs: &[Input],
+    output: &str,
+    limits: &Limits,
+) -> Result<Predictions, InferenceError> {
     let (inputs, rows) = fitted(model, inputs)?;
     model.output(output)?;
     let mut process = Process::start()?;
-    let said = process.predicted(model, &inputs, output, rows);
+    let said = process.predicted(model, &inputs, output, rows, limits);
     match said {
         Ok(Ok(predictions)) => Ok(predictions),
         Ok(Err(error)) => Err(error),
-        Err(_) => Err(process.ended()),
+        Err(_) => Err(process.ended(limits)),
     }
 }
 
@@ -104,9 +120,11 @@ impl Process {
         inputs: &[&Input],
         output: &str,
         rows: usize,
+        limits: &Limits,
     ) -> io::Result<Result<Predictions, InferenceError>> {
         let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
         let to = self.to.as_mut().ok_or_else(gone)?;
+        [limits.memory_mib, limits.ready_s, limits.batch_s].iter().try_for_each(|limit| write_number(to, *limit))?;
         write_bytes(to, model.bytes())?;
         write_bytes(to, output.as_bytes())?;
         write_number(to, rows as u64)?;
@@ -151,15 +169,18 @@ impl Process {
     }
 
     /// Why the process is no more.
-    fn ended(&mut self) -> InferenceError {
+    fn ended(&mut self, limits: &Limits) -> InferenceError {
         self.to = None;
         let signal = self.child.wait().ok().and_then(|status| status.signal());
         match signal {
-            Some(SIGXCPU) => {
-                InferenceError::Exhausted { limit: format!("{BATCH_S} seconds of a processor for a batch of rows") }
-            }
+            Some(SIGXCPU) => InferenceError::Exhausted {
+                limit: format!(
+                    "{} seconds of a processor to be made ready, or {} for a batch of rows",
+                    limits.ready_s, limits.batch_s
+                ),
+            },
             Some(SIGABRT | SIGKILL) => {
-                InferenceError::Exhausted { limit: format!("{} MiB of memory", MEMORY_BYTES >> 20) }
+                InferenceError::Exhausted { limit: format!("{} MiB of memory", limits.memory_mib) }
             }
             _ => InferenceError::Failed { problem: "its process broke off".to_owned() },
         }
@@ -169,12 +190,13 @@ impl Process {
 /// Answers over the standard streams, as the confined process.
 fn serve() -> io::Result<()> {
     let limit = |resource, limit: u64| setrlimit(resource, Rlimit { current: Some(limit), maximum: Some(limit) });
-    // Only the limits on memory and time must hold for the answers to be worth something.
-    limit(Resource::As, MEMORY_BYTES)?;
     limit(Resource::Core, 0)?;
     limit(Resource::Fsize, 0)?;
     let (mut from, mut to) = (BufReader::new(io::stdin().lock()), BufWriter::new(io::stdout().lock()));
-    time(READY_S)?;
+    let mut told = || read_count(&mut from, 1 << 40).map(|limit| limit as u64);
+    let limits = Limits { memory_mib: told()?, ready_s: told()?, batch_s: told()? };
+    limit(Resource::As, limits.memory_mib << 20)?;
+    time(limits.ready_s)?;
     let bytes = read_bytes(&mut from, crate::FILE_BYTES_MAX)?;
     let output = read_text(&mut from)?;
     let (rows, many) = (read_count(&mut from, u64::MAX)?, read_count(&mut from, 1 << 16)?);
@@ -203,7 +225,7 @@ fn serve() -> io::Result<()> {
                 }
             });
         }
-        time(BATCH_S)?;
+        time(limits.batch_s)?;
         let said = plan.batch(batch, begin == 0, here);
         write_answer(&mut to, said.as_deref())?;
     }

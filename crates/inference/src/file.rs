@@ -223,6 +223,7 @@ pub(crate) fn checked(bytes: &[u8]) -> Result<ModelProto, InferenceError> {
         }
     }
     graph.initializer.iter().try_for_each(is_sound)?;
+    graph.node = std::mem::take(&mut graph.node).into_iter().flat_map(operators::as_simpler).collect();
     is_in_order(graph)?;
     graph.value_info.clear();
     graph.node.iter_mut().filter(|node| node.op_type == "ZipMap").for_each(|node| {

@@ -24,7 +24,7 @@ mod operators;
 mod run;
 mod wire;
 
-pub use confined::confinable;
+pub use confined::{Limits, confinable};
 pub use error::InferenceError;
 pub use file::{Element, FILE_BYTES_MAX, ModelFile, Port};
 pub use run::{Cells, Input, Predictions};
@@ -35,8 +35,21 @@ pub use run::{Cells, Input, Predictions};
 /// [`InferenceError::Port`] when inputs or output are not the model's, or rows do not fit them; [`InferenceError::Unready`],
 /// [`InferenceError::Failed`], [`InferenceError::Exhausted`] and [`InferenceError::Process`].
 pub fn predict(model: &ModelFile, inputs: &[Input], output: &str) -> Result<Predictions, InferenceError> {
+    predict_within(model, inputs, output, &Limits::default())
+}
+
+/// As [`predict`], with other limits. They hold where models run in a process of their own.
+///
+/// # Errors
+/// As [`predict`].
+pub fn predict_within(
+    model: &ModelFile,
+    inputs: &[Input],
+    output: &str,
+    limits: &Limits,
+) -> Result<Predictions, InferenceError> {
     match confined::is_confinable() {
-        true => confined::predict(model, inputs, output),
+        true => confined::predict(model, inputs, output, limits),
         false => run::predict(model, inputs, output),
     }
 }

@@ -1,6 +1,7 @@
 //! Which operators are run, and those that tract lacks or has in single precision only.
 
 mod features;
+mod gemm;
 mod kernel;
 mod linear;
 mod numbers;
@@ -12,6 +13,7 @@ use tract_onnx::model::{OnnxOpRegister, ParsingContext};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::{InferenceOp, TractResult};
 
+pub(crate) use gemm::as_simpler;
 use kernel::Own;
 
 /// The operator set of models of tables.
@@ -19,7 +21,7 @@ pub(crate) const ML_DOMAIN: &str = "ai.onnx.ml";
 
 /// Operators of ai.onnx that run. Each is held against onnxruntime by the tests; loops, branches, random numbers and images are not
 /// among them.
-const GENERAL: [&str; 82] = [
+const GENERAL: [&str; 84] = [
     "Abs",
     "Add",
     "And",
@@ -32,6 +34,7 @@ const GENERAL: [&str; 82] = [
     "Concat",
     "Constant",
     "ConstantOfShape",
+    "Conv",
     "CumSum",
     "Div",
     "Dropout",
@@ -60,6 +63,7 @@ const GENERAL: [&str; 82] = [
     "LogSoftmax",
     "MatMul",
     "Max",
+    "MaxPool",
     "Mean",
     "Min",
     "Mod",
@@ -159,7 +163,11 @@ pub(crate) fn register(operators: &mut OnnxOpRegister) {
         "TreeEnsembleRegressor" => trees::regressor,
         "Erf" => numbers::erf,
         "Exp" => numbers::exp,
+        "Gelu" => numbers::gelu,
+        "IsNaN" => numbers::is_nan,
+        "LeakyRelu" => numbers::leaky_relu,
         "Log" => numbers::log,
+        "Round" => numbers::round,
         "Sigmoid" => numbers::sigmoid,
         "Softplus" => numbers::softplus,
         "Tanh" => numbers::tanh,

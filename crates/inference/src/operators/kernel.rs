@@ -156,8 +156,12 @@ impl<'n> Attributes<'n> {
         self.of(name).is_some()
     }
 
+    pub(super) fn single(&self, name: &str) -> Option<f32> {
+        self.of(name).map(|attribute| attribute.f)
+    }
+
     pub(super) fn float(&self, name: &str) -> Option<f64> {
-        self.of(name).map(|attribute| f64::from(attribute.f))
+        self.single(name).map(f64::from)
     }
 
     pub(super) fn int(&self, name: &str) -> Option<i64> {

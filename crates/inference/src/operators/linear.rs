@@ -26,6 +26,15 @@ impl Transform {
         attributes.one_of("post_transform", &words, Self::None)
     }
 
+    /// Of one score, that of the second of two classes; taken for its share where it is one.
+    pub(super) fn of_second(self, score: f64, is_share: bool) -> Vec<f64> {
+        match (self, is_share) {
+            (Self::Logistic, _) => vec![logistic(-score), logistic(score)],
+            (_, true) => vec![1.0 - score, score],
+            (_, false) => vec![-score, score],
+        }
+    }
+
     /// Of two scores or more.
     pub(super) fn apply(self, scores: &mut [f64]) {
         let highest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -167,8 +176,7 @@ impl Kernel for Classifier {
             let mut scores = self.lines.scores(row);
             if self.adds_second() {
                 places.push(usize::from(scores[0] > 0.0));
-                // The score is taken for a probability, whatever is to be done with scores: as onnxruntime has it.
-                scores = vec![1.0 - scores[0], scores[0]];
+                scores = self.transform.of_second(scores[0], true);
             } else {
                 places.push(highest(&scores));
                 if scores.len() > 1 {

@@ -323,54 +323,38 @@ pub(super) fn ensemble(node: &NodeProto) -> TractResult<impl Kernel> {
     })
 }
 
+/// Whose scores leaves hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    /// Those of all classes.
+    All,
+    /// One score of two classes, which is that of the second.
+    Second,
+}
+
 #[derive(Debug)]
 struct Classifier {
     trees: Trees,
     classes: Classes,
     base: Vec<f64>,
     transform: Transform,
-    /// Whether all leaves are of one of two classes, and their score is that of the second.
-    is_one_sided: bool,
-    is_positive: bool,
+    side: Side,
+    /// Whether all leaves are of one of two classes and none is below zero: then scores are shares.
+    are_shares: bool,
 }
 
 impl Classifier {
-    /// Scores of a row, and the place of its class. Of two classes, what onnxruntime makes of scores that are not for both.
+    /// Scores of a row, and the place of its class.
     fn row(&self, row: &[f64]) -> (Vec<f64>, usize) {
         let found = self.trees.scores(row, Aggregate::Sum);
         let mut scores: Vec<f64> = found.iter().map(|score| score.unwrap_or(0.0)).collect();
-        if scores.len() != 2 {
-            scores.iter_mut().zip(&self.base).for_each(|(score, base)| *score += base);
-            let best = highest(&scores);
-            self.transform.apply(&mut scores);
-            return (scores, best);
+        scores.iter_mut().zip(&self.base).for_each(|(score, base)| *score += base);
+        let is_second = |score: f64| usize::from(score > if self.are_shares { 0.5 } else { 0.0 });
+        if self.side == Side::Second {
+            return (self.transform.of_second(scores[0], self.are_shares), is_second(scores[0]));
         }
-        let mut has_second = found[1].is_some();
-        match (self.base.as_slice(), has_second) {
-            ([_, second], true) => {
-                scores[1] = second + scores[0];
-                scores[0] = -scores[1];
-            }
-            ([first, second], false) => {
-                scores[0] += first;
-                scores[1] += second;
-                has_second = true;
-            }
-            ([base], _) => scores[0] += base,
-            _ => {}
-        }
-        let score = if has_second { scores[1] } else { scores[0] };
-        let bound = if self.is_one_sided && self.is_positive { 0.5 } else { 0.0 };
-        let best = usize::from(score > bound);
-        if has_second {
-            self.transform.apply(&mut scores);
-        } else if self.is_one_sided && self.is_positive {
-            scores = vec![1.0 - score, score];
-        } else if self.transform == Transform::Logistic {
-            scores = vec![super::numbers::logistic(-score), super::numbers::logistic(score)];
-        } else {
-            scores = vec![-score, score];
-        }
+        let best = if scores.len() == 2 { is_second(scores[1]) } else { highest(&scores) };
+        self.transform.apply(&mut scores);
         (scores, best)
     }
 }
@@ -409,9 +393,24 @@ pub(super) fn classifier(node: &NodeProto) -> TractResult<impl Kernel> {
     ensure!(classes.len() >= 2, "it has one class only");
     let trees = Trees::listed(&attributes, "class", classes.len())?;
     let of = attributes.ints("class_ids");
-    let is_one_sided = classes.len() == 2 && of.windows(2).all(|pair| pair[0] == pair[1]);
-    let is_positive = attributes.floats_or_tensor("class_weights")?.iter().all(|weight| *weight >= 0.0);
     let base = attributes.floats_or_tensor("base_values")?;
-    ensure!(base.len() <= classes.len(), "it has more base values than classes");
-    Ok(Classifier { trees, classes, base, transform: Transform::of(&attributes)?, is_one_sided, is_positive })
+    let is_positive = attributes.floats_or_tensor("class_weights")?.iter().all(|weight| *weight >= 0.0);
+    let all = |class: i64| of.iter().all(|one| *one == class);
+    let both = || {
+        let mut leaves = trees.nodes.iter().filter_map(|node| match node {
+            Node::Leaf(weights) => Some(weights),
+            Node::Branch { .. } => None,
+        });
+        leaves.all(|weights| [0, 1].iter().all(|class| weights.iter().any(|(one, _)| one == class)))
+    };
+    // What onnxruntime says of anything else for two classes follows no rule.
+    let side = match (classes.len(), base.len()) {
+        (2, 0 | 1) if all(0) => Side::Second,
+        (2, 0) if all(1) || both() => Side::All,
+        (many, 0) if many > 2 => Side::All,
+        (many, bases) if many > 2 && bases == many => Side::All,
+        _ => bail!("its leaves have scores of some of its classes only, or its base values are not of all"),
+    };
+    let are_shares = classes.len() == 2 && is_positive && (all(0) || all(1));
+    Ok(Classifier { trees, classes, base, transform: Transform::of(&attributes)?, side, are_shares })
 }
