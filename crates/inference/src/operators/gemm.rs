@@ -43,11 +43,8 @@ impl Steps {
 
     fn times(&mut self, input: &str, factor: Option<f32>, step: &str) -> String {
         let Some(factor) = factor.filter(|factor| *factor != 1.0) else { return input.to_owned() };
-        let number = TensorProto {
-            data_type: DataType::Float.into(),
-            float_data: vec![factor],
-            ..TensorProto::default()
-        };
+        let number =
+            TensorProto { data_type: DataType::Float.into(), float_data: vec![factor], ..TensorProto::default() };
         let value = AttributeProto {
             name: "value".to_owned(),
             r#type: AttributeType::Tensor.into(),

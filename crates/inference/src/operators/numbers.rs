@@ -38,7 +38,13 @@ impl Kernel for Function {
         let kind = self.facts(&[(input.datum_type(), Vec::new())])?[0].0;
         let of = |x: f64| match self.of {
             Of::Number(of) => of(x),
-            Of::Leaky(slope) => if x < 0.0 { x * slope } else { x },
+            Of::Leaky(slope) => {
+                if x < 0.0 {
+                    x * slope
+                } else {
+                    x
+                }
+            }
             Of::Whether(holds) => f64::from(holds(x)),
         };
         let values: Vec<f64> = numbers(input)?.into_iter().map(of).collect();
