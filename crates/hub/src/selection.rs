@@ -363,10 +363,13 @@ impl Selection {
     }
 }
 
+/// A row with its place in the split.
+type Placed = (usize, Map<String, Value>);
+
 /// Chosen rows.
 pub(crate) struct Chosen {
-    /// Rows of the page, each with its place in the split.
-    pub(crate) records: Vec<(usize, Map<String, Value>)>,
+    /// Rows of the page.
+    pub(crate) records: Vec<Placed>,
     /// How many were chosen.
     pub(crate) total: usize,
     /// Whether only the first million rows were looked at.
@@ -374,11 +377,7 @@ pub(crate) struct Chosen {
 }
 
 /// Rows at some places of a split, in the order of the places.
-fn pick(
-    catalogue: &Arc<dyn Catalogue>,
-    files: &[ReleasedFile],
-    wanted: &[usize],
-) -> Result<Vec<(usize, Map<String, Value>)>, HubError> {
+fn pick(catalogue: &Arc<dyn Catalogue>, files: &[ReleasedFile], wanted: &[usize]) -> Result<Vec<Placed>, HubError> {
     let mut sorted = wanted.to_vec();
     sorted.sort_unstable();
     let mut found: BTreeMap<usize, Map<String, Value>> = BTreeMap::new();
