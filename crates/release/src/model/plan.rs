@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::licence::conflict;
 use crate::ReleaseError;
-use crate::plan::{Agent, Condition, Stated, UseTerm, VersionNote, check_characters, is_iri, is_license, unfit};
+use crate::plan::{
+    Agent, Completeness, Condition, Stated, UseTerm, VersionNote, check_characters, is_iri, is_license, unfit,
+};
 
 /// Everything about a model's version that is neither in the model nor in its records.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
