@@ -703,7 +703,8 @@ impl Peer {
             return refuse("no sum is over such sites");
         }
         let progress = self.run.adopt(&total.values, &total.sites);
-        self.failed = progress.is_err();
+        // A sum of another length is none; one that leads nowhere leads nowhere at all sites.
+        self.failed = progress.as_ref().is_err_and(|error| !matches!(error, LearnError::Protocol { .. }));
         let progress = progress?;
         self.members.clone_from(&total.sites);
         self.latest = Some(total);

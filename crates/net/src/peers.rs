@@ -188,6 +188,14 @@ impl AtWork {
     }
 }
 
+/// When a proposal is looked after next.
+struct Look {
+    at: Instant,
+    wait: Duration,
+    /// How many agreed, and whether the people here did, when it was looked after last.
+    stands: (usize, bool),
+}
+
 /// Where a proposal stands here.
 struct Gathering {
     text: String,
@@ -205,8 +213,8 @@ pub(crate) struct Peers {
     sent: Mutex<Sent>,
     /// What was refused, and when it was told last.
     refusals: Mutex<BTreeMap<String, Instant>>,
-    /// When this site tried last to agree to a run, in vain.
-    tried: Mutex<BTreeMap<Digest, Instant>>,
+    /// When proposals are looked after next.
+    looks: Mutex<BTreeMap<Digest, Look>>,
     tasks: Mutex<JoinSet<()>>,
 }
 
@@ -231,7 +239,7 @@ impl Peers {
             runs: Mutex::default(),
             sent: Mutex::default(),
             refusals: Mutex::default(),
-            tried: Mutex::default(),
+            looks: Mutex::default(),
             tasks: Mutex::default(),
         });
         let _ends = Ends(Arc::clone(&peers));
@@ -552,23 +560,31 @@ impl Peers {
         let agent = Arc::clone(&self.agent);
         let found = blocking(move || agent.queue.gathering()).await?;
         lock(&self.runs).retain(|_, taking| !taking.is_over.load(Ordering::Acquire));
+        lock(&self.looks).retain(|run, _| found.iter().any(|(of, _)| of == run));
         for (run, is_offered) in found {
-            if lock(&self.runs).contains_key(&run) {
+            let is_early = lock(&self.looks).get(&run).is_some_and(|look| Instant::now() < look.at);
+            if is_early || lock(&self.runs).contains_key(&run) {
                 continue;
             }
-            let waits = lock(&self.tried).get(&run).is_some_and(|at| at.elapsed() < RETRY);
-            if waits {
-                continue;
+            let stands = self.gather(run, is_offered).await;
+            let mut looks = lock(&self.looks);
+            let look = looks.entry(run).or_insert(Look { at: Instant::now(), wait: ASK_AGAIN, stands: (0, false) });
+            match stands {
+                // Nothing happened: people think.
+                Ok(stands) if stands == look.stands => look.wait = (look.wait * 2).min(AGAIN.1),
+                Ok(stands) => (look.wait, look.stands) = (ASK_AGAIN, stands),
+                Err(error) => {
+                    look.wait = RETRY;
+                    self.refused("this site", &error);
+                }
             }
-            if let Err(error) = self.gather(run, is_offered).await {
-                lock(&self.tried).insert(run, Instant::now());
-                self.refused("this site", &error);
-            }
+            look.at = Instant::now() + look.wait;
         }
         Ok(())
     }
 
-    async fn gather(self: &Arc<Self>, run: Digest, is_offered: bool) -> Result<(), NetError> {
+    /// Returns how many agreed, and whether the people here did.
+    async fn gather(self: &Arc<Self>, run: Digest, is_offered: bool) -> Result<(usize, bool), NetError> {
         let agent = Arc::clone(&self.agent);
         let gathering = blocking(move || agent.gather(run, is_offered)).await?;
         let Gathering { text, among, agreed, asks } = gathering;
@@ -580,10 +596,11 @@ impl Peers {
                 (self.agent.watch)(SiteEvent::Begun(run));
                 self.spawn(Arc::clone(self).go(taking));
             }
-            return Ok(());
+            return Ok((agreed.len(), true));
         }
+        let is_allowed = agreed.contains_key(self.name());
         if !asks {
-            return Ok(());
+            return Ok((agreed.len(), is_allowed));
         }
         let (roster, sites) = (among.roster, among.sites.clone());
         let frame = Frame::from(&PeerRequest::Invite { plan: text, roster, sites, agreed: agreed.clone() });
@@ -610,7 +627,8 @@ impl Peers {
             }
         }
         let agent = Arc::clone(&self.agent);
-        blocking(move || agent.learned_of(&run, &among, told).map(drop)).await
+        let agreed = blocking(move || agent.learned_of(&run, &among, told)).await?;
+        Ok((agreed.len(), is_allowed))
     }
 }
 
@@ -825,7 +843,13 @@ impl SiteAgent {
         let nobody = || refuse("this site", "nobody here allowed this run");
         self.decision(&run)?.ok_or_else(nobody)?.approve(run, run, now)?;
         let mut done = Done::default();
-        let mut said: VecDeque<Envelope> = what(&mut work.peer, now)?.into();
+        let mut said: VecDeque<Envelope> = match what(&mut work.peer, now) {
+            Ok(said) => said.into(),
+            Err(error) => {
+                done.failure = Some(error);
+                VecDeque::new()
+            }
+        };
         let mut leaves = Vec::new();
         while let Some(envelope) = said.pop_front() {
             if matches!(envelope.body, PeerMessage::Share { .. }) {
@@ -919,7 +943,7 @@ impl SiteAgent {
         let run = taking.digest;
         let kept = match work.peer.outcome() {
             Some(outcome) => self.may_keep(taking, work, outcome.clone()),
-            None if work.peer.has_failed() => {
+            None if work.peer.has_failed() || matches!(failure, Some(LearnError::Withdrawn { .. })) => {
                 Err(failure.map_or_else(|| "the sums lead to no result".to_owned(), ToString::to_string))
             }
             None => return Ok(false),

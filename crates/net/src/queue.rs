@@ -413,6 +413,26 @@ impl Queue {
         Ok(bytes.map(|bytes| RoundTotal::from_bytes("this site", &bytes)).transpose()?)
     }
 
+    /// Round and sites of the last sum that this site has of a run without a coordinator.
+    ///
+    /// # Errors
+    /// [`NetError::File`].
+    pub fn summed(&self, plan: &Digest) -> Result<Option<(u32, Vec<String>)>, NetError> {
+        let entries = match std::fs::read_dir(self.run(plan).join("sums")) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(file(WHAT)(error)),
+        };
+        let mut last = None;
+        for entry in entries {
+            let path = entry.map_err(file(WHAT))?.path();
+            let round = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u32>().ok());
+            last = last.max(round.filter(|_| path.extension().is_some_and(|extension| extension == "sum")));
+        }
+        let Some(round) = last else { return Ok(None) };
+        Ok(self.sum(plan, round)?.map(|sum| (round, sum.sites)))
+    }
+
     /// Keeps the sum of a round, for sites that are behind.
     pub(crate) fn keep_sum(&self, plan: &Digest, sum: &RoundTotal) -> Result<(), NetError> {
         write_whole(&self.sum_file(plan, sum.round), &sum.to_bytes(), WHAT)

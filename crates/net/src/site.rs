@@ -40,7 +40,8 @@ pub trait Holdings: Send + Sync + 'static {
     /// [`LearnError`], without any value of a row.
     fn for_validation(&self, request: &ValidationRequest) -> Result<HeldForValidation, LearnError>;
 
-    /// Asked by a coordinator about its own rows, before the outcome of a run with them is told to anybody. Blocks.
+    /// Asked by a coordinator about its own rows, before the outcome of a run with them is told to anybody; where nobody coordinates,
+    /// before it is kept here. Blocks.
     ///
     /// # Errors
     /// [`LearnError`] when it may not be told.
