@@ -256,17 +256,17 @@ fn compare_form(dataset: &Repository, shown: &PublishedVersion) -> Markup {
     }
 }
 
-/// How much of what it should state a card states, by the document that says so; nothing for versions of before.
+/// How much of what it should state a card states, by the document that says so.
 pub(super) fn complete(document: &Value) -> Markup {
-    let (Some(stated), Some(of)) = (count(document, "/completeness/stated"), count(document, "/completeness/of"))
-    else {
-        return Markup::default();
-    };
+    let counts = count(document, "/completeness/stated").zip(count(document, "/completeness/of"));
     let missing: Vec<&str> = list(document, "/completeness/missing").iter().filter_map(Value::as_str).collect();
     html! {
         section #complete aria-labelledby="complete-title" {
             h2 #complete-title { "How complete the card is" }
-            p { "It states " (stated) " of " (of) " things that a card should state. Below six tenths nothing is published." }
+            @match counts {
+                Some((stated, of)) => p { "It states " (stated) " of " (of) " things that a card should state. Below six tenths nothing is published." }
+                None => p { "Not counted for this version." }
+            }
             @if !missing.is_empty() { p { "Not stated:" } ul { @for one in missing { li { (one) } } } }
         }
     }
