@@ -8,6 +8,9 @@ use quick_xml::events::Event;
 
 use crate::BlobError;
 
+/// Why an answer is not whole.
+pub(crate) const BROKE_OFF: &str = "the answer broke off";
+
 /// What an answer that is no success says.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Told {
@@ -49,7 +52,7 @@ impl Told {
                 HttpErrorKind::Connect => "no connection",
                 HttpErrorKind::Timeout => "no answer in time",
                 HttpErrorKind::Request | HttpErrorKind::Interrupted => "the connection broke off",
-                _ => "the answer broke off",
+                _ => BROKE_OFF,
             };
             return Self::Error(BlobError::Unreachable { place: place.to_owned(), why: why.to_owned() });
         }

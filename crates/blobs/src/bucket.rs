@@ -25,7 +25,7 @@ use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 
 use crate::BlobError;
-use crate::answer::{Told, Uploads, uploads};
+use crate::answer::{BROKE_OFF, Told, Uploads, uploads};
 use crate::blocks::{BLOCK_BYTES, Blocks, Piece};
 use crate::bridge::Bridge;
 use crate::source::{Memory, Source, size_of};
@@ -387,7 +387,20 @@ impl Remote {
     }
 
     /// Some of the bytes of an object; fewer where it ends before.
+    /// Fetches a range; again where the answer broke off, which `object_store` does not ask for again.
     async fn fetch(&self, path: &Path, range: Range<u64>) -> Result<Piece, Told> {
+        for wait_ms in [200, 1000] {
+            match self.fetch_once(path, range.clone()).await {
+                Err(Told::Error(BlobError::Unreachable { why, .. })) if why == BROKE_OFF => {
+                    tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+                }
+                other => return other,
+            }
+        }
+        self.fetch_once(path, range).await
+    }
+
+    async fn fetch_once(&self, path: &Path, range: Range<u64>) -> Result<Piece, Told> {
         let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
         let told = |error| self.told(&error);
         let answer = self.s3.get_opts(path, options).await.map_err(told)?;
