@@ -1,6 +1,7 @@
 //! The command line: words in, text out, exit codes. stdout is data, stderr is talk.
 
 mod account;
+mod among;
 mod args;
 mod bars;
 mod blobs;
@@ -235,7 +236,7 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
         Command::Unify(words) => return unify::run(words, threads, out),
         Command::Train(args) => train::run(args, home, threads, progress, out).await?,
         Command::Network { command } => network::network(home, command, out).await?,
-        Command::Site { command } => network::site(home, command, out).await?,
+        Command::Site { command } => network::site(home, threads, command, out).await?,
         Command::Validate(args) => validate::run(args, home, out).await?,
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Args::command(), "acequia", &mut std::io::stdout());

@@ -19,8 +19,9 @@ use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::among::RunAmongArgs;
 use crate::show::Out;
-use crate::train::{NamedTable, read_site, text_of};
+use crate::train::{DonorRows, NamedTable, read_site, text_of};
 use crate::until_stopped;
 
 #[derive(Subcommand)]
@@ -91,6 +92,15 @@ pub(crate) enum NetworkCommand {
         /// The record (JSON), as `acequia validate --network` wrote it
         record: PathBuf,
     },
+    /// Run a plan among sites, without a coordinator
+    ///
+    /// The sites add up in turns; those do that have an address in the roster. At each site `acequia site serve` runs, and people
+    /// decide there before anything leaves. One site gives this command, or each does, for the same plan: it is one run, and every
+    /// site gets the result.
+    #[command(
+        after_help = "Examples:\n  acequia network run survival.plan.toml --offer\n  acequia network run survival.plan.toml --by anna -o model.json\n  acequia network run survival.plan.toml --only north --only south --only west -o model.json"
+    )]
+    Run(RunAmongArgs),
     /// Add up shares of sums for others; ends with Ctrl-C
     ///
     /// An aggregator sees numbers that are noise by themselves. Of the two that a run names, one must not be in the hands of the
@@ -107,19 +117,13 @@ pub(crate) enum NetworkCommand {
 pub(crate) enum SiteCommand {
     /// Answer runs of the network over a table; ends with Ctrl-C
     ///
-    /// The site dials out and opens no port. A run that is offered waits until somebody here allows it, but for kinds of task that
-    /// the rules name. Only sums leave, and only after the rules were checked.
+    /// The site dials out, and opens no port unless the roster gives it an address: other sites then dial it, and it adds up in turns
+    /// where nobody coordinates. A run that is offered waits until somebody here allows it, but for kinds of task that the rules
+    /// name. Only sums leave, and only after the rules were checked.
     #[command(
         after_help = "Examples:\n  acequia site serve --table register.csv\n  acequia site serve --table register.parquet --rules site-rules.toml"
     )]
-    Serve {
-        /// The table, CSV or Parquet; beside `name.csv`, `name.site.toml` says how its columns become those of plans
-        #[arg(long, value_name = "TABLE")]
-        table: PathBuf,
-        /// The site's own rules (TOML); docs/network.md shows them
-        #[arg(long, value_name = "FILE")]
-        rules: Option<PathBuf>,
-    },
+    Serve(ServeArgs),
     /// List the runs that were offered here
     #[command(after_help = "Examples:\n  acequia site runs\n  acequia site runs --json")]
     Runs,
@@ -156,6 +160,25 @@ pub(crate) enum SiteCommand {
     /// Answer again, after a stop
     #[command(after_help = "Example:\n  acequia site resume")]
     Resume,
+}
+
+#[derive(Args)]
+pub(crate) struct ServeArgs {
+    /// The table, CSV or Parquet; beside `name.csv`, `name.site.toml` says how its columns become those of plans
+    #[arg(long, value_name = "TABLE", required_unless_present = "donors")]
+    table: Option<PathBuf>,
+    /// Instead of a table, a cohort (TOML) of this node's donors, each of whom must allow it before every round
+    #[arg(long, value_name = "COHORT", conflicts_with = "table")]
+    donors: Option<PathBuf>,
+    /// The site's own rules (TOML); docs/network.md shows them
+    #[arg(long, value_name = "FILE")]
+    rules: Option<PathBuf>,
+    /// Where to listen for other sites [default: the port of its address in the roster, or nowhere]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Without a coordinator: seconds that a sum waits for a silent site, before the run goes on without it if the plan says so
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    answer_within: u64,
 }
 
 /// A site's own rules, as a file.
@@ -276,6 +299,7 @@ pub(crate) async fn network(home: &Path, command: &NetworkCommand, out: &Out) ->
                 || format!("Signed by {}.", sites.join(", ")),
             );
         }
+        NetworkCommand::Run(args) => crate::among::run(args, home, out).await?,
         NetworkCommand::Aggregate { listen } => {
             let roster = folder.roster()?;
             let listen = listen_at(&roster, &folder, *listen)?;
@@ -293,11 +317,11 @@ pub(crate) async fn network(home: &Path, command: &NetworkCommand, out: &Out) ->
     Ok(())
 }
 
-pub(crate) async fn site(home: &Path, command: &SiteCommand, out: &Out) -> Result<(), Failure> {
+pub(crate) async fn site(home: &Path, threads: usize, command: &SiteCommand, out: &Out) -> Result<(), Failure> {
     let folder = MemberFolder::of_node(home);
     let queue = folder.queue();
     match command {
-        SiteCommand::Serve { table, rules } => serve(&folder, table, rules.as_deref(), out).await?,
+        SiteCommand::Serve(args) => serve(args, home, threads, out).await?,
         SiteCommand::Runs => {
             let (runs, stopped) = (queue.list()?, queue.is_stopped());
             out.print(
@@ -348,6 +372,7 @@ pub(crate) async fn site(home: &Path, command: &SiteCommand, out: &Out) -> Resul
 fn standing(run: &QueuedRun) -> &'static str {
     match &run.decision {
         _ if run.finished => "finished",
+        _ if run.failed.is_some() => "ended",
         None => "waits",
         Some(decision) if !decision.allowed => "refused",
         Some(_) if run.begun.is_some() => "running",
@@ -362,7 +387,8 @@ fn show(queue: &Queue, run: &str, out: &Out) -> Result<(), Failure> {
     out.print(
         || json!({ "run": run, "left": log.entries(), "head": log.head(), "plan": serde_json::from_str::<serde_json::Value>(&plan).unwrap_or_default() }),
         || {
-            let mut text = format!("{} ({})\nOffered by {} at {}.\n{}\n", run.offer.title, run.run, run.offer.from, run.offer.at, run.offer.words);
+            let offered = if run.among.is_some() { "Proposed, without a coordinator," } else { "Offered" };
+            let mut text = format!("{} ({})\n{offered} by {} at {}.\n{}\n", run.offer.title, run.run, run.offer.from, run.offer.at, run.offer.words);
             text += &match &run.decision {
                 None => format!("Nobody decided yet: acequia site approve {} --by YOU\n", run.run.short(8)),
                 Some(decision) => {
@@ -371,8 +397,14 @@ fn show(queue: &Queue, run: &str, out: &Out) -> Result<(), Failure> {
                     format!("{what} by {} at {}{until}.\n", decision.by, decision.at)
                 }
             };
+            if let Some(among) = &run.among {
+                text += &format!("Among {}; {} signed so far.\n", among.sites.join(", "), run.agreed.len());
+            }
             if let Some(begun) = &run.begun {
                 text += &format!("With {}.\n", begun.sites.join(", "));
+            }
+            if let Some(failed) = &run.failed {
+                text += &format!("Ended without a result: {}.\n", failed.reason);
             }
             for entry in log.entries() {
                 text += &format!("{} round {}: {}\n", entry.left.at, entry.left.round, entry.left.words);
@@ -383,8 +415,9 @@ fn show(queue: &Queue, run: &str, out: &Out) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn serve(folder: &MemberFolder, table: &Path, rules: Option<&Path>, out: &Out) -> Result<(), Failure> {
-    let file = match rules {
+async fn serve(args: &ServeArgs, home: &Path, threads: usize, out: &Out) -> Result<(), Failure> {
+    let folder = MemberFolder::of_node(home);
+    let file = match &args.rules {
         Some(path) => {
             let text = text_of(path, "the rules of the site")?;
             toml::from_str(&text)
@@ -392,16 +425,29 @@ async fn serve(folder: &MemberFolder, table: &Path, rules: Option<&Path>, out: &
         }
         None => RulesFile { standing: BTreeSet::new(), rules: None },
     };
-    let identity = folder.identity()?;
-    let network = Network::open(&identity, folder.roster()?, None).await?;
+    let (identity, roster) = (folder.identity()?, folder.roster()?);
+    let _serving = folder.serve()?;
+    let has_address = roster.of_key(&identity.key()).is_some_and(|own| !own.addresses.is_empty());
+    let listen = match args.listen {
+        None if has_address => Some(listen_at(&roster, &folder, None)?),
+        listen => listen,
+    };
+    let network = Network::open(&identity, roster, listen).await?;
     let name = network.own().name.clone();
-    let holdings = TableHoldings(NamedTable { name: name.clone(), path: table.to_owned() });
-    // A table that is not there should be said now, not when somebody asks.
-    text_or_table(table)?;
+    let holdings: Arc<dyn Holdings> = match (&args.table, &args.donors) {
+        (Some(table), _) => {
+            // A table that is not there should be said now, not when somebody asks.
+            text_or_table(table)?;
+            Arc::new(TableHoldings(NamedTable { name: name.clone(), path: table.clone() }))
+        }
+        (None, Some(cohort)) => Arc::new(DonorRows::open(home, threads, cohort).await?),
+        (None, None) => return Err(LearnError::Plan { message: "a site needs --table or --donors".to_owned() }.into()),
+    };
     let settings = SiteSettings {
         folder: folder.site(),
         rules: file.rules.unwrap_or_else(SiteRules::cautious),
         standing: file.standing,
+        answer_within: Duration::from_secs(args.answer_within),
     };
     let json = out.json;
     let watch: Watch = Arc::new(move |event| {
@@ -413,6 +459,10 @@ async fn serve(folder: &MemberFolder, table: &Path, rules: Option<&Path>, out: &
             }
             SiteEvent::Begun(run) => format!("run {} began", run.short(12)),
             SiteEvent::Answered(run, round) => format!("run {}: answered round {round}", run.short(12)),
+            SiteEvent::AddsUp(run, round, names) => {
+                let verb = if names.len() == 1 { "adds up" } else { "add up" };
+                format!("run {}: round {round}, {} {verb}", run.short(12), names.join(" and "))
+            }
             SiteEvent::Refused(reason) => format!("refused: {reason}"),
             SiteEvent::Finished(run) => format!("run {} is finished", run.short(12)),
         };
@@ -422,7 +472,7 @@ async fn serve(folder: &MemberFolder, table: &Path, rules: Option<&Path>, out: &
             eprintln!("{line}");
         }
     });
-    let agent = SiteAgent::new(network.clone(), &identity, settings, Arc::new(holdings), Arc::new(SystemClock), watch)?;
+    let agent = SiteAgent::new(network.clone(), &identity, settings, holdings, Arc::new(SystemClock), watch)?;
     if !json {
         say(&format!("Answering as {name}"));
     }
@@ -512,7 +562,8 @@ pub(crate) async fn coordinate(
         let folder = MemberFolder::of_node(home);
         // Whoever gives the command allows it for the node's own rows; their donors are asked besides.
         let standing = BTreeSet::from([plan.task.kind().to_owned()]);
-        let settings = SiteSettings { folder: folder.site(), rules: SiteRules::own(), standing };
+        let answer_within = Duration::from_secs(args.answer_within);
+        let settings = SiteSettings { folder: folder.site(), rules: SiteRules::own(), standing, answer_within };
         let watch: Watch = Arc::new(|event| {
             if let SiteEvent::Refused(reason) = event {
                 eprintln!("own rows: refused: {reason}");

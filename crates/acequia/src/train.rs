@@ -107,6 +107,13 @@ pub(crate) fn text_of(path: &Path, what: &str) -> Result<String, LearnError> {
     std::fs::read_to_string(path).map_err(|error| LearnError::File { what: what.to_owned(), problem: error.kind() })
 }
 
+/// Reads a run plan, in TOML or JSON.
+pub(crate) fn plan_of(path: &Path) -> Result<Plan, LearnError> {
+    let text = text_of(path, "the run plan")?;
+    let is_json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+    if is_json { Plan::from_json(&text) } else { Plan::from_toml(&text) }
+}
+
 /// Reads a site's table with the map that lies beside it, if there is one.
 pub(crate) fn read_site(site: &NamedTable, needs: &Needs<'_>) -> Result<Data, LearnError> {
     let beside = site.path.with_extension("site.toml");
@@ -165,9 +172,7 @@ pub(crate) async fn run(
     progress: &dyn Progress,
     out: &Out,
 ) -> Result<(), Failure> {
-    let text = text_of(&args.plan, "the run plan")?;
-    let is_json = args.plan.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-    let mut plan = if is_json { Plan::from_json(&text)? } else { Plan::from_toml(&text)? };
+    let mut plan = plan_of(&args.plan)?;
     if args.unmasked {
         plan.aggregation.protection = Protection::None;
     }
@@ -208,12 +213,20 @@ pub(crate) async fn run(
 }
 
 /// Rows of the node's donors as one of the network's sites.
-struct DonorRows {
+pub(crate) struct DonorRows {
     node: Arc<Node>,
     cohort: CohortDefinition,
     runtime: tokio::runtime::Handle,
     /// The rows that answered last.
     answered: Mutex<Option<Arc<TrainingRows>>>,
+}
+
+impl DonorRows {
+    /// Those of a cohort of this node.
+    pub(crate) async fn open(home: &Path, threads: usize, cohort: &Path) -> Result<Self, Failure> {
+        let (node, cohort) = (Arc::new(Node::open(home, threads).await?), CohortDefinition::read(cohort)?);
+        Ok(Self { node, cohort, runtime: tokio::runtime::Handle::current(), answered: Mutex::default() })
+    }
 }
 
 impl Holdings for DonorRows {
@@ -254,11 +267,7 @@ async fn over_network(args: &TrainArgs, home: &Path, threads: usize, plan: &Plan
         return offer(&args.over, home, plan, out).await;
     }
     let own: Option<Arc<dyn Holdings>> = match &args.donors {
-        Some(path) => {
-            let (node, cohort) = (Arc::new(Node::open(home, threads).await?), CohortDefinition::read(path)?);
-            let runtime = tokio::runtime::Handle::current();
-            Some(Arc::new(DonorRows { node, cohort, runtime, answered: Mutex::default() }))
-        }
+        Some(path) => Some(Arc::new(DonorRows::open(home, threads, path).await?)),
         None => None,
     };
     let report = match coordinate(&args.over, home, plan, own, !out.json).await {
@@ -376,7 +385,7 @@ fn told(
     Ok(())
 }
 
-fn model_digest(outcome: &Outcome) -> Option<Digest> {
+pub(crate) fn model_digest(outcome: &Outcome) -> Option<Digest> {
     match outcome {
         Outcome::Model(model) => Some(model.digest()),
         _ => None,
@@ -425,7 +434,7 @@ fn protection_words(plan: &Plan) -> &'static str {
     }
 }
 
-fn outcome_words(outcome: &Outcome) -> String {
+pub(crate) fn outcome_words(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Model(model) => model_words(model),
         other => format!("{:#}\n", json!(other)),

@@ -1,5 +1,6 @@
 //! How fast blobs are stored and read: in a folder, and in a bucket of an S3 server on this machine, whose own speed (it is a
-//! Python program) is most of what the second shows. Best of some rounds, wall time.
+//! Python program) is most of what the second shows. Best of some rounds, wall time. First, what moving a blob larger than memory
+//! should hold takes of it.
 //!
 //! `cargo bench -p acequia-blobs --bench throughput`, with ACEQUIA_TEST_PYTHON for the bucket (see `./test`).
 
@@ -7,9 +8,12 @@
 #[allow(dead_code, reason = "the tests use the rest")]
 mod server;
 
+use std::io::Write;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use acequia_blobs::{BlobError, BlobStore};
+use acequia_types::{Digest, DigestWriter};
 
 const PIECE_BYTES: u64 = 256 * 1024;
 
@@ -26,11 +30,53 @@ fn noise(length: usize) -> Vec<u8> {
 
 fn main() -> Result<(), BlobError> {
     let folder = tempfile::tempdir().expect("a folder");
-    measure("folder", &BlobStore::open(folder.path())?, 7)?;
-    if let Some(server) = server::Server::or_skip("the bucket") {
-        measure("bucket", &BlobStore::connect("s3://blobs/bench", "bench", server.environment())?, 3)?;
+    let here = BlobStore::open(folder.path())?;
+    let server = server::Server::or_skip("the bucket");
+    let there = server.as_ref().map(|server| BlobStore::connect("s3://blobs/bench", "bench", server.environment()));
+    let there = there.transpose()?;
+    if let Some(there) = &there {
+        let (digest, length) = large(folder.path());
+        println!("before        peak memory {:>5.0} MiB", peak_mib());
+        let copy = time(|| here.copy_to(&digest, there).map(drop))?;
+        println!(
+            "copy          {:>6.1} s of {} MiB, peak memory {:>5.0} MiB",
+            copy.as_secs_f64(),
+            length >> 20,
+            peak_mib()
+        );
+        let check = time(|| there.is_whole(&digest).map(|whole| assert!(whole)))?;
+        println!("check         {:>6.1} s, peak memory {:>5.0} MiB", check.as_secs_f64(), peak_mib());
+        let pieces = time(|| in_pieces(there, &digest, length))?;
+        println!("in pieces     {:>6.1} s, peak memory {:>5.0} MiB", pieces.as_secs_f64(), peak_mib());
+        here.remove(&digest)?;
+        there.remove(&digest)?;
     }
-    Ok(())
+    measure("folder", &here, 7)?;
+    there.as_ref().map_or(Ok(()), |there| measure("bucket", there, 3))
+}
+
+/// A blob of 512 MiB in a folder of blobs that was never in memory.
+fn large(folder: &Path) -> (Digest, u64) {
+    let (piece, pieces) = (noise(1024 * 1024), 512_u64);
+    let (aside, mut digest) = (folder.join("large"), DigestWriter::default());
+    let mut file = std::fs::File::create(&aside).expect("a file");
+    for number in 0..pieces {
+        for bytes in [&number.to_le_bytes()[..], &piece[8..]] {
+            file.write_all(bytes).and_then(|()| digest.write_all(bytes)).expect("written");
+        }
+    }
+    let digest = digest.finish();
+    let name = digest.to_string();
+    std::fs::create_dir_all(folder.join(&name[..2])).expect("a folder");
+    std::fs::rename(aside, folder.join(&name[..2]).join(&name)).expect("renamed");
+    (digest, pieces * 1024 * 1024)
+}
+
+/// Most memory that this process held until now.
+fn peak_mib() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1024.0
 }
 
 fn measure(name: &str, store: &BlobStore, rounds: usize) -> Result<(), BlobError> {
@@ -72,7 +118,7 @@ fn time(work: impl FnOnce() -> Result<(), BlobError>) -> Result<Duration, BlobEr
 }
 
 /// As the hub reads a file that is downloaded.
-fn in_pieces(store: &BlobStore, digest: &acequia_types::Digest, length: u64) -> Result<(), BlobError> {
+fn in_pieces(store: &BlobStore, digest: &Digest, length: u64) -> Result<(), BlobError> {
     (0..length.div_ceil(PIECE_BYTES)).try_for_each(|piece| {
         let start = piece * PIECE_BYTES;
         store.read_range(digest, start..length.min(start + PIECE_BYTES)).map(drop)

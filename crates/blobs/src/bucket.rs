@@ -18,14 +18,14 @@ use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::signer::Signer;
 use object_store::{
-    BackoffConfig, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
-    RetryConfig,
+    BackoffConfig, Certificate, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
+    PutPayload, RetryConfig,
 };
 use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 
 use crate::BlobError;
-use crate::answer::{Told, Uploads, uploads};
+use crate::answer::{BROKE_OFF, Told, Uploads, uploads};
 use crate::blocks::{BLOCK_BYTES, Blocks, Piece};
 use crate::bridge::Bridge;
 use crate::source::{Memory, Source, size_of};
@@ -112,37 +112,44 @@ impl Bucket {
     ) -> Result<Self, BlobError> {
         let (bucket, prefix) = parse(address).ok_or(BlobError::Address)?;
         let place = format!("s3://{bucket}{}{prefix}", if prefix.is_empty() { "" } else { "/" });
+        let unusable = |what: &str| BlobError::Refused {
+            place: place.clone(),
+            answer: format!("{what} in the environment cannot be used"),
+        };
         let bridge = Bridge::start()?;
         let kept = Keeping::default();
         let client = Arc::clone(&kept.0);
+        let mut builder = AmazonS3Builder::new();
         // A request moves a part at most: these are for a slow line, not for a long transfer.
-        let mut builder = AmazonS3Builder::new()
-            .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), "60 s")
-            .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::ConnectTimeout), "5 s");
-        for (name, value) in environment {
-            let key = name.starts_with("AWS_").then(|| name.to_ascii_lowercase().parse());
-            if let Some(Ok(key)) = key {
-                builder = builder.with_config(key, value);
+        let mut options = ClientOptions::new()
+            .with_config(ClientConfigKey::Timeout, "60 s")
+            .with_config(ClientConfigKey::ConnectTimeout, "5 s");
+        for (name, value) in environment.into_iter().filter(|(name, _)| name.starts_with("AWS_")) {
+            match name.to_ascii_lowercase().parse() {
+                Ok(AmazonS3ConfigKey::Client(key)) => options = options.with_config(key, value),
+                Ok(key) => builder = builder.with_config(key, value),
+                // `object_store` does not know this one, which the other tools of AWS do.
+                Err(_) if name == "AWS_CA_BUNDLE" => {
+                    let pem = crate::read_file(std::path::Path::new(&value), "the file of AWS_CA_BUNDLE", 1024 * 1024)?;
+                    for certificate in Certificate::from_pem_bundle(&pem).map_err(|_| unusable("AWS_CA_BUNDLE"))? {
+                        options = options.with_root_certificate(certificate);
+                    }
+                }
+                Err(_) => {}
             }
         }
-        let builder = builder.with_bucket_name(bucket).with_http_connector(kept).with_retry(RetryConfig {
-            backoff: BackoffConfig {
-                init_backoff: Duration::from_millis(100),
-                max_backoff: Duration::from_secs(5),
-                base: 2.0,
-            },
-            max_retries: RETRIES,
-            retry_timeout: Duration::from_secs(120),
-        });
+        let backoff =
+            BackoffConfig { init_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(5), base: 2.0 };
+        let retry = RetryConfig { backoff, max_retries: RETRIES, retry_timeout: Duration::from_secs(120) };
+        let builder =
+            builder.with_bucket_name(bucket).with_client_options(options).with_http_connector(kept).with_retry(retry);
         let region = builder.get_config_value(&AmazonS3ConfigKey::Region);
         let signs = builder.get_config_value(&AmazonS3ConfigKey::SkipSignature).is_none_or(|skips| skips != "true");
-        let unusable = || BlobError::Unreachable {
-            place: place.clone(),
-            why: "the AWS_ variables of the environment, or the certificates of this machine, cannot be used"
-                .to_owned(),
+        let unusable = || unusable("one of the AWS_ variables or certificates");
+        let s3 = {
+            let _inside = bridge.enter();
+            builder.build().map_err(|_| unusable())?
         };
-        let _inside = bridge.enter();
-        let s3 = builder.build().map_err(|_| unusable())?;
         let http = client.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take().ok_or_else(unusable)?;
         let remote = Remote {
             s3,
@@ -156,7 +163,6 @@ impl Bucket {
             claimed: OnceCell::new(),
             seen: AtomicBool::new(false),
         };
-        drop(_inside);
         Ok(Self { remote: Arc::new(remote), bridge })
     }
 
@@ -181,6 +187,15 @@ impl Bucket {
         })
     }
 
+    /// Stores bytes without looking whether they are there.
+    pub(crate) fn put_new(&self, digest: &Digest, bytes: &[u8]) -> Result<(), BlobError> {
+        let remote = &self.remote;
+        self.bridge.wait(async {
+            remote.claim().await?;
+            remote.write(&remote.path(digest), &mut Memory(bytes), None).await
+        })
+    }
+
     /// Stores what a source gives, if it is what the address says.
     pub(crate) fn put_from(&self, digest: &Digest, source: &mut dyn Source) -> Result<(), BlobError> {
         let remote = &self.remote;
@@ -193,6 +208,11 @@ impl Bucket {
 
     pub(crate) fn get(&self, digest: &Digest) -> Result<Bytes, BlobError> {
         self.bridge.wait(self.remote.get(digest))
+    }
+
+    pub(crate) fn get_all(&self, digests: &[Digest], at_once: usize) -> Result<Vec<Bytes>, BlobError> {
+        let all = digests.iter().map(|digest| self.remote.get(digest));
+        self.bridge.wait(stream::iter(all).buffered(at_once).try_collect())
     }
 
     pub(crate) fn read_range(&self, digest: &Digest, range: Range<u64>) -> Result<Bytes, BlobError> {
@@ -367,7 +387,20 @@ impl Remote {
     }
 
     /// Some of the bytes of an object; fewer where it ends before.
+    /// Fetches a range; again where the answer broke off, which `object_store` does not ask for again.
     async fn fetch(&self, path: &Path, range: Range<u64>) -> Result<Piece, Told> {
+        for wait_ms in [200, 1000] {
+            match self.fetch_once(path, range.clone()).await {
+                Err(Told::Error(BlobError::Unreachable { why, .. })) if why == BROKE_OFF => {
+                    tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+                }
+                other => return other,
+            }
+        }
+        self.fetch_once(path, range).await
+    }
+
+    async fn fetch_once(&self, path: &Path, range: Range<u64>) -> Result<Piece, Told> {
         let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
         let told = |error| self.told(&error);
         let answer = self.s3.get_opts(path, options).await.map_err(told)?;
@@ -437,14 +470,18 @@ impl Remote {
                 match self.put(&path, owner(), PutMode::Create).await {
                     Ok(()) => return Ok(()),
                     // Somebody was faster.
-                    Err(Told::Exists) => {}
-                    Err(Told::NotOffered) => return self.put(&path, owner(), PutMode::Overwrite).await.map_err(none),
+                    Err(Told::Exists(_)) => {}
+                    Err(Told::NotOffered(_)) => {
+                        return self.put(&path, owner(), PutMode::Overwrite).await.map_err(none);
+                    }
                     Err(told) => return Err(none(told)),
                 }
             }
             Err(foreign())
         };
-        self.claimed.get_or_try_init(claim).await.copied()
+        self.claimed.get_or_try_init(claim).await?;
+        self.seen.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Writes an object whole or not at all. With an address, what is not of that address is not written.
@@ -475,7 +512,7 @@ impl Remote {
     async fn write_parts(
         &self,
         path: &Path,
-        id: &String,
+        id: &str,
         source: &mut dyn Source,
         check: Option<&Digest>,
     ) -> Result<Vec<PartId>, BlobError> {
@@ -495,7 +532,7 @@ impl Remote {
             if sending.len() == PARTS_AT_ONCE {
                 self.next_sent(&mut sending, &mut sent).await?;
             }
-            let (s3, path, id) = (self.s3.clone(), path.clone(), id.clone());
+            let (s3, path, id) = (self.s3.clone(), path.clone(), id.to_owned());
             sending.spawn(async move { (number, s3.put_part(&path, &id, number, PutPayload::from(part)).await) });
         }
         while !sending.is_empty() {
@@ -588,8 +625,11 @@ impl Remote {
             let body = response.into_body().bytes().await.map_err(unreachable)?;
             let body = String::from_utf8_lossy(&body);
             if status != 200 {
-                return Err(Told::of_answer(status, &body, &self.place)
-                    .or(|| BlobError::NoBucket { place: self.place.clone() }));
+                return match Told::of_answer(status, &body, &self.place) {
+                    // Where a store has no such list, a rule of the bucket must end them.
+                    Told::NotOffered(_) => Ok(Uploads::default()),
+                    told => Err(told.or(|| BlobError::NoBucket { place: self.place.clone() })),
+                };
             }
             uploads(&body).ok_or_else(|| answer("a list of uploads that cannot be read"))
         })

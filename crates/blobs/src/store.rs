@@ -83,7 +83,7 @@ impl BlobStore {
     /// `owner` names the node. An object says under the prefix whose it is; nothing is changed where another node's name stands.
     ///
     /// # Errors
-    /// [`BlobError::Address`]; [`BlobError::Unreachable`] when the environment cannot be understood.
+    /// [`BlobError::Address`]; [`BlobError::Refused`] when the environment cannot be understood.
     pub fn connect(
         address: &str,
         owner: &str,
@@ -117,6 +117,21 @@ impl BlobStore {
         Ok(digest)
     }
 
+    /// As [`BlobStore::put`], for bytes that cannot be there yet, such as sealed ones: a bucket is not asked first.
+    ///
+    /// # Errors
+    /// As of [`BlobStore::put`].
+    pub fn put_new(&self, bytes: &[u8]) -> Result<Digest, BlobError> {
+        match &self.0 {
+            Place::Folder(_) => self.put(bytes),
+            Place::Bucket(bucket) => {
+                let digest = Digest::of(bytes);
+                bucket.put_new(&digest, bytes)?;
+                Ok(digest)
+            }
+        }
+    }
+
     /// The bytes under an address, checked against it.
     ///
     /// # Errors
@@ -126,7 +141,21 @@ impl BlobStore {
             Place::Folder(folder) => folder.get(digest)?,
             Place::Bucket(bucket) => bucket.get(digest)?,
         };
-        if Digest::of(&bytes) == *digest { Ok(bytes) } else { Err(BlobError::Damaged { digest: *digest }) }
+        checked(bytes, digest)
+    }
+
+    /// The bytes under some addresses, in their order, each checked against its own. Those of a bucket come at the same time.
+    ///
+    /// # Errors
+    /// As of [`BlobStore::get`], of the first that cannot be had.
+    pub fn get_all(&self, digests: &[Digest]) -> Result<Vec<Bytes>, BlobError> {
+        match &self.0 {
+            Place::Folder(_) => digests.iter().map(|digest| self.get(digest)).collect(),
+            Place::Bucket(bucket) => {
+                let found = bucket.get_all(digests, self.at_once())?;
+                found.into_iter().zip(digests).map(|(bytes, digest)| checked(bytes, digest)).collect()
+            }
+        }
     }
 
     /// Some of the bytes under an address, not checked against it. Of a bucket not much more than these is fetched, and what is
@@ -255,8 +284,8 @@ impl BlobStore {
         }
     }
 
-    /// Blobs that are worked on at a time: most of the time of a bucket is waiting.
-    pub(crate) fn at_once(&self) -> usize {
+    /// Blobs that are best worked on at a time: most of the time of a bucket is waiting.
+    pub fn at_once(&self) -> usize {
         match &self.0 {
             Place::Folder(_) => 1,
             Place::Bucket(_) => 8,
@@ -273,4 +302,8 @@ impl BlobStore {
             Place::Bucket(bucket) => work(&mut bucket.source(digest)?),
         }
     }
+}
+
+fn checked(bytes: Bytes, digest: &Digest) -> Result<Bytes, BlobError> {
+    if Digest::of(&bytes) == *digest { Ok(bytes) } else { Err(BlobError::Damaged { digest: *digest }) }
 }

@@ -51,6 +51,7 @@ mod range;
 mod refusal;
 mod rows;
 pub mod search;
+mod selection;
 mod site;
 mod viewer;
 

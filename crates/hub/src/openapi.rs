@@ -25,7 +25,7 @@ const fn query(name: &'static str, kind: &'static str, example: &'static str, de
     Parameter { name, place: "query", kind, example, description }
 }
 
-const PARAMETERS: [Parameter; 29] = [
+const PARAMETERS: [Parameter; 32] = [
     path("namespace", "acequia", "Who publishes the data set."),
     path("name", "breast-cancer-survival", "The data set."),
     path("model", "breast-cancer-recurrence", "The model."),
@@ -56,6 +56,14 @@ const PARAMETERS: [Parameter; 29] = [
     query("dataset", "string", "acequia/breast-cancer-survival", "`namespace/name`."),
     query("config", "string", "default", "`default` is the only one."),
     query("split", "string", "train", "`train`, `validation` or `test`."),
+    query(
+        "where",
+        "string",
+        "\"time_months\">60",
+        "Columns in double quotes, texts in single ones; `=`, `<>`, `<`, `<=`, `>`, `>=`, `IS NULL`, `AND`, `OR`, `NOT`, brackets.",
+    ),
+    query("orderby", "string", "\"time_months\" DESC", "One column, and `DESC` for the greatest first."),
+    query("query", "string", "yes", "Words that all occur in the texts of a row."),
     query("offset", "integer", "0", "First row, from 0."),
     query("length", "integer", "10", "Rows, at most 100."),
     query("at", "string", "main", "Revision; the newest when left out."),
@@ -84,9 +92,11 @@ const JSON: &str = "application/json";
 const LIST: &[&str] = &["search", "author", "filter", "sort", "direction", "limit", "cursor", "full", "expand"];
 const VIEW: &[&str] = &["!dataset", "at"];
 const VIEW_SPLIT: &[&str] = &["!dataset", "config", "!split", "at"];
+const VIEW_FILTER: &[&str] = &["!dataset", "config", "!split", "where", "orderby", "offset", "length", "at"];
+const VIEW_SEARCH: &[&str] = &["!dataset", "config", "!split", "!query", "offset", "length", "at"];
 const VIEW_ROWS: &[&str] = &["!dataset", "config", "!split", "offset", "length", "at"];
 
-const ROUTES: [Route; 27] = [
+const ROUTES: [Route; 29] = [
     get("/api/datasets", "hub", "Data sets", JSON, LIST),
     get("/api/datasets/{namespace}/{name}", "hub", "A data set in its newest version", JSON, &["blobs", "expand"]),
     get("/api/datasets/{namespace}/{name}/revision/{revision}", "hub", "One version", JSON, &["blobs", "expand"]),
@@ -155,6 +165,8 @@ const ROUTES: [Route; 27] = [
     get("/parquet", "viewer", "Parquet files", JSON, VIEW),
     get("/first-rows", "viewer", "The first rows of a split", JSON, VIEW_SPLIT),
     get("/rows", "viewer", "Rows of a split", JSON, VIEW_ROWS),
+    get("/filter", "viewer", "Rows of a split that fulfil a condition", JSON, VIEW_FILTER),
+    get("/search", "viewer", "Rows of a split in which words occur", JSON, VIEW_SEARCH),
     get("/statistics", "viewer", "Counts per column of a split, small ones left out", JSON, VIEW_SPLIT),
 ];
 

@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, Method, Response, StatusCode};
+use tokio::sync::Semaphore;
 
 use crate::catalogue::{Repository, artefact_of};
 use crate::describe::{
@@ -69,7 +70,12 @@ struct Site {
     facts: Arc<FactsCache>,
     differences: Arc<Differences>,
     finder: Arc<Finder>,
+    /// Of looking through whole tables.
+    turns: Semaphore,
 }
+
+/// Turns at a time.
+const TURNS: usize = 2;
 
 /// Serves the pages and the Hub-compatible routes over a catalogue. Addresses given out use the reader's `Host` header.
 pub fn router(catalogue: Arc<dyn Catalogue>) -> Router {
@@ -87,7 +93,14 @@ pub fn router_at(catalogue: Arc<dyn Catalogue>, public_address: &str) -> Result<
 
 fn build(catalogue: Arc<dyn Catalogue>, address: Option<String>) -> Router {
     // One handler sees the raw path: several routes have segments with encoded slashes or a path of any length.
-    let site = Site { catalogue, address, facts: Arc::default(), differences: Arc::default(), finder: Arc::default() };
+    let site = Site {
+        catalogue,
+        address,
+        facts: Arc::default(),
+        differences: Arc::default(),
+        finder: Arc::default(),
+        turns: Semaphore::new(TURNS),
+    };
     Router::new().fallback(serve).with_state(Arc::new(site))
 }
 
@@ -522,6 +535,16 @@ impl Site {
             "statistics" => {
                 let (split, rows, _) = viewed.split(query)?;
                 viewed.statistics(split, rows)
+            }
+            "filter" | "search" => {
+                let (page, selection) = (viewer::Page::of(query)?, viewed.selection(route, query)?);
+                let (_, _, files) = viewed.split(query)?;
+                let files: Vec<_> = files.into_iter().cloned().collect();
+                let catalogue = self.catalogue.clone();
+                // Each goes through a whole split: few at a time, and others wait.
+                let _turn = self.turns.acquire().await.map_err(|_| Refusal::Store)?;
+                let read = tokio::task::spawn_blocking(move || selection.read(&catalogue, &files, page)).await;
+                viewed.chosen(read.map_err(|_| Refusal::Store)?.map_err(|error| files::unreadable(&error))?)
             }
             _ => {
                 let first = route == "first-rows";

@@ -16,6 +16,7 @@ use crate::describe::file_iri;
 use crate::facts::{Facts, list, number, text};
 use crate::http::Fields;
 use crate::refusal::Refusal;
+use crate::selection::{Chosen, Selection};
 use crate::{Catalogue, HubError, PublishedVersion, rows};
 
 /// The name of the one configuration.
@@ -24,8 +25,8 @@ pub(crate) const CONFIG: &str = "default";
 pub(crate) const MOST_ROWS: usize = 100;
 
 /// Routes of the viewer.
-pub(crate) const ROUTES: [&str; 8] =
-    ["is-valid", "splits", "size", "info", "parquet", "first-rows", "rows", "statistics"];
+pub(crate) const ROUTES: [&str; 10] =
+    ["is-valid", "splits", "size", "info", "parquet", "first-rows", "rows", "filter", "search", "statistics"];
 
 /// A version that is looked into.
 #[derive(Clone, Copy)]
@@ -90,7 +91,8 @@ impl<'a> Viewed<'a> {
     pub(crate) fn is_valid(&self) -> Value {
         let rows = self.splits().iter().any(|(_, _, files)| !files.is_empty());
         let statistics = !list(&self.facts.statistics, "/columns").is_empty();
-        json!({ "preview": rows, "viewer": rows, "search": false, "filter": false, "statistics": statistics })
+        let texts = rows && self.features().iter().any(|(_, kind)| kind["dtype"] == "string");
+        json!({ "preview": rows, "viewer": rows, "search": texts, "filter": rows, "statistics": statistics })
     }
 
     /// `GET /splits`.
@@ -201,6 +203,29 @@ impl<'a> Viewed<'a> {
         json!({
             "features": self.features_listed(), "rows": rows, "num_rows_total": total,
             "num_rows_per_page": MOST_ROWS, "partial": false,
+        })
+    }
+
+    /// What `GET /filter` or `GET /search` chooses by.
+    ///
+    /// # Errors
+    /// [`Refusal::Bad`] for words or a condition that cannot be read.
+    pub(crate) fn selection(&self, route: &str, query: &Fields) -> Result<Selection, Refusal> {
+        if route == "search" {
+            return Selection::of_words(query.get("query").unwrap_or_default());
+        }
+        let columns: Vec<&str> = self.features().into_iter().map(|(name, _)| name).collect();
+        let given = |name: &str| query.get(name).filter(|text| !text.trim().is_empty());
+        Selection::of_condition(given("where"), given("orderby"), &columns)
+    }
+
+    /// `GET /filter` and `GET /search`.
+    pub(crate) fn chosen(&self, chosen: Chosen) -> Value {
+        let rows =
+            chosen.records.into_iter().map(|(at, row)| json!({ "row_idx": at, "row": row, "truncated_cells": [] }));
+        json!({
+            "features": self.features_listed(), "rows": rows.collect::<Vec<_>>(), "num_rows_total": chosen.total,
+            "num_rows_per_page": MOST_ROWS, "partial": chosen.partial,
         })
     }
 

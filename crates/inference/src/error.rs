@@ -86,9 +86,7 @@ impl Coded for InferenceError {
             Self::Refused { .. } => {
                 "export one file with all weights in it, with operators of ai.onnx and ai.onnx.ml, without loops and branches"
             }
-            Self::Operator { .. } => {
-                "export with other operators or an older operator set; docs/learning.md lists those that run"
-            }
+            Self::Operator { .. } => "export with other operators or an older operator set",
             Self::Port { .. } => {
                 "correct the manifest: names, order and number of columns, or the column of the output"
             }

@@ -61,14 +61,14 @@ pub use import::{
 pub use local::{Architecture, Report, run_here, run_while_allowed};
 pub use membership::{Membership, membership_test};
 pub use model::{Fit, Form, LearnedFrom, Model, ModelVariable, Score};
-pub use peer::{Envelope, Peer, PeerMessage, RoundTotal};
+pub use peer::{Accepted, Envelope, PATIENCE, PEERS_MIN, Peer, PeerMessage, Promise, RoundTotal, Standing};
 pub use plan::{
     Aggregation, Averaging, Boosting, CensoredAt, Cohort, Component, Condition, Dropouts, Guarantee, Link, Missing,
     Newton, Noise, Outcome as PlanOutcome, Plan, PrivacyRule, Protection, Start, Strategy, Task, Ties, TimeGrid,
 };
 pub use protocol::{
     Aggregator, Ask, Entropy, Message, PartTotal, Payload, Progress, Roster, Run, SeededEntropy, ShareKey, Site,
-    SiteUpdate, StillAllowed, SystemEntropy,
+    SiteUpdate, StillAllowed, SystemEntropy, line,
 };
 pub use publication::{FEWEST_TOLD, MOST_TOLD, TestedModel};
 pub use sovereignty::{Coordinator, ExitLog, Leaving, Ledger, Left, LogEntry, SiteRules};

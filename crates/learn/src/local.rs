@@ -150,11 +150,11 @@ fn peers(plan: &Plan, roster: &Roster, sites: Vec<Site>, now: Timestamp) -> Resu
     let mut bytes_out = 0;
     loop {
         while let Some(envelope) = waiting.pop_front() {
-            if let PeerMessage::Share { update, .. } = &envelope.body {
-                bytes_out += update.bytes().len() as u64;
+            if let PeerMessage::Share { share, .. } = &envelope.body {
+                bytes_out += share.bytes().len() as u64;
             }
             let Some(peer) = peers.iter_mut().find(|peer| peer.name() == envelope.to) else { continue };
-            waiting.extend(peer.receive(envelope, now)?);
+            waiting.extend(peer.receive(envelope.arrived(), now)?);
         }
         if let Some(outcome) = peers[0].outcome().cloned()
             && peers.iter().all(|peer| peer.outcome().is_some())
@@ -164,6 +164,7 @@ fn peers(plan: &Plan, roster: &Roster, sites: Vec<Site>, now: Timestamp) -> Resu
         }
         for peer in &mut peers {
             waiting.extend(peer.tick(now)?);
+            waiting.extend(peer.shares(now)?);
         }
     }
 }

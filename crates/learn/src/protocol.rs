@@ -173,6 +173,28 @@ impl Roster {
     }
 }
 
+/// Who adds up in a round of a plan (its digest) without a fixed coordinator, first in line first: a hash decides.
+pub fn line(adders: &[String], plan: &Digest, round: u32) -> Vec<String> {
+    let round = round.to_le_bytes();
+    let mut line = adders.to_vec();
+    line.sort_by_cached_key(|site| {
+        digest_named(
+            "acequia line 1",
+            [("plan", plan.as_bytes().as_slice()), ("round", round.as_slice()), ("site", site.as_bytes())],
+        )
+    });
+    line
+}
+
+/// First and second in line once somebody took over so often.
+fn in_line(adders: &[String], plan: &Digest, ask: &Ask) -> Vec<String> {
+    let mut line = line(adders, plan, ask.round);
+    let first = ask.attempt as usize % line.len().max(1);
+    line.rotate_left(first);
+    line.truncate(2);
+    line
+}
+
 /// What goes out in a round, the same to every site.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -288,12 +310,8 @@ impl Message {
         let wrong = || refuse("it has another length");
         let payload = match head.kind.as_str() {
             "plain" => {
-                let packed = head.packing.filter(|(shift, width)| *shift < 128 && (1..=16).contains(width));
-                let (shift, width) = packed.ok_or_else(wrong)?;
-                // The sign of a number that is shorter than 16 bytes.
-                let spare = 8 * u32::try_from(16 - width).unwrap_or(0);
-                let read = |bytes: [u8; 16]| ((i128::from_le_bytes(bytes) << spare) >> spare) << shift;
-                Payload::Plain(numbers_of(numbers, width, expected).ok_or_else(wrong)?.map(read).collect())
+                let read = head.packing.and_then(|packing| read_packed(numbers, packing));
+                Payload::Plain(read.filter(|read| read.len() == expected).ok_or_else(wrong)?)
             }
             "masked" => Payload::Masked(read_residues(numbers, ring.bits, expected).ok_or_else(wrong)?),
             "seed" => Payload::Seed(numbers.try_into().map_err(|_| wrong())?),
@@ -304,7 +322,7 @@ impl Message {
 }
 
 /// The lower `width` bytes of each number.
-fn write_numbers(numbers: impl ExactSizeIterator<Item = [u8; 16]>, width: usize, bytes: &mut Vec<u8>) {
+pub(crate) fn write_numbers(numbers: impl ExactSizeIterator<Item = [u8; 16]>, width: usize, bytes: &mut Vec<u8>) {
     bytes.reserve_exact(numbers.len() * width);
     numbers.for_each(|number| bytes.extend_from_slice(&number[..width]));
 }
@@ -315,15 +333,26 @@ fn write_residues(values: &[u128], ring_bits: u32, bytes: &mut Vec<u8>) {
 
 /// How sums are written in few bytes without losing a bit: zeros at the end that all have are left out, and each gets as many
 /// bytes as the largest needs.
-fn packing(values: &[i128]) -> (u32, usize) {
+pub(crate) fn packing(values: &[i128]) -> (u32, usize) {
     let all = values.iter().fold(0, |all, value| all | value);
     let shift = if all == 0 { 0 } else { all.trailing_zeros() };
     let bits = values.iter().map(|value| 129 - (value >> shift).unsigned_abs().leading_zeros()).max().unwrap_or(8);
     (shift, usize::try_from(bits.div_ceil(8)).unwrap_or(16).clamp(1, 16))
 }
 
+/// Reads what [`packing`] made short.
+pub(crate) fn read_packed(bytes: &[u8], (shift, width): (u32, usize)) -> Option<Vec<i128>> {
+    if shift >= 128 || !(1..=16).contains(&width) {
+        return None;
+    }
+    // The sign of a number that is shorter than 16 bytes.
+    let spare = 8 * u32::try_from(16 - width).unwrap_or(0);
+    let read = |bytes: [u8; 16]| ((i128::from_le_bytes(bytes) << spare) >> spare) << shift;
+    Some(numbers_of(bytes, width, bytes.len() / width)?.map(read).collect())
+}
+
 /// A line, and what is behind it.
-fn split_head(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(crate) fn split_head(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = bytes.iter().take(1 << 16).position(|byte| *byte == b'\n')?;
     Some((&bytes[..end], &bytes[end + 1..]))
 }
@@ -421,12 +450,16 @@ pub struct Site {
     log: ExitLog,
     stopped: bool,
     share_key: ShareKey,
-    /// For each round the question that was answered, whoever added up.
-    answered: BTreeMap<u32, Digest>,
+    /// Who adds up in turns, where nobody coordinates.
+    adders: Option<Vec<String>>,
+    /// For each round the question that was answered, as it was asked when somebody had taken over so often.
+    answered: BTreeMap<u32, (u32, Digest)>,
     /// Digests of what left in answer to a question.
     said: BTreeMap<Digest, Vec<Digest>>,
     /// The last answer and what it answers: asked again at once, it is not computed again.
     latest: Option<(Digest, Vec<SiteUpdate>)>,
+    /// The last sums and what they answer, where somebody may take over: another mask is no reason to sum again.
+    summed: Option<(Digest, Sums)>,
 }
 
 impl Site {
@@ -458,9 +491,11 @@ impl Site {
             log: ExitLog::default(),
             stopped: false,
             share_key,
+            adders: None,
             answered: BTreeMap::new(),
             said: BTreeMap::new(),
             latest: None,
+            summed: None,
         })
     }
 
@@ -469,7 +504,7 @@ impl Site {
     #[must_use]
     pub fn resumed(mut self, log: ExitLog) -> Self {
         for entry in log.entries().iter().filter(|entry| entry.left.plan == self.digest) {
-            self.answered.entry(entry.left.round).or_insert(entry.left.context);
+            self.answered.entry(entry.left.round).or_insert((entry.left.attempt, entry.left.context));
             self.said.insert(entry.left.context, entry.left.sent.clone());
         }
         self.log = log;
@@ -485,6 +520,17 @@ impl Site {
     #[must_use]
     pub fn asking(self, still_allowed: StillAllowed) -> Self {
         Self { still_allowed: Some(still_allowed), ..self }
+    }
+
+    /// The same site in a run without a fixed coordinator: these sites add up in turns.
+    #[must_use]
+    pub fn in_turns(self, adders: Vec<String>) -> Self {
+        Self { adders: Some(adders), ..self }
+    }
+
+    /// Who adds up in turns; nobody where there is a coordinator.
+    pub(crate) fn adders(&self) -> Option<&[String]> {
+        self.adders.as_deref()
     }
 
     /// Its name.
@@ -512,7 +558,7 @@ impl Site {
     /// [`LearnError::Protocol`] when the question is not of this run.
     pub fn look(&self, ask: &Ask) -> Result<Leaving, LearnError> {
         self.belongs(ask)?;
-        Ok(leaving(&self.plan, &ask.question, ask.round, self.rows(), self.roster.sites.len()))
+        Ok(leaving(&self.plan, &ask.question, ask.round, self.rows(), self.roster.sites.len(), self.adders()))
     }
 
     fn belongs(&self, ask: &Ask) -> Result<(), LearnError> {
@@ -549,7 +595,9 @@ impl Site {
         }
         let context = ask.context();
         let asked = Ask { attempt: 0, ..ask.clone() }.context();
-        if self.answered.get(&ask.round).is_some_and(|answered| *answered != asked) {
+        let other =
+            |(attempt, answered): &(u32, Digest)| Ask { attempt: *attempt, ..ask.clone() }.context() != *answered;
+        if self.answered.get(&ask.round).is_some_and(other) {
             return Err(LearnError::Protocol {
                 from: "the coordinator".to_owned(),
                 reason: "another question was answered in this round",
@@ -567,26 +615,39 @@ impl Site {
         }
         let sites = self.roster.sites.len();
         check(&self.name, &self.plan, &self.rules, &self.tables, sites, &ask.question)?;
-        let chance = self.share_key.chance(&asked, &self.held);
-        let sums = answer(&self.plan, &self.tables, &ask.question, &mut self.margins, chance)?;
+        let sums = match self.summed.take() {
+            Some((question, sums)) if question == asked => sums,
+            _ => {
+                let chance = self.share_key.chance(&asked, &self.held);
+                answer(&self.plan, &self.tables, &ask.question, &mut self.margins, chance)?
+            }
+        };
+        if self.adders.is_some() {
+            self.summed = Some((asked, sums.clone()));
+        }
         let ring = Ring::of(&self.plan, &ask.question);
+        let to = match &self.adders {
+            Some(adders) => in_line(adders, &self.digest, ask),
+            None if self.plan.aggregation.protection == Protection::None => vec!["coordinator".to_owned()],
+            None => self.plan.aggregation.aggregators.clone(),
+        };
         let payloads = match self.plan.aggregation.protection {
-            Protection::None => vec![("coordinator".to_owned(), Payload::Plain(sums.into_values()))],
+            Protection::None => vec![Payload::Plain(sums.into_values())],
             Protection::TwoAggregators => {
                 let seed = self.share_key.seed(&context, &sums);
                 let shares = share(ring, sums, &context, sites, seed)?;
-                let to = &self.plan.aggregation.aggregators;
-                vec![(to[0].clone(), Payload::Masked(shares.masked)), (to[1].clone(), Payload::Seed(shares.seed))]
+                vec![Payload::Masked(shares.masked), Payload::Seed(shares.seed)]
             }
         };
-        let updates: Vec<SiteUpdate> = payloads
+        let updates: Vec<SiteUpdate> = to
             .into_iter()
+            .zip(payloads)
             .map(|(to, payload)| {
                 let message = Message { site: self.name.clone(), round: ask.round, context, payload };
                 SiteUpdate::new(&message, to, ring)
             })
             .collect();
-        let words = leaving(&self.plan, &ask.question, ask.round, self.rows(), sites).words;
+        let words = leaving(&self.plan, &ask.question, ask.round, self.rows(), sites, self.adders()).words;
         let sent: Vec<Digest> = updates.iter().map(|update| update.digest).collect();
         match self.said.get(&context) {
             Some(before) if *before != sent => {
@@ -601,13 +662,14 @@ impl Site {
                     plan: self.digest,
                     context,
                     round: ask.round,
+                    attempt: ask.attempt,
                     to: updates.iter().map(|update| update.to.clone()).collect(),
                     words,
                     sent,
                 });
             }
         }
-        self.answered.insert(ask.round, asked);
+        self.answered.entry(ask.round).or_insert((ask.attempt, context));
         self.latest = Some((context, updates.clone()));
         Ok(updates)
     }
@@ -718,10 +780,16 @@ impl Aggregator {
             return refuse("the site is not in the roster");
         }
         let message = Message::from_bytes(from, bytes, &self.plan, ask)?;
+        self.take(message)
+    }
+
+    /// Takes a share that was read for the question of this round.
+    pub(crate) fn take(&mut self, message: Message) -> Result<(), LearnError> {
+        let refuse = |reason| Err(LearnError::Protocol { from: message.site.clone(), reason });
         if let Payload::Plain(_) = &message.payload {
             return refuse("it is not masked");
         }
-        match self.shares.get(from) {
+        match self.shares.get(&message.site) {
             Some(before) if *before != message.payload => refuse("a second, different share"),
             _ => {
                 self.shares.insert(message.site, message.payload);

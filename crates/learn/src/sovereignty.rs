@@ -99,15 +99,30 @@ pub struct Leaving {
     pub words: String,
 }
 
-/// Says what would leave.
-pub(crate) fn leaving(plan: &Plan, question: &Question, round: u32, rows: u64, sites: usize) -> Leaving {
+/// Says what would leave. `adders` add up in turns, where nobody coordinates.
+pub(crate) fn leaving(
+    plan: &Plan,
+    question: &Question,
+    round: u32,
+    rows: u64,
+    sites: usize,
+    adders: Option<&[String]>,
+) -> Leaving {
     let blocks: Vec<Block> = shape(plan, question).into_iter().filter(|block| block.numbers > 0).collect();
-    let protection = match plan.aggregation.protection {
-        Protection::TwoAggregators => format!(
+    let protection = match (plan.aggregation.protection, adders) {
+        (Protection::TwoAggregators, None) => format!(
             "split in two: {} and {} each get random numbers, and only the sum over all sites can be read",
             plan.aggregation.aggregators[0], plan.aggregation.aggregators[1]
         ),
-        Protection::None => "not protected: the coordinator sees this site's sums".to_owned(),
+        (Protection::TwoAggregators, Some(adders)) => format!(
+            "split in two: no coordinator exists, {} add up in turns; two of them each get random numbers, and only the sum over all sites can be read, by every site",
+            adders.join(", ")
+        ),
+        (Protection::None, None) => "not protected: the coordinator sees this site's sums".to_owned(),
+        (Protection::None, Some(adders)) => format!(
+            "not protected: no coordinator exists, {} add up in turns, and whoever does sees this site's sums",
+            adders.join(", ")
+        ),
     };
     let numbers: usize = blocks.iter().map(|block| block.numbers).sum();
     let listed: Vec<String> = blocks.iter().map(|block| format!("{} ({})", block.what, block.numbers)).collect();
@@ -297,12 +312,20 @@ pub struct Left {
     pub context: Digest,
     /// Which round.
     pub round: u32,
+    /// How often somebody had taken over in it.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub attempt: u32,
     /// To whom.
     pub to: Vec<String>,
     /// In sentences.
     pub words: String,
     /// Digest of the bytes that left, one for each recipient.
     pub sent: Vec<Digest>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_none(times: &u32) -> bool {
+    *times == 0
 }
 
 /// An entry of the log: what left, chained to everything before.
@@ -377,6 +400,7 @@ mod tests {
                 plan: Digest::of(b"plan"),
                 context: Digest::of(b"context"),
                 round,
+                attempt: 0,
                 to: vec!["a".to_owned()],
                 words: format!("round {round}"),
                 sent: vec![Digest::of(b"x")],

@@ -118,6 +118,7 @@ async fn client(home: &Path) {
         folder: folder.site(),
         rules: SiteRules::own(),
         standing: BTreeSet::from(["quantile".to_owned()]),
+        answer_within: Duration::from_secs(60),
     };
     let agent =
         SiteAgent::new(network, &identity, settings, Arc::new(Numbers), Arc::new(SystemClock), Arc::new(|_| {}));

@@ -11,7 +11,7 @@ use acequia_types::{Clock, Digest};
 use serde::{Deserialize, Serialize};
 
 use crate::error::NetError;
-use crate::link::{Link, Network};
+use crate::link::{Link, Network, Protocol};
 use crate::message::{Frame, Reply, Request, read};
 use crate::queue::{append_line, lines_of};
 use crate::roster::{Role, Roster};
@@ -61,7 +61,7 @@ impl AggregatorDesk {
 
     /// Answers whoever dials in, and dials nobody. Ends when the endpoint is closed.
     pub async fn serve(self: Arc<Self>, network: &Network) {
-        let mut links = network.listen();
+        let mut links = network.listen(Protocol::Run);
         while let Some(link) = links.recv().await {
             tokio::spawn(Arc::clone(&self).answer_all(link));
         }

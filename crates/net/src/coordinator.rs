@@ -1,9 +1,9 @@
 //! A coordinator: offers a plan, goes from round to round, and sees sums over all sites only. Where it stands is on disk after
 //! every round: started again, it asks the same question again and gets the same answers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use acequia_learn::{
@@ -12,21 +12,17 @@ use acequia_learn::{
 use acequia_types::{Clock, Digest};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::aggregator::{AggregatorDesk, SITES_MIN};
 use crate::error::{NetError, file};
-use crate::link::{Link, Network};
+use crate::link::{ASK_AGAIN, Link, Network, Protocol, Switchboard};
 use crate::message::{Frame, Reply, Request, read};
 use crate::queue::{cbor, cbor_document, write_whole};
 use crate::roster::{Member, Role, Roster};
-use crate::site::{SiteAgent, Way};
+use crate::site::{SiteAgent, Way, result_text};
 
 const WHAT: &str = "the state of the run";
-/// Between two times that a site is asked whether its people decided.
-pub(crate) const ASK_AGAIN: Duration = Duration::from_millis(500);
-
 const ALLOWS: &str = "allows";
 pub(crate) const WAITS: &str = "waits";
 pub(crate) const REFUSES: &str = "refuses";
@@ -91,52 +87,6 @@ struct Saved {
     state: State,
 }
 
-/// Connections of sites, newest first.
-#[derive(Default)]
-struct Switchboard {
-    links: Mutex<BTreeMap<String, Link>>,
-    changed: Notify,
-}
-
-impl Switchboard {
-    fn put(&self, link: Link) {
-        self.links.lock().unwrap_or_else(PoisonError::into_inner).insert(link.member().to_owned(), link);
-        self.changed.notify_waiters();
-    }
-
-    fn get(&self, site: &str) -> Option<Link> {
-        let links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-        links.get(site).filter(|link| !link.is_closed()).cloned()
-    }
-
-    async fn wait(&self, site: &str) -> Link {
-        loop {
-            let changed = self.changed.notified();
-            match self.get(site) {
-                Some(link) => return link,
-                // A connection may close without a new one; so look again now and then.
-                None => drop(tokio::time::timeout(ASK_AGAIN, changed).await),
-            }
-        }
-    }
-
-    /// Asks until there is an answer. A connection that is lost is no answer: the site dials in again.
-    async fn ask(&self, site: &str, frame: &Frame, within: Duration) -> Result<Vec<u8>, NetError> {
-        let silent =
-            || NetError::Unreachable { member: site.to_owned(), reason: "it does not answer in time".to_owned() };
-        let asked = async {
-            loop {
-                let link = self.wait(site).await;
-                match link.ask(frame).await {
-                    Ok(answer) => return answer,
-                    Err(_) => tokio::time::sleep(ASK_AGAIN / 5).await,
-                }
-            }
-        };
-        tokio::time::timeout(within, asked).await.map_err(|_| silent())
-    }
-}
-
 /// An aggregator that is another member.
 struct OtherAdder {
     network: Network,
@@ -166,7 +116,7 @@ impl Adder {
                     loop {
                         let mut kept = link.lock().await;
                         if kept.as_ref().is_none_or(Link::is_closed) {
-                            *kept = network.dial(member).await.ok();
+                            *kept = network.dial(member, Protocol::Run).await.ok();
                         }
                         if let Some(link) = kept.as_ref()
                             && let Ok(answer) = link.ask(&frame).await
@@ -252,7 +202,7 @@ impl Coordinator {
             false => None,
         };
         let switchboard = Arc::new(Switchboard::default());
-        let mut links = network.listen();
+        let mut links = network.listen(Protocol::Run);
         let (board, desk, told) = (Arc::clone(&switchboard), own_desk.clone(), Arc::clone(&watch));
         tokio::spawn(async move {
             while let Some(link) = links.recv().await {
@@ -585,11 +535,7 @@ impl Coordinator {
         if let Some(agent) = self.own_site.as_ref().filter(|_| live.contains(&self.network.own().name)) {
             agent.may_tell(&outcome).await?;
         }
-        let text = match &outcome {
-            Outcome::Model(model) => model.to_json(),
-            other => serde_json::to_string_pretty(other).unwrap_or_default() + "\n",
-        };
-        self.ask_all(live, &Request::End { plan: digest, outcome: text }).await;
+        self.ask_all(live, &Request::End { plan: digest, outcome: result_text(&outcome) }).await;
         Ok(outcome)
     }
 }

@@ -84,6 +84,18 @@ pub enum NetError {
         /// As it was asked for.
         run: String,
     },
+    /// A run without a coordinator ended without a result.
+    #[error("the run ended without a result: {reason}")]
+    Ended {
+        /// What a site found.
+        reason: String,
+    },
+    /// Another process answers for this site.
+    #[error("another process answers for this site already")]
+    Served,
+    /// Nobody answers for this site.
+    #[error("no process answers for this site")]
+    NotServed,
     /// Error of the run itself.
     #[error(transparent)]
     Learn(#[from] LearnError),
@@ -111,6 +123,9 @@ impl Coded for NetError {
             Self::Bind { .. } => "NT008",
             Self::File { .. } => "NT009",
             Self::NoRun { .. } => "NT010",
+            Self::Ended { .. } => "NT011",
+            Self::Served => "NT012",
+            Self::NotServed => "NT013",
             Self::Learn(error) => error.code(),
             Self::Gate(error) => error.code(),
             Self::Blob(error) => error.code(),
@@ -140,6 +155,11 @@ impl Coded for NetError {
             Self::Bind { .. } => "choose another address with --listen; port 0 takes any free one",
             Self::File { .. } => "see that the folder of the node can be written",
             Self::NoRun { .. } => "`acequia site runs` lists what was offered",
+            Self::Ended { .. } => {
+                "`acequia site show` says what left; change the plan, whose title is enough, to begin anew"
+            }
+            Self::Served => "end the other `acequia site serve` first: two would promise two things in one name",
+            Self::NotServed => "start `acequia site serve` at this node, and run the same command again",
             Self::Learn(error) => error.hint(),
             Self::Gate(error) => error.hint(),
             Self::Blob(error) => error.hint(),
@@ -152,8 +172,10 @@ impl Coded for NetError {
             Self::Roster { .. } => Exit::Usage,
             Self::NoRun { .. } => Exit::NotFound,
             Self::Untrusted { .. } | Self::NotAMember { .. } | Self::Refused { .. } => Exit::NotPermitted,
-            Self::NotAllowed { .. } | Self::Unreachable { .. } => Exit::Temporary,
-            Self::Message { .. } | Self::Bind { .. } | Self::File { .. } => Exit::Failure,
+            Self::NotAllowed { .. } | Self::Unreachable { .. } | Self::NotServed => Exit::Temporary,
+            Self::Message { .. } | Self::Bind { .. } | Self::File { .. } | Self::Ended { .. } | Self::Served => {
+                Exit::Failure
+            }
             Self::Learn(error) => error.exit(),
             Self::Gate(error) => error.exit(),
             Self::Blob(error) => error.exit(),

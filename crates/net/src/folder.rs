@@ -1,5 +1,6 @@
 //! What a member keeps on disk: its key, the roster that it joined, its queue, and where its runs stand.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -74,6 +75,39 @@ impl MemberFolder {
     /// Folder of the queue of runs.
     pub fn site(&self) -> PathBuf {
         self.0.join("site")
+    }
+
+    /// Keeps other processes from answering for this site, as long as what is returned lives: two would promise two things in one
+    /// name.
+    ///
+    /// # Errors
+    /// [`NetError::Served`]; [`NetError::File`].
+    pub fn serve(&self) -> Result<File, NetError> {
+        let file = self.serving()?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(NetError::Served),
+            Err(TryLockError::Error(error)) => Err(crate::error::file(WHAT)(error)),
+        }
+    }
+
+    /// Whether a process answers for this site.
+    ///
+    /// # Errors
+    /// [`NetError::File`].
+    pub fn is_served(&self) -> Result<bool, NetError> {
+        match self.serving()?.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(crate::error::file(WHAT)(error)),
+        }
+    }
+
+    fn serving(&self) -> Result<File, NetError> {
+        std::fs::create_dir_all(self.site()).map_err(crate::error::file(WHAT))?;
+        let mut options = File::options();
+        options.create(true).write(true).truncate(false);
+        options.open(self.site().join("serving.lock")).map_err(crate::error::file(WHAT))
     }
 
     /// The queue of runs.

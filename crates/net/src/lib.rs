@@ -4,7 +4,7 @@
 //! sites can be read, and never anything but [`Outbound`](acequia_gate::Outbound) values and a closed set of messages.
 //!
 //! A site dials out and opens no port. [`Coordinator`] asks, [`SiteAgent`] answers after its people said yes ([`Queue`]),
-//! [`AggregatorDesk`] adds up. The rounds themselves are `acequia-learn`'s, which knows no network; here is who may ask whom,
+//! [`AggregatorDesk`] adds up. Without a coordinator, sites add up in turns: those that the roster gives an address. The rounds themselves are `acequia-learn`'s, which knows no network; here is who may ask whom,
 //! what is on disk before anything is said, and what happens when a connection or a process dies.
 
 mod aggregator;
@@ -14,6 +14,7 @@ mod folder;
 mod identity;
 mod link;
 mod message;
+mod peers;
 mod queue;
 mod roster;
 mod site;
@@ -26,9 +27,9 @@ pub use coordinator::{Coordinator, CoordinatorSettings, NetworkReport, RunEvent}
 pub use error::NetError;
 pub use folder::MemberFolder;
 pub use identity::{Identity, MemberKey};
-pub use link::{Incoming, Link, Network};
+pub use link::{Incoming, Link, Network, Protocol};
 pub use message::{Frame, read_anything};
-pub use queue::{Begun, Offer, Queue, QueuedRun};
+pub use queue::{Among, Begun, Failed, Offer, Queue, QueuedRun};
 pub use roster::{Member, Members, Role, Roster};
 pub use site::{Approve, Held, HeldForValidation, Holdings, SiteAgent, SiteEvent, SiteSettings, Watch};
 pub use validation::check_record;

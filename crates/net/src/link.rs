@@ -3,23 +3,43 @@
 //! Nobody else's relays, name services or port mappings are used: members dial the addresses of the roster, and relays only
 //! where the roster names some of the network's own. Over one connection either side asks, and the other answers.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use iroh::endpoint::{Connection, QuicTransportConfig, RecvStream, SendStream, presets};
 use iroh::{Endpoint, EndpointAddr, RelayMode, RelayUrl};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::error::NetError;
 use crate::identity::{Identity, MemberKey};
 use crate::message::{Frame, MESSAGE_BYTES_MAX};
 use crate::roster::{Member, Roster};
 
-/// Name of the protocol and its version; members of another version are refused in the handshake.
-const PROTOCOL: &[u8] = b"acequia/run/2";
+/// What is spoken over a connection. Members of another version are refused in the handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// A coordinator asks sites and aggregators.
+    Run,
+    /// Sites among themselves.
+    Peers,
+}
+
+impl Protocol {
+    /// Its name, with its version.
+    const fn name(self) -> &'static [u8] {
+        match self {
+            Self::Run => b"acequia/run/2",
+            Self::Peers => b"acequia/peers/1",
+        }
+    }
+}
+
+/// Between two times that a member is asked once more.
+pub(crate) const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(20);
 
@@ -37,6 +57,8 @@ pub struct Network {
 pub(crate) struct Traffic {
     pub(crate) sent: AtomicU64,
     pub(crate) received: AtomicU64,
+    /// Connections so far.
+    links: AtomicU64,
 }
 
 /// A connection to a member.
@@ -44,6 +66,8 @@ pub(crate) struct Traffic {
 pub struct Link {
     connection: Connection,
     member: String,
+    /// Which one it is of this process.
+    number: u64,
     traffic: Arc<Traffic>,
 }
 
@@ -82,7 +106,6 @@ impl Network {
         let transport = QuicTransportConfig::builder().keep_alive_interval(Duration::from_secs(5)).build();
         let mut builder = Endpoint::builder(presets::Minimal)
             .secret_key(identity.secret())
-            .alpns(vec![PROTOCOL.to_vec()])
             .transport_config(transport)
             .relay_mode(relay_mode);
         if let Some(listen) = listen {
@@ -112,11 +135,16 @@ impl Network {
         (self.traffic.sent.load(Ordering::Relaxed), self.traffic.received.load(Ordering::Relaxed))
     }
 
+    fn link(&self, connection: Connection, member: &str) -> Link {
+        let number = self.traffic.links.fetch_add(1, Ordering::Relaxed);
+        Link { connection, member: member.to_owned(), number, traffic: Arc::clone(&self.traffic) }
+    }
+
     /// Dials a member.
     ///
     /// # Errors
     /// [`NetError::Unreachable`].
-    pub async fn dial(&self, member: &Member) -> Result<Link, NetError> {
+    pub async fn dial(&self, member: &Member, protocol: Protocol) -> Result<Link, NetError> {
         let unreachable = |reason: String| NetError::Unreachable { member: member.name.clone(), reason };
         let mut address = EndpointAddr::new(member.key.0);
         for text in &member.addresses {
@@ -133,15 +161,17 @@ impl Network {
         if address.is_empty() {
             return Err(unreachable("none of its addresses is known".to_owned()));
         }
-        let dialled = tokio::time::timeout(HANDSHAKE, self.endpoint.connect(address, PROTOCOL)).await;
+        let dialled = tokio::time::timeout(HANDSHAKE, self.endpoint.connect(address, protocol.name())).await;
         let connection = dialled
             .map_err(|_| unreachable("it does not answer".to_owned()))?
             .map_err(|error| unreachable(format!("{error:#}")))?;
-        Ok(Link { connection, member: member.name.clone(), traffic: Arc::clone(&self.traffic) })
+        Ok(self.link(connection, &member.name))
     }
 
-    /// Members that dial in, until the endpoint is closed. Strangers are turned away; a slow handshake keeps nobody else out.
-    pub fn listen(&self) -> mpsc::Receiver<Link> {
+    /// Members that dial in to speak this, until the endpoint is closed. Strangers are turned away; a slow handshake keeps nobody
+    /// else out.
+    pub fn listen(&self, protocol: Protocol) -> mpsc::Receiver<Link> {
+        self.endpoint.set_alpns(vec![protocol.name().to_vec()]);
         let (give, take) = mpsc::channel(64);
         let network = self.clone();
         tokio::spawn(async move {
@@ -155,8 +185,7 @@ impl Network {
                         connection.close(1u32.into(), b"not in the roster");
                         return;
                     };
-                    let (member, traffic) = (member.name.clone(), Arc::clone(&network.traffic));
-                    let _ = give.send(Link { connection, member, traffic }).await;
+                    let _ = give.send(network.link(connection, &member.name)).await;
                 });
             }
         });
@@ -175,9 +204,20 @@ impl Link {
         &self.member
     }
 
+    /// Tells it from every other connection of this process.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Whether the connection is closed.
     pub fn is_closed(&self) -> bool {
         self.connection.close_reason().is_some()
+    }
+
+    /// The connection itself, for tests that keep to no rules.
+    #[cfg(test)]
+    pub(crate) fn raw(&self) -> &Connection {
+        &self.connection
     }
 
     fn lost(&self, reason: impl std::fmt::Display) -> NetError {
@@ -257,5 +297,55 @@ impl Incoming {
         if write_whole(&mut self.send, frame).await.is_ok() {
             self.traffic.sent.fetch_add(frame.len() as u64, Ordering::Relaxed);
         }
+    }
+}
+
+/// Connections of sites, newest last. Of two sites that dial one another at once, two may stay.
+#[derive(Default)]
+pub(crate) struct Switchboard {
+    links: Mutex<BTreeMap<String, Vec<Link>>>,
+    pub(crate) changed: Notify,
+}
+
+impl Switchboard {
+    pub(crate) fn put(&self, link: Link) {
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_site = links.entry(link.member().to_owned()).or_default();
+        of_site.retain(|link| !link.is_closed());
+        of_site.push(link);
+        drop(links);
+        self.changed.notify_waiters();
+    }
+
+    pub(crate) fn get(&self, site: &str) -> Option<Link> {
+        let links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        links.get(site)?.iter().rfind(|link| !link.is_closed()).cloned()
+    }
+
+    async fn wait(&self, site: &str) -> Link {
+        loop {
+            let changed = self.changed.notified();
+            match self.get(site) {
+                Some(link) => return link,
+                // A connection may close without a new one; so look again now and then.
+                None => drop(tokio::time::timeout(ASK_AGAIN, changed).await),
+            }
+        }
+    }
+
+    /// Asks until there is an answer. A connection that is lost is no answer: the site dials in again.
+    pub(crate) async fn ask(&self, site: &str, frame: &Frame, within: Duration) -> Result<Vec<u8>, NetError> {
+        let silent =
+            || NetError::Unreachable { member: site.to_owned(), reason: "it does not answer in time".to_owned() };
+        let asked = async {
+            loop {
+                let link = self.wait(site).await;
+                match link.ask(frame).await {
+                    Ok(answer) => return answer,
+                    Err(_) => tokio::time::sleep(ASK_AGAIN / 5).await,
+                }
+            }
+        };
+        tokio::time::timeout(within, asked).await.map_err(|_| silent())
     }
 }

@@ -14,8 +14,10 @@
 //! }
 //! ```
 
+use std::collections::BTreeMap;
+
 use acequia_gate::Outbound;
-use acequia_learn::{Ask, PartTotal, SiteFinding, SiteUpdate};
+use acequia_learn::{Accepted, Ask, Envelope, PartTotal, PeerMessage, SiteFinding, SiteUpdate};
 use acequia_types::Digest;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -137,6 +139,93 @@ pub(crate) enum Reply {
     },
 }
 
+/// What sites say to one another where nobody coordinates. Tagged from outside, as [`Request`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum PeerRequest {
+    /// Would you run this plan (JSON) with these sites?
+    Invite {
+        /// The plan.
+        plan: String,
+        /// Digest of the signed roster.
+        roster: Digest,
+        /// All who take part, sorted.
+        sites: Vec<String>,
+        /// Who agreed, as far as the sender knows: names and signatures.
+        agreed: BTreeMap<String, String>,
+    },
+    /// A message of a run.
+    Say {
+        /// Digest of the plan.
+        plan: Digest,
+        /// In which round.
+        round: u32,
+        /// How often somebody took over in it.
+        attempt: u32,
+        /// What is said.
+        what: What,
+    },
+}
+
+/// What is said in a round; see [`PeerMessage`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum What {
+    /// The sender is in this round.
+    Here,
+    /// A share, or sums without a mask. Numbers follow.
+    Share {
+        /// The set of sites that the sender accepted before.
+        accepted: Option<Accepted>,
+    },
+    /// Shares of these sites are there.
+    Have {
+        /// Names.
+        sites: Vec<String>,
+    },
+    /// The sum shall be over these sites.
+    Propose {
+        /// Names.
+        sites: Vec<String>,
+    },
+    /// The sender accepts these sites.
+    Accept {
+        /// Names.
+        sites: Vec<String>,
+    },
+    /// Half of a sum. Numbers follow.
+    Part,
+    /// The sum. Numbers follow.
+    Total,
+}
+
+impl What {
+    /// Whether numbers follow.
+    pub(crate) fn has_numbers(&self) -> bool {
+        matches!(self, Self::Share { .. } | Self::Part | Self::Total)
+    }
+}
+
+/// What a site answers to another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum PeerReply {
+    /// It was taken.
+    Yes,
+    /// This site is not so far; say it again.
+    Later,
+    /// Who agreed, as far as this site knows: names and signatures.
+    Agreed {
+        /// Names and signatures.
+        agreed: BTreeMap<String, String>,
+    },
+    /// No.
+    No {
+        /// In words.
+        reason: String,
+    },
+}
+
 /// A message as bytes: its head, and what follows it. Cheap to copy; a question goes to many.
 #[derive(Debug, Clone)]
 pub struct Frame {
@@ -185,6 +274,21 @@ impl Frame {
         Self::of(&Reply::Finding { signature }, evaluation)
     }
 
+    /// A message of a run without a coordinator. The bytes of a sum are made once for all who get it.
+    pub(crate) fn peer(plan: Digest, envelope: Envelope<Outbound<SiteUpdate>>, sum: &mut Option<Bytes>) -> Self {
+        let (what, numbers) = match envelope.body {
+            PeerMessage::Here => (What::Here, Bytes::new()),
+            PeerMessage::Share { share, accepted } => (What::Share { accepted }, share.get().bytes().clone()),
+            PeerMessage::Have(sites) => (What::Have { sites }, Bytes::new()),
+            PeerMessage::Propose(sites) => (What::Propose { sites }, Bytes::new()),
+            PeerMessage::Accept(sites) => (What::Accept { sites }, Bytes::new()),
+            PeerMessage::Part(part) => (What::Part, part.to_bytes().into()),
+            PeerMessage::Total(total) => (What::Total, sum.get_or_insert_with(|| total.to_bytes().into()).clone()),
+        };
+        let (round, attempt) = (envelope.round, envelope.attempt);
+        Self::of(&PeerRequest::Say { plan, round, attempt, what }, numbers)
+    }
+
     /// Half of a sum over several sites: noise without the other half.
     pub(crate) fn part(total: &PartTotal) -> Self {
         Self::of(&Reply::Part, total.to_bytes())
@@ -201,6 +305,18 @@ impl From<&Outbound<SiteUpdate>> for Frame {
 impl From<&Request> for Frame {
     fn from(request: &Request) -> Self {
         Self::of(request, Bytes::new())
+    }
+}
+
+impl From<&PeerRequest> for Frame {
+    fn from(request: &PeerRequest) -> Self {
+        Self::of(request, Bytes::new())
+    }
+}
+
+impl From<&PeerReply> for Frame {
+    fn from(reply: &PeerReply) -> Self {
+        Self::of(reply, Bytes::new())
     }
 }
 
@@ -232,6 +348,14 @@ pub fn read_anything(bytes: &[u8]) {
         assert!(read_again == request || again == Frame::from(&read_again).to_bytes(), "what was written is read");
     }
     let _ = read::<Reply>("somebody", bytes);
+    if let Ok((request, _)) = read::<PeerRequest>("somebody", bytes) {
+        let again = Frame::from(&request).to_bytes();
+        assert!(read::<PeerRequest>("somebody", &again).is_ok_and(|(read, _)| read == request));
+    }
+    if let Ok((reply, _)) = read::<PeerReply>("somebody", bytes) {
+        let again = Frame::from(&reply).to_bytes();
+        assert!(read::<PeerReply>("somebody", &again).is_ok_and(|(read, _)| read == reply));
+    }
 }
 
 #[cfg(test)]
@@ -251,6 +375,22 @@ mod tests {
             let (read, rest) = read::<Request>("x", &bytes).unwrap();
             assert!(read == request && rest.is_empty());
         }
+        let say = |what| PeerRequest::Say { plan, round: 2, attempt: 1, what };
+        let sites = vec!["north".to_owned(), "south".to_owned()];
+        let accepted = Some(Accepted { attempt: 0, sites: sites.clone() });
+        let agreed = BTreeMap::from([("north".to_owned(), "00".to_owned())]);
+        for request in [
+            PeerRequest::Invite { plan: "{}".to_owned(), roster: plan, sites: sites.clone(), agreed },
+            say(What::Here),
+            say(What::Share { accepted }),
+            say(What::Share { accepted: None }),
+            say(What::Accept { sites }),
+            say(What::Total),
+        ] {
+            let bytes = Frame::from(&request).to_bytes();
+            read_anything(&bytes);
+            assert_eq!(read::<PeerRequest>("x", &bytes).unwrap(), (request, &b""[..]));
+        }
         let hand = |value: serde_json::Value| Frame::by_hand(&value, &[]).to_bytes();
         let unknown = hand(serde_json::json!({ "present": { "plan": plan, "round": 1, "more": 1 } }));
         let kind = hand(serde_json::json!({ "present": { "plan": 1, "round": 1 } }));
@@ -258,7 +398,7 @@ mod tests {
         // A list that claims to be longer than anything.
         let long = [&[0x9b][..], &[0xff; 8]].concat();
         for bad in [&b""[..], b"{}", b"\xff\n", &unknown, &kind, &half, &long] {
-            assert!(read::<Request>("x", bad).is_err());
+            assert!(read::<Request>("x", bad).is_err() && read::<PeerRequest>("x", bad).is_err());
             read_anything(bad);
         }
     }

@@ -4,13 +4,17 @@
 //! `runs/<digest of the plan>/` holds the plan, who offered it when, what would leave in plain words, the decision, the hash
 //! chain of what left, and the result. `ledger.json` holds marks of the rows of cohorts that were answered; `stopped` stops
 //! everything at once.
+//!
+//! Of a run without a coordinator it also holds which sites it is among, who of them agreed, where this site stands
+//! (`standing.cbor`), what it promised (`promise.json`), and the sums of rounds that others may still need (`sums/`).
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use acequia_custody::RunDecision;
-use acequia_learn::{ExitLog, Ledger, LogEntry};
+use acequia_learn::{ExitLog, Ledger, LogEntry, Promise, RoundTotal, Standing};
 use acequia_types::{Day, Digest, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -49,6 +53,26 @@ pub struct Begun {
     pub rows: Digest,
 }
 
+/// Among which sites a run without a coordinator is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Among {
+    /// Which site proposed it.
+    pub by: String,
+    /// All sites, sorted.
+    pub sites: Vec<String>,
+    /// Digest of the signed roster.
+    pub roster: Digest,
+}
+
+/// Why a run ended without a result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Failed {
+    /// In words.
+    pub reason: String,
+}
+
 /// Where a run stands at this site.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct QueuedRun {
@@ -58,12 +82,21 @@ pub struct QueuedRun {
     pub offer: Offer,
     /// The decision, if there is one.
     pub decision: Option<RunDecision>,
+    /// Among which sites it is, where nobody coordinates it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub among: Option<Among>,
+    /// Who of them agreed, as far as this site knows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub agreed: Vec<String>,
     /// Who takes part, once it began.
     pub begun: Option<Begun>,
     /// Answers that left.
     pub left: usize,
     /// Whether the result came.
     pub finished: bool,
+    /// Why it ended without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<Failed>,
 }
 
 /// The queue of one site.
@@ -147,7 +180,9 @@ impl Queue {
         if run.join("offer.json").exists() {
             return Ok(());
         }
-        write_whole(&run.join("plan.json"), document.as_bytes(), WHAT)?;
+        if !run.join("among.json").exists() {
+            write_whole(&run.join("plan.json"), document.as_bytes(), WHAT)?;
+        }
         write_whole(&run.join("offer.json"), &json(offer), WHAT)
     }
 
@@ -239,9 +274,12 @@ impl Queue {
                 run,
                 offer,
                 decision: document(&path.join("decision.json"), WHAT)?,
+                among: self.among(&run)?,
+                agreed: self.agreed(&run)?.into_keys().collect(),
                 begun: document(&path.join("begun.json"), WHAT)?,
                 left: self.log(&run)?.entries().len(),
-                finished: path.join("outcome.json").exists(),
+                finished: self.has_result(&run),
+                failed: document(&path.join("failed.json"), WHAT)?,
             });
         }
         runs.sort_by_key(|run| (run.offer.at, run.run));
@@ -272,6 +310,138 @@ impl Queue {
 
     pub(crate) fn finish(&self, plan: &Digest, outcome: &str) -> Result<(), NetError> {
         write_whole(&self.run(plan).join("outcome.json"), outcome.as_bytes(), WHAT)
+    }
+
+    /// Whether the result of a run is here.
+    pub(crate) fn has_result(&self, plan: &Digest) -> bool {
+        self.run(plan).join("outcome.json").exists()
+    }
+
+    /// The result of a run as it lies here (JSON), once it came.
+    ///
+    /// # Errors
+    /// [`NetError::File`]; [`NetError::Ended`] when it ended without one.
+    pub fn result(&self, plan: &Digest) -> Result<Option<String>, NetError> {
+        if let Some(Failed { reason }) = document(&self.run(plan).join("failed.json"), WHAT)? {
+            return Err(NetError::Ended { reason });
+        }
+        let bytes = read_if_there(&self.run(plan).join("outcome.json"), WHAT)?;
+        Ok(bytes.and_then(|bytes| String::from_utf8(bytes).ok()))
+    }
+
+    /// Proposes a plan to sites, without a coordinator. The site's agent asks the others. Proposed again with the same sites, it is
+    /// the same run.
+    ///
+    /// # Errors
+    /// [`NetError::Refused`] when it was offered here otherwise before; [`NetError::File`].
+    pub fn propose(&self, plan: &Digest, document: &str, among: &Among) -> Result<(), NetError> {
+        let run = self.run(plan);
+        let taken = |reason: &str| NetError::Refused { member: "this site".to_owned(), reason: reason.to_owned() };
+        match self.among(plan)? {
+            Some(before) if (&before.sites, before.roster) == (&among.sites, among.roster) => return Ok(()),
+            Some(_) => {
+                return Err(taken("the run was proposed with other sites or another roster; change the plan's title"));
+            }
+            None if run.join("offer.json").exists() => {
+                return Err(taken("a coordinator offered this run; change the plan's title"));
+            }
+            None => {}
+        }
+        write_whole(&run.join("plan.json"), document.as_bytes(), WHAT)?;
+        write_whole(&run.join("among.json"), &json(among), WHAT)
+    }
+
+    pub(crate) fn among(&self, plan: &Digest) -> Result<Option<Among>, NetError> {
+        document(&self.run(plan).join("among.json"), WHAT)
+    }
+
+    /// Signatures of the sites that agreed to take part.
+    pub(crate) fn agreed(&self, plan: &Digest) -> Result<BTreeMap<String, String>, NetError> {
+        Ok(document(&self.run(plan).join("agreed.json"), WHAT)?.unwrap_or_default())
+    }
+
+    pub(crate) fn keep_agreed(&self, plan: &Digest, agreed: &BTreeMap<String, String>) -> Result<(), NetError> {
+        write_whole(&self.run(plan).join("agreed.json"), &json(agreed), WHAT)
+    }
+
+    /// Ends a run here without a result.
+    pub(crate) fn fail(&self, plan: &Digest, reason: String) -> Result<(), NetError> {
+        write_whole(&self.run(plan).join("failed.json"), &json(&Failed { reason }), WHAT)
+    }
+
+    /// Runs without a coordinator that did not end yet, with whether they were offered to the people here.
+    pub(crate) fn gathering(&self) -> Result<Vec<(Digest, bool)>, NetError> {
+        let entries = match std::fs::read_dir(self.folder.join("runs")) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(file(WHAT)(error)),
+        };
+        let mut runs = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(file(WHAT))?.path();
+            let Some(Ok(run)) = path.file_name().and_then(|name| name.to_str()).map(Digest::parse) else { continue };
+            let is_over = path.join("outcome.json").exists() || path.join("failed.json").exists();
+            if path.join("among.json").exists() && !is_over {
+                runs.push((run, path.join("offer.json").exists()));
+            }
+        }
+        runs.sort_unstable();
+        Ok(runs)
+    }
+
+    /// Where this site stood in a run without a coordinator, and what it promised.
+    pub(crate) fn stood(&self, plan: &Digest) -> Result<(Option<Standing>, Option<Promise>), NetError> {
+        let run = self.run(plan);
+        Ok((cbor_document(&run.join("standing.cbor"), WHAT)?, document(&run.join("promise.json"), WHAT)?))
+    }
+
+    pub(crate) fn stands(&self, plan: &Digest, standing: &Standing) -> Result<(), NetError> {
+        write_whole(&self.run(plan).join("standing.cbor"), &cbor(standing), WHAT)
+    }
+
+    pub(crate) fn promises(&self, plan: &Digest, promise: &Promise) -> Result<(), NetError> {
+        write_whole(&self.run(plan).join("promise.json"), &json(promise), WHAT)
+    }
+
+    fn sum_file(&self, plan: &Digest, round: u32) -> PathBuf {
+        self.run(plan).join("sums").join(format!("{round}.sum"))
+    }
+
+    /// The sum of a round, if it is kept.
+    pub(crate) fn sum(&self, plan: &Digest, round: u32) -> Result<Option<RoundTotal>, NetError> {
+        let bytes = read_if_there(&self.sum_file(plan, round), WHAT)?;
+        Ok(bytes.map(|bytes| RoundTotal::from_bytes("this site", &bytes)).transpose()?)
+    }
+
+    /// Round and sites of the last sum that this site has of a run without a coordinator.
+    ///
+    /// # Errors
+    /// [`NetError::File`].
+    pub fn summed(&self, plan: &Digest) -> Result<Option<(u32, Vec<String>)>, NetError> {
+        let entries = match std::fs::read_dir(self.run(plan).join("sums")) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(file(WHAT)(error)),
+        };
+        let mut last = None;
+        for entry in entries {
+            let path = entry.map_err(file(WHAT))?.path();
+            let round = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u32>().ok());
+            last = last.max(round.filter(|_| path.extension().is_some_and(|extension| extension == "sum")));
+        }
+        let Some(round) = last else { return Ok(None) };
+        Ok(self.sum(plan, round)?.map(|sum| (round, sum.sites)))
+    }
+
+    /// Keeps the sum of a round, for sites that are behind.
+    pub(crate) fn keep_sum(&self, plan: &Digest, sum: &RoundTotal) -> Result<(), NetError> {
+        write_whole(&self.sum_file(plan, sum.round), &sum.to_bytes(), WHAT)
+    }
+
+    /// Nobody needs the sum of this round any more.
+    pub(crate) fn drop_sum(&self, plan: &Digest, round: u32) {
+        // One that stays is no harm.
+        let _ = std::fs::remove_file(self.sum_file(plan, round));
     }
 
     pub(crate) fn ledger(&self) -> Result<Ledger, NetError> {

@@ -17,13 +17,14 @@ use futures_util::future::join_all;
 use crate::aggregator::{AggregatorDesk, SITES_MIN};
 use crate::error::{NetError, file};
 use crate::identity::Identity;
-use crate::link::{Link, Network};
+use crate::link::{Link, Network, Protocol};
 use crate::message::{Frame, Reply, Request, read};
+use crate::peers::Peers;
 use crate::queue::{Begun, Offer, Queue};
 use crate::roster::{Member, Role, Roster};
 
 /// Between two attempts to dial a coordinator, at first and at most.
-const DIAL_AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+pub(crate) const DIAL_AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 
 /// The rows that a site holds, read for each plan.
 pub trait Holdings: Send + Sync + 'static {
@@ -39,7 +40,8 @@ pub trait Holdings: Send + Sync + 'static {
     /// [`LearnError`], without any value of a row.
     fn for_validation(&self, request: &ValidationRequest) -> Result<HeldForValidation, LearnError>;
 
-    /// Asked by a coordinator about its own rows, before the outcome of a run with them is told to anybody. Blocks.
+    /// Asked by a coordinator about its own rows, before the outcome of a run with them is told to anybody; where nobody coordinates,
+    /// before it is kept here. Blocks.
     ///
     /// # Errors
     /// [`LearnError`] when it may not be told.
@@ -82,6 +84,9 @@ pub struct SiteSettings {
     pub rules: SiteRules,
     /// Kinds of task that are allowed without asking a person.
     pub standing: BTreeSet<String>,
+    /// Where nobody coordinates: how long a sum waits for a site before the run goes on without it, if the plan says so. After a
+    /// sixth of it the next in line takes over from one that is not connected, after three times as long from one that is silent.
+    pub answer_within: Duration,
 }
 
 /// What happens at a site, for whoever watches it.
@@ -97,6 +102,8 @@ pub enum SiteEvent {
     Begun(Digest),
     /// An answer left: run and round.
     Answered(Digest, u32),
+    /// Who adds up now, where nobody coordinates: run, round, and first and second in line.
+    AddsUp(Digest, u32, Vec<String>),
     /// Something was refused, with the reason.
     Refused(String),
     /// The result of a run came.
@@ -129,19 +136,19 @@ struct Running {
 
 /// A site's agent.
 pub struct SiteAgent {
-    network: Network,
-    queue: Queue,
-    settings: SiteSettings,
-    holdings: Arc<dyn Holdings>,
-    clock: Arc<dyn Clock>,
-    identity: Identity,
+    pub(crate) network: Network,
+    pub(crate) queue: Queue,
+    pub(crate) settings: SiteSettings,
+    pub(crate) holdings: Arc<dyn Holdings>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) identity: Identity,
     /// Held while files of the queue are read and written together.
-    files: Mutex<()>,
+    pub(crate) files: Mutex<()>,
     running: Mutex<BTreeMap<Digest, Arc<Mutex<Running>>>>,
-    desk: Desk,
+    pub(crate) desk: Desk,
     /// Connections to aggregators that are no coordinators.
     aggregators: tokio::sync::Mutex<BTreeMap<String, Link>>,
-    watch: Watch,
+    pub(crate) watch: Watch,
 }
 
 impl SiteAgent {
@@ -173,7 +180,8 @@ impl SiteAgent {
         }))
     }
 
-    /// Dials every coordinator of the roster, answers, and dials again whatever is lost. Does not end by itself.
+    /// Dials every coordinator of the roster, answers, and dials again whatever is lost; and meets the other sites, for runs without
+    /// a coordinator. Does not end by itself.
     pub async fn serve(self: Arc<Self>) {
         let coordinators: Vec<Member> = self
             .roster()
@@ -186,10 +194,11 @@ impl SiteAgent {
         for coordinator in coordinators {
             tasks.spawn(Arc::clone(&self).stay_with(coordinator));
         }
+        tasks.spawn(Peers::serve(self));
         while tasks.join_next().await.is_some() {}
     }
 
-    fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.network.own().name
     }
 
@@ -200,7 +209,7 @@ impl SiteAgent {
     async fn stay_with(self: Arc<Self>, coordinator: Member) {
         let mut wait = DIAL_AGAIN.0;
         loop {
-            if let Ok(link) = self.network.dial(&coordinator).await {
+            if let Ok(link) = self.network.dial(&coordinator, Protocol::Run).await {
                 (self.watch)(SiteEvent::Connected(coordinator.name.clone()));
                 wait = DIAL_AGAIN.0;
                 while let Some(mut incoming) = link.next().await {
@@ -270,12 +279,12 @@ impl SiteAgent {
         }
     }
 
-    fn held(&self, plan: &Plan) -> Result<Held, NetError> {
+    pub(crate) fn held(&self, plan: &Plan) -> Result<Held, NetError> {
         Ok(self.holdings.rows(plan)?)
     }
 
     /// The decision that holds now.
-    fn decision(&self, plan: &Digest) -> Result<Option<RunDecision>, NetError> {
+    pub(crate) fn decision(&self, plan: &Digest) -> Result<Option<RunDecision>, NetError> {
         if self.queue.is_stopped() {
             return Err(
                 LearnError::Withheld { site: self.name().to_owned(), reason: "it is stopped".to_owned() }.into()
@@ -288,30 +297,49 @@ impl SiteAgent {
         let plan = Plan::from_json(text)?;
         let digest = plan.digest();
         self.enough_sites(&plan)?;
+        self.is_coordinated(from, &digest)?;
         if self.queue.waits(&digest)? && !self.settings.standing.contains(plan.task.kind()) {
             return Ok(Reply::Waits);
         }
         if self.queue.decision(&digest)?.is_none() {
-            let words = self.preview(&plan)?;
+            let all = self.roster().with_role(Role::Site).iter().map(|member| member.name.clone()).collect::<Vec<_>>();
+            let words = self.preview(&plan, &all, None)?;
             self.enter(from, &digest, text, (&plan.title, plan.task.kind(), words), plan.last_day)?;
         }
         self.standing_of(&digest)
     }
 
-    /// What would leave in the first round, as if every site took part. Where the table does not fit the plan, whoever decides reads
-    /// why, and nobody else.
-    fn preview(&self, plan: &Plan) -> Result<String, NetError> {
-        let sites = Sites::new(self.roster().with_role(Role::Site).iter().map(|member| member.name.clone()))?;
+    /// What would leave in the first round, as if all of these sites took part; `adders` add up where nobody coordinates. Where the
+    /// table does not fit the plan, whoever decides reads why, and nobody else.
+    pub(crate) fn preview(
+        &self,
+        plan: &Plan,
+        sites: &[String],
+        adders: Option<Vec<String>>,
+    ) -> Result<String, NetError> {
+        let sites = Sites::new(sites.iter().cloned())?;
         let looked = self.held(plan).and_then(|held| {
             let rules = self.settings.rules.clone();
             let (ledger, key) = (&mut Ledger::default(), self.identity.share_key());
             let site = Site::join(self.name(), plan, &sites, held.tables, rules, ledger, key)?;
+            let site = match adders {
+                Some(adders) => site.in_turns(adders),
+                None => site,
+            };
             Ok(site.look(&Run::new(plan, &sites).ask())?)
         });
         Ok(match looked {
             Ok(leaving) => leaving.words,
             Err(error) => format!("This site cannot answer the plan as its table is: {error}."),
         })
+    }
+
+    /// A run that sites proposed to one another has no coordinator.
+    fn is_coordinated(&self, from: &str, digest: &Digest) -> Result<(), NetError> {
+        match self.queue.among(digest)? {
+            Some(_) => Err(NetError::Message { from: from.to_owned(), reason: "the run is one without a coordinator" }),
+            None => Ok(()),
+        }
     }
 
     /// Whether so many sites are in every sum as this site's rules want. Aggregators see to what the plan says, and to no more.
@@ -333,7 +361,7 @@ impl SiteAgent {
     }
 
     /// Enters what was offered, and decides where a standing rule does.
-    fn enter(
+    pub(crate) fn enter(
         &self,
         from: &str,
         digest: &Digest,
@@ -410,6 +438,7 @@ impl SiteAgent {
             plan: digest,
             context: digest,
             round: 1,
+            attempt: 0,
             to: vec![from.to_owned()],
             words: request.words(held.data.rows() as u64),
             sent: vec![outbound.get().digest()],
@@ -434,6 +463,7 @@ impl SiteAgent {
         let _files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let decision = self.decision(&digest)?.ok_or_else(|| refuse("nobody here allowed this run"))?;
         self.is_of(from, &digest)?;
+        self.is_coordinated(from, &digest)?;
         decision.approve(digest, digest, self.clock.now())?;
         for site in &sites {
             self.roster().expect(site, Role::Site)?;
@@ -441,48 +471,70 @@ impl SiteAgent {
         if !sites.iter().any(|site| site == self.name()) {
             return Err(refuse("this site is not among those who take part"));
         }
-        let before = self.queue.begun(&digest)?;
         let roster = self.roster().digest();
-        // The difference of two sums over other sites could be the rows of one.
-        if before.as_ref().is_some_and(|before| (&*before.from, &before.sites, before.roster) != (from, &sites, roster))
-        {
-            return Err(refuse("the run began here with other sites or another roster"));
-        }
+        self.began_so(&digest, from, &sites)?;
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if running.contains_key(&digest) {
             return Ok(Reply::Yes);
         }
         let plan = Plan::from_json(&self.queue.plan(&digest)?)?;
         let held = self.held(&plan)?;
-        let begun = Begun { from: from.to_owned(), sites: sites.clone(), roster, rows: Data::held(&held.tables) };
-        match before {
-            Some(before) if before.rows != begun.rows => {
-                return Err(refuse(
-                    "the rows here are not those that the run began with; change its title to begin anew",
-                ));
-            }
-            Some(_) => {}
-            None => self.queue.begin(&digest, &begun)?,
-        }
+        self.begins(&digest, from, &sites, &held)?;
         let sites = Sites::new(sites)?.identified_by(roster);
-        let mut ledger = self.queue.ledger()?;
-        let (tables, rules, key) = (held.tables.clone(), self.settings.rules.clone(), self.identity.share_key());
-        let site = Site::join(self.name(), &plan, &sites, tables, rules, &mut ledger, key)?;
-        let log = self.queue.log(&digest)?;
-        let persisted = log.entries().len();
-        let site = site.resumed(log);
-        let still_allowed = held.still_allowed.clone();
-        let site = match held.still_allowed {
-            Some(still_allowed) => site.asking(still_allowed),
-            None => site,
-        };
-        self.queue.keep(&ledger)?;
+        let (site, persisted) = self.joins(&digest, &plan, &sites, &held)?;
         let coordinator = from.to_owned();
-        let run =
-            Running { plan, site, tables: held.tables, still_allowed, approve: held.approve, coordinator, persisted };
+        let Held { tables, still_allowed, approve } = held;
+        let run = Running { plan, site, tables, still_allowed, approve, coordinator, persisted };
         running.insert(digest, Arc::new(Mutex::new(run)));
         (self.watch)(SiteEvent::Begun(digest));
         Ok(Reply::Yes)
+    }
+
+    /// How a run began here, if it did: with these sites and this roster, or it is not gone on with. The difference of two sums over
+    /// other sites could be the rows of one.
+    fn began_so(&self, run: &Digest, from: &str, sites: &[String]) -> Result<Option<Begun>, NetError> {
+        let (before, roster) = (self.queue.begun(run)?, self.roster().digest());
+        let other = |before: &Begun| (&*before.from, &*before.sites, before.roster) != (from, sites, roster);
+        if before.as_ref().is_some_and(other) {
+            let reason = "the run began here with other sites or another roster";
+            return Err(NetError::Message { from: from.to_owned(), reason });
+        }
+        Ok(before)
+    }
+
+    /// Puts on record that a run begins, or sees that it goes on as it began, with the same rows.
+    pub(crate) fn begins(&self, run: &Digest, from: &str, sites: &[String], held: &Held) -> Result<(), NetError> {
+        let (roster, rows) = (self.roster().digest(), Data::held(&held.tables));
+        match self.began_so(run, from, sites)? {
+            Some(before) if before.rows != rows => Err(NetError::Message {
+                from: from.to_owned(),
+                reason: "the rows here are not those that the run began with; change its title to begin anew",
+            }),
+            Some(_) => Ok(()),
+            None => self.queue.begin(run, &Begun { from: from.to_owned(), sites: sites.to_vec(), roster, rows }),
+        }
+    }
+
+    /// Joins a run with these rows after what left before, of which so many entries are on disk.
+    pub(crate) fn joins(
+        &self,
+        run: &Digest,
+        plan: &Plan,
+        sites: &Sites,
+        held: &Held,
+    ) -> Result<(Site, usize), NetError> {
+        let mut ledger = self.queue.ledger()?;
+        let (tables, rules, key) = (held.tables.clone(), self.settings.rules.clone(), self.identity.share_key());
+        let site = Site::join(self.name(), plan, sites, tables, rules, &mut ledger, key)?;
+        let log = self.queue.log(run)?;
+        let persisted = log.entries().len();
+        let site = site.resumed(log);
+        let site = match &held.still_allowed {
+            Some(still_allowed) => site.asking(Arc::clone(still_allowed)),
+            None => site,
+        };
+        self.queue.keep(&ledger)?;
+        Ok((site, persisted))
     }
 
     fn run(&self, from: &str, digest: &Digest) -> Result<Arc<Mutex<Running>>, NetError> {
@@ -608,7 +660,7 @@ impl SiteAgent {
         match links.get(&member.name) {
             Some(link) if !again && !link.is_closed() => Ok(link.clone()),
             _ => {
-                let link = self.network.dial(member).await?;
+                let link = self.network.dial(member, Protocol::Run).await?;
                 links.insert(member.name.clone(), link.clone());
                 Ok(link)
             }
@@ -640,6 +692,7 @@ impl SiteAgent {
             plan: digest,
             context: digest,
             round: 0,
+            attempt: 0,
             to: vec![from.to_owned()],
             words: format!("Whether an attack stayed within the plan's limit: {}.", if passed { "yes" } else { "no" }),
             sent: vec![Digest::of(if passed { b"passed" } else { b"failed" })],
@@ -659,8 +712,16 @@ impl SiteAgent {
     }
 }
 
+/// A result as it is kept.
+pub(crate) fn result_text(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Model(model) => model.to_json(),
+        other => serde_json::to_string_pretty(other).unwrap_or_default() + "\n",
+    }
+}
+
 /// What a refusal says to others. Where a table does not fit, the place could tell whether a row of some kind is there.
-fn told_to_others(error: &NetError) -> String {
+pub(crate) fn told_to_others(error: &NetError) -> String {
     match error {
         NetError::Learn(
             LearnError::Withheld { .. }
@@ -683,7 +744,7 @@ type Work = Box<dyn FnOnce() + Send>;
 
 /// The thread on which a site reads questions and answers them, one after the other. What a thread of its own frees it takes again
 /// for the next; spread over a pool, long questions would leave their memory behind in each thread.
-struct Desk(std::sync::mpsc::Sender<Work>);
+pub(crate) struct Desk(std::sync::mpsc::Sender<Work>);
 
 impl Desk {
     fn new() -> Result<Self, NetError> {
@@ -702,7 +763,7 @@ impl Desk {
         Ok(Self(give))
     }
 
-    async fn work<T: Send + 'static>(
+    pub(crate) async fn work<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, NetError> + Send + 'static,
     ) -> Result<T, NetError> {

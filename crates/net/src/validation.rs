@@ -5,8 +5,9 @@ use acequia_types::Digest;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use crate::coordinator::{ASK_AGAIN, Coordinator, REFUSES, RunEvent, WAITS, said, unexpected};
+use crate::coordinator::{Coordinator, REFUSES, RunEvent, WAITS, said, unexpected};
 use crate::error::NetError;
+use crate::link::ASK_AGAIN;
 use crate::message::{Frame, Reply, Request};
 use crate::roster::Roster;
 use crate::site::FINDING;

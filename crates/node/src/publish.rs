@@ -11,7 +11,7 @@ use acequia_gate::{ExitSeal, Manifest, Outbound, Parcel, readmit, seal};
 use acequia_hub::{Catalogue, HubError, Operator, PublishedVersion, Shelf, TakenDownVersion};
 use acequia_release::Verification;
 use acequia_store::{Publication, Published, Release, TakenDown, Tombstone};
-use acequia_types::{DatasetName, Digest, DonorId, Timestamp};
+use acequia_types::{DatasetName, Digest, DonorId, Exit, Timestamp};
 use acequia_vault::SUBJECTS;
 use bytes::Bytes;
 use serde::Serialize;
@@ -228,12 +228,17 @@ impl Node {
         let standing: BTreeMap<Digest, &Arc<PublishedVersion>> =
             before.served().map(|version| (version.digest(), version)).collect();
         let mut versions = Vec::with_capacity(releases.len());
+        let mut in_reach = true;
         for release in releases {
             let stone = stones.iter().find(|(_, stone)| stone.is_of(&release.dataset, &release.version));
             if stone.is_none()
                 && let Some(version) = standing.get(&release.manifest)
             {
                 versions.push(Arc::clone(version));
+                continue;
+            }
+            // Where blobs are out of reach, asking for each would keep what is standing from being served.
+            if !in_reach {
                 continue;
             }
             let seal = ExitSeal::from_text(release.seal.clone());
@@ -253,6 +258,7 @@ impl Node {
                 }
                 // One damaged version must not take the others off the shelf; `doctor` tells the same.
                 Err(failure) => {
+                    in_reach = failure.exit != Exit::Temporary;
                     let (dataset, version) = (&release.dataset, &release.version);
                     tracing::error!(code = %failure.code, %dataset, %version, "not served: {}", failure.message);
                 }

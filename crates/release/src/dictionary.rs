@@ -6,6 +6,7 @@ use acequia_frame::Table;
 use arrow::datatypes::{DataType, Schema};
 use serde::{Deserialize, Serialize};
 
+use crate::plan::Completeness;
 use crate::receipt::Receipt;
 use crate::rows::{Known, values};
 use crate::{Plan, ReleaseError};
@@ -16,6 +17,9 @@ pub(crate) struct Dictionary {
     pub(crate) schema: String,
     /// In the order of the columns.
     pub(crate) columns: Vec<Entry>,
+    /// How much the card states; versions of before lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) completeness: Option<Completeness>,
 }
 
 /// One column.
@@ -76,7 +80,7 @@ pub(crate) fn dictionary(table: &Table, receipt: Receipt<'_>, plan: &Plan) -> Re
         })
     };
     let columns: Result<Vec<Entry>, ReleaseError> = table.schema().fields().iter().map(entry).collect();
-    Ok(Dictionary { schema: SCHEMA.to_owned(), columns: columns? })
+    Ok(Dictionary { schema: SCHEMA.to_owned(), columns: columns?, completeness: Some(plan.completeness()) })
 }
 
 /// Whether the column was generalised to its root.

@@ -38,6 +38,25 @@
 //!     seed = 7
 //!     recipe = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 //!     program = "acequia 0.1.0"
+//!     keywords = ["breast cancer"]
+//!     citations = ["Schumacher et al. 1994"]
+//!
+//!     [collection] # a card that states less than six tenths of what readers need is refused
+//!     motivation = "Predicting the course of breast cancer."
+//!     collection = "A published cohort."
+//!     raw_data = "A table of a tumour bank."
+//!     timeframe = "1978/1993"
+//!     missing_data = "Left empty."
+//!     preprocessing = ["Unified to OMOP CDM 5.4"]
+//!     biases = ["One country"]
+//!     limitations = ["No biomarkers"]
+//!     use_cases = ["Teaching"]
+//!     misuse = ["Deciding about a patient"]
+//!     sensitive = ["Health: cancer diagnosis"]
+//!     ethics = "Published de-identified by its authors."
+//!     withdrawal = "Write to the trustee."
+//!     maintenance = "Yearly."
+//!     contact = "data@acequia.example"
 //!
 //!     [[inputs]]
 //!     source = "rotterdam-tumour-bank"

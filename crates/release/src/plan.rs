@@ -457,7 +457,81 @@ pub(crate) fn is_license(field: &str, id: &str) -> Result<(), ReleaseError> {
     if fits { Ok(()) } else { Err(unfit(field, "is not an SPDX id such as CC-BY-4.0")) }
 }
 
+/// Share of what a card should state that it must state.
+const LEAST_STATED: f64 = 0.6;
+
+/// How much of what a card should state it states.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Completeness {
+    /// How many things it states.
+    pub(crate) stated: usize,
+    /// Of how many.
+    pub(crate) of: usize,
+    /// The others, as settings of the plan.
+    pub(crate) missing: Vec<String>,
+}
+
+impl Completeness {
+    /// Names of settings, each with whether it is stated.
+    pub(crate) fn of(checks: &[(&str, bool)]) -> Self {
+        let missing = checks.iter().filter(|(_, stated)| !stated).map(|(name, _)| (*name).to_owned());
+        let missing: Vec<String> = missing.collect();
+        Self { stated: checks.len() - missing.len(), of: checks.len(), missing }
+    }
+
+    /// Refuses a card that states too little.
+    ///
+    /// # Errors
+    /// [`ReleaseError::Plan`] with what it should state besides.
+    pub(crate) fn is_enough(&self) -> Result<(), ReleaseError> {
+        #[expect(clippy::cast_precision_loss, reason = "a handful")]
+        let share = self.stated as f64 / self.of as f64;
+        if share >= LEAST_STATED {
+            return Ok(());
+        }
+        let problem = format!("states {} of {}: add {}", self.stated, self.of, self.missing.join(", "));
+        Err(unfit("the card", &problem))
+    }
+}
+
 impl Plan {
+    /// What the card states of what a reader of a data set needs: the texts of Croissant RAI 1.0 and of datasheets, and what
+    /// catalogues of health data ask for.
+    pub(crate) fn completeness(&self) -> Completeness {
+        let told = |text: &str| !text.trim().is_empty();
+        let (collection, health) = (&self.collection, &self.health);
+        let is_number_or_coded = |one: &ColumnPlan| one.unit.is_some() || !one.values.is_empty();
+        let contact = told(&collection.contact) || self.publisher.contact.is_some();
+        Completeness::of(&[
+            ("citations", !self.citations.is_empty()),
+            ("keywords", !self.keywords.is_empty()),
+            ("history", !self.history.is_empty()),
+            ("not_recorded", !self.not_recorded.is_empty()),
+            ("units or values of a column", self.columns.iter().any(is_number_or_coded)),
+            ("equivalent of a column", self.columns.iter().any(|one| !one.equivalent.is_empty())),
+            ("diversity.population", told(&self.diversity.population)),
+            ("collection.motivation", told(&collection.motivation)),
+            ("collection.collection", told(&collection.collection)),
+            ("collection.raw_data", told(&collection.raw_data)),
+            ("collection.timeframe", told(&collection.timeframe)),
+            ("collection.missing_data", told(&collection.missing_data)),
+            ("collection.preprocessing", !collection.preprocessing.is_empty()),
+            ("collection.annotation", told(&collection.annotation)),
+            ("collection.biases", !collection.biases.is_empty()),
+            ("collection.limitations", !collection.limitations.is_empty()),
+            ("collection.use_cases", !collection.use_cases.is_empty()),
+            ("collection.misuse", !collection.misuse.is_empty()),
+            ("collection.social_impact", told(&collection.social_impact)),
+            ("collection.sensitive", !collection.sensitive.is_empty()),
+            ("collection.ethics", told(&collection.ethics)),
+            ("collection.withdrawal", told(&collection.withdrawal)),
+            ("collection.maintenance", told(&collection.maintenance)),
+            ("collection.contact, or publisher.contact", contact),
+            ("health.population", told(&health.population)),
+            ("health.conditions", !health.conditions.is_empty()),
+        ])
+    }
+
     /// The description of a column.
     pub(crate) fn column(&self, name: &str) -> Option<&ColumnPlan> {
         self.columns.iter().find(|column| column.name == name)
@@ -507,6 +581,7 @@ impl Plan {
         if self.minimum_cell < 2 {
             return Err(unfit("minimum_cell", "must be at least 2"));
         }
+        self.completeness().is_enough()?;
         self.split.parts_per_million()?;
         let mut names = BTreeSet::new();
         for column in &self.columns {

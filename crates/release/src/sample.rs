@@ -187,6 +187,9 @@ pub(crate) fn plan() -> Plan {
             collection_types: vec!["Secondary Data analysis".to_owned()],
             timeframe: "1978/1993".to_owned(),
             biases: vec![NASTY.to_owned()],
+            preprocessing: vec![NASTY.to_owned()],
+            limitations: vec![NASTY.to_owned()],
+            sensitive: vec![NASTY.to_owned()],
             use_cases: vec!["Teaching".to_owned()],
             misuse: vec!["Insurance".to_owned()],
             ..CollectionPlan::default()

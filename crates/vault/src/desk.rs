@@ -482,12 +482,13 @@ impl Desk {
                 for donation in self.donations(donor).await? {
                     self.blobs.remove(&donation.sealed)?;
                 }
+                // Rows last: where a removal fails, the next try finds what is left by them.
                 let steps = self.store.steps().await?;
-                let keys: Vec<_> = steps.iter().map(|step| step.key).collect();
-                self.store.forget_steps(&keys).await?;
                 for (_, digest) in steps.iter().flat_map(|step| &step.blobs) {
                     self.blobs.remove(digest)?;
                 }
+                let keys: Vec<_> = steps.iter().map(|step| step.key).collect();
+                self.store.forget_steps(&keys).await?;
             }
             Task::ForgetRecords => {
                 let certificate = self.certificate(case, donor, now).await?;

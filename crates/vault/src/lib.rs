@@ -256,7 +256,7 @@ impl Vault {
         let object = Key::generate()?;
         let mut sealed = object.wrap(&key, context)?;
         sealed.extend(seal(&object, context, plaintext)?);
-        let sealed = self.blobs.put(&sealed)?;
+        let sealed = self.blobs.put_new(&sealed)?;
         Ok(Deposit { sealed, plaintext: Digest::of(plaintext), bytes: plaintext.len() as u64 })
     }
 
@@ -359,23 +359,24 @@ impl Vault {
         let mut keys: BTreeMap<&DonorId, Key> = BTreeMap::new();
         let mut opened = Vec::with_capacity(donations.len());
         for donation in donations {
-            let intake = || donation.intake.clone();
-            let key = match keys.get(&donation.donor) {
-                Some(key) => key.clone(),
-                None => {
-                    let key = self.donor_key(&donation.donor).await?;
-                    let key = key.ok_or_else(|| VaultError::Forgotten { intake: intake() })?;
-                    keys.insert(&donation.donor, key.clone());
-                    key
-                }
-            };
-            opened.push(self.unseal(donation, &key)?);
+            if !keys.contains_key(&donation.donor) {
+                let key = self.donor_key(&donation.donor).await?;
+                keys.insert(
+                    &donation.donor,
+                    key.ok_or_else(|| VaultError::Forgotten { intake: donation.intake.clone() })?,
+                );
+            }
+        }
+        for few in donations.chunks(self.blobs.at_once()) {
+            let addresses: Vec<Digest> = few.iter().map(|donation| donation.sealed).collect();
+            for (donation, sealed) in few.iter().zip(self.blobs.get_all(&addresses)?) {
+                opened.push(self.unseal(donation, &keys[&donation.donor], &sealed)?);
+            }
         }
         Ok(opened)
     }
 
-    fn unseal(&self, donation: &Donation, key: &Key) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-        let sealed = self.blobs.get(&donation.sealed)?;
+    fn unseal(&self, donation: &Donation, key: &Key, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         let context = donation.intake.as_str().as_bytes();
         let (wrapped, body) = sealed.split_at_checked(WRAPPED_KEY_BYTES).ok_or(BlobError::Sealed)?;
         let object = Key::unwrap_from(key, context, wrapped)?;
@@ -427,7 +428,7 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Blob`].
     pub fn seal_work(&self, name: &str, bytes: &[u8]) -> Result<Digest, VaultError> {
-        Ok(self.blobs.put(&seal(&self.work_key(), name.as_bytes(), bytes)?)?)
+        Ok(self.blobs.put_new(&seal(&self.work_key(), name.as_bytes(), bytes)?)?)
     }
 
     /// Opens a work table.
@@ -444,7 +445,7 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Blob`].
     pub fn seal_lasting(&self, name: &str, bytes: &[u8]) -> Result<Digest, VaultError> {
-        Ok(self.blobs.put(&seal(&self.lasting, name.as_bytes(), bytes)?)?)
+        Ok(self.blobs.put_new(&seal(&self.lasting, name.as_bytes(), bytes)?)?)
     }
 
     /// Opens what [`Vault::seal_lasting`] sealed.

@@ -74,7 +74,9 @@ impl Other {
     fn of(address: &str, environment: &[(String, String)]) -> Self {
         let mut builder = object_store::aws::AmazonS3Builder::new().with_url(address);
         for (name, value) in environment.iter().filter(|(name, _)| name.starts_with("AWS_")) {
-            builder = builder.with_config(name.to_lowercase().parse().unwrap(), value);
+            if let Ok(known) = name.to_lowercase().parse() {
+                builder = builder.with_config(known, value);
+            }
         }
         Self(builder.build().unwrap(), tokio::runtime::Runtime::new().unwrap())
     }
@@ -112,6 +114,12 @@ fn a_range_costs_little_more_than_its_bytes() {
 fn what_is_there_is_not_sent_again() {
     let Some(server) = Server::or_skip("putting twice into a bucket") else { return };
     let store = open(&server, "node");
+    let requests = server.relay().requests();
+    store.put(b"first").unwrap();
+    // Whose it is, twice when nobody's yet; whether it is there, its bytes.
+    assert_eq!(server.relay().requests() - requests, 4);
+    store.put_new(b"second").unwrap();
+    assert_eq!(server.relay().requests() - requests, 5);
     for length in [100_000, 17 * 1024 * 1024] {
         let bytes = noise(length, 8);
         store.put(&bytes).unwrap();
@@ -148,6 +156,23 @@ fn credentials_that_are_wrong_are_told_and_never_shown() {
             }
         }
     }
+}
+
+#[test]
+fn no_credentials_are_told_as_such() {
+    let environment = |rest: &[(&str, &str)]| {
+        let all = [&[("AWS_ENDPOINT", "http://127.0.0.1:1"), ("AWS_ALLOW_HTTP", "true")], rest].concat();
+        all.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect::<Vec<_>>()
+    };
+    let connect = |rest: &[(&str, &str)]| BlobStore::connect("s3://blobs/node", OWNER, environment(rest));
+    // Nothing is there that machines of AWS ask for theirs.
+    let store = connect(&[("AWS_METADATA_ENDPOINT", "http://127.0.0.1:1")]).unwrap();
+    let place = "s3://blobs/node".to_owned();
+    let answer = "no credentials were found".to_owned();
+    assert_eq!(store.put(b"x").unwrap_err(), BlobError::Refused { place, answer });
+    // Half of a pair, and what is no file of certificates.
+    assert_eq!(connect(&[("AWS_ACCESS_KEY_ID", KEY)]).unwrap_err().code(), "BL010");
+    assert_eq!(connect(&[("AWS_CA_BUNDLE", "/nowhere/ca.pem")]).unwrap_err().code(), "BL001");
 }
 
 #[test]

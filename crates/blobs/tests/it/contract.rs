@@ -7,11 +7,13 @@ use acequia_types::Digest;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
+/// Writes other bytes under the address of a blob.
+type WriteOver = dyn Fn(&Digest, &[u8]);
+
 /// A store, and somebody who writes to its place without it.
 pub(crate) struct Both {
     pub(crate) store: BlobStore,
-    /// Writes other bytes under the address of a blob.
-    pub(crate) write_over: Box<dyn Fn(&Digest, &[u8])>,
+    pub(crate) write_over: Box<WriteOver>,
 }
 
 type Part = (&'static str, fn(&Both));
@@ -55,6 +57,12 @@ fn bytes_come_back(both: &Both) {
         assert_eq!((store.contains(&digest), store.is_whole(&digest)), (Ok(true), Ok(true)));
         all.push(digest);
     }
+    let new = store.put_new(b"sealed").unwrap();
+    all.push(new);
+    let found = store.get_all(&[all[3], new, all[1]]).unwrap();
+    assert_eq!(found.iter().map(|bytes| bytes.len()).collect::<Vec<_>>(), [70_000, 6, 1]);
+    let digest = Digest::of(b"nothing");
+    assert_eq!(store.get_all(&[new, digest, all[0]]).unwrap_err(), BlobError::Missing { digest });
     all.sort();
     assert_eq!(store.list().unwrap(), all);
     assert_eq!(store.check_all().unwrap(), []);
@@ -100,6 +108,7 @@ fn damage_is_seen_and_mended(both: &Both) {
     for damaged in [b"some bytez".as_slice(), b"some", b"some bytes and more", b""] {
         (both.write_over)(&digest, damaged);
         assert_eq!(store.get(&digest).unwrap_err(), BlobError::Damaged { digest });
+        assert_eq!(store.get_all(&[other, digest]).unwrap_err(), BlobError::Damaged { digest });
         assert_eq!(store.is_whole(&digest), Ok(false));
         assert_eq!(store.check_all().unwrap(), [digest]);
         let folder = tempfile::tempdir().unwrap();

@@ -164,6 +164,8 @@ impl Relay {
                     continue;
                 }
                 let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server)) else { continue };
+                // Heads and bodies that come apart must not wait for each other here.
+                let _ = (client.set_nodelay(true), server.set_nodelay(true));
                 let both = || Some((client.try_clone().ok()?, server.try_clone().ok()?));
                 let (Some(up), Some(down), Some(kept)) = (both(), both(), both()) else { continue };
                 shared.open.lock().unwrap().extend([kept.0, kept.1]);

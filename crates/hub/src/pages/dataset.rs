@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::catalogue::kind;
-use super::version::{Parts, Sections, Tab, described_in, files, made, page, tab_path, versions};
+use super::version::{Parts, Sections, Tab, complete, described_in, files, made, page, tab_path, versions};
 use super::words::{one_in, thousands};
 use super::{diversity, json_ld, plain, risk, rows, statistics, usage};
 use crate::PublishedVersion;
@@ -18,7 +18,12 @@ fn sections(tab: Tab) -> Sections {
         Tab::Files => &[("files", "Files")],
         Tab::Versions => &[("versions", "Versions")],
         Tab::Use => &[("use", "Use it"), ("catalogues", "Cite and catalogue")],
-        Tab::Governance => &[("risk", "Could I be found?"), ("diversity", "Who is in it"), ("made", "How it was made")],
+        Tab::Governance => &[
+            ("risk", "Could I be found?"),
+            ("diversity", "Who is in it"),
+            ("complete", "How complete the card is"),
+            ("made", "How it was made"),
+        ],
     }
 }
 
@@ -32,7 +37,7 @@ pub(crate) fn dataset(described: Description<'_>, tab: Tab, rows: Option<&rows::
             Tab::Files => { (files(version)) }
             Tab::Versions => { (versions(dataset, version)) }
             Tab::Use => { (usage::section(version, address)) (catalogues(described)) }
-            Tab::Governance => { (risk::section(facts)) (diversity::section(facts)) (made(version, address)) }
+            Tab::Governance => { (risk::section(facts)) (diversity::section(facts)) (complete(&facts.dictionary)) (made(version, address)) }
         }
     };
     let parts = Parts {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::version::{Parts, Sections, Tab, described_in, files, made, page, tab_path, versions};
+use super::version::{Parts, Sections, Tab, complete, described_in, files, made, page, tab_path, versions};
 use super::wide;
 use super::words::{counted, license_address, rounded, thousands};
 use crate::chart::{Curve, Curves, Estimated, Words, curve_swatch, curves, forest};
@@ -57,7 +57,7 @@ pub(crate) fn model(described: Description<'_>, tab: Tab) -> String {
             Tab::Files => { (files(version)) (formats(facts)) }
             Tab::Versions => { (versions(dataset, version)) }
             Tab::Use => { (usage(described)) (catalogues(described)) }
-            Tab::Governance => { (learned(facts)) (membership(facts)) (complete(facts)) (made(version, address)) }
+            Tab::Governance => { (learned(facts)) (membership(facts)) (complete(&facts.croissant)) (made(version, address)) }
         }
     };
     let parts = Parts {
@@ -717,17 +717,6 @@ fn membership(facts: &Facts) -> Markup {
                 @if noise.is_some() { "Attacks that were not tried are bounded by the noise." }
                 @else { "Attacks that were not tried are not bounded by those that were." }
             }
-        }
-    }
-}
-
-fn complete(facts: &Facts) -> Markup {
-    let missing: Vec<&str> = list(&facts.croissant, "/completeness/missing").iter().filter_map(Value::as_str).collect();
-    html! {
-        section #complete aria-labelledby="complete-title" {
-            h2 #complete-title { "How complete the card is" }
-            p { "It states " (count(&facts.croissant, "/completeness/stated").unwrap_or_default()) " of " (count(&facts.croissant, "/completeness/of").unwrap_or_default()) " things that a card should state. Below six tenths nothing is published." }
-            @if !missing.is_empty() { p { "Not stated:" } ul { @for one in missing { li { (one) } } } }
         }
     }
 }

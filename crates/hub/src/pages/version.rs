@@ -2,12 +2,14 @@
 
 use acequia_gate::Artefact;
 use maud::{Markup, html};
+use serde_json::Value;
 
 use super::words::{counted, license_address, size, thousands};
 use super::{document, version_path, wide};
 use crate::PublishedVersion;
 use crate::catalogue::Repository;
 use crate::describe::{Description, forms};
+use crate::facts::{count, list};
 use crate::http::percent_encoded;
 
 /// A part of what there is to say about a version, on a page of its own.
@@ -250,6 +252,22 @@ fn compare_form(dataset: &Repository, shown: &PublishedVersion) -> Markup {
         form.compare action=(format!("/datasets/{}/compare", shown.manifest().dataset)) method="get" {
             (choose("from", "Compare version", first)) (choose("to", "with version", shown.commit()))
             button type="submit" { "Compare" }
+        }
+    }
+}
+
+/// How much of what it should state a card states, by the document that says so.
+pub(super) fn complete(document: &Value) -> Markup {
+    let counts = count(document, "/completeness/stated").zip(count(document, "/completeness/of"));
+    let missing: Vec<&str> = list(document, "/completeness/missing").iter().filter_map(Value::as_str).collect();
+    html! {
+        section #complete aria-labelledby="complete-title" {
+            h2 #complete-title { "How complete the card is" }
+            @match counts {
+                Some((stated, of)) => p { "It states " (stated) " of " (of) " things that a card should state. Below six tenths nothing is published." }
+                None => p { "Not counted for this version." }
+            }
+            @if !missing.is_empty() { p { "Not stated:" } ul { @for one in missing { li { (one) } } } }
         }
     }
 }

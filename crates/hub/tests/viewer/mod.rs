@@ -14,7 +14,7 @@ async fn view(route: &str) -> Value {
 async fn what_there_is_to_see() {
     assert_eq!(
         view("is-valid").await,
-        json!({"preview": true, "viewer": true, "search": false, "filter": false, "statistics": true})
+        json!({"preview": true, "viewer": true, "search": true, "filter": true, "statistics": true})
     );
     let splits = view("splits").await;
     assert_eq!(splits["splits"][1], json!({"dataset": DATASET, "config": "default", "split": "validation"}));
@@ -62,6 +62,38 @@ async fn rows_are_those_of_the_table() {
 }
 
 #[tokio::test]
+async fn conditions_and_words_choose_rows() {
+    let (app, memory) = app();
+    let whole = Table::from_parquet("train", file(&memory, TRAIN).2).unwrap();
+    let days = whole.column("time_days").unwrap();
+    let days = days.as_any().downcast_ref::<arrow::array::Float64Array>().unwrap();
+    let ages = whole.column("age_years").unwrap();
+    let ages = arrow::compute::cast(&ages, &arrow::datatypes::DataType::Utf8).unwrap();
+    let ages = ages.as_any().downcast_ref::<arrow::array::StringArray>().unwrap();
+    let asked = |route: &str| format!("/{route}&dataset={DATASET}&config=default&split=train");
+    let mut late: Vec<usize> = (0..2100).filter(|row| days.value(*row) > 1000.0).collect();
+    assert!(late.len() > 100 && late.len() < 2100);
+    let told = get(&app, &asked("filter?where=%22time_days%22%3E1000&offset=7&length=50")).await.json();
+    assert_eq!((&told["num_rows_total"], &told["partial"]), (&json!(late.len()), &json!(false)));
+    let places = |told: &Value| -> Vec<usize> {
+        let place = |row: &Value| usize::try_from(row["row_idx"].as_u64().unwrap()).unwrap();
+        told["rows"].as_array().unwrap().iter().map(place).collect()
+    };
+    assert_eq!(places(&told), late[7..57]);
+    assert!(told["rows"].as_array().unwrap().iter().all(|row| row["row"]["time_days"].as_f64() > Some(1000.0)));
+    late.sort_by(|a, b| days.value(*b).total_cmp(&days.value(*a)));
+    let told = get(&app, &asked("filter?where=%22time_days%22%3E1000&orderby=%22time_days%22%20DESC")).await.json();
+    assert_eq!(places(&told), late[..100]);
+    // All rows in an order; and words.
+    assert_eq!(get(&app, &asked("filter?orderby=%22time_days%22")).await.json()["num_rows_total"], 2100);
+    let word = ages.value(0);
+    let told = get(&app, &asked(&format!("search?query={}", word.replace(' ', "+")))).await.json();
+    let with: Vec<usize> = (0..2100).filter(|row| ages.value(*row) == word).collect();
+    assert!(told["num_rows_total"].as_u64() >= Some(with.len() as u64), "{told}");
+    assert!(places(&told).contains(&0));
+}
+
+#[tokio::test]
 async fn statistics_leave_small_counts_out() {
     let told = view("statistics?split=train").await;
     assert_eq!((&told["num_examples"], &told["partial"]), (&json!(2100), &json!(false)));
@@ -106,6 +138,10 @@ async fn what_the_viewer_refuses() {
         (format!("/rows?dataset={DATASET}&config=other&split=train"), 404, "EntryNotFound"),
         (format!("/rows?dataset={DATASET}&split=train&length=101"), 400, ""),
         (format!("/rows?dataset={DATASET}&split=train&offset=-1"), 400, ""),
+        (format!("/filter?dataset={DATASET}&split=train&where=%22height%22%3E1"), 400, ""),
+        (format!("/filter?dataset={DATASET}&split=train&where=time_days"), 400, ""),
+        (format!("/filter?dataset={DATASET}&split=other&where=time_days%3E1"), 404, "EntryNotFound"),
+        (format!("/search?dataset={DATASET}&split=train"), 400, ""),
     ] {
         let answer = get(&app, &target).await;
         assert_eq!((answer.status.as_u16(), answer.header("x-error-code")), (status, code), "{target}");

@@ -80,7 +80,7 @@ pub(super) fn gelu(node: &NodeProto) -> TractResult<impl Kernel> {
     let exact = |x: f64| 0.5 * x * (1.0 + libm::erf(x * std::f64::consts::FRAC_1_SQRT_2));
     let approximate =
         |x: f64| 0.5 * x * (1.0 + libm::tanh((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x)));
-    let kinds: [(&str, fn(f64) -> f64); 2] = [("none", exact), ("tanh", approximate)];
+    let kinds = [("none", exact as fn(f64) -> f64), ("tanh", approximate)];
     Ok(Function { name: "Gelu", of: Of::Number(Attributes(node).one_of("approximate", &kinds, exact)?) })
 }
 

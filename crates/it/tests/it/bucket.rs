@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -148,7 +148,7 @@ fn a_server_that_dies_in_the_middle_loses_nothing_and_publishes_nothing_by_half(
     let before = server.relay().to_server();
     let undisturbed = manifest(&home_in(&server, "undisturbed"));
     let whole = server.relay().to_server() - before;
-    for share in [5, 40, 80, 90, 95, 99] {
+    for share in [5, 60, 95, 99] {
         let home = home_in(&server, &format!("cut-{share}"));
         let (from, enough) = (server.relay().to_server(), whole * share / 100);
         let mut child = home.command(&DEMO).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -189,7 +189,15 @@ fn a_serving_node_outlives_its_server() {
     // What lies in no bucket is served meanwhile.
     assert!(served.get("/").starts_with(b"HTTP/1.1 200"));
     assert!(ask(&served, "HEAD", &path(0), None).0[""].contains(" 200 "));
+    // One that begins meanwhile serves what it has, and the rest as soon as it can be had.
+    let late = Served::of(home.command(&["serve", "--address", "127.0.0.1:0"]), &home.folder.path().join("late.log"));
+    assert!(late.get("/").starts_with(b"HTTP/1.1 200"));
     server.restart();
+    let began = Instant::now();
+    while !late.get(&path(0)).starts_with(b"HTTP/1.1 200") {
+        assert!(began.elapsed() < Duration::from_secs(60), "it never takes up what it left out");
+        std::thread::sleep(Duration::from_millis(200));
+    }
     for (at, file) in files.iter().enumerate() {
         let (head, body) = ask(&served, "GET", &path(at), None);
         assert!(head[""].contains(" 200 "), "{head:?}");
@@ -298,7 +306,9 @@ fn blobs_move_to_a_bucket_and_back_as_the_guide_says() {
     // Back again, with a damaged one: it is told, and the others come.
     let victim = objects(&server, "my-node").into_iter().next().unwrap();
     let kept = std::fs::read(&victim).unwrap();
-    std::fs::write(&victim, b"other bytes").unwrap();
+    let mut other = kept.clone();
+    other[0] ^= 1;
+    std::fs::write(&victim, other).unwrap();
     let back = home.path().join("blobs");
     let output = home.run(&["blobs", "copy", "--json", "--to", back.to_str().unwrap()]);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();

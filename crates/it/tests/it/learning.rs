@@ -25,7 +25,7 @@ fn exact_plan(folder: &Path) -> PathBuf {
 }
 
 /// Rotterdam as four hospitals, by person number.
-fn hospitals(folder: &Path) -> Vec<(String, PathBuf)> {
+pub(crate) fn hospitals(folder: &Path) -> Vec<(String, PathBuf)> {
     let text = std::fs::read_to_string(example("rotterdam.csv")).unwrap();
     let (header, rows) = text.split_once('\n').unwrap();
     let mut parts = vec![format!("{header}\n"); 4];

@@ -15,6 +15,7 @@ mod learning;
 mod manual;
 mod models;
 mod papers;
+mod peers;
 #[path = "../../../blobs/tests/it/server.rs"]
 #[allow(dead_code, reason = "the tests of `blobs` use the rest")]
 mod server;

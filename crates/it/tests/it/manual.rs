@@ -156,6 +156,7 @@ fn every_command_has_help_with_an_example() {
         &["network", "sign"],
         &["network", "join"],
         &["network", "members"],
+        &["network", "run"],
         &["network", "aggregate"],
         &["network", "check"],
         &["site"],

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Frame, Identity, Link, Network, Role};
+use crate::{Frame, Identity, Link, Network, Protocol, Role};
 use acequia_learn::{Roster as Sites, Run};
 use serde_json::{Value, json};
 
@@ -33,7 +33,7 @@ fn refused(answer: &Value, reason: &str) {
 /// The trustee's end by hand, and the site that dialled in.
 async fn trustee(net: &Loopback, site: &'static str) -> (Network, Link, Up) {
     let network = net.open("trustee").await;
-    let mut links = network.listen();
+    let mut links = network.listen(Protocol::Run);
     let up = net.site(site).await;
     let link = tokio::time::timeout(Duration::from_secs(20), links.recv()).await.unwrap().unwrap();
     assert_eq!(link.member(), site);
@@ -49,7 +49,7 @@ async fn who_is_not_in_the_roster_is_not_heard() {
     let asked = frame(&json!({ "present": { "plan": plan(&[]).digest(), "round": 1 } }));
     // A member is answered, if only with a no.
     let member = net.open("north").await;
-    let link = member.dial(net.roster.named("council").unwrap()).await.unwrap();
+    let link = member.dial(net.roster.named("council").unwrap(), Protocol::Run).await.unwrap();
     assert_eq!(head_of(&link.ask(&asked).await.unwrap())["say"], "no");
     member.close().await;
     // It makes itself a roster of its own.
@@ -59,7 +59,7 @@ async fn who_is_not_in_the_roster_is_not_heard() {
     members.members[2] = own;
     let forged = Arc::new(members.sign(&stranger));
     let network = Network::open(&stranger, Arc::clone(&forged), None).await.unwrap();
-    let link = network.dial(forged.named("council").unwrap()).await;
+    let link = network.dial(forged.named("council").unwrap(), Protocol::Run).await;
     // The handshake may end before the other side looks at the key; nothing is answered.
     if let Ok(link) = link {
         let answer = tokio::time::timeout(Duration::from_secs(20), link.ask(&asked)).await;
@@ -113,7 +113,7 @@ async fn roles_are_kept() {
     let net = Loopback::new();
     let council = net.council().await;
     let network = net.open("north").await;
-    let link = network.dial(net.roster.expect("council", Role::Aggregator).unwrap()).await.unwrap();
+    let link = network.dial(net.roster.expect("council", Role::Aggregator).unwrap(), Protocol::Run).await.unwrap();
     let plan = plan(&[]);
     let sites = Sites::new(SITES.map(str::to_owned)).unwrap().identified_by(net.roster.digest());
     let ask = Run::new(&plan, &sites).ask();
@@ -134,7 +134,7 @@ async fn an_aggregator_closes_a_round_once_and_over_enough_sites() {
     let mut council = net.council().await;
     let coordinator = net.open("trustee").await;
     let council_member = net.roster.expect("council", Role::Aggregator).unwrap().clone();
-    let mut link = coordinator.dial(&council_member).await.unwrap();
+    let mut link = coordinator.dial(&council_member, Protocol::Run).await.unwrap();
     let sites = Sites::new(SITES.map(str::to_owned)).unwrap().identified_by(net.roster.digest());
     // Where a plan does not say that sites may be left out, none is.
     let all = plan(&[]);
@@ -159,7 +159,7 @@ async fn an_aggregator_closes_a_round_once_and_over_enough_sites() {
     let mut ends = Vec::new();
     for site in SITES {
         let network = net.open(site).await;
-        let to = network.dial(&council_member).await.unwrap();
+        let to = network.dial(&council_member, Protocol::Run).await.unwrap();
         // In the name of another site it is refused.
         let other = if site == "north" { "south" } else { "north" };
         let answer = to.ask(&share(other)).await.unwrap();
@@ -182,10 +182,10 @@ async fn an_aggregator_closes_a_round_once_and_over_enough_sites() {
 
     council.kill().await;
     council = net.council().await;
-    link = coordinator.dial(&council_member).await.unwrap();
+    link = coordinator.dial(&council_member, Protocol::Run).await.unwrap();
     assert_eq!(say(&link, &open).await["say"], "yes");
     for (site, (network, _)) in SITES.iter().zip(&ends) {
-        let to = network.dial(&council_member).await.unwrap();
+        let to = network.dial(&council_member, Protocol::Run).await.unwrap();
         assert_eq!(head_of(&to.ask(&share(site)).await.unwrap())["say"], "yes");
     }
     refused(&say(&link, &close(&SITES)).await, "closed with other sites");

@@ -1,6 +1,7 @@
 //! Members on loopback: the same result as in one process, whoever dies on the way; and what members must not be able to do.
 
 mod attacks;
+mod peers;
 mod runs;
 
 use std::collections::BTreeSet;
@@ -170,7 +171,12 @@ impl Loopback {
 
     pub(super) async fn site_with(&self, name: &'static str, standing: BTreeSet<String>, rules: SiteRules) -> Up {
         let network = self.open(name).await;
-        let settings = SiteSettings { folder: self.home(name).join("site"), rules, standing };
+        let settings = SiteSettings {
+            folder: self.home(name).join("site"),
+            rules,
+            standing,
+            answer_within: Duration::from_secs(60),
+        };
         let quiet = Arc::new(|_| {});
         let agent =
             SiteAgent::new(network.clone(), &self.identity(name), settings, Arc::new(Table(name)), clock(), quiet)

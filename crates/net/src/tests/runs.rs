@@ -176,7 +176,12 @@ async fn nobody_gets_a_model_that_may_not_be_told() {
     }
     let (network, coordinator) = net.coordinator(Duration::from_secs(60), watch::channel(0).0).await;
     let folder = net.home("trustee").join("site");
-    let settings = SiteSettings { folder, rules: SiteRules::own(), standing: ["cox".to_owned()].into() };
+    let settings = SiteSettings {
+        folder,
+        rules: SiteRules::own(),
+        standing: ["cox".to_owned()].into(),
+        answer_within: Duration::from_secs(60),
+    };
     let (identity, quiet) = (net.identity("trustee"), Arc::new(|_| {}));
     let own = SiteAgent::new(network.clone(), &identity, settings, Arc::new(Reticent), clock(), quiet).unwrap();
     let plan = plan(&[]);

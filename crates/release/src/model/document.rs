@@ -15,7 +15,7 @@ pub(super) const STATEMENT: &str =
 
 /// The document. Everything in it follows from model, records (with their paths, without ending) and plan.
 pub(super) fn document(model: &Model, records: &[(String, &Record)], plan: &ModelPlan) -> Value {
-    let (stated, missing) = completeness(plan, records.iter().map(|(_, record)| *record));
+    let completeness = completeness(plan, records.iter().map(|(_, record)| *record));
     let conditions: Vec<Value> = plan
         .conditions
         .iter()
@@ -53,7 +53,7 @@ pub(super) fn document(model: &Model, records: &[(String, &Record)], plan: &Mode
         },
         "formats": formats(model),
         "evidence": records.iter().map(|(path, record)| evidence(path, record)).collect::<Vec<Value>>(),
-        "completeness": { "stated": stated, "of": stated + missing.len(), "missing": missing },
+        "completeness": completeness,
         "stated": plan,
     })
 }

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::licence::conflict;
 use crate::ReleaseError;
-use crate::plan::{Agent, Condition, Stated, UseTerm, VersionNote, check_characters, is_iri, is_license, unfit};
+use crate::plan::{
+    Agent, Completeness, Condition, Stated, UseTerm, VersionNote, check_characters, is_iri, is_license, unfit,
+};
 
 /// Everything about a model's version that is neither in the model nor in its records.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -154,9 +156,6 @@ fn english() -> Vec<String> {
 /// Terms of the Data Use Ontology that leave it open what research is for: no restriction, general research use.
 const OPEN_USE: [&str; 2] = ["DUO:0000004", "DUO:0000042"];
 
-/// Share of what a card should state that it must state.
-const LEAST_STATED: f64 = 0.6;
-
 impl ModelPlan {
     /// Refuses a plan that would make a false, unreadable or too incomplete card.
     ///
@@ -197,14 +196,7 @@ impl ModelPlan {
         }
         check_characters(self)?;
         self.carries_terms(tested)?;
-        let (stated, missing) = self.completeness(tested);
-        #[expect(clippy::cast_precision_loss, reason = "a handful")]
-        let share = stated as f64 / (stated + missing.len()) as f64;
-        if share < LEAST_STATED {
-            let problem = format!("states {stated} of {}: add {}", stated + missing.len(), missing.join(", "));
-            return Err(unfit("the card", &problem));
-        }
-        Ok(())
+        completeness(self, tested.records().iter()).is_enough()
     }
 
     fn check_predictors(&self, variables: &[ModelVariable]) -> Result<(), ReleaseError> {
@@ -259,25 +251,20 @@ impl ModelPlan {
         }
         Ok(())
     }
-
-    /// How many of the things a card should state it states, and the names of the others.
-    pub(crate) fn completeness(&self, tested: &TestedModel) -> (usize, Vec<&'static str>) {
-        completeness(self, tested.records().iter())
-    }
 }
 
-/// As [`ModelPlan::completeness`].
+/// What the card and the records of a model state of what a reader needs.
 pub(super) fn completeness<'r>(
     plan: &ModelPlan,
     records: impl Iterator<Item = &'r acequia_learn::Record> + Clone,
-) -> (usize, Vec<&'static str>) {
+) -> Completeness {
     let told = |text: &str| !text.trim().is_empty();
     let is_number_or_coded = |one: &PredictorPlan| one.unit.is_some() || !one.values.is_empty();
     let answered = |record: &acequia_learn::Record| {
         record.headings.iter().filter_map(|heading| heading.person.as_ref()).any(|field| field.answer.is_some())
     };
     let mut all = records.clone();
-    let checks = [
+    Completeness::of(&[
         ("a validation record", all.next().is_some()),
         (
             "results in subgroups",
@@ -302,7 +289,5 @@ pub(super) fn completeness<'r>(
         ("maintenance", told(&plan.maintenance)),
         ("contact", told(&plan.contact)),
         ("history", !plan.history.is_empty()),
-    ];
-    let missing: Vec<&str> = checks.iter().filter(|(_, stated)| !stated).map(|(name, _)| *name).collect();
-    (checks.len() - missing.len(), missing)
+    ])
 }

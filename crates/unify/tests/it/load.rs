@@ -382,11 +382,11 @@ fn dated(item: usize, day: u32, mistake: bool) -> String {
     let diagnosis = UNDATED
         .replace("\"c1\"", &format!("\"c{item}\""))
         .replace("\"encounter\":{\"reference\":\"Encounter/e1\"}", &format!("\"onsetDateTime\":\"{date}\""));
-    let line = if item % 2 == 0 { request } else { diagnosis };
+    let line = if item.is_multiple_of(2) { request } else { diagnosis };
     let line = line.replace("Patient/p1", &format!("Patient/p{}", item % 3));
     if !mistake {
         line
-    } else if item % 2 == 0 {
+    } else if item.is_multiple_of(2) {
         line.replace("stopped", "entered-in-error")
     } else {
         line.replace("\"id\":", "\"verificationStatus\":{\"coding\":[{\"code\":\"entered-in-error\"}]},\"id\":")
