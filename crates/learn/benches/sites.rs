@@ -39,8 +39,12 @@ fn main() -> Result<(), LearnError> {
         Data::from_csv(&format!("site-{nth:03}"), csv.as_bytes(), &plan.needs(), &SiteMap::default())
     };
     let mut missed = false;
-    for protection in [Protection::None, Protection::TwoAggregators] {
-        let aggregation = Aggregation { protection, ..Aggregation::default() };
+    for protection in [Protection::None, Protection::TwoAggregators, Protection::DoubleMasking] {
+        let aggregators = match protection {
+            Protection::TwoAggregators => Aggregation::default().aggregators,
+            _ => Vec::new(),
+        };
+        let aggregation = Aggregation { protection, aggregators, ..Aggregation::default() };
         let plan = Plan { aggregation, ..plan.clone() };
         let mut first = None;
         for sites in [10, 25, 50, 100] {
@@ -64,7 +68,11 @@ fn main() -> Result<(), LearnError> {
             missed |= ratio > 1.1;
             println!(
                 "{sites:>4} sites, {}: {:.3} CPU s, {} rounds, {each_ms:.2} ms a site ({ratio:.2} times that of ten), {:.0} kB left each site",
-                if protection == Protection::None { "without masks" } else { "masked" },
+                match protection {
+                    Protection::None => "without masks",
+                    Protection::TwoAggregators => "two aggregators",
+                    Protection::DoubleMasking => "double masking",
+                },
                 cpu_s,
                 report.rounds,
                 report.bytes_out as f64 / f64::from(sites as u32) / 1e3

@@ -28,6 +28,7 @@
 //! ```
 
 mod algebra;
+mod double_masking;
 mod error;
 mod exchange;
 mod extraction;
@@ -52,6 +53,7 @@ mod validate;
 mod variable;
 
 pub use acequia_neural::{Convolution, Layers};
+pub use double_masking::{MaskedSum, Revealed, RoundKeys, SealedShares, Turn, Vouching};
 pub use error::LearnError;
 pub use extraction::Extraction;
 pub use frozen::{Frozen, FrozenModel};
@@ -71,7 +73,7 @@ pub use protocol::{
     SiteUpdate, StillAllowed, SystemEntropy, line,
 };
 pub use publication::{FEWEST_TOLD, MOST_TOLD, TestedModel};
-pub use sovereignty::{Coordinator, ExitLog, Leaving, Ledger, Left, LogEntry, SiteRules};
+pub use sovereignty::{Coordinator, ExitLog, Leaving, Ledger, Left, LogEntry, SiteRules, Turned};
 pub use sums::Sums;
 pub use table::{Data, MappedColumn, Needs, Observed, SiteMap};
 pub use tasks::{

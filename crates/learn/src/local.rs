@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use acequia_types::Timestamp;
+use acequia_types::{Digest, Timestamp, digest_named};
 use serde::Serialize;
 
 use crate::LearnError;
+use crate::double_masking::{MaskedSum, Vouching};
 use crate::peer::{Envelope, Peer, PeerMessage};
-use crate::plan::{Plan, PrivacyRule, Protection};
+use crate::plan::{Aggregation, Plan, PrivacyRule, Protection};
 use crate::protocol::{Aggregator, Entropy, Progress, Roster, Run, ShareKey, Site, StillAllowed};
 use crate::sovereignty::{ExitLog, Ledger, SiteRules};
 use crate::table::Data;
@@ -72,8 +73,15 @@ pub fn run_while_allowed(
     names.sort_unstable();
     let digest = plan.digest();
     // Whoever holds all rows has no other site to hide a sum from.
-    let alone = (architecture == Architecture::Centralised && plan.privacy.minimum_sites > 1)
-        .then(|| Plan { privacy: PrivacyRule { minimum_sites: 1, ..plan.privacy.clone() }, ..plan.clone() });
+    let is_alone = plan.privacy.minimum_sites > 1 || plan.aggregation.protection == Protection::DoubleMasking;
+    let alone = (architecture == Architecture::Centralised && is_alone).then(|| Plan {
+        privacy: PrivacyRule { minimum_sites: 1, ..plan.privacy.clone() },
+        aggregation: match plan.aggregation.protection {
+            Protection::DoubleMasking => Aggregation { protection: Protection::None, ..plan.aggregation.clone() },
+            _ => plan.aggregation.clone(),
+        },
+        ..plan.clone()
+    });
     let plan = alone.as_ref().unwrap_or(plan);
     let groups: Vec<(String, Vec<Data>)> = match architecture {
         Architecture::Centralised => vec![("centre".to_owned(), tables)],
@@ -82,12 +90,14 @@ pub fn run_while_allowed(
         }
     };
     let roster = Roster::new(groups.iter().map(|(name, _)| name.clone()))?;
+    let secret = ShareKey::drawn(entropy)?;
     let mut sites = groups
         .into_iter()
         .map(|(name, tables)| {
             let asks = still_allowed.filter(|(table, _)| tables.iter().any(|own| own.name == *table));
             let key = ShareKey::drawn(entropy)?;
             let site = Site::join(&name, plan, &roster, tables, rules.clone(), &mut Ledger::default(), key)?;
+            let site = site.vouching(Arc::new(OneProcess { name, secret: secret.clone() }));
             Ok(match asks {
                 Some((_, still_allowed)) => site.asking(Arc::clone(still_allowed)),
                 None => site,
@@ -97,12 +107,14 @@ pub fn run_while_allowed(
     if architecture == Architecture::Decentralised && roster.sites().len() > 1 {
         return peers(plan, &roster, sites, now);
     }
+    let vouching = OneProcess { name: "coordinator".to_owned(), secret };
     let mut run = Run::new(plan, &roster);
     let mut aggregators = [Aggregator::new(plan, &roster), Aggregator::new(plan, &roster)];
     let mut bytes_out = 0;
     loop {
         let ask = run.ask();
         let is_masked = plan.aggregation.protection == Protection::TwoAggregators;
+        let mut sum = MaskedSum::new(plan, &roster, &ask);
         if is_masked {
             for aggregator in &mut aggregators {
                 aggregator.open(&ask)?;
@@ -114,6 +126,8 @@ pub fn run_while_allowed(
                 if is_masked {
                     let index = usize::from(update.to() == plan.aggregation.aggregators[1]);
                     aggregators[index].receive(update.site(), update.bytes())?;
+                } else if plan.aggregation.protection == Protection::DoubleMasking {
+                    sum.receive(update.site(), update.bytes(), &vouching)?;
                 } else {
                     run.receive(update.site(), update.bytes())?;
                 }
@@ -124,6 +138,9 @@ pub fn run_while_allowed(
             let present = aggregators[0].present();
             let (one, other) = (aggregators[0].close(&present)?, aggregators[1].close(&present)?);
             run.close_masked(&one, &other)?
+        } else if plan.aggregation.protection == Protection::DoubleMasking {
+            bytes_out += unmask(&mut sum, &mut sites, &ask.context(), &vouching, now)?;
+            run.close_summed(&sum)?
         } else {
             run.close()?
         };
@@ -137,6 +154,50 @@ pub fn run_while_allowed(
             let logs = sites.iter().map(|site| (site.name().to_owned(), site.log().clone())).collect();
             return Ok(Report { outcome, rounds, bytes_out, logs });
         }
+    }
+}
+
+/// All turns of double masking after the question was answered, with every site. Bytes that left.
+fn unmask(
+    sum: &mut MaskedSum,
+    sites: &mut [Site],
+    context: &Digest,
+    vouching: &dyn Vouching,
+    now: Timestamp,
+) -> Result<u64, LearnError> {
+    let mut bytes_out = 0;
+    while !sum.is_done() {
+        sum.close_step()?;
+        for (site, turn) in sum.turns() {
+            let Some(site) = sites.iter_mut().find(|own| own.name() == site) else { continue };
+            let Some(update) = site.turn(context, &turn, now)? else { continue };
+            bytes_out += update.bytes().len() as u64;
+            sum.receive(update.site(), update.bytes(), vouching)?;
+        }
+    }
+    Ok(bytes_out)
+}
+
+/// Sites of one process believe one another: a secret that they have in common stands for signatures.
+struct OneProcess {
+    name: String,
+    secret: ShareKey,
+}
+
+impl OneProcess {
+    fn signed(&self, site: &str, statement: &Digest) -> String {
+        let parts = [("site", site.as_bytes()), ("statement", statement.as_bytes().as_slice())];
+        self.secret.marked(&digest_named("acequia in one process 1", parts)).to_string()
+    }
+}
+
+impl Vouching for OneProcess {
+    fn sign(&self, statement: &Digest) -> String {
+        self.signed(&self.name, statement)
+    }
+
+    fn has_signed(&self, site: &str, statement: &Digest, signature: &str) -> bool {
+        self.signed(site, statement) == signature
     }
 }
 

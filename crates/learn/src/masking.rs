@@ -37,7 +37,7 @@ impl Ring {
 
     /// Rounds to the ring's fraction. What could overflow once all sites are added is refused, never clipped: a clipped sum
     /// would be a wrong result that nobody notices.
-    fn encode(self, value: i128, sites: usize) -> Result<u128, LearnError> {
+    pub(crate) fn encode(self, value: i128, sites: usize) -> Result<u128, LearnError> {
         let drop = FRACTION - self.fraction;
         let rounded = if drop == 0 { value } else { (value + (1 << (drop - 1))) >> drop };
         let headroom = usize::BITS - sites.leading_zeros();
@@ -49,7 +49,7 @@ impl Ring {
     }
 
     /// Back to a signed number with the fraction of plain sums.
-    fn decode(self, value: u128) -> i128 {
+    pub(crate) fn decode(self, value: u128) -> i128 {
         let drop = 128 - self.bits;
         #[expect(clippy::cast_possible_wrap, reason = "two's complement is the ring")]
         let signed = ((value << drop) as i128) >> drop;
@@ -63,7 +63,7 @@ pub(crate) struct Shares {
     pub(crate) masked: Vec<u128>,
 }
 
-fn subtract_stream(ring: Ring, seed: &[u8; 32], context: &Digest, values: &mut [u128]) {
+pub(crate) fn subtract_stream(ring: Ring, seed: &[u8; 32], context: &Digest, values: &mut [u128]) {
     each_mask(ring, seed, context, values.len(), |at, mask| {
         values[at] = values[at].wrapping_sub(mask) & ring.mask();
     });

@@ -28,7 +28,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::LearnError;
-use crate::plan::{Dropouts, Plan, Protection};
+use crate::plan::{Dropouts, Plan};
 use crate::protocol::{
     Aggregator, Ask, Message, PartTotal, Payload, Progress, Roster, Run, Site, SiteUpdate, line, packing, read_packed,
     split_head, write_numbers,
@@ -362,7 +362,7 @@ impl Peer {
     }
 
     fn is_masked(&self) -> bool {
-        self.plan.aggregation.protection == Protection::TwoAggregators
+        self.plan.aggregation.protection.is_masked()
     }
 
     fn majority(&self) -> usize {

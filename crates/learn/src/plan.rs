@@ -616,8 +616,18 @@ impl Default for Aggregation {
 pub enum Protection {
     /// Two organisations each get half of an additive secret; only the sum over all sites is ever seen. The default.
     TwoAggregators,
+    /// The coordinator gets masked sums, and only the sum over all sites can be unmasked, by the sites together (Bonawitz et al. 2017).
+    /// Needs no other organisation, and more messages; without a coordinator it is as with two aggregators.
+    DoubleMasking,
     /// The coordinator sees each site's sums. Exact to the last bit; for one owner, or for sums that may be public.
     None,
+}
+
+impl Protection {
+    /// Whether nobody sees a site's sums.
+    pub fn is_masked(self) -> bool {
+        self != Self::None
+    }
 }
 
 impl Plan {
@@ -688,12 +698,14 @@ impl Plan {
         if self.privacy.minimum_sites == 0 || self.privacy.minimum_rows == 0 {
             return wrong("privacy.minimum_sites and privacy.minimum_rows must be at least 1");
         }
-        let masked = self.aggregation.protection == Protection::TwoAggregators;
-        if masked
+        if self.aggregation.protection == Protection::TwoAggregators
             && (self.aggregation.aggregators.len() != 2
                 || self.aggregation.aggregators[0] == self.aggregation.aggregators[1])
         {
             return wrong("aggregation.aggregators must name two different organisations");
+        }
+        if self.aggregation.protection == Protection::DoubleMasking && !self.aggregation.aggregators.is_empty() {
+            return wrong("aggregation.aggregators is for two-aggregators; with double-masking the coordinator adds up");
         }
         if !(32..=52).contains(&self.aggregation.fraction_bits) {
             return wrong("aggregation.fraction_bits must be from 32 to 52: fewer lose digits, more leave no room");

@@ -15,9 +15,10 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::LearnError;
+use crate::double_masking::{MaskedSum, Part, Place, Revealed, RoundKeys, SITES_MAX, SealedShares, Turn, Vouching, needed};
 use crate::masking::{Ring, add_masked, add_stream, combine, share};
 use crate::plan::{Plan, Protection};
-use crate::sovereignty::{ExitLog, Leaving, Ledger, Left, SiteRules, check, leaving};
+use crate::sovereignty::{ExitLog, Leaving, Ledger, Left, SiteRules, Turned, check, leaving};
 use crate::sums::Sums;
 use crate::table::Data;
 use crate::tasks::{Margins, Next, Outcome, Posed, Question, State, advance, answer, fits, in_turn, shape, start};
@@ -92,6 +93,12 @@ impl ShareKey {
         let mut hash = blake3::Hasher::new_keyed(&self.0);
         hash.update(b"acequia chance 1").update(question.as_bytes()).update(rows.as_bytes());
         Chance(Zeroizing::new(*hash.finalize().as_bytes()))
+    }
+
+    /// A mark under a digest that only who has the key can make.
+    pub(crate) fn marked(&self, digest: &Digest) -> Digest {
+        let mut hash = blake3::Hasher::new_keyed(&self.0);
+        Digest::from_bytes(*hash.update(b"acequia mark 1").update(digest.as_bytes()).finalize().as_bytes())
     }
 
     /// The seed of a site's mask.
@@ -237,6 +244,28 @@ pub enum Payload {
     Masked(Vec<u128>),
     /// The other share: what the stream is expanded from.
     Seed([u8; 32]),
+    /// Keys for double masking.
+    Keys(RoundKeys),
+    /// Secrets behind the site's masks, in shares for the others.
+    Shares(SealedShares),
+    /// The site's signature that a sum is over some sites.
+    Confirmation(String),
+    /// Shares that take masks off.
+    Revealed(Revealed),
+}
+
+impl Payload {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Plain(_) => "plain",
+            Self::Masked(_) => "masked",
+            Self::Seed(_) => "seed",
+            Self::Keys(_) => "keys",
+            Self::Shares(_) => "shares",
+            Self::Confirmation(_) => "confirmation",
+            Self::Revealed(_) => "revealed",
+        }
+    }
 }
 
 /// A site's answer on its way.
@@ -253,13 +282,9 @@ pub struct Message {
 }
 
 impl Message {
-    /// The message as bytes: a line of JSON, then little-endian numbers.
+    /// The message as bytes: a line of JSON, then little-endian numbers, or CBOR (RFC 8949) where it carries none.
     pub fn to_bytes(&self, ring_bits: u32) -> Vec<u8> {
-        let kind = match &self.payload {
-            Payload::Plain(_) => "plain",
-            Payload::Masked(_) => "masked",
-            Payload::Seed(_) => "seed",
-        };
+        let kind = self.payload.kind();
         let mut head =
             serde_json::json!({ "site": self.site, "round": self.round, "context": self.context, "kind": kind });
         let (shift, width) = match &self.payload {
@@ -277,6 +302,10 @@ impl Message {
             }
             Payload::Masked(values) => write_residues(values, ring_bits, &mut bytes),
             Payload::Seed(seed) => bytes.extend_from_slice(seed),
+            Payload::Keys(keys) => write_cbor(keys, &mut bytes),
+            Payload::Shares(shares) => write_cbor(shares, &mut bytes),
+            Payload::Confirmation(signature) => write_cbor(signature, &mut bytes),
+            Payload::Revealed(revealed) => write_cbor(revealed, &mut bytes),
         }
         bytes
     }
@@ -315,6 +344,10 @@ impl Message {
             }
             "masked" => Payload::Masked(read_residues(numbers, ring.bits, expected).ok_or_else(wrong)?),
             "seed" => Payload::Seed(numbers.try_into().map_err(|_| wrong())?),
+            "keys" => Payload::Keys(read_cbor(numbers).ok_or_else(wrong)?),
+            "shares" => Payload::Shares(read_cbor(numbers).ok_or_else(wrong)?),
+            "confirmation" => Payload::Confirmation(read_cbor(numbers).ok_or_else(wrong)?),
+            "revealed" => Payload::Revealed(read_cbor(numbers).ok_or_else(wrong)?),
             _ => return Err(refuse("its head cannot be read")),
         };
         Ok(Self { site: head.site, round: head.round, context: head.context, payload })
@@ -327,7 +360,19 @@ pub(crate) fn write_numbers(numbers: impl ExactSizeIterator<Item = [u8; 16]>, wi
     numbers.for_each(|number| bytes.extend_from_slice(&number[..width]));
 }
 
-fn write_residues(values: &[u128], ring_bits: u32, bytes: &mut Vec<u8>) {
+fn write_cbor(value: &impl Serialize, bytes: &mut Vec<u8>) {
+    // Writing to memory does not fail.
+    let _ = ciborium::into_writer(value, bytes);
+}
+
+/// Reads all of the bytes.
+fn read_cbor<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let mut rest = bytes;
+    let value = ciborium::from_reader(&mut rest).ok()?;
+    rest.is_empty().then_some(value)
+}
+
+pub(crate) fn write_residues(values: &[u128], ring_bits: u32, bytes: &mut Vec<u8>) {
     write_numbers(values.iter().map(|value| value.to_le_bytes()), (ring_bits / 8) as usize, bytes);
 }
 
@@ -368,12 +413,12 @@ fn numbers_of(bytes: &[u8], width: usize, expected: usize) -> Option<impl Iterat
     })
 }
 
-fn read_residues(bytes: &[u8], ring_bits: u32, expected: usize) -> Option<Vec<u128>> {
+pub(crate) fn read_residues(bytes: &[u8], ring_bits: u32, expected: usize) -> Option<Vec<u128>> {
     Some(numbers_of(bytes, (ring_bits / 8) as usize, expected)?.map(u128::from_le_bytes).collect())
 }
 
 /// Numbers that a question calls for.
-fn length_of(plan: &Plan, question: &Question) -> usize {
+pub(crate) fn length_of(plan: &Plan, question: &Question) -> usize {
     shape(plan, question).iter().map(|block| block.numbers).sum()
 }
 
@@ -460,6 +505,12 @@ pub struct Site {
     latest: Option<(Digest, Vec<SiteUpdate>)>,
     /// The last sums and what they answer, where somebody may take over: another mask is no reason to sum again.
     summed: Option<(Digest, Sums)>,
+    /// Signs for this site, where masks are between sites.
+    vouching: Option<Arc<dyn Vouching>>,
+    /// This site's part in the masks of the round.
+    part: Option<Part>,
+    /// What this site was told in each step of a round, and what it sent.
+    turned: Vec<(Digest, Turned, Vec<Digest>)>,
 }
 
 impl Site {
@@ -496,6 +547,9 @@ impl Site {
             said: BTreeMap::new(),
             latest: None,
             summed: None,
+            vouching: None,
+            part: None,
+            turned: Vec::new(),
         })
     }
 
@@ -504,6 +558,10 @@ impl Site {
     #[must_use]
     pub fn resumed(mut self, log: ExitLog) -> Self {
         for entry in log.entries().iter().filter(|entry| entry.left.plan == self.digest) {
+            if let Some(turned) = &entry.left.turned {
+                self.turned.push((entry.left.context, turned.clone(), entry.left.sent.clone()));
+                continue;
+            }
             self.answered.entry(entry.left.round).or_insert((entry.left.attempt, entry.left.context));
             self.said.insert(entry.left.context, entry.left.sent.clone());
         }
@@ -526,6 +584,12 @@ impl Site {
     #[must_use]
     pub fn in_turns(self, adders: Vec<String>) -> Self {
         Self { adders: Some(adders), ..self }
+    }
+
+    /// The same site, which signs what it says to other sites by way of the coordinator.
+    #[must_use]
+    pub fn vouching(self, vouching: Arc<dyn Vouching>) -> Self {
+        Self { vouching: Some(vouching), ..self }
     }
 
     /// Who adds up in turns; nobody where there is a coordinator.
@@ -628,12 +692,31 @@ impl Site {
         let ring = Ring::of(&self.plan, &ask.question);
         let to = match &self.adders {
             Some(adders) => in_line(adders, &self.digest, ask),
-            None if self.plan.aggregation.protection == Protection::None => vec!["coordinator".to_owned()],
-            None => self.plan.aggregation.aggregators.clone(),
+            None if self.plan.aggregation.protection == Protection::TwoAggregators => {
+                self.plan.aggregation.aggregators.clone()
+            }
+            None => vec!["coordinator".to_owned()],
         };
         let payloads = match self.plan.aggregation.protection {
             Protection::None => vec![Payload::Plain(sums.into_values())],
-            Protection::TwoAggregators => {
+            Protection::DoubleMasking if self.adders.is_none() => {
+                let seed = Zeroizing::new(self.share_key.seed(&context, &sums));
+                let vouching = self.vouching.as_deref().ok_or(LearnError::Plan {
+                    message: "double masking needs sites that sign; run it over the network".to_owned(),
+                })?;
+                if sites > SITES_MAX {
+                    let message = format!("double masking is for at most {SITES_MAX} sites");
+                    return Err(LearnError::Plan { message });
+                }
+                let needed = needed(&self.plan, sites, self.rules.minimum_sites);
+                let question = ask.question.digest();
+                let place = Place { name: &self.name, roster: &self.roster, context, question, ring, needed };
+                let part = Part::begin(&place, sums, &seed, vouching);
+                let keys = part.keys();
+                self.part = Some(part);
+                vec![Payload::Keys(keys)]
+            }
+            Protection::TwoAggregators | Protection::DoubleMasking => {
                 let seed = self.share_key.seed(&context, &sums);
                 let shares = share(ring, sums, &context, sites, seed)?;
                 vec![Payload::Masked(shares.masked), Payload::Seed(shares.seed)]
@@ -666,6 +749,7 @@ impl Site {
                     to: updates.iter().map(|update| update.to.clone()).collect(),
                     words,
                     sent,
+                    turned: None,
                 });
             }
         }
@@ -673,6 +757,91 @@ impl Site {
         self.latest = Some((context, updates.clone()));
         Ok(updates)
     }
+
+    /// Takes a turn of double masking in the round of a question (its digest) that was answered with keys. `None` where something before
+    /// it is missing, since this site was started again meanwhile: the question and all turns up to this one are to be told again.
+    /// The same turn again gets the same answer, and another one in the same step none; that holds after a restart too.
+    ///
+    /// # Errors
+    /// [`LearnError::Protocol`], [`LearnError::Withdrawn`] or [`LearnError::Withheld`] when it does not answer; [`LearnError::Range`] when a
+    /// sum does not fit.
+    pub fn turn(&mut self, context: &Digest, turn: &Turn, now: Timestamp) -> Result<Option<SiteUpdate>, LearnError> {
+        let refuse = |reason| Err(LearnError::Protocol { from: "the coordinator".to_owned(), reason });
+        if self.stopped {
+            return Err(LearnError::Withheld { site: self.name.clone(), reason: "it was stopped".to_owned() });
+        }
+        let here = self.answered.iter().find(|(_, (_, answered))| answered == context);
+        let Some((round, _)) = here.map(|(round, answered)| (*round, *answered)) else {
+            return refuse("the question of it was not answered here");
+        };
+        if let Some(still_allowed) = &self.still_allowed
+            && !still_allowed(round)
+        {
+            self.stopped = true;
+            return Err(LearnError::Withdrawn { site: self.name.clone() });
+        }
+        let (Some(part), Some(vouching)) = (&mut self.part, &self.vouching) else { return Ok(None) };
+        if part.context() != *context {
+            return Ok(None);
+        }
+        let turned = turn.turned(part.question());
+        let before = self.turned.iter().find(|(of, before, _)| of == context && before.step == turned.step);
+        if before.is_some_and(|(_, before, _)| *before != turned) {
+            return refuse("something else was told in this step");
+        }
+        let before = before.map(|(_, _, sent)| sent.clone());
+        if before.is_none() {
+            may_be_over(&turned, self.turned.iter().map(|(_, before, _)| before))?;
+        }
+        let Some(payload) = part.take(turn, vouching.as_ref())? else { return Ok(None) };
+        let message = Message { site: self.name.clone(), round, context: *context, payload };
+        let update = SiteUpdate::new(&message, "coordinator".to_owned(), part.ring());
+        let sent = vec![update.digest];
+        match before {
+            Some(before) if before != sent => {
+                let reason = "its rows changed since it answered this round".to_owned();
+                return Err(LearnError::Withheld { site: self.name.clone(), reason });
+            }
+            Some(_) => {}
+            None => {
+                self.turned.push((*context, turned.clone(), sent.clone()));
+                self.log.record(Left {
+                    at: now,
+                    plan: self.digest,
+                    context: *context,
+                    round,
+                    attempt: 0,
+                    to: vec!["coordinator".to_owned()],
+                    words: turn.words(self.roster.sites.len()),
+                    sent,
+                    turned: Some(turned),
+                });
+            }
+        }
+        Ok(Some(update))
+    }
+
+}
+
+/// Two sums of one question over sets of sites that differ give their difference away, whatever the rounds.
+///
+/// # Errors
+/// [`LearnError::Protocol`] when a site comes back that an earlier sum of the run was without, or the same question was summed over
+/// others.
+fn may_be_over<'t>(turned: &Turned, before: impl Iterator<Item = &'t Turned>) -> Result<(), LearnError> {
+    let refuse = |reason| Err(LearnError::Protocol { from: "the coordinator".to_owned(), reason });
+    if turned.over.is_empty() {
+        return Ok(());
+    }
+    for before in before.filter(|before| !before.over.is_empty()) {
+        if turned.over.iter().any(|site| !before.over.contains(site)) {
+            return refuse("a site that was left out stays out");
+        }
+        if before.question == turned.question && before.over != turned.over {
+            return refuse("the same question was summed over other sites");
+        }
+    }
+    Ok(())
 }
 
 /// A total of one aggregator over named sites. Half of the sum: noise by itself.
@@ -786,8 +955,8 @@ impl Aggregator {
     /// Takes a share that was read for the question of this round.
     pub(crate) fn take(&mut self, message: Message) -> Result<(), LearnError> {
         let refuse = |reason| Err(LearnError::Protocol { from: message.site.clone(), reason });
-        if let Payload::Plain(_) = &message.payload {
-            return refuse("it is not masked");
+        if !matches!(message.payload, Payload::Masked(_) | Payload::Seed(_)) {
+            return refuse("it is no share");
         }
         match self.shares.get(&message.site) {
             Some(before) if *before != message.payload => refuse("a second, different share"),
@@ -836,7 +1005,7 @@ impl Aggregator {
             match &self.shares[site] {
                 Payload::Masked(masked) => add_masked(ring, masked, &mut values),
                 Payload::Seed(seed) => add_stream(ring, seed, &context, &mut values),
-                Payload::Plain(_) => return refuse("a share is not masked"),
+                _ => return refuse("a share is not masked"),
             }
         }
         let total = PartTotal { round: ask.round, context, sites, values, ring_bits: ring.bits };
@@ -963,6 +1132,20 @@ impl Run {
         self.enough(one.sites.len())?;
         let ring = Ring::of(&self.plan, &self.state.question);
         self.go_on(combine(ring, &one.values, &other.values), &one.sites)
+    }
+
+    /// Ends the round with a sum whose masks came off.
+    ///
+    /// # Errors
+    /// [`LearnError::Protocol`] when it is not of this round or not done, and as [`Run::close`].
+    pub fn close_summed(&mut self, sum: &MaskedSum) -> Result<Progress, LearnError> {
+        let values = sum.sum(&self.ask()).ok_or(LearnError::Protocol {
+            from: "the coordinator".to_owned(),
+            reason: "the sum is not of this round",
+        })?;
+        let over = sum.over();
+        self.enough(over.len())?;
+        self.go_on(values, &over)
     }
 
     /// Two halves as one sum, without going on.

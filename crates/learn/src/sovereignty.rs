@@ -8,6 +8,7 @@ use acequia_types::{Digest, Timestamp, digest_named};
 use serde::{Deserialize, Serialize};
 
 use crate::LearnError;
+use crate::double_masking::threshold;
 use crate::plan::{DELTAS, Guarantee, Plan, Protection, Task};
 use crate::table::Data;
 use crate::tasks::{Block, Question, shape};
@@ -114,7 +115,11 @@ pub(crate) fn leaving(
             "split in two: {} and {} each get random numbers, and only the sum over all sites can be read",
             plan.aggregation.aggregators[0], plan.aggregation.aggregators[1]
         ),
-        (Protection::TwoAggregators, Some(adders)) => format!(
+        (Protection::DoubleMasking, None) => format!(
+            "masked: the coordinator gets random numbers, and masks come off only the sum, once {} of the sites signed whose sums are in it",
+            threshold(sites)
+        ),
+        (Protection::TwoAggregators | Protection::DoubleMasking, Some(adders)) => format!(
             "split in two: no coordinator exists, {} add up in turns; two of them each get random numbers, and only the sum over all sites can be read, by every site",
             adders.join(", ")
         ),
@@ -321,6 +326,24 @@ pub struct Left {
     pub words: String,
     /// Digest of the bytes that left, one for each recipient.
     pub sent: Vec<Digest>,
+    /// What this was told in answer to, where sums are masked between sites.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turned: Option<Turned>,
+}
+
+/// A step of double masking that a site took; see [`crate::Turn`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Turned {
+    /// Which step.
+    pub step: String,
+    /// Digest of the question whose answers are summed.
+    pub question: Digest,
+    /// Digest of what the site was told.
+    pub told: Digest,
+    /// Whose sums are in the sum, where the site signed it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub over: Vec<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
@@ -404,6 +427,7 @@ mod tests {
                 to: vec!["a".to_owned()],
                 words: format!("round {round}"),
                 sent: vec![Digest::of(b"x")],
+                turned: None,
             });
         }
         let text = log.to_lines();

@@ -73,6 +73,9 @@ fn every_task_is_the_same_bits_central_and_federated_and_within_a_millionth_mask
         assert_eq!(federated.rounds, central.rounds);
         let masked = plan(task, outcome, variables, "two-aggregators");
         let masked = run(&masked, four_sites(&masked), Architecture::Federated);
+        let doubly = plan(task, outcome, variables, "double-masking");
+        let doubly = run(&doubly, four_sites(&doubly), Architecture::Federated);
+        assert_eq!(without_names(doubly.outcome), without_names(masked.outcome.clone()), "{task}: the same sums");
         let (ours, theirs) = (result_numbers(&masked.outcome), result_numbers(&federated.outcome));
         assert_eq!(ours.len(), theirs.len(), "{task}");
         for (a, b) in ours.iter().zip(&theirs) {

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod decentralised;
+mod double_masking;
 mod equal;
 mod flamby;
 mod imported;

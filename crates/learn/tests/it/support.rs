@@ -119,10 +119,14 @@ pub(crate) fn gbsg_map(cut_days: Option<f64>) -> SiteMap {
 /// A plan. Without protection unless stated.
 pub(crate) fn plan(task: &str, outcome: &str, variables: &str, protection: &str) -> Plan {
     let outcome = if outcome.is_empty() { String::new() } else { format!("outcome = {outcome}") };
+    let aggregators = match protection {
+        "double-masking" => "",
+        _ => ", aggregators = [\"university\", \"patients\"]",
+    };
     Plan::from_toml(&format!(
         "schema = \"acequia-plan/1\"\ntitle = \"A test\"\ntask = {task}\n{outcome}\n\
          privacy = {{ minimum_rows = 20, minimum_count = 1 }}\n\
-         aggregation = {{ protection = \"{protection}\", aggregators = [\"university\", \"patients\"] }}\n{variables}"
+         aggregation = {{ protection = \"{protection}\"{aggregators} }}\n{variables}"
     ))
     .unwrap()
 }
