@@ -187,7 +187,7 @@ fn told(plan: &Plan, run: &QueuedRun, summed: Option<(u32, Vec<String>)>, outcom
             })
         },
         || {
-            let masked = plan.aggregation.protection == acequia_learn::Protection::TwoAggregators;
+            let masked = plan.aggregation.protection.is_masked();
             let protection = if masked { "masked between two of them in each round" } else { "not masked" };
             let mut text = format!(
                 "{rounds} rounds with {}, who added up in turns without a coordinator, {protection}.\n",

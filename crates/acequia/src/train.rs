@@ -430,6 +430,7 @@ fn words(plan: &Plan, architecture: Architecture, report: &Report) -> String {
 fn protection_words(plan: &Plan) -> &'static str {
     match plan.aggregation.protection {
         Protection::TwoAggregators => "masked between two aggregators",
+        Protection::DoubleMasking => "masked between the sites",
         Protection::None => "not masked",
     }
 }

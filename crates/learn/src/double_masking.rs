@@ -32,13 +32,16 @@ use crate::sums::Sums;
 /// Sites in a run, at most: a share is one of 255.
 pub(crate) const SITES_MAX: usize = 255;
 
-/// Signs as a site, and knows by the signed roster what others signed.
-pub trait Vouching: Send + Sync {
-    /// This site's signature under a statement.
-    fn sign(&self, statement: &Digest) -> String;
-
+/// Knows by the signed roster what sites signed.
+pub trait Signatures: Send + Sync {
     /// Whether `site` signed the statement.
     fn has_signed(&self, site: &str, statement: &Digest, signature: &str) -> bool;
+}
+
+/// Signs as a site.
+pub trait Vouching: Signatures {
+    /// This site's signature under a statement.
+    fn sign(&self, statement: &Digest) -> String;
 }
 
 /// Sites that it takes to take masks off: more than two thirds of all, so that no two sets of so many are without a site in common
@@ -72,9 +75,9 @@ impl RoundKeys {
         digest_named("acequia round keys 1", parts)
     }
 
-    fn are_of(&self, site: &str, context: &Digest, vouching: &dyn Vouching) -> bool {
+    fn are_of(&self, site: &str, context: &Digest, signatures: &dyn Signatures) -> bool {
         let statement = Self::statement(context, site, &self.mask, &self.seal);
-        vouching.has_signed(site, &statement, &self.signature)
+        signatures.has_signed(site, &statement, &self.signature)
     }
 }
 
@@ -542,7 +545,7 @@ impl MaskedSum {
     ///
     /// # Errors
     /// [`LearnError::Protocol`] when it is not of this step, or the site sent something else before.
-    pub fn receive(&mut self, from: &str, bytes: &[u8], vouching: &dyn Vouching) -> Result<(), LearnError> {
+    pub fn receive(&mut self, from: &str, bytes: &[u8], signatures: &dyn Signatures) -> Result<(), LearnError> {
         let message = Message::from_bytes(from, bytes, &self.plan, &self.ask)?;
         let refuse = |reason| Err(LearnError::Protocol { from: from.to_owned(), reason });
         let is_told = match self.record.step {
@@ -556,7 +559,7 @@ impl MaskedSum {
         let others = |of: Vec<&String>| of.into_iter().filter(|site| *site != from).cloned().collect::<BTreeSet<_>>();
         let is_new = match (self.record.step, message.payload) {
             (Step::Keys, Payload::Keys(keys)) => {
-                if !keys.are_of(from, &context, vouching) {
+                if !keys.are_of(from, &context, signatures) {
                     return refuse("its keys are not signed by it");
                 }
                 keeps(&mut self.record.keys, from, keys)
@@ -579,7 +582,7 @@ impl MaskedSum {
                 is_new
             }
             (Step::Confirmations, Payload::Confirmation(signature)) => {
-                if !vouching.has_signed(from, &over_statement(&context, &self.over()), &signature) {
+                if !signatures.has_signed(from, &over_statement(&context, &self.over()), &signature) {
                     return refuse("it did not sign who is in the sum");
                 }
                 keeps(&mut self.record.confirmed, from, signature)

@@ -53,7 +53,7 @@ mod validate;
 mod variable;
 
 pub use acequia_neural::{Convolution, Layers};
-pub use double_masking::{MaskedSum, Revealed, RoundKeys, SealedShares, Turn, Vouching};
+pub use double_masking::{MaskedSum, Revealed, RoundKeys, SealedShares, Signatures, Turn, Vouching};
 pub use error::LearnError;
 pub use extraction::Extraction;
 pub use frozen::{Frozen, FrozenModel};

@@ -7,7 +7,7 @@ use acequia_types::{Digest, Timestamp, digest_named};
 use serde::Serialize;
 
 use crate::LearnError;
-use crate::double_masking::{MaskedSum, Vouching};
+use crate::double_masking::{MaskedSum, Signatures, Vouching};
 use crate::peer::{Envelope, Peer, PeerMessage};
 use crate::plan::{Aggregation, Plan, PrivacyRule, Protection};
 use crate::protocol::{Aggregator, Entropy, Progress, Roster, Run, ShareKey, Site, StillAllowed};
@@ -162,7 +162,7 @@ fn unmask(
     sum: &mut MaskedSum,
     sites: &mut [Site],
     context: &Digest,
-    vouching: &dyn Vouching,
+    signatures: &dyn Signatures,
     now: Timestamp,
 ) -> Result<u64, LearnError> {
     let mut bytes_out = 0;
@@ -172,7 +172,7 @@ fn unmask(
             let Some(site) = sites.iter_mut().find(|own| own.name() == site) else { continue };
             let Some(update) = site.turn(context, &turn, now)? else { continue };
             bytes_out += update.bytes().len() as u64;
-            sum.receive(update.site(), update.bytes(), vouching)?;
+            sum.receive(update.site(), update.bytes(), signatures)?;
         }
     }
     Ok(bytes_out)
@@ -195,7 +195,9 @@ impl Vouching for OneProcess {
     fn sign(&self, statement: &Digest) -> String {
         self.signed(&self.name, statement)
     }
+}
 
+impl Signatures for OneProcess {
     fn has_signed(&self, site: &str, statement: &Digest, signature: &str) -> bool {
         self.signed(site, statement) == signature
     }

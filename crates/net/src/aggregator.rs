@@ -201,6 +201,7 @@ impl AggregatorDesk {
             Request::Offer { .. }
             | Request::Begin { .. }
             | Request::Ask { .. }
+            | Request::Turn { .. }
             | Request::Attack { .. }
             | Request::Examine { .. }
             | Request::End { .. } => Err(refuse("an aggregator holds no rows")),

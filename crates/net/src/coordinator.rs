@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use acequia_learn::{
-    Ask, Dropouts, LearnError, Membership, Outcome, PartTotal, Plan, Progress, Protection, Roster as Sites, Run, State,
+    Ask, Dropouts, LearnError, MaskedSum, Membership, Outcome, PartTotal, Plan, Progress, Protection, Roster as Sites, Run, State,
 };
 use acequia_types::{Clock, Digest};
 use futures_util::future::join_all;
@@ -18,7 +18,7 @@ use crate::aggregator::{AggregatorDesk, SITES_MIN};
 use crate::error::{NetError, file};
 use crate::link::{ASK_AGAIN, Link, Network, Protocol, Switchboard};
 use crate::message::{Frame, Reply, Request, read};
-use crate::queue::{cbor, cbor_document, write_whole};
+use crate::queue::{cbor, cbor_document, read_if_there, write_whole};
 use crate::roster::{Member, Role, Roster};
 use crate::site::{SiteAgent, Way, result_text};
 
@@ -262,7 +262,7 @@ impl Coordinator {
     }
 
     fn adders(&self, plan: &Plan) -> Result<Vec<Adder>, NetError> {
-        if plan.aggregation.protection == Protection::None {
+        if plan.aggregation.protection != Protection::TwoAggregators {
             return Ok(Vec::new());
         }
         let own = &self.network.own().name;
@@ -319,7 +319,8 @@ impl Coordinator {
             Dropouts::Wait => sites.len(),
             Dropouts::LeaveOut => 1,
         };
-        let needed = least.max(plan.privacy.minimum_sites).max(usize::from(!adders.is_empty()) * SITES_MIN);
+        let masked = usize::from(plan.aggregation.protection.is_masked());
+        let needed = least.max(plan.privacy.minimum_sites).max(masked * SITES_MIN);
         if live.len() < needed {
             return Err(LearnError::TooFewSites { left: live.len(), needed, round: run.round() }.into());
         }
@@ -327,7 +328,12 @@ impl Coordinator {
             self.save(&path, digest, roster_digest, (&sites, &live), &run)?;
             (self.watch)(RunEvent::Round(run.round(), live.len()));
             let ask = run.ask();
-            let progress = if adders.is_empty() {
+            let progress = if plan.aggregation.protection == Protection::DoubleMasking {
+                let masked = self.settings.folder.join(format!("{digest}.masked.cbor"));
+                let sum = self.masked_sum(plan, &roster, &ask, &live, &masked).await?;
+                live = sum.over();
+                run.close_summed(&sum)?
+            } else if adders.is_empty() {
                 let answers = self.ask_all(&live, &Request::Ask { ask: ask.clone() }).await;
                 live.clear();
                 for (site, answer) in answers {
@@ -375,15 +381,84 @@ impl Coordinator {
         Ok(NetworkReport { outcome, rounds, sites: live, left_out, bytes_sent, bytes_received })
     }
 
+    /// The sum of a round, whose masks come off in steps. What was settled in each is on disk before it is told: after a crash sites say
+    /// to the same what they said before, and nothing to anything else.
+    async fn masked_sum(
+        &self,
+        plan: &Plan,
+        roster: &Sites,
+        ask: &Ask,
+        live: &[String],
+        path: &std::path::Path,
+    ) -> Result<MaskedSum, NetError> {
+        let before = read_if_there(path, WHAT)?.and_then(|bytes| MaskedSum::from_bytes(&bytes, plan, roster, ask));
+        let mut sum = before.unwrap_or_else(|| MaskedSum::new(plan, roster, ask));
+        let question = Frame::from(&Request::Ask { ask: ask.clone() });
+        if sum.turns().is_empty() && !sum.is_done() {
+            let within = self.settings.answer_within;
+            let answers = join_all(live.iter().map(|site| self.ask_site(site, &question, within))).await;
+            self.receive_all(&mut sum, live.iter().cloned().zip(answers));
+            sum.close_step()?;
+            write_whole(path, &sum.to_bytes(), WHAT)?;
+        }
+        while !sum.is_done() {
+            let turns = sum.turns();
+            let answers = join_all(turns.keys().map(|site| self.turn(site, &sum, ask, &question))).await;
+            self.receive_all(&mut sum, turns.into_keys().zip(answers));
+            sum.close_step()?;
+            write_whole(path, &sum.to_bytes(), WHAT)?;
+        }
+        Ok(sum)
+    }
+
+    /// Tells a site its turn, and all before it where it was started again meanwhile.
+    async fn turn(&self, site: &str, sum: &MaskedSum, ask: &Ask, question: &Frame) -> Result<Vec<u8>, NetError> {
+        let within = self.settings.answer_within;
+        let request = |turn| Frame::from(&Request::Turn { plan: ask.plan, context: ask.context(), turn });
+        let turns = sum.turns_of(site);
+        let mut answer = Vec::new();
+        if let Some(last) = turns.last() {
+            answer = self.ask_site(site, &request(last.clone()), within).await?;
+        }
+        if matches!(said(site, &answer), Ok((Reply::Again, _))) {
+            said(site, &self.ask_site(site, question, within).await?)?;
+            for turn in turns {
+                answer = self.ask_site(site, &request(turn), within).await?;
+                said(site, &answer)?;
+            }
+        }
+        Ok(answer)
+    }
+
+    /// Takes what sites said in a step; who said nothing, or something else, is left out.
+    fn receive_all(
+        &self,
+        sum: &mut MaskedSum,
+        answers: impl Iterator<Item = (String, Result<Vec<u8>, NetError>)>,
+    ) {
+        for (site, answer) in answers {
+            let taken = answer.and_then(|answer| match said(&site, &answer)? {
+                (Reply::Masked, update) => Ok(sum.receive(&site, update, self.network.roster().as_ref())?),
+                _ => Err(unexpected(&site)),
+            });
+            if let Err(error) = taken {
+                (self.watch)(RunEvent::LeftOut(site, error.to_string()));
+            }
+        }
+    }
+
     /// Forgets where a run stands, once its result is kept: the next run of the same plan begins anew.
     ///
     /// # Errors
     /// [`NetError::File`].
     pub fn forget(folder: &std::path::Path, plan: &Plan) -> Result<(), NetError> {
-        match std::fs::remove_file(folder.join(format!("{}.state.cbor", plan.digest()))) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(file(WHAT)(error)),
-            _ => Ok(()),
+        for of in ["state", "masked"] {
+            match std::fs::remove_file(folder.join(format!("{}.{of}.cbor", plan.digest()))) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(file(WHAT)(error)),
+                _ => {}
+            }
         }
+        Ok(())
     }
 
     /// Offers a plan without running it: what each site says, `None` where it cannot be reached in time.
@@ -453,7 +528,7 @@ impl Coordinator {
             }
         }
         let needed = match plan.aggregation.protection {
-            Protection::TwoAggregators => plan.privacy.minimum_sites.max(SITES_MIN),
+            Protection::TwoAggregators | Protection::DoubleMasking => plan.privacy.minimum_sites.max(SITES_MIN),
             Protection::None => plan.privacy.minimum_sites,
         };
         if allowed.is_empty() || allowed.len() < needed {

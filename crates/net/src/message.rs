@@ -17,7 +17,7 @@
 use std::collections::BTreeMap;
 
 use acequia_gate::Outbound;
-use acequia_learn::{Accepted, Ask, Envelope, PartTotal, PeerMessage, SiteFinding, SiteUpdate};
+use acequia_learn::{Accepted, Ask, Envelope, PartTotal, PeerMessage, SiteFinding, SiteUpdate, Turn};
 use acequia_types::Digest;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -51,6 +51,15 @@ pub(crate) enum Request {
     Ask {
         /// The question.
         ask: Ask,
+    },
+    /// To a site, in the round of a question that it answered with keys: a step of double masking.
+    Turn {
+        /// Digest of the plan.
+        plan: Digest,
+        /// Digest of plan, roster, round and question.
+        context: Digest,
+        /// What the site is told.
+        turn: Turn,
     },
     /// To a site, before a model is told to anybody: does it tell who was in the training?
     Attack {
@@ -120,6 +129,10 @@ pub(crate) enum Reply {
     Sent,
     /// Sums without a mask. Numbers follow.
     Sums,
+    /// What a step of double masking calls for. It follows.
+    Masked,
+    /// The site was started again meanwhile: the question, and all turns up to this one.
+    Again,
     /// Whose shares are there.
     Present {
         /// Names.
@@ -289,6 +302,11 @@ impl Frame {
         Self::of(&PeerRequest::Say { plan, round, attempt, what }, numbers)
     }
 
+    /// What a site says in a round of double masking.
+    pub(crate) fn masked(update: &Outbound<SiteUpdate>) -> Self {
+        Self::of(&Reply::Masked, update.get().bytes().clone())
+    }
+
     /// Half of a sum over several sites: noise without the other half.
     pub(crate) fn part(total: &PartTotal) -> Self {
         Self::of(&Reply::Part, total.to_bytes())
@@ -369,6 +387,8 @@ mod tests {
             Request::Offer { plan: "{\"a\": \"\\n\"}".to_owned() },
             Request::Begin { plan, roster: plan, sites: vec!["north".to_owned()] },
             Request::Close { plan, round: 3, sites: vec!["north".to_owned(), "south".to_owned()] },
+            Request::Turn { plan, context: plan, turn: Turn::Confirm(vec!["north".to_owned()]) },
+            Request::Turn { plan, context: plan, turn: Turn::Mask(BTreeMap::from([("north".to_owned(), vec![0, 255])])) },
         ];
         for request in requests {
             let bytes = Frame::from(&request).to_bytes();

@@ -13,7 +13,7 @@ use std::time::Duration;
 use acequia_gate::let_out;
 use acequia_learn::{
     Dropouts, Envelope, LearnError, Left, Membership, Outcome, PATIENCE, PEERS_MIN, PartTotal, Peer, PeerMessage, Plan,
-    Promise, Protection, Roster as Sites, RoundTotal, Task, membership_test,
+    Promise, Roster as Sites, RoundTotal, Task, membership_test,
 };
 use acequia_types::{Digest, Timestamp, digest_named};
 use bytes::Bytes;
@@ -646,7 +646,7 @@ impl SiteAgent {
         if !among.sites.windows(2).all(|pair| pair[0] < pair[1]) || !takes_part(&among.by) || !takes_part(self.name()) {
             return Err(refuse(from, "the sites are not in order, or this site or the sender is not among them"));
         }
-        let is_masked = plan.aggregation.protection == Protection::TwoAggregators;
+        let is_masked = plan.aggregation.protection.is_masked();
         let (least, adding) = if is_masked { (PEERS_MIN, 2) } else { (2, 1) };
         if among.sites.len() < least {
             return Err(refuse(from, "of fewer than three sites, each could take its own sums from the masked ones"));

@@ -125,7 +125,7 @@ pub(crate) fn append_line(path: &Path, line: &str, what: &'static str) -> Result
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(file(what))
 }
 
-fn read_if_there(path: &Path, what: &'static str) -> Result<Option<Vec<u8>>, NetError> {
+pub(crate) fn read_if_there(path: &Path, what: &'static str) -> Result<Option<Vec<u8>>, NetError> {
     match std::fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),

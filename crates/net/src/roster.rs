@@ -1,7 +1,9 @@
 //! Who belongs to the network: a signed document of names, keys, roles and addresses. Nobody else is heard.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use acequia_learn::{Signatures, Vouching};
 use acequia_types::{Day, Digest, digest_named};
 use serde::{Deserialize, Serialize};
 
@@ -247,6 +249,33 @@ impl Roster {
         self.named(name)
             .filter(|member| member.roles.contains(&role))
             .ok_or_else(|| NetError::NotAMember { who: name.to_owned(), role: role.as_str() })
+    }
+}
+
+/// What a site's signature is for that goes to other sites by way of the coordinator.
+const DOUBLE_MASKING: &str = "acequia double masking 1";
+
+impl Signatures for Roster {
+    fn has_signed(&self, site: &str, statement: &Digest, signature: &str) -> bool {
+        self.expect(site, Role::Site).is_ok_and(|member| member.key.verifies(DOUBLE_MASKING, statement, signature))
+    }
+}
+
+/// A site that signs what it says to others by way of the coordinator.
+pub(crate) struct Signer {
+    pub(crate) identity: Identity,
+    pub(crate) roster: Arc<Roster>,
+}
+
+impl Signatures for Signer {
+    fn has_signed(&self, site: &str, statement: &Digest, signature: &str) -> bool {
+        self.roster.has_signed(site, statement, signature)
+    }
+}
+
+impl Vouching for Signer {
+    fn sign(&self, statement: &Digest) -> String {
+        self.identity.sign(DOUBLE_MASKING, statement)
     }
 }
 

@@ -9,7 +9,7 @@ use acequia_custody::{Approval, ApprovalRefused, RunDecision};
 use acequia_gate::{Outbound, let_out};
 use acequia_learn::{
     Ask, Data, LearnError, Ledger, Left, Outcome, Plan, Protection, Roster as Sites, Run, Site, SiteRules, SiteUpdate,
-    StillAllowed, VALIDATION, ValidationRequest, membership_test,
+    StillAllowed, Turn, VALIDATION, ValidationRequest, membership_test,
 };
 use acequia_types::{Clock, Day, Digest};
 use futures_util::future::join_all;
@@ -21,7 +21,7 @@ use crate::link::{Link, Network, Protocol};
 use crate::message::{Frame, Reply, Request, read};
 use crate::peers::Peers;
 use crate::queue::{Begun, Offer, Queue};
-use crate::roster::{Member, Role, Roster};
+use crate::roster::{Member, Role, Roster, Signer};
 
 /// Between two attempts to dial a coordinator, at first and at most.
 pub(crate) const DIAL_AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
@@ -261,6 +261,10 @@ impl SiteAgent {
                 Ok(Frame::from(&blocking(move || agent.begin(&from, plan, sites)).await?))
             }
             Request::Ask { ask } => self.asked(from, ask, way).await,
+            Request::Turn { plan, context, turn } => {
+                let (agent, from) = (Arc::clone(self), from.to_owned());
+                self.desk.work(move || agent.turned(&from, plan, &context, &turn)).await
+            }
             Request::Attack { plan } => {
                 let (agent, from) = (Arc::clone(self), from.to_owned());
                 Ok(Frame::from(&blocking(move || agent.attack(&from, plan)).await?))
@@ -442,6 +446,7 @@ impl SiteAgent {
             to: vec![from.to_owned()],
             words: request.words(held.data.rows() as u64),
             sent: vec![outbound.get().digest()],
+            turned: None,
         });
         if let Some(entry) = log.entries().last() {
             self.queue.leaves(&digest, entry)?;
@@ -526,6 +531,7 @@ impl SiteAgent {
         let mut ledger = self.queue.ledger()?;
         let (tables, rules, key) = (held.tables.clone(), self.settings.rules.clone(), self.identity.share_key());
         let site = Site::join(self.name(), plan, sites, tables, rules, &mut ledger, key)?;
+        let site = site.vouching(Arc::new(Signer { identity: self.identity.clone(), roster: Arc::clone(self.network.roster()) }));
         let log = self.queue.log(run)?;
         let persisted = log.entries().len();
         let site = site.resumed(log);
@@ -588,6 +594,29 @@ impl SiteAgent {
         Ok((run.plan.aggregation.protection, outbound))
     }
 
+    /// A step of double masking, put on record and let out.
+    fn turned(&self, from: &str, plan: Digest, context: &Digest, turn: &Turn) -> Result<Frame, NetError> {
+        let run = self.run(from, &plan)?;
+        let mut run = run.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now();
+        let refuse = |reason| NetError::Message { from: from.to_owned(), reason };
+        let decision = self.decision(&plan)?.ok_or_else(|| refuse("nobody here allowed this run"))?;
+        decision.approve(plan, plan, now)?;
+        let Some(update) = run.site.turn(context, turn, now)? else { return Ok(Frame::from(&Reply::Again)) };
+        let decided = self.decision(&plan)?.unwrap_or(decision).approve(update.digest(), plan, now)?;
+        let approval = match &run.approve {
+            Some(approve) => approve(update.digest())?,
+            None => decided,
+        };
+        let round = update.round();
+        let outbound = let_out(update, &approval)?;
+        self.persist(&plan, &mut run)?;
+        if matches!(turn, Turn::Unmask(_)) {
+            (self.watch)(SiteEvent::Answered(plan, round));
+        }
+        Ok(Frame::masked(&outbound))
+    }
+
     /// Writes what the log has and the disk has not; before anything of it leaves.
     fn persist(&self, plan: &Digest, run: &mut Running) -> Result<(), NetError> {
         while let Some(entry) = run.site.log().entries().get(run.persisted) {
@@ -601,10 +630,13 @@ impl SiteAgent {
         let (plan, round) = (ask.plan, ask.round);
         let (agent, coordinator) = (Arc::clone(self), from.to_owned());
         let (protection, updates) = self.desk.work(move || agent.cleared(&coordinator, &ask)).await?;
-        if protection == Protection::None {
+        if protection != Protection::TwoAggregators {
             let update = updates.first();
             let update =
                 update.ok_or_else(|| NetError::Message { from: from.to_owned(), reason: "there is no answer" })?;
+            if protection == Protection::DoubleMasking {
+                return Ok(Frame::masked(update));
+            }
             (self.watch)(SiteEvent::Answered(plan, round));
             return Ok(Frame::from(update));
         }
@@ -696,6 +728,7 @@ impl SiteAgent {
             to: vec![from.to_owned()],
             words: format!("Whether an attack stayed within the plan's limit: {}.", if passed { "yes" } else { "no" }),
             sent: vec![Digest::of(if passed { b"passed" } else { b"failed" })],
+            turned: None,
         };
         run.site.note(left);
         self.persist(&digest, &mut run)?;

@@ -20,6 +20,9 @@ impl Vouching for Member {
     fn sign(&self, statement: &Digest) -> String {
         digest_named("signature", [("by", self.0.as_bytes()), ("of", statement.as_bytes().as_slice())]).to_string()
     }
+}
+
+impl Signatures for Member {
     fn has_signed(&self, site: &str, statement: &Digest, signature: &str) -> bool {
         Member(site.to_owned()).sign(statement) == signature
     }

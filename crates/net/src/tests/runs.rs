@@ -238,6 +238,86 @@ async fn killed_coordinators_and_aggregators_go_on() {
     council.kill().await;
 }
 
+fn between_sites() -> Plan {
+    plan(&[("protection = \"two-aggregators\", aggregators = [\"trustee\", \"council\"]", "protection = \"double-masking\"")])
+}
+
+/// Masked between the sites, with nobody but the coordinator to add up: killed in the middle of rounds and started again, sites and
+/// coordinator go on with the same result, and no site says two things in one step.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_single_coordinator_sees_the_same_sums() {
+    let net = Loopback::of(&[Role::Coordinator]);
+    let mut up = Vec::new();
+    for site in SITES {
+        up.push(net.site(site).await);
+    }
+    let plan = between_sites();
+    let expected = here(&plan, &SITES);
+    // Anywhere in the round: each is some milliseconds long.
+    for (stop_at, after_ms) in [(1, 0), (2, 3), (2, 9), (3, 6), (4, 1)] {
+        let (rounds, mut round) = watch::channel(0);
+        let (network, coordinator) = net.coordinator(Duration::from_secs(60), rounds).await;
+        tokio::select! {
+            // It may be done sooner than it is killed.
+            _ = coordinator.run(&plan) => {}
+            () = async {
+                round.wait_for(|round| *round >= stop_at).await.map(drop).unwrap();
+                tokio::time::sleep(Duration::from_millis(after_ms)).await;
+            } => {}
+        }
+        network.close().await;
+        drop(coordinator);
+        up.pop().unwrap().kill().await;
+        up.push(net.site("south").await);
+    }
+    let (rounds, mut round) = watch::channel(0);
+    let (report, ()) = tokio::join!(net.run(&plan, Duration::from_secs(60), rounds), async {
+        round.wait_for(|round| *round >= 4).await.unwrap();
+        up.pop().unwrap().kill().await;
+        up.push(net.site("south").await);
+    });
+    let report = report.unwrap();
+    assert_eq!(report.sites, SITES);
+    assert_eq!(untested(report.outcome), expected);
+    for site in SITES {
+        let log = net.queue(site).log(&plan.digest()).unwrap();
+        let steps: Vec<_> = log.entries().iter().filter(|entry| entry.left.round > 0).map(|entry| &entry.left).collect();
+        for left in &steps {
+            let step = |of: &acequia_learn::Left| (of.round, of.turned.as_ref().map(|turned| turned.step.clone()));
+            let same = steps.iter().filter(|other| step(other) == step(left)).count();
+            assert_eq!(same, 1, "{site} said two things in a step");
+        }
+        assert_eq!(steps.len(), report.rounds as usize * 5, "keys, shares, masked sums, a signature, shares of masks");
+        assert!(steps[0].words.contains("masks come off only the sum, once 3 of the sites signed"), "{}", steps[0].words);
+    }
+    assert!(std::fs::read_dir(net.home("trustee").join("runs")).unwrap().count() == 2);
+    crate::Coordinator::forget(&net.home("trustee").join("runs"), &plan).unwrap();
+    assert!(std::fs::read_dir(net.home("trustee").join("runs")).unwrap().count() == 0);
+    kill(up).await;
+}
+
+/// Where too few are left to take masks off, there is no sum, also where a plan lets sites drop out.
+#[tokio::test(flavor = "multi_thread")]
+async fn masks_of_too_few_sites_do_not_come_off() {
+    let net = Loopback::of(&[Role::Coordinator]);
+    let mut up = Vec::new();
+    for site in SITES {
+        up.push(net.site(site).await);
+    }
+    let text = between_sites().to_json().replace("\"dropouts\": \"wait\"", "\"dropouts\": \"leave-out\"");
+    let plan = Plan::from_json(&text).unwrap();
+    let (rounds, mut round) = watch::channel(0);
+    let (report, ()) = tokio::join!(net.run(&plan, Duration::from_secs(4), rounds), async {
+        round.wait_for(|round| *round >= 2).await.unwrap();
+        up.pop().unwrap().kill().await;
+    });
+    assert!(
+        matches!(report, Err(NetError::Learn(LearnError::TooFewSites { left: 2, needed: 3, .. }))),
+        "{report:?}"
+    );
+    kill(up).await;
+}
+
 /// A site whose rules want more sites in every sum than aggregators see to does not take part.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_site_wants_as_many_sites_as_its_rules_say() {
