@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use acequia_learn::{
-    Architecture, Data, ImportedModel, LearnError, Membership, Missing, ModelManifest, Outcome, Plan, Record,
+    Architecture, Data, Dropouts, ImportedModel, LearnError, Membership, Missing, ModelManifest, Outcome, Plan, Record,
     SeededEntropy, SiteMap, SiteRules, Validation, ValidationRequest, evaluate, run_here,
 };
 use acequia_types::{Clock, SystemClock};
@@ -304,8 +304,8 @@ async fn masks_of_too_few_sites_do_not_come_off() {
     for site in SITES {
         up.push(net.site(site).await);
     }
-    let text = between_sites().to_json().replace("\"dropouts\": \"wait\"", "\"dropouts\": \"leave-out\"");
-    let plan = Plan::from_json(&text).unwrap();
+    let mut plan = between_sites();
+    plan.privacy.dropouts = Dropouts::LeaveOut;
     let (rounds, mut round) = watch::channel(0);
     let (report, ()) = tokio::join!(net.run(&plan, Duration::from_secs(4), rounds), async {
         round.wait_for(|round| *round >= 2).await.unwrap();
