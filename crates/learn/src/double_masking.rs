@@ -71,7 +71,8 @@ pub struct RoundKeys {
 
 impl RoundKeys {
     fn statement(context: &Digest, site: &str, mask: &[u8; 32], seal: &[u8; 32]) -> Digest {
-        let parts = [("round", context.as_bytes().as_slice()), ("site", site.as_bytes()), ("mask", mask), ("seal", seal)];
+        let parts =
+            [("round", context.as_bytes().as_slice()), ("site", site.as_bytes()), ("mask", mask), ("seal", seal)];
         digest_named("acequia round keys 1", parts)
     }
 
@@ -158,7 +159,10 @@ fn over_statement(context: &Digest, sites: &[String]) -> Digest {
 }
 
 fn commitment(context: &Digest, site: &str, own: &[u8]) -> Digest {
-    digest_named("acequia own mask 1", [("round", context.as_bytes().as_slice()), ("site", site.as_bytes()), ("mask", own)])
+    digest_named(
+        "acequia own mask 1",
+        [("round", context.as_bytes().as_slice()), ("site", site.as_bytes()), ("mask", own)],
+    )
 }
 
 /// A key that two sites have in common for one question and one use.
@@ -176,11 +180,22 @@ fn agreed(
     shared.was_contributory().then(|| Zeroizing::new(*hash.finalize().as_bytes()))
 }
 
-fn pair_mask(secret: &StaticSecret, public: &[u8; 32], context: &Digest, one: &str, other: &str) -> Option<Zeroizing<[u8; 32]>> {
+fn pair_mask(
+    secret: &StaticSecret,
+    public: &[u8; 32],
+    context: &Digest,
+    one: &str,
+    other: &str,
+) -> Option<Zeroizing<[u8; 32]>> {
     agreed("acequia pair mask 1", secret, public, context, (one.min(other), one.max(other)))
 }
 
-fn seal_key(secret: &StaticSecret, public: &[u8; 32], context: &Digest, way: (&str, &str)) -> Option<Zeroizing<[u8; 32]>> {
+fn seal_key(
+    secret: &StaticSecret,
+    public: &[u8; 32],
+    context: &Digest,
+    way: (&str, &str),
+) -> Option<Zeroizing<[u8; 32]>> {
     agreed("acequia sealed share 1", secret, public, context, way)
 }
 
@@ -336,7 +351,11 @@ impl Part {
         }))
     }
 
-    fn share(&mut self, keys: &BTreeMap<String, RoundKeys>, vouching: &dyn Vouching) -> Result<SealedShares, LearnError> {
+    fn share(
+        &mut self,
+        keys: &BTreeMap<String, RoundKeys>,
+        vouching: &dyn Vouching,
+    ) -> Result<SealedShares, LearnError> {
         if keys.get(&self.name) != Some(&self.keys) || keys.keys().any(|site| self.place_of(site).is_none()) {
             return Err(Self::refuse("keys are not those of the sites that take part"));
         }
@@ -399,7 +418,11 @@ impl Part {
         Ok(vouching.sign(&over_statement(&self.context, sites)))
     }
 
-    fn reveal(&mut self, confirmed: &BTreeMap<String, String>, vouching: &dyn Vouching) -> Result<Revealed, LearnError> {
+    fn reveal(
+        &mut self,
+        confirmed: &BTreeMap<String, String>,
+        vouching: &dyn Vouching,
+    ) -> Result<Revealed, LearnError> {
         let statement = over_statement(&self.context, &self.over);
         let signed = |(site, signature): (&String, &String)| {
             self.over.contains(site) && vouching.has_signed(site, &statement, signature)
@@ -637,9 +660,11 @@ impl MaskedSum {
         let over = self.over();
         let mut total = std::mem::take(&mut self.total);
         for site in &over {
-            let own = self.recovered(site, |revealed| &revealed.own, |own| {
-                commitment(&context, site, own) == self.record.shares[site].commitment
-            })?;
+            let own = self.recovered(
+                site,
+                |revealed| &revealed.own,
+                |own| commitment(&context, site, own) == self.record.shares[site].commitment,
+            )?;
             subtract_stream(self.ring, &own, &context, &mut total);
         }
         for gone in self.dropped() {

@@ -705,7 +705,9 @@ impl Plan {
             return wrong("aggregation.aggregators must name two different organisations");
         }
         if self.aggregation.protection == Protection::DoubleMasking && !self.aggregation.aggregators.is_empty() {
-            return wrong("aggregation.aggregators is for two-aggregators; with double-masking the coordinator adds up");
+            return wrong(
+                "aggregation.aggregators is for two-aggregators; with double-masking the coordinator adds up",
+            );
         }
         if !(32..=52).contains(&self.aggregation.fraction_bits) {
             return wrong("aggregation.fraction_bits must be from 32 to 52: fewer lose digits, more leave no room");

@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::LearnError;
-use crate::double_masking::{MaskedSum, Part, Place, Revealed, RoundKeys, SITES_MAX, SealedShares, Turn, Vouching, needed};
+use crate::double_masking::{
+    MaskedSum, Part, Place, Revealed, RoundKeys, SITES_MAX, SealedShares, Turn, Vouching, needed,
+};
 use crate::masking::{Ring, add_masked, add_stream, combine, share};
 use crate::plan::{Plan, Protection};
 use crate::sovereignty::{ExitLog, Leaving, Ledger, Left, SiteRules, Turned, check, leaving};
@@ -820,7 +822,6 @@ impl Site {
         }
         Ok(Some(update))
     }
-
 }
 
 /// Two sums of one question over sets of sites that differ give their difference away, whatever the rounds.

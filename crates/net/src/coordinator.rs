@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use acequia_learn::{
-    Ask, Dropouts, LearnError, MaskedSum, Membership, Outcome, PartTotal, Plan, Progress, Protection, Roster as Sites, Run, State,
+    Ask, Dropouts, LearnError, MaskedSum, Membership, Outcome, PartTotal, Plan, Progress, Protection, Roster as Sites,
+    Run, State,
 };
 use acequia_types::{Clock, Digest};
 use futures_util::future::join_all;
@@ -431,11 +432,7 @@ impl Coordinator {
     }
 
     /// Takes what sites said in a step; who said nothing, or something else, is left out.
-    fn receive_all(
-        &self,
-        sum: &mut MaskedSum,
-        answers: impl Iterator<Item = (String, Result<Vec<u8>, NetError>)>,
-    ) {
+    fn receive_all(&self, sum: &mut MaskedSum, answers: impl Iterator<Item = (String, Result<Vec<u8>, NetError>)>) {
         for (site, answer) in answers {
             let taken = answer.and_then(|answer| match said(&site, &answer)? {
                 (Reply::Masked, update) => Ok(sum.receive(&site, update, self.network.roster().as_ref())?),

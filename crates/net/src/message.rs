@@ -388,7 +388,11 @@ mod tests {
             Request::Begin { plan, roster: plan, sites: vec!["north".to_owned()] },
             Request::Close { plan, round: 3, sites: vec!["north".to_owned(), "south".to_owned()] },
             Request::Turn { plan, context: plan, turn: Turn::Confirm(vec!["north".to_owned()]) },
-            Request::Turn { plan, context: plan, turn: Turn::Mask(BTreeMap::from([("north".to_owned(), vec![0, 255])])) },
+            Request::Turn {
+                plan,
+                context: plan,
+                turn: Turn::Mask(BTreeMap::from([("north".to_owned(), vec![0, 255])])),
+            },
         ];
         for request in requests {
             let bytes = Frame::from(&request).to_bytes();

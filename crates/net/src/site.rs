@@ -531,7 +531,8 @@ impl SiteAgent {
         let mut ledger = self.queue.ledger()?;
         let (tables, rules, key) = (held.tables.clone(), self.settings.rules.clone(), self.identity.share_key());
         let site = Site::join(self.name(), plan, sites, tables, rules, &mut ledger, key)?;
-        let site = site.vouching(Arc::new(Signer { identity: self.identity.clone(), roster: Arc::clone(self.network.roster()) }));
+        let site = site
+            .vouching(Arc::new(Signer { identity: self.identity.clone(), roster: Arc::clone(self.network.roster()) }));
         let log = self.queue.log(run)?;
         let persisted = log.entries().len();
         let site = site.resumed(log);

@@ -104,7 +104,7 @@ impl Bench {
     fn count(&mut self) -> u64 {
         match self.run.close_summed(&self.sum).unwrap() {
             Progress::Done(outcome) => match *outcome {
-                Outcome::Count(counted) => counted.rows,
+                Outcome::Count(counted) => counted.rows.unwrap(),
                 other => panic!("{other:?}"),
             },
             other => panic!("{other:?}"),
@@ -190,7 +190,8 @@ fn one_sites_masked_sums_are_noise() {
     let ask = bench.run.ask();
     for (name, turn) in turns {
         let update = bench.turn_of(&name, &turn).unwrap().unwrap();
-        let Payload::Masked(masked) = Message::from_bytes(&name, update.bytes(), &bench.plan, &ask).unwrap().payload else {
+        let Payload::Masked(masked) = Message::from_bytes(&name, update.bytes(), &bench.plan, &ask).unwrap().payload
+        else {
             panic!("not masked")
         };
         // A count is below 2^40 in the ring; a mask is not, but for a chance of one in millions.
@@ -214,7 +215,8 @@ fn a_coordinator_that_lies_gets_nothing() {
     let ask = own.run.ask();
     let forged = own.sites[1].answer(&ask, now()).unwrap();
     refused(own.sum.receive("north", forged[0].bytes(), &Bench::coordinator()), "not signed by it");
-    let Payload::Keys(forged) = Message::from_bytes("north", forged[0].bytes(), &own.plan, &ask).unwrap().payload else {
+    let Payload::Keys(forged) = Message::from_bytes("north", forged[0].bytes(), &own.plan, &ask).unwrap().payload
+    else {
         panic!("not keys")
     };
     let with_forged: BTreeMap<_, _> = keys.clone().into_iter().chain([("north".to_owned(), forged)]).collect();
@@ -299,7 +301,12 @@ fn who_was_asked_something_else_takes_no_part() {
     bench.ask(|_| true);
     // Whatever is said is of one question: keys for another are of no use.
     let context = Digest::of(b"another question");
-    let Some(turn) = ({ bench.sum.close_step().unwrap(); bench.sum.turns().remove("east") }) else { panic!("no turn") };
+    let Some(turn) = ({
+        bench.sum.close_step().unwrap();
+        bench.sum.turns().remove("east")
+    }) else {
+        panic!("no turn")
+    };
     refused(bench.sites[0].turn(&context, &turn, now()), "not answered here");
     // Nor are messages of another step, or for somebody else.
     let update = bench.turn_of("east", &turn).unwrap().unwrap();

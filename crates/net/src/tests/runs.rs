@@ -239,7 +239,10 @@ async fn killed_coordinators_and_aggregators_go_on() {
 }
 
 fn between_sites() -> Plan {
-    plan(&[("protection = \"two-aggregators\", aggregators = [\"trustee\", \"council\"]", "protection = \"double-masking\"")])
+    plan(&[(
+        "protection = \"two-aggregators\", aggregators = [\"trustee\", \"council\"]",
+        "protection = \"double-masking\"",
+    )])
 }
 
 /// Masked between the sites, with nobody but the coordinator to add up: killed in the middle of rounds and started again, sites and
@@ -281,14 +284,19 @@ async fn a_single_coordinator_sees_the_same_sums() {
     assert_eq!(untested(report.outcome), expected);
     for site in SITES {
         let log = net.queue(site).log(&plan.digest()).unwrap();
-        let steps: Vec<_> = log.entries().iter().filter(|entry| entry.left.round > 0).map(|entry| &entry.left).collect();
+        let steps: Vec<_> =
+            log.entries().iter().filter(|entry| entry.left.round > 0).map(|entry| &entry.left).collect();
         for left in &steps {
             let step = |of: &acequia_learn::Left| (of.round, of.turned.as_ref().map(|turned| turned.step.clone()));
             let same = steps.iter().filter(|other| step(other) == step(left)).count();
             assert_eq!(same, 1, "{site} said two things in a step");
         }
         assert_eq!(steps.len(), report.rounds as usize * 5, "keys, shares, masked sums, a signature, shares of masks");
-        assert!(steps[0].words.contains("masks come off only the sum, once 3 of the sites signed"), "{}", steps[0].words);
+        assert!(
+            steps[0].words.contains("masks come off only the sum, once 3 of the sites signed"),
+            "{}",
+            steps[0].words
+        );
     }
     assert!(std::fs::read_dir(net.home("trustee").join("runs")).unwrap().count() == 2);
     crate::Coordinator::forget(&net.home("trustee").join("runs"), &plan).unwrap();
@@ -311,10 +319,7 @@ async fn masks_of_too_few_sites_do_not_come_off() {
         round.wait_for(|round| *round >= 2).await.unwrap();
         up.pop().unwrap().kill().await;
     });
-    assert!(
-        matches!(report, Err(NetError::Learn(LearnError::TooFewSites { left: 2, needed: 3, .. }))),
-        "{report:?}"
-    );
+    assert!(matches!(report, Err(NetError::Learn(LearnError::TooFewSites { left: 2, needed: 3, .. }))), "{report:?}");
     kill(up).await;
 }
 
