@@ -148,8 +148,8 @@ proptest! {
                 prop_assert_eq!(&read, &bench.sum);
                 bench.sum = read;
             }
-            if site_again == step {
-                let nth = coordinator_again % 5;
+            let nth = coordinator_again % 5;
+            if site_again == step && !bench.sites[nth].log().entries().is_empty() {
                 let log = ExitLog::from_lines(&bench.sites[nth].log().to_lines()).unwrap();
                 let mut again = joined(nth, &bench.plan, &bench.roster, SiteRules::cautious(), Some(log));
                 let ask = bench.run.ask();
