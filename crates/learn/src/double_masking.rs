@@ -13,12 +13,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use acequia_types::{Digest, digest_named};
-use blahaj::{Share, Sharks};
 use chacha20poly1305::aead::{Aead, KeyInit, Payload as Sealing};
 use chacha20poly1305::{ChaCha20Poly1305, Key, Nonce};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};
+use vsss_rs::Gf256;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
@@ -227,12 +227,11 @@ impl Secrets {
     }
 
     /// Shares of the mask key and of the own mask for each place in the roster.
-    fn shares(&self, threshold: u8, sites: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+    fn shares(&self, sites: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut numbers = ChaCha20Rng::from_seed(*self.dealer);
-        let sharks = Sharks(threshold);
-        let mut dealt = |secret: &[u8]| -> Vec<Vec<u8>> {
-            sharks.dealer_rng(secret, &mut numbers).take(sites).map(|share| Vec::from(&share)).collect()
-        };
+        let mut dealt =
+            |secret: &[u8]| Gf256::split_bytes(threshold(sites), sites, secret, &mut numbers).unwrap_or_default();
+        // With two sites at least, and few enough for as many shares, there are no other errors.
         let keys = dealt(self.mask.as_bytes());
         keys.into_iter().zip(dealt(&*self.own)).collect()
     }
@@ -324,10 +323,6 @@ impl Part {
         self.sites.iter().position(|other| other == site)
     }
 
-    fn threshold(&self) -> u8 {
-        u8::try_from(threshold(self.sites.len())).unwrap_or(u8::MAX)
-    }
-
     /// Takes a turn. `None` where one before it is missing: this site was started again meanwhile.
     ///
     /// # Errors
@@ -363,10 +358,11 @@ impl Part {
         if !keys.iter().all(|(site, keys)| keys.are_of(site, &self.context, vouching)) {
             return Err(Self::refuse("keys are not signed by the sites whose they are said to be"));
         }
-        let shares = self.secrets.shares(self.threshold(), self.sites.len());
+        let shares = self.secrets.shares(self.sites.len());
         let mut sealed = BTreeMap::new();
         for (site, theirs) in keys.iter().filter(|(site, _)| **site != self.name) {
-            let (key_share, own_share) = &shares[self.place_of(site).unwrap_or_default()];
+            let dealt = self.place_of(site).and_then(|place| shares.get(place));
+            let (key_share, own_share) = dealt.ok_or_else(|| Self::refuse("too many sites for shares"))?;
             let plain = Zeroizing::new([key_share.as_slice(), own_share].concat());
             let way = (self.name.as_str(), site.as_str());
             let bytes = seal_key(&self.secrets.seal, &theirs.seal, &self.context, way)
@@ -383,8 +379,9 @@ impl Part {
             return Err(Self::refuse("shares are not of sites that gave keys"));
         }
         self.enough(sealed.len() + 1)?;
-        let own_place = self.place_of(&self.name).unwrap_or_default();
-        let own = self.secrets.shares(self.threshold(), self.sites.len()).swap_remove(own_place);
+        let own =
+            self.place_of(&self.name).and_then(|place| self.secrets.shares(self.sites.len()).into_iter().nth(place));
+        let own = own.ok_or_else(|| Self::refuse("too many sites for shares"))?;
         let mut shares = BTreeMap::from([(self.name.clone(), own)]);
         for (site, bytes) in sealed {
             let way = (site.as_str(), self.name.as_str());
@@ -690,16 +687,11 @@ impl MaskedSum {
         is_its: impl Fn(&[u8; 32]) -> bool,
     ) -> Result<Zeroizing<[u8; 32]>, LearnError> {
         let takes = threshold(self.sites.len());
-        let shares: Vec<Share> = self
-            .record
-            .revealed
-            .values()
-            .filter_map(|revealed| Share::try_from(of(revealed).get(site)?.as_slice()).ok())
-            .collect();
-        let sharks = Sharks(u8::try_from(takes).unwrap_or(u8::MAX));
+        let shares: Vec<&Vec<u8>> =
+            self.record.revealed.values().filter_map(|revealed| of(revealed).get(site)).collect();
         for first in 0..shares.len() {
-            let some = (0..takes.min(shares.len())).map(|at| &shares[(first + at) % shares.len()]);
-            let secret = sharks.recover(some).ok().map(Zeroizing::new);
+            let some = (0..takes.min(shares.len())).map(|at| shares[(first + at) % shares.len()].clone());
+            let secret = Gf256::combine_bytes(some.collect::<Vec<_>>()).ok().map(Zeroizing::new);
             let secret = secret.and_then(|secret| <[u8; 32]>::try_from(secret.as_slice()).ok()).map(Zeroizing::new);
             if let Some(secret) = secret.filter(|secret| is_its(secret)) {
                 return Ok(secret);
