@@ -1,6 +1,7 @@
 //! Who belongs to the network: a signed document of names, keys, roles and addresses. Nobody else is heard.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use acequia_types::{Day, Digest, digest_named};
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,25 @@ pub struct Member {
     /// Where it can be reached, `host:port` over UDP; a site needs none, it dials out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<String>,
+    /// Where its catalogue is asked for, `host:port` over UDP; without it the member tells nobody what it published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catalogue: Option<String>,
+    /// Where people read its pages, `http(s)://host[:port]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub web: Option<String>,
+}
+
+/// Whether it is `host:port`.
+fn is_address(text: &str) -> bool {
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    port.and_then(|(_, port)| port.parse::<u16>().ok()).is_some_and(|port| port != 0)
+}
+
+/// Whether it is `http(s)://host[:port]`, which becomes part of pages.
+fn is_web(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-' | ':' | '[' | ']');
+    !host.is_empty() && host.len() <= 253 && host.chars().all(plain)
 }
 
 /// The roster before somebody signs it.
@@ -109,17 +129,21 @@ impl Member {
         if self.name.is_empty() || self.name.len() > 64 || !self.name.chars().all(plain) {
             return Err(wrong("a name is of at most 64 small letters, digits and hyphens"));
         }
-        for address in &self.addresses {
-            let port = address
-                .rsplit_once(':')
-                .filter(|(host, _)| !host.is_empty())
-                .and_then(|(_, port)| port.parse::<u16>().ok());
-            if port.is_none_or(|port| port == 0) {
-                return Err(wrong(format!("an address of {} is not host:port", self.name)));
-            }
+        if !self.addresses.iter().chain(&self.catalogue).all(|address| is_address(address)) {
+            return Err(wrong(format!("an address of {} is not host:port", self.name)));
+        }
+        if !self.web.iter().all(|web| is_web(web)) {
+            return Err(wrong(format!("the pages of {} are not at http(s)://host[:port]", self.name)));
         }
         Ok(())
     }
+}
+
+/// Where a member listens that others dial at `address`, `host:port`: at its port, on loopback where that is loopback.
+pub fn listens_at(address: &str) -> SocketAddr {
+    let port = address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(0);
+    let literal = address.parse::<SocketAddr>().ok().filter(|address| address.ip().is_loopback());
+    literal.unwrap_or(SocketAddr::from((IpAddr::V4(Ipv4Addr::UNSPECIFIED), port)))
 }
 
 impl Members {
@@ -225,6 +249,14 @@ impl Roster {
     pub fn with_role(&self, role: Role) -> Vec<&Member> {
         let mut members: Vec<&Member> =
             self.roster.members.iter().filter(|member| member.roles.contains(&role)).collect();
+        members.sort_by(|a, b| a.name.cmp(&b.name));
+        members
+    }
+
+    /// Members that tell what they published, in the order of names.
+    pub fn publishers(&self) -> Vec<&Member> {
+        let mut members: Vec<&Member> =
+            self.roster.members.iter().filter(|member| member.catalogue.is_some()).collect();
         members.sort_by(|a, b| a.name.cmp(&b.name));
         members
     }
