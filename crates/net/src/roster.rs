@@ -300,6 +300,8 @@ mod tests {
             key: identity.key(),
             roles: roles.iter().copied().collect(),
             addresses: address.map(str::to_owned).into_iter().collect(),
+            catalogue: None,
+            web: None,
         };
         let trustee = card("trustee", &keeper, &[Role::Coordinator, Role::Aggregator], Some("localhost:7700"));
         let site = card("north", &north, &[Role::Site], None);
@@ -325,6 +327,19 @@ mod tests {
         assert!(said(&[&card("South", &north, &[], None)]).contains("small letters"));
         assert!(said(&[&card("south", &north, &[Role::Site], Some(":1"))]).contains("host:port"));
         assert!(said(&[&card("south", &north, &[Role::Aggregator], None)]).contains("south needs an address"));
+        let tells = |catalogue: &str, web: &str| {
+            let (catalogue, web) = (Some(catalogue.to_owned()), Some(web.to_owned()));
+            Member { catalogue, web, ..site.clone() }
+        };
+        let publisher = tells("catalogue.example:7720", "https://[::1]:8080");
+        assert_eq!(of(&[&trustee, &publisher]).unwrap().sign(&keeper).publishers(), [&publisher]);
+        assert!(signed.publishers().is_empty() && !site.to_json().contains("catalogue"));
+        assert!(said(&[&tells("catalogue.example", "https://x")]).contains("host:port"));
+        for web in ["", "https://", "javascript:alert(1)", "https://a/b", "https://a b", "https://a\"b", "ftp://a"] {
+            assert!(said(&[&tells("catalogue.example:1", web)]).contains("pages of north"), "{web}");
+        }
+        assert_eq!(listens_at("127.0.0.1:7720").to_string(), "127.0.0.1:7720");
+        assert_eq!(listens_at("catalogue.example:7720").to_string(), "0.0.0.0:7720");
         let short = site.to_json().replace(&north.key().to_string(), "00");
         assert!(Member::from_json(&short).unwrap_err().to_string().contains("64 hex digits"));
     }
