@@ -234,26 +234,38 @@ impl Node {
             neighbours: RwLock::default(),
             heard: RwLock::default(),
         };
-        self.offer(&shelves, &releases, &stones, &mirrors).await?;
+        if !self.offer(&shelves, &releases, &stones, &mirrors).await
+            && let Ok(mut of) = shelves.of.write()
+        {
+            *of = None;
+        }
         self.hear_or_say(&shelves).await;
         Ok(Arc::new(shelves))
     }
 
-    /// What members are told and given, if this node tells them.
-    async fn offer(
-        &self,
-        shelves: &Shelves,
-        releases: &[Release],
-        stones: &[Stone],
-        mirrors: &[Mirror],
-    ) -> Result<(), Failure> {
-        if shelves.tells {
-            let offered = self.offered(releases, stones, mirrors).await?;
-            if let Ok(mut current) = shelves.offered.write() {
-                *current = Arc::new(offered);
+    /// What members are told and given, if this node tells them. Says whether that is known now: if not, they are told what they
+    /// were told before, and given what of it is still served.
+    async fn offer(&self, shelves: &Shelves, releases: &[Release], stones: &[Stone], mirrors: &[Mirror]) -> bool {
+        if !shelves.tells {
+            return true;
+        }
+        let mut offered = self.offered(releases, stones, mirrors).await;
+        if matches!(&offered, Err(failure) if failure.exit == Exit::Temporary) {
+            // Another process that serves this node put the same on record at the same instant.
+            offered = self.offered(releases, stones, mirrors).await;
+        }
+        match offered {
+            Ok(offered) => {
+                if let Ok(mut current) = shelves.offered.write() {
+                    *current = Arc::new(offered);
+                }
+                true
+            }
+            Err(failure) => {
+                tracing::error!(code = %failure.code, "members are told nothing new for now: {}", failure.message);
+                false
             }
         }
-        Ok(())
     }
 
     /// What is known of neighbours must keep nothing of this node's own from being served, nor from being taken down.
@@ -360,13 +372,14 @@ impl Node {
         if shelves.of.read().is_ok_and(|of| *of == Some(now)) {
             return Ok(());
         }
-        // First what members are given: what was taken down is handed out to nobody while the shelf is made.
-        self.offer(shelves, &releases, &stones, &mirrors).await?;
         let (shelf, complete) = self.shelf(&releases, &stones, &mirrors, &shelves.shelf())?;
-        if let (Ok(mut current), Ok(mut of)) = (shelves.shelf.write(), shelves.of.write()) {
+        if let Ok(mut current) = shelves.shelf.write() {
             *current = Arc::new(shelf);
-            // A version that could not be served is tried again next time.
-            *of = complete.then_some(now);
+        }
+        let offered = self.offer(shelves, &releases, &stones, &mirrors).await;
+        if let Ok(mut of) = shelves.of.write() {
+            // What could not be served or told is tried again next time.
+            *of = (complete && offered).then_some(now);
         }
         Ok(())
     }
@@ -435,6 +448,12 @@ impl CatalogueSource for Shelves {
     }
 
     fn read(&self, sha256: &Digest, range: std::ops::Range<u64>) -> Option<Bytes> {
+        // Whatever members were told, they get nothing that the hub does not serve at this moment.
+        let shelf = Catalogue::shelf(self);
+        let holds = |version: &Arc<PublishedVersion>| version.files().values().any(|file| file.sha256 == *sha256);
+        if !shelf.served().any(holds) {
+            return None;
+        }
         let read = self.blobs.read_range(sha256, range);
         read.inspect_err(|error| tracing::error!(code = error.code(), "not handed out: {error}")).ok()
     }
