@@ -1,6 +1,6 @@
 //! Answers members who ask what this node published, and for that: nothing else, and never more than they were told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::roster::Roster;
 use crate::site::blocking;
 
 /// Connections of one member, questions that are answered at a time, and of one member.
-const LINKS_OF_MEMBER: usize = 4;
+const LINKS_OF_MEMBER: usize = 8;
 const AT_ONCE: usize = 32;
 const AT_ONCE_OF_LINK: usize = 8;
 /// How long a question may take to arrive, and an answer to be taken.
@@ -43,7 +43,8 @@ pub struct CatalogueDesk {
     source: Arc<dyn CatalogueSource>,
     clock: Arc<dyn Clock>,
     turns: Semaphore,
-    links: Mutex<BTreeMap<String, usize>>,
+    /// Connections of each member, oldest first.
+    links: Mutex<BTreeMap<String, VecDeque<Link>>>,
 }
 
 impl CatalogueDesk {
@@ -70,24 +71,22 @@ impl CatalogueDesk {
     pub async fn serve(self: Arc<Self>, network: &Network) {
         let mut links = network.listen(Protocol::Catalogue);
         while let Some(link) = links.recv().await {
-            let open = {
-                let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-                let open = links.entry(link.member().to_owned()).or_default();
-                *open += 1;
-                *open
-            };
+            self.admit(&link);
             let desk = Arc::clone(&self);
-            tokio::spawn(async move {
-                if open > LINKS_OF_MEMBER {
-                    link.close("too many connections");
-                } else {
-                    desk.answer_all(&link).await;
-                }
-                let mut links = desk.links.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(open) = links.get_mut(link.member()) {
-                    *open -= 1;
-                }
-            });
+            tokio::spawn(async move { desk.answer_all(&link).await });
+        }
+    }
+
+    /// Of too many connections of a member the oldest ends: it may be of a process that was killed, which said nothing.
+    fn admit(&self, link: &Link) {
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = links.entry(link.member().to_owned()).or_default();
+        open.retain(|link| !link.is_closed());
+        open.push_back(link.clone());
+        while open.len() > LINKS_OF_MEMBER {
+            if let Some(oldest) = open.pop_front() {
+                oldest.close("the member has newer connections");
+            }
         }
     }
 

@@ -253,6 +253,7 @@ impl CatalogueClient {
                 written.restart().map_err(file(WHAT))?;
             }
             let before = written.length;
+            let was_lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner).contains(&member.name);
             let outcome = self.pieces(member, (sha256, bytes), &mut written, on_piece).await;
             fetched.bytes += written.length - before;
             if written.length > before {
@@ -262,7 +263,10 @@ impl CatalogueClient {
                 Ok(()) => {}
                 Err(Failed::Here(error)) => return Err(error),
                 Err(Failed::Member(did)) => {
-                    tracing::warn!(member = %member.name, file = %sha256, "the next member is asked: {did}");
+                    // Once is enough for each member that is away.
+                    if !was_lost {
+                        tracing::warn!(member = %member.name, file = %sha256, "the next member is asked: {did}");
+                    }
                     tried.push(format!("{} ({did})", member.name));
                 }
             }
