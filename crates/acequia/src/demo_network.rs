@@ -112,7 +112,7 @@ pub(crate) async fn show(
     for (name, roles, address) in members {
         let key = MemberFolder::of_node(&folder.join(name)).identity()?.key();
         let addresses = address.iter().map(ToString::to_string).collect();
-        cards.push(Member { name: name.to_owned(), title: None, key, roles, addresses });
+        cards.push(Member { name: name.to_owned(), title: None, key, roles, addresses, catalogue: None, web: None });
     }
     let trustee = MemberFolder::of_node(&folder.join(TRUSTEE));
     let identity = trustee.identity()?;

@@ -5,6 +5,7 @@ mod among;
 mod args;
 mod bars;
 mod blobs;
+mod catalogue;
 mod cleanse;
 #[cfg(feature = "cluster")]
 mod cluster;
@@ -41,6 +42,7 @@ use clap::{CommandFactory, Parser};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Args, Command, ConsentCommand, ReleaseCommand};
+use crate::network::NetworkCommand;
 use crate::show::Out;
 
 fn main() -> ExitCode {
@@ -235,6 +237,9 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
         Command::Vocabulary { command } => return vocabulary::run(command, home, args.quiet, out),
         Command::Unify(words) => return unify::run(words, threads, out),
         Command::Train(args) => train::run(args, home, threads, progress, out).await?,
+        Command::Network { command: NetworkCommand::Catalogue { command } } => {
+            return catalogue::run(home, threads, command, progress, out).await;
+        }
         Command::Network { command } => network::network(home, command, out).await?,
         Command::Site { command } => network::site(home, threads, command, out).await?,
         Command::Validate(args) => validate::run(args, home, out).await?,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use acequia_learn::{LearnError, Plan, Record, SiteEvaluation, SiteRules, SiteSig
 use acequia_net::{
     AggregatorDesk, Coordinator, CoordinatorSettings, Held, HeldForValidation, Holdings, Member, MemberFolder,
     MemberKey, Members, NetError, Network, NetworkReport, Queue, QueuedRun, Role, Roster, RunEvent, SiteAgent,
-    SiteEvent, SiteSettings, Watch, check_record,
+    SiteEvent, SiteSettings, Watch, check_record, listens_at,
 };
 use acequia_node::Failure;
 use acequia_types::{Clock, Day, Digest, SystemClock};
@@ -20,6 +20,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::among::RunAmongArgs;
+use crate::catalogue::CatalogueCommand;
 use crate::show::Out;
 use crate::train::{DonorRows, NamedTable, read_site, text_of};
 use crate::until_stopped;
@@ -31,17 +32,23 @@ pub(crate) enum NetworkCommand {
     Key,
     /// Write this node's card: what whoever keeps the roster must know of it
     #[command(
-        after_help = "Examples:\n  acequia network card north --role site -o north.card.json\n  acequia network card university --role coordinator --role aggregator --address net.university.example:7700 -o university.card.json"
+        after_help = "Examples:\n  acequia network card north --role site -o north.card.json\n  acequia network card university --role coordinator --role aggregator --address net.university.example:7700 -o university.card.json\n  acequia network card trustee --catalogue net.trustee.example:7720 --web https://data.trustee.example -o trustee.card.json"
     )]
     Card {
         /// Its name in the network, of small letters, digits and hyphens
         name: String,
-        /// What it does: site, coordinator, aggregator
-        #[arg(long, value_name = "ROLE", value_parser = role, required = true)]
+        /// What it does in runs: site, coordinator, aggregator
+        #[arg(long, value_name = "ROLE", value_parser = role, required_unless_present = "catalogue")]
         role: Vec<Role>,
         /// Where others dial it, host:port (UDP); a site needs none
         #[arg(long, value_name = "ADDRESS")]
         address: Vec<String>,
+        /// Where others ask what it published, host:port (UDP), when `acequia serve` runs; not one of the addresses above
+        #[arg(long, value_name = "ADDRESS")]
+        catalogue: Option<String>,
+        /// Where people read its pages, http(s)://host
+        #[arg(long, value_name = "URL")]
+        web: Option<String>,
         /// Its name for people
         #[arg(long, value_name = "TEXT")]
         title: Option<String>,
@@ -101,6 +108,14 @@ pub(crate) enum NetworkCommand {
         after_help = "Examples:\n  acequia network run survival.plan.toml --offer\n  acequia network run survival.plan.toml --by anna -o model.json\n  acequia network run survival.plan.toml --only north --only south --only west -o model.json"
     )]
     Run(RunAmongArgs),
+    /// See, fetch and mirror what neighbours publish
+    #[command(
+        after_help = "Examples:\n  acequia network catalogue sync\n  acequia network catalogue fetch acequia/breast-cancer-survival@1.0.0 --into copy"
+    )]
+    Catalogue {
+        #[command(subcommand)]
+        command: CatalogueCommand,
+    },
     /// Add up shares of sums for others; ends with Ctrl-C
     ///
     /// An aggregator sees numbers that are noise by themselves. Of the two that a run names, one must not be in the hands of the
@@ -211,10 +226,7 @@ fn listen_at(roster: &Roster, folder: &MemberFolder, listen: Option<SocketAddr>)
     let key = folder.identity()?.key();
     let own =
         roster.of_key(&key).ok_or_else(|| NetError::NotAMember { who: format!("the key {key}"), role: "a member" })?;
-    let address = own.addresses.first().map_or("0.0.0.0:0", String::as_str);
-    let port = address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(0);
-    let literal = address.parse::<SocketAddr>().ok().filter(|address| address.ip().is_loopback());
-    Ok(literal.unwrap_or(SocketAddr::from((IpAddr::V4(Ipv4Addr::UNSPECIFIED), port))))
+    Ok(listens_at(own.addresses.first().map_or("0.0.0.0:0", String::as_str)))
 }
 
 /// A role by its word.
@@ -243,13 +255,14 @@ pub(crate) async fn network(home: &Path, command: &NetworkCommand, out: &Out) ->
             let key = folder.identity()?.key();
             out.print(|| json!({ "key": key }), || key.to_string());
         }
-        NetworkCommand::Card { name, role, address, title, out: to } => {
+        NetworkCommand::Card { name, role, address, catalogue, web, title, out: to } => {
             let key = folder.identity()?.key();
             let roles = role.iter().copied().collect();
-            let card = Member { name: name.clone(), title: title.clone(), key, roles, addresses: address.clone() };
+            let (name, title, addresses) = (name.clone(), title.clone(), address.clone());
+            let card = Member { name, title, key, roles, addresses, catalogue: catalogue.clone(), web: web.clone() };
             card.check()?;
             acequia_blobs::write_file_atomically(to, card.to_json().as_bytes())?;
-            out.print(|| json!(card), || format!("The card of {name} has the key {key}"));
+            out.print(|| json!(card), || format!("The card of {} has the key {key}", card.name));
         }
         NetworkCommand::Sign { cards, title, until, relay, out: to } => {
             let cards = cards
@@ -284,7 +297,9 @@ pub(crate) async fn network(home: &Path, command: &NetworkCommand, out: &Out) ->
                     for member in &roster.document().members {
                         let roles: Vec<String> =
                             member.roles.iter().filter_map(|role| json!(role).as_str().map(str::to_owned)).collect();
-                        text += &format!("{:<20} {:<34} {}\n", member.name, roles.join(", "), member.addresses.join(", "));
+                        let catalogue = member.catalogue.iter().map(|at| format!("catalogue at {at}"));
+                        let addresses: Vec<String> = member.addresses.iter().cloned().chain(catalogue).collect();
+                        text += &format!("{:<20} {:<34} {}\n", member.name, roles.join(", "), addresses.join(", "));
                     }
                     text
                 },
@@ -299,6 +314,8 @@ pub(crate) async fn network(home: &Path, command: &NetworkCommand, out: &Out) ->
                 || format!("Signed by {}.", sites.join(", ")),
             );
         }
+        // Needs an open node, which the others do not.
+        NetworkCommand::Catalogue { .. } => {}
         NetworkCommand::Run(args) => crate::among::run(args, home, out).await?,
         NetworkCommand::Aggregate { listen } => {
             let roster = folder.roster()?;

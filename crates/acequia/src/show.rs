@@ -367,9 +367,10 @@ impl Out {
             Some(origin) => format!("Pages of those who gave: {origin}/you"),
             None => "Pages of those who gave: none, since passkeys need --public-address https://…".to_owned(),
         };
+        let members = serving.catalogue.map(|at| format!("\nCatalogue for members of the network: {at} (UDP)"));
         self.print(
-            || json!({ "address": address, "donors": serving.donors }),
-            || format!("Serving on {address}\n{donors}"),
+            || json!({ "address": address, "donors": serving.donors, "catalogue": serving.catalogue }),
+            || format!("Serving on {address}\n{donors}{}", members.unwrap_or_default()),
         );
     }
 }

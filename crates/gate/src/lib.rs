@@ -3,7 +3,8 @@
 //! Comes in: a proof type ([`acequia_deidentify::Deidentified`], [`acequia_learn::SiteUpdate`], [`acequia_learn::TestedModel`]) and an [`acequia_custody::Approval`] about exactly that
 //! value. Goes out: [`Outbound<T>`]. `release`, `hub` and the network accept nothing else, so a leak is a compile error.
 //!
-//! A published version comes back in through [`readmit`], which checks the node's exit seal before it is served.
+//! A published version comes back in through [`readmit`], which checks the node's exit seal before it is served, and one of another
+//! node through [`readmit_mirrored`], which checks that node's.
 //!
 //! An open table does not pass:
 //!
@@ -119,4 +120,4 @@ mod seal;
 
 pub use doors::{GateError, Outbound, Proof, Public, let_out};
 pub use parcel::{Artefact, InputDigest, Manifest, Parcel, ReleasedFile};
-pub use seal::{ExitSeal, GateKey, GateVerifier, readmit, seal};
+pub use seal::{ExitSeal, GateKey, GateVerifier, OriginGate, readmit, readmit_mirrored, seal};

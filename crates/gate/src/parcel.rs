@@ -33,6 +33,16 @@ impl ReleasedFile {
             git_oid: hex::encode(git.finalize()),
         }
     }
+
+    /// Whether a client can safely join the path to a folder of its own.
+    pub fn is_plain(&self) -> bool {
+        let path = self.path.as_str();
+        !path.is_empty()
+            && path.len() <= 1024
+            && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
+            && !path.contains(|c: char| c == '\\' || c == ':' || c.is_control())
+            && path != "manifest.json"
+    }
 }
 
 /// Where records came from: counts and one digest, no donor.

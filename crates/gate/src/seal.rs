@@ -1,11 +1,14 @@
-//! The exit seal: an Ed25519 signature over a manifest's digest, made when a version leaves.
+//! The exit seal: an Ed25519 signature over a manifest's digest, made when a version leaves; and whose gate it was.
 
 use ed25519_dalek::{Signature, Signer, SigningKey, Verifier, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
+use acequia_types::Digest;
+
 use crate::{GateError, Manifest, Outbound, Parcel};
 
 const DOMAIN: &[u8] = b"acequia exit seal v1\0";
+const OWNER: &[u8] = b"acequia gate of a member v1\0";
 
 /// The node's signing key.
 pub struct GateKey(SigningKey);
@@ -13,6 +16,11 @@ pub struct GateKey(SigningKey);
 /// The public half: checks seals.
 #[derive(Debug, Clone)]
 pub struct GateVerifier(VerifyingKey);
+
+/// The gate of another node: its key, which said itself whose it is. Nothing else makes one, so no member passes off the
+/// versions of another as its own.
+#[derive(Debug, Clone)]
+pub struct OriginGate(GateVerifier);
 
 /// A signature over the version's manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,12 +43,41 @@ impl GateKey {
     pub fn verifier(&self) -> GateVerifier {
         GateVerifier(self.0.verifying_key())
     }
+
+    /// Says that this gate is that of the member of a network with this public key: 128 hex digits.
+    pub fn say_whose(&self, member: &[u8; 32]) -> String {
+        hex::encode(self.0.sign(&[OWNER, member].concat()).to_bytes())
+    }
 }
 
 impl GateVerifier {
     /// The public key, 64 hex digits.
     pub fn to_hex(&self) -> String {
         hex::encode(self.0.as_bytes())
+    }
+}
+
+impl OriginGate {
+    /// The gate with the public key `gate` (64 hex digits), if its key said ([`GateKey::say_whose`]) that it is that of the member
+    /// with this public key.
+    pub fn of_member(gate: &str, member: &[u8; 32], said: &str) -> Option<Self> {
+        let mut key = [0; 32];
+        hex::decode_to_slice(gate, &mut key).ok()?;
+        // As it is printed: one gate has one spelling.
+        let verifier = GateVerifier(VerifyingKey::from_bytes(&key).ok()?);
+        let signature = signature(said).filter(|_| verifier.to_hex() == gate)?;
+        verifier.0.verify_strict(&[OWNER, member].concat(), &signature).ok()?;
+        Some(Self(verifier))
+    }
+
+    /// Its key, which checks seals.
+    pub fn verifier(&self) -> &GateVerifier {
+        &self.0
+    }
+
+    /// Whether the seal is this gate's over the manifest with this digest; its bytes are not needed for that.
+    pub fn sealed(&self, manifest: &Digest, seal: &ExitSeal) -> bool {
+        signature(&seal.0).is_some_and(|signature| self.0.0.verify_strict(&message(manifest), &signature).is_ok())
     }
 }
 
@@ -56,13 +93,17 @@ impl ExitSeal {
     }
 }
 
-fn message(manifest: &Manifest) -> Vec<u8> {
-    [DOMAIN, manifest.digest().as_bytes().as_slice()].concat()
+fn message(manifest: &Digest) -> Vec<u8> {
+    [DOMAIN, manifest.as_bytes().as_slice()].concat()
+}
+
+fn signature(text: &str) -> Option<Signature> {
+    Signature::from_slice(&hex::decode(text).ok()?).ok()
 }
 
 /// Seals a version on its way out.
 pub fn seal(parcel: &Outbound<Parcel>, key: &GateKey) -> ExitSeal {
-    ExitSeal(hex::encode(key.0.sign(&message(&parcel.get().manifest)).to_bytes()))
+    ExitSeal(hex::encode(key.0.sign(&message(&parcel.get().manifest.digest())).to_bytes()))
 }
 
 /// Lets a version that this node published back in, to be served.
@@ -76,8 +117,42 @@ pub fn readmit(
 ) -> Result<Outbound<Manifest>, GateError> {
     let manifest: Manifest = serde_json::from_slice(manifest).map_err(|source| GateError::Manifest { source })?;
     let shut = || GateError::Seal { dataset: manifest.dataset.to_string() };
-    let bytes = hex::decode(&exit_seal.0).map_err(|_| shut())?;
-    let signature = Signature::from_slice(&bytes).map_err(|_| shut())?;
-    verifier.0.verify(&message(&manifest), &signature).map_err(|_| shut())?;
+    let signature = signature(&exit_seal.0).ok_or_else(shut)?;
+    verifier.0.verify(&message(&manifest.digest()), &signature).map_err(|_| shut())?;
     Ok(Outbound::readmitted(manifest))
+}
+
+/// Lets a version that another node published in, to be mirrored: it left that node's gate, and the gate is that of the member it
+/// is said to be of. The bytes must be those that were sealed, so that the version has the same name here.
+///
+/// A bare key does not do, for anybody could have made it:
+///
+/// ```compile_fail,E0308
+/// use acequia_gate::{ExitSeal, GateVerifier, readmit_mirrored};
+/// fn mirror(manifest: &[u8], seal: &ExitSeal, key: &GateVerifier) {
+///     let _ = readmit_mirrored(manifest, seal, key);
+/// }
+/// ```
+/// ```
+/// use acequia_gate::{ExitSeal, OriginGate, readmit_mirrored};
+/// fn mirror(manifest: &[u8], seal: &ExitSeal, origin: &OriginGate) {
+///     let _ = readmit_mirrored(manifest, seal, origin);
+/// }
+/// ```
+///
+/// # Errors
+/// [`GateError::Manifest`] when the bytes are not a manifest; [`GateError::Seal`] when the seal is not the origin's, or is over other
+/// bytes.
+pub fn readmit_mirrored(
+    manifest: &[u8],
+    exit_seal: &ExitSeal,
+    origin: &OriginGate,
+) -> Result<Outbound<Manifest>, GateError> {
+    let readmitted = readmit(manifest, exit_seal, origin.verifier())?;
+    // A manifest of a newer program may hold what this one does not know, and would lose.
+    if readmitted.get().digest() == Digest::of(manifest) && origin.sealed(&readmitted.get().digest(), exit_seal) {
+        Ok(readmitted)
+    } else {
+        Err(GateError::Seal { dataset: readmitted.get().dataset.to_string() })
+    }
 }

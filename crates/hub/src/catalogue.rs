@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use acequia_gate::{Artefact, ExitSeal, GateVerifier, Manifest, Outbound, ReleasedFile};
-use acequia_types::{Digest, Timestamp};
+use acequia_types::{DatasetName, Digest, Timestamp};
 use bytes::Bytes;
 
 use crate::HubError;
@@ -40,12 +40,64 @@ pub trait Catalogue: Send + Sync + 'static {
         None
     }
 
+    /// What other nodes of the network publish, in the order of their names. Called once per request of the page that shows it.
+    fn neighbours(&self) -> Arc<Vec<Neighbour>> {
+        Arc::default()
+    }
+
     /// The bytes `range.start..range.end` of the content `sha256`. Called off the async threads, for at most
     /// [`crate::CHUNK_BYTES`] bytes at a time and only within the length that the manifest states.
     ///
     /// # Errors
     /// [`HubError::Missing`] or [`HubError::Unreadable`].
     fn read(&self, sha256: &Digest, range: Range<u64>) -> Result<Bytes, HubError>;
+}
+
+/// Another node of the network, and what it published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Its name in the network.
+    pub name: String,
+    /// Its name for people.
+    pub title: Option<String>,
+    /// Where its pages are, `http(s)://host[:port]`.
+    pub web: Option<String>,
+    /// When it was last heard; `None` before it was.
+    pub heard_at: Option<Timestamp>,
+    /// Whether it told last what contradicts what it told before, which was refused.
+    pub refused: bool,
+    /// Its versions, newest first.
+    pub versions: Vec<NeighbourVersion>,
+}
+
+/// A version of another node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NeighbourVersion {
+    /// What it holds.
+    pub artefact: Artefact,
+    /// `namespace/name`.
+    pub dataset: DatasetName,
+    /// Version.
+    pub version: String,
+    /// Title, where its manifest is here.
+    pub title: Option<String>,
+    /// One sentence in plain words, where its manifest is here.
+    pub summary: Option<String>,
+    /// When it was published there.
+    pub published_at: Timestamp,
+    /// Whether it is served there and here.
+    pub state: NeighbourState,
+}
+
+/// Where a version of another node is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NeighbourState {
+    /// There.
+    Known,
+    /// There and here.
+    Mirrored,
+    /// Nowhere any more.
+    TakenDown,
 }
 
 /// What the addresses of a kind of repository begin with.
@@ -102,6 +154,18 @@ pub struct PublishedVersion {
     files: BTreeMap<String, ReleasedFile>,
     seal: Option<(String, String)>,
     taken_down: Option<TakenDownVersion>,
+    mirrored: Option<Mirrored>,
+}
+
+/// That another node published a version, which is served here too: the same bytes under the same name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mirrored {
+    /// The node's name for people.
+    pub by: String,
+    /// Where its pages are, `http(s)://host[:port]`, if it says so.
+    pub web: Option<String>,
+    /// Since when it is served here.
+    pub at: Timestamp,
 }
 
 /// That a version is not served any more. Its page stays and says so; its files are gone for readers.
@@ -132,7 +196,19 @@ impl PublishedVersion {
             files,
             seal: None,
             taken_down: None,
+            mirrored: None,
         }
+    }
+
+    /// The same, of another node.
+    #[must_use]
+    pub fn mirrored(self, mirrored: Mirrored) -> Self {
+        Self { mirrored: Some(mirrored), ..self }
+    }
+
+    /// Whose it is, if another node published it.
+    pub(crate) fn origin(&self) -> Option<&Mirrored> {
+        self.mirrored.as_ref()
     }
 
     /// The same, with the exit seal and the node's public key printed on its page for others to check.
@@ -259,10 +335,11 @@ impl Repository {
         self.newest().tombstone().is_none()
     }
 
-    /// When anything about it last changed: a version was published or taken down. Never goes back.
+    /// When anything about it last changed here: a version was published, mirrored or taken down. Never goes back.
     pub(crate) fn changed_at(&self) -> Timestamp {
         let taken_down = self.versions.iter().filter_map(|version| Some(version.tombstone()?.at));
-        let all = self.versions.iter().map(|version| version.published_at()).chain(taken_down);
+        let mirrored = self.versions.iter().filter_map(|version| Some(version.origin()?.at));
+        let all = self.versions.iter().map(|version| version.published_at()).chain(taken_down).chain(mirrored);
         all.max().unwrap_or(Timestamp::from_unix_s(0))
     }
 
@@ -340,7 +417,7 @@ impl Shelf {
         let (mut datasets, mut models) = (Collection::default(), Collection::default());
         for version in versions {
             let manifest = version.manifest();
-            if let Some(at) = manifest.files.iter().position(|file| !is_plain(&file.path)) {
+            if let Some(at) = manifest.files.iter().position(|file| !file.is_plain()) {
                 let dataset = manifest.dataset.to_string();
                 return Err(HubError::Path { dataset, version: manifest.version.clone(), position: at + 1 });
             }
@@ -463,15 +540,6 @@ impl Shelf {
     pub fn is_empty(&self) -> bool {
         self.datasets.served == 0
     }
-}
-
-/// A path that a client can safely join to a folder of its own.
-fn is_plain(path: &str) -> bool {
-    !path.is_empty()
-        && path.len() <= 1024
-        && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
-        && !path.contains(|c: char| c == '\\' || c == ':' || c.is_control())
-        && path != MANIFEST
 }
 
 /// Compares `1.10.0` after `1.9.0`: part by part, numbers as numbers.

@@ -56,7 +56,10 @@ mod site;
 mod viewer;
 
 pub use body::CHUNK_BYTES;
-pub use catalogue::{Catalogue, Operator, PublishedVersion, Shelf, TakenDownVersion};
+pub use catalogue::{
+    Catalogue, Mirrored, Neighbour, NeighbourState, NeighbourVersion, Operator, PublishedVersion, Shelf,
+    TakenDownVersion,
+};
 pub use error::HubError;
 pub use frame::Frame;
 pub use site::{router, router_at};

@@ -276,6 +276,10 @@ impl Site {
             }
             [route] if viewer::ROUTES.contains(route) => self.view(&shelf, route, &query, &address, headers).await,
             ["problems"] => Ok(fresh(headers, PAGE, pages::problems())),
+            ["network"] => {
+                let page = pages::network::page(&self.catalogue.neighbours(), query.get("of"), query.number("page"));
+                Ok(fresh(headers, PAGE, page.ok_or(Refusal::Page)?))
+            }
             ["catalogue.ttl"] => self.feed(&shelf, &query, &address, headers, "ttl").await,
             ["catalogue.jsonld"] => self.feed(&shelf, &query, &address, headers, "jsonld").await,
             ["catalogue"] => Ok(see("/")),

@@ -10,8 +10,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use acequia_gate::{Artefact, Manifest, ReleasedFile};
-use acequia_hub::{CHUNK_BYTES, Catalogue, HubError, PublishedVersion, Shelf, router, router_at};
-use acequia_types::{Coded, DatasetName, Digest, parse_day};
+use acequia_hub::{
+    CHUNK_BYTES, Catalogue, HubError, Mirrored, Neighbour, NeighbourState, NeighbourVersion, PublishedVersion, Shelf,
+    router, router_at,
+};
+use acequia_types::{Coded, DatasetName, Digest, Timestamp, parse_day};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
@@ -1013,6 +1016,85 @@ async fn a_version_published_while_serving_is_there_at_once() {
     assert_ne!(before, after);
     let old = get(&app, &format!("/api/datasets/{DATASET}/revision/{}", before.as_str().unwrap())).await;
     assert_eq!(old.json()["sha"], before);
+}
+
+#[tokio::test]
+async fn a_mirrored_version_says_whose_it_is_and_is_otherwise_the_same() {
+    let (app, memory) = app();
+    let target = format!("/datasets/{DATASET}/v/1.0.0");
+    let file = format!("/datasets/{DATASET}/resolve/v1.0.0/README.md");
+    let before = get(&app, &file).await;
+    assert!(!get(&app, &target).await.text().contains("mirrored here"));
+    let web = Some("https://data.example.org".to_owned());
+    let mirrored = Mirrored { by: "Leiden <b>".into(), web, at: Timestamp::from_unix_s(1_799_000_000) };
+    memory.mirror(DATASET, "1.0.0", &mirrored);
+    let page = get(&app, &target).await;
+    guarded(&page, "a mirrored version");
+    well_made(&page.text(), "a mirrored version");
+    let said = "Published by <a href=\"https://data.example.org\" rel=\"noopener\">Leiden &lt;b&gt;</a>, mirrored here since 2027-01-03.";
+    assert!(page.text().contains(said));
+    let after = get(&app, &file).await;
+    assert_eq!((before.body, before.headers["etag"].clone()), (after.body, after.headers["etag"].clone()));
+    // Harvesters that ask for what changed since the day before find it.
+    let listed = get(&app, "/oai?verb=ListIdentifiers&metadataPrefix=oai_dc&from=2027-01-03").await.text();
+    assert!(listed.contains(DATASET), "{listed}");
+    memory.mirror(DATASET, "1.1.0", &Mirrored { web: None, ..mirrored });
+    assert!(get(&app, "/").await.text().contains("Mirrored from Leiden &lt;b&gt;"));
+}
+
+#[tokio::test]
+async fn what_neighbours_publish_is_on_a_page_of_its_own() {
+    let (app, memory) = app();
+    let none = get(&app, "/network").await;
+    well_made(&none.text(), "no neighbours");
+    assert!(none.text().contains("knows of no other node"));
+    let version = |number: usize, state: NeighbourState| NeighbourVersion {
+        artefact: Artefact::Dataset,
+        dataset: DatasetName::parse("leiden/stay").unwrap(),
+        version: format!("{number}.0.0"),
+        title: (number > 1).then(|| format!("Stay <i>{number}</i>")),
+        summary: None,
+        published_at: Timestamp::from_unix_s(1_799_000_000),
+        state,
+    };
+    let mut versions: Vec<NeighbourVersion> = (1..=44).rev().map(|at| version(at, NeighbourState::Known)).collect();
+    versions[0].state = NeighbourState::Mirrored;
+    versions[1].state = NeighbourState::TakenDown;
+    let neighbour = |name: &str, web: Option<&str>, refused: bool, versions: &[NeighbourVersion]| Neighbour {
+        name: name.into(),
+        title: web.map(|_| "Leiden".into()),
+        web: web.map(str::to_owned),
+        heard_at: web.map(|_| Timestamp::from_unix_s(1_799_000_000)),
+        refused,
+        versions: versions.to_vec(),
+    };
+    let all = [
+        neighbour("leiden", Some("https://data.example.org"), false, &versions),
+        neighbour("quiet", None, true, &versions[43..]),
+    ];
+    *memory.neighbours.write().unwrap() = Arc::new(all.to_vec());
+    let page = get(&app, "/network").await;
+    guarded(&page, "the network");
+    well_made(&page.text(), "the network");
+    for said in [
+        "43 versions, 1 of them mirrored here.",
+        "<a href=\"/datasets/leiden/stay/v/44.0.0\">Stay &lt;i&gt;44&lt;/i&gt;</a>",
+        "<a href=\"https://data.example.org/datasets/leiden/stay/v/42.0.0\" rel=\"noopener\">",
+        "All 43 versions",
+        "contradicts what it told before",
+        "It was not heard yet.",
+    ] {
+        assert!(page.text().contains(said), "{said}: {}", page.text());
+    }
+    assert!(!page.text().contains("/v/43.0.0"), "what was taken down is not listed");
+    let last = get(&app, "/network?of=leiden&page=3").await;
+    well_made(&last.text(), "the last page");
+    assert!(
+        last.text().contains("Page 3 of 3") && last.text().contains("/v/2.0.0") && !last.text().contains("/v/42.0.0")
+    );
+    for nowhere in ["/network?of=leiden&page=4", "/network?of=leiden&page=0", "/network?of=nobody", "/network?page=2"] {
+        assert_eq!(get(&app, nowhere).await.status, 404, "{nowhere}");
+    }
 }
 
 #[tokio::test]

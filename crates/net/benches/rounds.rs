@@ -167,6 +167,8 @@ async fn measure(shares: usize, runs: u32) -> (f64, f64, f64) {
         key: MemberFolder::of_node(&home(name)).identity().unwrap().key(),
         roles: roles.iter().copied().collect(),
         addresses: address.iter().map(ToString::to_string).collect(),
+        catalogue: None,
+        web: None,
     };
     let clients: Vec<String> = (0..CLIENTS).map(|at| format!("client-{at}")).collect();
     let mut cards = vec![

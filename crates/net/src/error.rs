@@ -96,6 +96,33 @@ pub enum NetError {
     /// Nobody answers for this site.
     #[error("no process answers for this site")]
     NotServed,
+    /// A member tells of its catalogue what cannot be: it changed what it told before, or a seal is not its own.
+    #[error("what {member} tells of its catalogue is refused: {reason}")]
+    Contradiction {
+        /// Which member.
+        member: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// Whoever was asked for a file did not give it.
+    #[error("{what} cannot be had from {asked}")]
+    NotHad {
+        /// Which file.
+        what: String,
+        /// Whom, and what each did.
+        asked: String,
+    },
+    /// A manifest of a neighbour is not taken in.
+    #[error("the manifest of {version} is refused: {reason}")]
+    Manifest {
+        /// Which version.
+        version: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// Another process fetches the same file to the same place.
+    #[error("another command fetches the same file to the same place")]
+    Fetching,
     /// Error of the run itself.
     #[error(transparent)]
     Learn(#[from] LearnError),
@@ -126,6 +153,10 @@ impl Coded for NetError {
             Self::Ended { .. } => "NT011",
             Self::Served => "NT012",
             Self::NotServed => "NT013",
+            Self::Contradiction { .. } => "NT014",
+            Self::NotHad { .. } => "NT015",
+            Self::Manifest { .. } => "NT016",
+            Self::Fetching => "NT017",
             Self::Learn(error) => error.code(),
             Self::Gate(error) => error.code(),
             Self::Blob(error) => error.code(),
@@ -160,6 +191,14 @@ impl Coded for NetError {
             }
             Self::Served => "end the other `acequia site serve` first: two would promise two things in one name",
             Self::NotServed => "start `acequia site serve` at this node, and run the same command again",
+            Self::Contradiction { .. } => {
+                "nothing of it was taken in; ask that member's people: one that lost records, or was broken into, gets a new key and a new card"
+            }
+            Self::NotHad { .. } => {
+                "`acequia network catalogue sync` says who answers; give the same command again, and it goes on where it was"
+            }
+            Self::Manifest { .. } => "the version is not taken in; tell whoever published it",
+            Self::Fetching => "wait until it is done, then try again",
             Self::Learn(error) => error.hint(),
             Self::Gate(error) => error.hint(),
             Self::Blob(error) => error.hint(),
@@ -173,6 +212,8 @@ impl Coded for NetError {
             Self::NoRun { .. } => Exit::NotFound,
             Self::Untrusted { .. } | Self::NotAMember { .. } | Self::Refused { .. } => Exit::NotPermitted,
             Self::NotAllowed { .. } | Self::Unreachable { .. } | Self::NotServed => Exit::Temporary,
+            Self::NotHad { .. } | Self::Fetching => Exit::Temporary,
+            Self::Contradiction { .. } | Self::Manifest { .. } => Exit::Integrity,
             Self::Message { .. } | Self::Bind { .. } | Self::File { .. } | Self::Ended { .. } | Self::Served => {
                 Exit::Failure
             }

@@ -120,6 +120,11 @@ impl MemberFolder {
         self.0.join("runs")
     }
 
+    /// Folder of what is fetched from neighbours, before it is whole, and of what was refused.
+    pub fn catalogue(&self) -> PathBuf {
+        self.0.join("catalogue")
+    }
+
     /// Folder of an aggregator's closed rounds.
     pub fn aggregator(&self) -> PathBuf {
         self.0.join("aggregator")

@@ -82,6 +82,11 @@ fn signed(purpose: &str, digest: &acequia_types::Digest) -> Vec<u8> {
 }
 
 impl MemberKey {
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        self.0.as_bytes()
+    }
+
     pub(crate) fn verifies(&self, purpose: &str, digest: &acequia_types::Digest, signature: &str) -> bool {
         let Ok(bytes) = hex::decode(signature) else { return false };
         let Ok(bytes) = <[u8; Signature::LENGTH]>::try_from(bytes) else { return false };

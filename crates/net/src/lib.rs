@@ -6,8 +6,11 @@
 //! A site dials out and opens no port. [`Coordinator`] asks, [`SiteAgent`] answers after its people said yes ([`Queue`]),
 //! [`AggregatorDesk`] adds up. Without a coordinator, sites add up in turns: those that the roster gives an address. The rounds themselves are `acequia-learn`'s, which knows no network; here is who may ask whom,
 //! what is on disk before anything is said, and what happens when a connection or a process dies.
+//!
+//! Members also tell one another what they published ([`CatalogueDesk`], [`CatalogueClient`]), and hand it out by content address.
 
 mod aggregator;
+mod catalogue;
 mod coordinator;
 mod error;
 mod folder;
@@ -23,6 +26,10 @@ mod tests;
 mod validation;
 
 pub use aggregator::AggregatorDesk;
+pub use catalogue::{
+    CatalogueClient, CatalogueDesk, CatalogueSource, Entry, Fetched, Given, Heard, KnownVersion, MANIFEST_BYTES_MAX,
+    Offered, Page, TakenDownThere, check_manifest,
+};
 pub use coordinator::{Coordinator, CoordinatorSettings, NetworkReport, RunEvent};
 pub use error::NetError;
 pub use folder::MemberFolder;
@@ -30,6 +37,6 @@ pub use identity::{Identity, MemberKey};
 pub use link::{Incoming, Link, Network, Protocol};
 pub use message::{Frame, read_anything};
 pub use queue::{Among, Begun, Failed, Offer, Queue, QueuedRun};
-pub use roster::{Member, Members, Role, Roster};
+pub use roster::{Member, Members, Role, Roster, listens_at};
 pub use site::{Approve, Held, HeldForValidation, Holdings, SiteAgent, SiteEvent, SiteSettings, Watch};
 pub use validation::check_record;

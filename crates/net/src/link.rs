@@ -26,6 +26,8 @@ pub enum Protocol {
     Run,
     /// Sites among themselves.
     Peers,
+    /// A member asks another what it published, and for that.
+    Catalogue,
 }
 
 impl Protocol {
@@ -34,6 +36,7 @@ impl Protocol {
         match self {
             Self::Run => b"acequia/run/2",
             Self::Peers => b"acequia/peers/1",
+            Self::Catalogue => b"acequia/catalogue/1",
         }
     }
 }
@@ -86,6 +89,28 @@ impl Network {
     /// # Errors
     /// [`NetError::NotAMember`] or [`NetError::Bind`].
     pub async fn open(identity: &Identity, roster: Arc<Roster>, listen: Option<SocketAddr>) -> Result<Self, NetError> {
+        let relays = roster.document().relays.clone();
+        Self::bind(identity, roster, listen, &relays).await
+    }
+
+    /// As [`Network::open`], for catalogues, which go over no relay: a relay knows one process of a member, and that is its site.
+    ///
+    /// # Errors
+    /// As of [`Network::open`].
+    pub async fn open_for_catalogues(
+        identity: &Identity,
+        roster: Arc<Roster>,
+        listen: Option<SocketAddr>,
+    ) -> Result<Self, NetError> {
+        Self::bind(identity, roster, listen, &[]).await
+    }
+
+    async fn bind(
+        identity: &Identity,
+        roster: Arc<Roster>,
+        listen: Option<SocketAddr>,
+        relays: &[String],
+    ) -> Result<Self, NetError> {
         let key = identity.key();
         let own = roster
             .of_key(&key)
@@ -93,7 +118,6 @@ impl Network {
             .clone();
         let address = listen.map_or_else(|| "any port".to_owned(), |address| address.to_string());
         let failed = |reason: String| NetError::Bind { address: address.clone(), reason };
-        let relays = &roster.document().relays;
         let relay_mode = if relays.is_empty() {
             RelayMode::Disabled
         } else {
@@ -147,13 +171,17 @@ impl Network {
     pub async fn dial(&self, member: &Member, protocol: Protocol) -> Result<Link, NetError> {
         let unreachable = |reason: String| NetError::Unreachable { member: member.name.clone(), reason };
         let mut address = EndpointAddr::new(member.key.0);
-        for text in &member.addresses {
+        let (addresses, relays) = match protocol {
+            Protocol::Run | Protocol::Peers => (member.addresses.as_slice(), self.roster.document().relays.as_slice()),
+            Protocol::Catalogue => (member.catalogue.as_slice(), [].as_slice()),
+        };
+        for text in addresses {
             // A name that is not known today may be known again when it is dialled next.
             if let Ok(found) = tokio::net::lookup_host(text.as_str()).await {
                 found.for_each(|found| address.addrs.extend([iroh::TransportAddr::Ip(found)]));
             }
         }
-        for relay in &self.roster.document().relays {
+        for relay in relays {
             if let Ok(url) = relay.parse::<RelayUrl>() {
                 address = address.with_relay_url(url);
             }
@@ -220,6 +248,11 @@ impl Link {
         &self.connection
     }
 
+    /// Ends it.
+    pub(crate) fn close(&self, reason: &'static str) {
+        self.connection.close(1u32.into(), reason.as_bytes());
+    }
+
     fn lost(&self, reason: impl std::fmt::Display) -> NetError {
         NetError::Unreachable { member: self.member.clone(), reason: reason.to_string() }
     }
@@ -235,8 +268,13 @@ impl Link {
     /// # Errors
     /// [`NetError::Unreachable`].
     pub async fn ask(&self, frame: &Frame) -> Result<Vec<u8>, NetError> {
+        self.ask_for(frame, MESSAGE_BYTES_MAX).await
+    }
+
+    /// As [`Link::ask`], with an answer of so many bytes at most.
+    pub(crate) async fn ask_for(&self, frame: &Frame, bytes_max: usize) -> Result<Vec<u8>, NetError> {
         let (send, receive) = self.connection.open_bi().await.map_err(|error| self.lost(error))?;
-        self.exchange(send, receive, frame).await
+        self.exchange(send, receive, frame, bytes_max).await
     }
 
     async fn exchange(
@@ -244,10 +282,11 @@ impl Link {
         mut send: SendStream,
         mut receive: RecvStream,
         frame: &Frame,
+        bytes_max: usize,
     ) -> Result<Vec<u8>, NetError> {
         write_whole(&mut send, frame).await.map_err(|error| self.lost(error))?;
         self.traffic.sent.fetch_add(frame.len() as u64, Ordering::Relaxed);
-        let answer = read_whole(&mut receive).await.map_err(|reason| self.lost(reason))?;
+        let answer = read_whole(&mut receive, bytes_max).await.map_err(|reason| self.lost(reason))?;
         self.traffic.received.fetch_add(answer.len() as u64, Ordering::Relaxed);
         Ok(answer)
     }
@@ -262,12 +301,12 @@ async fn write_whole(send: &mut SendStream, frame: &Frame) -> std::io::Result<()
 }
 
 /// Receives a message. It says how long it is, so that it needs no more room than that.
-async fn read_whole(receive: &mut RecvStream) -> Result<Vec<u8>, &'static str> {
+async fn read_whole(receive: &mut RecvStream, bytes_max: usize) -> Result<Vec<u8>, &'static str> {
     const BROKEN: &str = "it breaks off";
     let mut length = [0; 4];
     receive.read_exact(&mut length).await.map_err(|_| BROKEN)?;
     let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
-    if length > MESSAGE_BYTES_MAX {
+    if length > bytes_max {
         return Err("it is too long");
     }
     let mut bytes = Vec::with_capacity(length);
@@ -286,8 +325,16 @@ impl Incoming {
     /// # Errors
     /// [`NetError::Message`] when it is too long or breaks off.
     pub(crate) async fn read(&mut self) -> Result<Vec<u8>, NetError> {
+        self.read_up_to(MESSAGE_BYTES_MAX).await
+    }
+
+    /// As [`Incoming::read`], of so many bytes at most.
+    ///
+    /// # Errors
+    /// [`NetError::Message`] when it is too long or breaks off.
+    pub(crate) async fn read_up_to(&mut self, bytes_max: usize) -> Result<Vec<u8>, NetError> {
         let broken = |reason| NetError::Message { from: self.from.clone(), reason };
-        let bytes = read_whole(&mut self.receive).await.map_err(broken)?;
+        let bytes = read_whole(&mut self.receive, bytes_max).await.map_err(broken)?;
         self.traffic.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         Ok(bytes)
     }

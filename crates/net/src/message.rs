@@ -23,6 +23,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::catalogue::{Given, Page};
 use crate::error::NetError;
 
 /// Bytes of a message, at most: a sum of two million numbers without a mask.
@@ -239,6 +240,46 @@ pub(crate) enum PeerReply {
     },
 }
 
+/// What a member asks another about what it published. Tagged from outside, as [`Request`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum CatalogueRequest {
+    /// What did you publish or take down after the first `since` entries of your catalogue?
+    Since {
+        /// Entries that the sender has.
+        since: u64,
+    },
+    /// Some bytes of a file of a served version. Never more than [`PIECE_BYTES_MAX`](crate::catalogue::PIECE_BYTES_MAX).
+    Piece {
+        /// Content address.
+        sha256: Digest,
+        /// The first byte.
+        from: u64,
+        /// How many.
+        length: u64,
+    },
+}
+
+/// What it answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum CatalogueReply {
+    /// Entries of the catalogue.
+    Page {
+        /// The entries, and what they add up to.
+        page: Page,
+    },
+    /// Here they are. The bytes follow.
+    Piece,
+    /// Nothing that is served has such bytes.
+    NotHere,
+    /// No.
+    No {
+        /// In words.
+        reason: String,
+    },
+}
+
 /// A message as bytes: its head, and what follows it. Cheap to copy; a question goes to many.
 #[derive(Debug, Clone)]
 pub struct Frame {
@@ -307,6 +348,11 @@ impl Frame {
         Self::of(&Reply::Masked, update.get().bytes().clone())
     }
 
+    /// Bytes of a file of a served version.
+    pub(crate) fn piece(given: Given) -> Self {
+        Self::of(&CatalogueReply::Piece, given.into_bytes())
+    }
+
     /// Half of a sum over several sites: noise without the other half.
     pub(crate) fn part(total: &PartTotal) -> Self {
         Self::of(&Reply::Part, total.to_bytes())
@@ -334,6 +380,18 @@ impl From<&PeerRequest> for Frame {
 
 impl From<&PeerReply> for Frame {
     fn from(reply: &PeerReply) -> Self {
+        Self::of(reply, Bytes::new())
+    }
+}
+
+impl From<&CatalogueRequest> for Frame {
+    fn from(request: &CatalogueRequest) -> Self {
+        Self::of(request, Bytes::new())
+    }
+}
+
+impl From<&CatalogueReply> for Frame {
+    fn from(reply: &CatalogueReply) -> Self {
         Self::of(reply, Bytes::new())
     }
 }
@@ -373,6 +431,17 @@ pub fn read_anything(bytes: &[u8]) {
     if let Ok((reply, _)) = read::<PeerReply>("somebody", bytes) {
         let again = Frame::from(&reply).to_bytes();
         assert!(read::<PeerReply>("somebody", &again).is_ok_and(|(read, _)| read == reply));
+    }
+    if let Ok((request, _)) = read::<CatalogueRequest>("somebody", bytes) {
+        let again = Frame::from(&request).to_bytes();
+        assert!(read::<CatalogueRequest>("somebody", &again).is_ok_and(|(read, _)| read == request));
+    }
+    if let Ok((reply, _)) = read::<CatalogueReply>("somebody", bytes) {
+        let again = Frame::from(&reply).to_bytes();
+        assert!(read::<CatalogueReply>("somebody", &again).is_ok_and(|(read, _)| read == reply));
+        if let CatalogueReply::Page { page } = reply {
+            crate::catalogue::take_anything(&page);
+        }
     }
 }
 

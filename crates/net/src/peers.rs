@@ -117,8 +117,8 @@ impl Mark {
 struct Sent {
     /// For each site the connection, and the long messages that it took over it. A process that was started again has others.
     taken: BTreeMap<String, (u64, BTreeSet<Mark>)>,
-    /// On its way; and what is to follow it there in its place.
-    under_way: BTreeMap<(String, Mark), Option<Frame>>,
+    /// On its way over a connection; and what is to follow it there in its place.
+    under_way: BTreeMap<(u64, Mark), Option<Frame>>,
 }
 
 impl Sent {
@@ -435,7 +435,7 @@ impl Peers {
         if mark.is_long() && sent.is_taken(&link, &mark) {
             return;
         }
-        let key = (to, mark);
+        let key = (link.number(), mark);
         if let Some(next) = sent.under_way.get_mut(&key) {
             *next = (!key.1.is_long()).then_some(frame);
             return;
@@ -447,11 +447,10 @@ impl Peers {
             let mut frame = frame;
             loop {
                 let answer = link.ask(&frame).await;
-                let reply = answer.and_then(|answer| Ok(read::<PeerReply>(&key.0, &answer)?.0));
+                let reply = answer.and_then(|answer| Ok(read::<PeerReply>(&to, &answer)?.0));
                 let mut sent = lock(&peers.sent);
-                match &reply {
-                    Ok(PeerReply::Yes) if key.1.is_long() => sent.take(&link, key.1.clone()),
-                    _ => {}
+                if matches!(reply, Ok(PeerReply::Yes)) && key.1.is_long() {
+                    sent.take(&link, key.1.clone());
                 }
                 let next = sent.under_way.get_mut(&key).and_then(Option::take);
                 if next.is_none() {
@@ -459,7 +458,7 @@ impl Peers {
                 }
                 drop(sent);
                 if let Ok(PeerReply::No { reason }) = reply {
-                    peers.refused("this site", &NetError::Refused { member: key.0.clone(), reason });
+                    peers.refused("this site", &NetError::Refused { member: to.clone(), reason });
                 }
                 match next {
                     Some(next) => frame = next,
@@ -497,10 +496,8 @@ impl Peers {
         let others = place.adds_up.iter().filter(|site| *site != self.name());
         let mut links = others.filter_map(|site| self.board.get(site));
         let sent = lock(&self.sent);
-        let lacks = |link: Link| {
-            let key = (link.member().to_owned(), mark.clone());
-            !sent.is_taken(&link, &mark) && !sent.under_way.contains_key(&key)
-        };
+        let lacks =
+            |link: Link| !sent.is_taken(&link, &mark) && !sent.under_way.contains_key(&(link.number(), mark.clone()));
         !place.shared || links.any(lacks)
     }
 

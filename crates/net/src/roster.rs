@@ -1,6 +1,7 @@
 //! Who belongs to the network: a signed document of names, keys, roles and addresses. Nobody else is heard.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use acequia_learn::{Signatures, Vouching};
@@ -51,6 +52,25 @@ pub struct Member {
     /// Where it can be reached, `host:port` over UDP; a site needs none, it dials out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<String>,
+    /// Where its catalogue is asked for, `host:port` over UDP; without it the member tells nobody what it published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catalogue: Option<String>,
+    /// Where people read its pages, `http(s)://host[:port]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub web: Option<String>,
+}
+
+/// Whether it is `host:port`.
+fn is_address(text: &str) -> bool {
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    port.and_then(|(_, port)| port.parse::<u16>().ok()).is_some_and(|port| port != 0)
+}
+
+/// Whether it is `http(s)://host[:port]`, which becomes part of pages.
+fn is_web(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-' | ':' | '[' | ']');
+    !host.is_empty() && host.len() <= 253 && host.chars().all(plain)
 }
 
 /// The roster before somebody signs it.
@@ -111,17 +131,21 @@ impl Member {
         if self.name.is_empty() || self.name.len() > 64 || !self.name.chars().all(plain) {
             return Err(wrong("a name is of at most 64 small letters, digits and hyphens"));
         }
-        for address in &self.addresses {
-            let port = address
-                .rsplit_once(':')
-                .filter(|(host, _)| !host.is_empty())
-                .and_then(|(_, port)| port.parse::<u16>().ok());
-            if port.is_none_or(|port| port == 0) {
-                return Err(wrong(format!("an address of {} is not host:port", self.name)));
-            }
+        if !self.addresses.iter().chain(&self.catalogue).all(|address| is_address(address)) {
+            return Err(wrong(format!("an address of {} is not host:port", self.name)));
+        }
+        if !self.web.iter().all(|web| is_web(web)) {
+            return Err(wrong(format!("the pages of {} are not at http(s)://host[:port]", self.name)));
         }
         Ok(())
     }
+}
+
+/// Where a member listens that others dial at `address`, `host:port`: at its port, on loopback where that is loopback.
+pub fn listens_at(address: &str) -> SocketAddr {
+    let port = address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(0);
+    let literal = address.parse::<SocketAddr>().ok().filter(|address| address.ip().is_loopback());
+    literal.unwrap_or(SocketAddr::from((IpAddr::V4(Ipv4Addr::UNSPECIFIED), port)))
 }
 
 impl Members {
@@ -231,6 +255,14 @@ impl Roster {
         members
     }
 
+    /// Members that tell what they published, in the order of names.
+    pub fn publishers(&self) -> Vec<&Member> {
+        let mut members: Vec<&Member> =
+            self.roster.members.iter().filter(|member| member.catalogue.is_some()).collect();
+        members.sort_by(|a, b| a.name.cmp(&b.name));
+        members
+    }
+
     /// A member by name.
     pub fn named(&self, name: &str) -> Option<&Member> {
         self.roster.members.iter().find(|member| member.name == name)
@@ -297,6 +329,8 @@ mod tests {
             key: identity.key(),
             roles: roles.iter().copied().collect(),
             addresses: address.map(str::to_owned).into_iter().collect(),
+            catalogue: None,
+            web: None,
         };
         let trustee = card("trustee", &keeper, &[Role::Coordinator, Role::Aggregator], Some("localhost:7700"));
         let site = card("north", &north, &[Role::Site], None);
@@ -322,6 +356,19 @@ mod tests {
         assert!(said(&[&card("South", &north, &[], None)]).contains("small letters"));
         assert!(said(&[&card("south", &north, &[Role::Site], Some(":1"))]).contains("host:port"));
         assert!(said(&[&card("south", &north, &[Role::Aggregator], None)]).contains("south needs an address"));
+        let tells = |catalogue: &str, web: &str| {
+            let (catalogue, web) = (Some(catalogue.to_owned()), Some(web.to_owned()));
+            Member { catalogue, web, ..site.clone() }
+        };
+        let publisher = tells("catalogue.example:7720", "https://[::1]:8080");
+        assert_eq!(of(&[&trustee, &publisher]).unwrap().sign(&keeper).publishers(), [&publisher]);
+        assert!(signed.publishers().is_empty() && !site.to_json().contains("catalogue"));
+        assert!(said(&[&tells("catalogue.example", "https://x")]).contains("host:port"));
+        for web in ["", "https://", "javascript:alert(1)", "https://a/b", "https://a b", "https://a\"b", "ftp://a"] {
+            assert!(said(&[&tells("catalogue.example:1", web)]).contains("pages of north"), "{web}");
+        }
+        assert_eq!(listens_at("127.0.0.1:7720").to_string(), "127.0.0.1:7720");
+        assert_eq!(listens_at("catalogue.example:7720").to_string(), "0.0.0.0:7720");
         let short = site.to_json().replace(&north.key().to_string(), "00");
         assert!(Member::from_json(&short).unwrap_err().to_string().contains("64 hex digits"));
     }

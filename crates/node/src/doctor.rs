@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use acequia_store::{Donation, Release, Step};
 use acequia_types::{Coded, Digest};
 use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::home::Node;
+use crate::mirror::Mirror;
 
 /// One thing the doctor looked at.
 #[derive(Debug, Clone, Serialize)]
@@ -17,6 +19,16 @@ pub struct Examination {
     pub held: bool,
     /// Counts and words.
     pub detail: String,
+}
+
+/// Blobs without which this node's own records are not whole.
+pub(crate) fn referred(donations: &[Donation], steps: &[Step], releases: &[Release]) -> BTreeSet<Digest> {
+    let mut referred: BTreeSet<Digest> = BTreeSet::new();
+    referred.extend(donations.iter().flat_map(|donation| [Some(donation.sealed), donation.mapping]).flatten());
+    referred.extend(steps.iter().flat_map(|step| step.blobs.iter().map(|(_, digest)| *digest)));
+    referred.extend(releases.iter().flat_map(|release| release.files.iter().map(|(_, digest)| *digest)));
+    referred.extend(releases.iter().flat_map(crate::ledger::sealed_of));
+    referred
 }
 
 impl Node {
@@ -68,11 +80,9 @@ impl Node {
             return Ok(findings);
         }
 
-        let mut referred: BTreeSet<Digest> = BTreeSet::new();
-        referred.extend(donations.iter().flat_map(|donation| [Some(donation.sealed), donation.mapping]).flatten());
-        referred.extend(steps.iter().flat_map(|step| step.blobs.iter().map(|(_, digest)| *digest)));
-        referred.extend(releases.iter().flat_map(|release| release.files.iter().map(|(_, digest)| *digest)));
-        referred.extend(releases.iter().flat_map(crate::ledger::sealed_of));
+        let mirrors = self.mirrors().await?;
+        let mut referred = referred(&donations, &steps, &releases);
+        referred.extend(mirrors.iter().flat_map(Mirror::needs));
         let there: BTreeSet<Digest> = self.blobs.list()?.into_iter().collect();
         let missing = referred.difference(&there).count();
         look("blobs present", missing == 0, format!("{} referred to, {missing} missing", referred.len()));
@@ -80,19 +90,25 @@ impl Node {
         let damaged = self.blobs.check_all()?;
         look("blobs whole", damaged.is_empty(), format!("{} damaged", damaged.len()));
 
+        // What is known of neighbours can be had again.
+        referred.extend(self.manifests_of_neighbours().await?);
         let orphans: Vec<&Digest> = there.difference(&referred).collect();
         if mend {
             for digest in orphans.iter().copied() {
                 self.blobs.remove(digest)?;
             }
             self.blobs.sweep()?;
+            self.sweep_fetched()?;
         }
         let doing = if mend { "removed" } else { "left by interrupted work; `--mend` removes them" };
         look("blobs without record", true, format!("{} {doing}", orphans.len()));
 
-        for release in releases {
-            let name = format!("{} {}", release.dataset, release.version);
-            match self.verify(&release.dataset, Some(&release.version)).await {
+        let own = releases.iter().map(|release| (release.dataset.clone(), release.version.clone()));
+        let mirrored = mirrors.iter().filter(|mirror| mirror.is_served());
+        let mirrored = mirrored.map(|mirror| (mirror.dataset.clone(), mirror.version.clone()));
+        for (dataset, version) in own.chain(mirrored) {
+            let name = format!("{dataset} {version}");
+            match self.verify(&dataset, Some(&version)).await {
                 Ok((_, verification)) => {
                     let failed = verification.checks.iter().filter(|check| !check.held).count();
                     look(&name, failed == 0, format!("{} checks, {failed} failed", verification.checks.len()));

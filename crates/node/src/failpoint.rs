@@ -44,3 +44,7 @@ pub const DESK_POINTS: [&str; 5] =
 
 /// The place that a copy of blobs comes to with each.
 pub const COPY_POINT: &str = "blobs.copied";
+
+/// Places that fetching and mirroring a version of a neighbour come to.
+pub const MIRROR_POINTS: [&str; 6] =
+    ["catalogue.heard", "catalogue.manifest", "catalogue.piece", "mirror.fetched", "mirror.stored", "mirror.recorded"];

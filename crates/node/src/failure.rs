@@ -169,6 +169,26 @@ pub enum NodeError {
     /// Blobs are to be copied to where they lie.
     #[error("that is where the node's blobs lie already")]
     SamePlace,
+    /// Two neighbours publish different things under one name, or this node publishes it itself.
+    #[error("{dataset} is not taken in from {member}: {reason}")]
+    NotMirrored {
+        /// Which data set.
+        dataset: String,
+        /// Whose.
+        member: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// What is kept of neighbours would be more than the settings allow.
+    #[error("{version} has {needed_mb} MB, and {free_mb} MB of what the settings allow for mirrors is left")]
+    Quota {
+        /// Which version.
+        version: String,
+        /// Its size.
+        needed_mb: u64,
+        /// What is left.
+        free_mb: u64,
+    },
     /// A work table is gone.
     #[error("a work table of step {step} is damaged")]
     Work {
@@ -201,6 +221,8 @@ impl Coded for NodeError {
             Self::Untraced => "NO019",
             Self::Left => "NO020",
             Self::SamePlace => "NO021",
+            Self::NotMirrored { .. } => "NO022",
+            Self::Quota { .. } => "NO023",
         }
     }
     fn hint(&self) -> &'static str {
@@ -219,7 +241,9 @@ impl Coded for NodeError {
             Self::ConsentFile { .. } => {
                 "see docs/patient.md for the form of a consent file; without it the donor counts as not asked"
             }
-            Self::NotFound { .. } => "see `acequia release list` and `acequia consent list`",
+            Self::NotFound { .. } => {
+                "see `acequia release list`, `acequia consent list` and `acequia network catalogue list`"
+            }
             Self::Verification { .. } => "do not use the version; restore it from a copy whose digest is right",
             Self::Work { .. } => "run the recipe again; the step is made anew",
             Self::TakenDown { .. } => "take the version in its place; see `acequia release list`",
@@ -228,6 +252,12 @@ impl Coded for NodeError {
             }
             Self::Untraced => "publish it from the node that trained it with --donors",
             Self::Left => "train the model again; it learns without those who left",
+            Self::NotMirrored { .. } => {
+                "`acequia network catalogue list` says who publishes what; --from names the neighbour that is meant"
+            }
+            Self::Quota { .. } => {
+                "raise mirror_quota_mb under [network] in settings.toml, or end a mirror with `acequia network catalogue mirror … --stop`"
+            }
             Self::SamePlace => "name another bucket, prefix or folder with --to",
             Self::Undecided { .. } => "add --authority-told, or --not-told with the reason",
             Self::NotCollected => "if the donor allows it again, record that first with `acequia consent give`",
@@ -249,6 +279,7 @@ impl Coded for NodeError {
             Self::Undecided { .. } | Self::SamePlace => Exit::Usage,
             Self::Busy => Exit::Temporary,
             Self::Published { .. } | Self::TooFewChanges { .. } | Self::TakenDown { .. } => Exit::PolicyRefused,
+            Self::NotMirrored { .. } | Self::Quota { .. } => Exit::PolicyRefused,
             Self::NothingGranted { .. } | Self::NotCollected | Self::NoAssessment | Self::Untraced | Self::Left => {
                 Exit::NotPermitted
             }

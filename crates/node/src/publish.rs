@@ -8,10 +8,11 @@ use std::sync::{Arc, RwLock};
 use acequia_blobs::{BlobError, BlobStore};
 use acequia_custody::{Approval, History, Purpose};
 use acequia_gate::{ExitSeal, Manifest, Outbound, Parcel, readmit, seal};
-use acequia_hub::{Catalogue, HubError, Operator, PublishedVersion, Shelf, TakenDownVersion};
+use acequia_hub::{Catalogue, HubError, Neighbour, Operator, PublishedVersion, Shelf, TakenDownVersion};
+use acequia_net::{CatalogueSource, Offered};
 use acequia_release::Verification;
 use acequia_store::{Publication, Published, Release, TakenDown, Tombstone};
-use acequia_types::{DatasetName, Digest, DonorId, Exit, Timestamp};
+use acequia_types::{Coded, DatasetName, Digest, DonorId, Exit, Timestamp};
 use acequia_vault::SUBJECTS;
 use bytes::Bytes;
 use serde::Serialize;
@@ -20,11 +21,12 @@ use serde_json::Value;
 use crate::failpoint::failpoint;
 use crate::failure::{Failure, NodeError, io};
 use crate::home::Node;
+use crate::mirror::{Mirror, shown};
 use crate::pipeline::file_digest;
 use crate::settings::Settings;
 
 /// That a version was taken down, and when.
-type Stone = (Timestamp, Tombstone);
+pub(crate) type Stone = (Timestamp, Tombstone);
 
 /// One published version.
 #[derive(Debug, Clone, Serialize)]
@@ -152,10 +154,11 @@ impl Node {
         dataset: &DatasetName,
         version: Option<&str>,
     ) -> Result<(Manifest, Verification), Failure> {
-        let release = self.find(dataset, version).await?;
-        let manifest = self.manifest(&release)?;
-        let files: BTreeMap<&str, &Digest> =
-            release.files.iter().map(|(path, digest)| (path.as_str(), digest)).collect();
+        let (manifest, listed) = match self.find(dataset, version).await {
+            Ok(release) => (self.manifest(&release)?, release.files),
+            Err(failure) => self.mirrored_files(dataset, version).await?.ok_or(failure)?,
+        };
+        let files: BTreeMap<&str, &Digest> = listed.iter().map(|(path, digest)| (path.as_str(), digest)).collect();
         let unusable = RefCell::new(None);
         let read = |path: &str| match self.blobs.get(files.get(path)?) {
             Err(error) if error.is_of_the_store() => {
@@ -164,7 +167,7 @@ impl Node {
             }
             read => read.ok(),
         };
-        let paths = release.files.iter().map(|(path, _)| path.clone()).collect();
+        let paths = listed.iter().map(|(path, _)| path.clone()).collect();
         let verification = acequia_release::verify_listed(manifest.get(), &paths, read);
         // Nothing is wrong with a version because its bytes cannot be had now.
         match unusable.into_inner() {
@@ -216,15 +219,84 @@ impl Node {
     /// Errors of the store; two manifests under one version.
     pub async fn catalogue(&self, donors: bool) -> Result<Arc<Shelves>, Failure> {
         let (releases, stones) = (self.store.releases().await?, self.store.tombstones().await?);
-        let (shelf, complete) = self.shelf(&releases, &stones, &Shelf::default())?;
-        let operator = Settings::read(&self.home)?.operator();
-        let (shelf, of) = (RwLock::new(Arc::new(shelf)), RwLock::new(complete.then(|| listed(&releases, &stones))));
-        Ok(Arc::new(Shelves { blobs: self.blobs.clone(), operator, donors, shelf, of }))
+        let mirrors = self.mirrors().await?;
+        let (shelf, complete) = self.shelf(&releases, &stones, &mirrors, &Shelf::default())?;
+        let settings = Settings::read(&self.home)?;
+        let of = complete.then(|| listed(&releases, &stones, &mirrors));
+        let shelves = Shelves {
+            blobs: self.blobs.clone(),
+            operator: settings.operator(),
+            donors,
+            shelf: RwLock::new(Arc::new(shelf)),
+            of: RwLock::new(of),
+            tells: settings.network().catalogue,
+            offered: RwLock::default(),
+            neighbours: RwLock::default(),
+            heard: RwLock::default(),
+        };
+        if !self.offer(&shelves, &releases, &stones, &mirrors).await
+            && let Ok(mut of) = shelves.of.write()
+        {
+            *of = None;
+        }
+        self.hear_or_say(&shelves).await;
+        Ok(Arc::new(shelves))
+    }
+
+    /// What members are told and given, if this node tells them. Says whether that is known now: if not, they are told what they
+    /// were told before, and given what of it is still served.
+    async fn offer(&self, shelves: &Shelves, releases: &[Release], stones: &[Stone], mirrors: &[Mirror]) -> bool {
+        if !shelves.tells {
+            return true;
+        }
+        let mut offered = self.offered(releases, stones, mirrors).await;
+        if matches!(&offered, Err(failure) if failure.exit == Exit::Temporary) {
+            // Another process that serves this node put the same on record at the same instant.
+            offered = self.offered(releases, stones, mirrors).await;
+        }
+        match offered {
+            Ok(offered) => {
+                if let Ok(mut current) = shelves.offered.write() {
+                    *current = Arc::new(offered);
+                }
+                true
+            }
+            Err(failure) => {
+                tracing::error!(code = %failure.code, "members are told nothing new for now: {}", failure.message);
+                false
+            }
+        }
+    }
+
+    /// What is known of neighbours must keep nothing of this node's own from being served, nor from being taken down.
+    async fn hear_or_say(&self, shelves: &Shelves) {
+        if let Err(failure) = self.hear(shelves).await {
+            tracing::warn!(code = %failure.code, "what neighbours publish cannot be listed: {}", failure.message);
+        }
+    }
+
+    /// What neighbours publish, if anything of it changed.
+    async fn hear(&self, shelves: &Shelves) -> Result<(), Failure> {
+        let now = self.heard_so_far().await?;
+        if shelves.heard.read().is_ok_and(|heard| *heard == Some(now)) {
+            return Ok(());
+        }
+        let neighbours = self.neighbours().await?;
+        if let (Ok(mut current), Ok(mut heard)) = (shelves.neighbours.write(), shelves.heard.write()) {
+            (*current, *heard) = (Arc::new(neighbours), Some(now));
+        }
+        Ok(())
     }
 
     /// What can be served of `releases`, and whether that is all of them. Versions that stand on the shelf before are
     /// not read again.
-    fn shelf(&self, releases: &[Release], stones: &[Stone], before: &Shelf) -> Result<(Shelf, bool), Failure> {
+    fn shelf(
+        &self,
+        releases: &[Release],
+        stones: &[Stone],
+        mirrors: &[Mirror],
+        before: &Shelf,
+    ) -> Result<(Shelf, bool), Failure> {
         let standing: BTreeMap<Digest, &Arc<PublishedVersion>> =
             before.served().map(|version| (version.digest(), version)).collect();
         let mut versions = Vec::with_capacity(releases.len());
@@ -264,7 +336,27 @@ impl Node {
                 }
             }
         }
-        let complete = versions.len() == releases.len();
+        let mirrored = shown(mirrors, releases);
+        for mirror in &mirrored {
+            if mirror.down.is_none()
+                && let Some(version) = standing.get(&mirror.manifest)
+            {
+                versions.push(Arc::clone(version));
+                continue;
+            }
+            if !in_reach {
+                continue;
+            }
+            match self.mirrored_version(mirror) {
+                Ok(version) => versions.push(Arc::new(version)),
+                Err(failure) => {
+                    in_reach = failure.exit != Exit::Temporary;
+                    let (dataset, version) = (&mirror.dataset, &mirror.version);
+                    tracing::error!(code = %failure.code, %dataset, %version, "not mirrored: {}", failure.message);
+                }
+            }
+        }
+        let complete = versions.len() == releases.len() + mirrored.len();
         Ok((Shelf::of(versions)?, complete))
     }
 
@@ -273,23 +365,28 @@ impl Node {
     /// # Errors
     /// As [`Node::catalogue`]; the shelf then stays as it was.
     pub async fn refresh(&self, shelves: &Shelves) -> Result<(), Failure> {
+        self.hear_or_say(shelves).await;
         let (releases, stones) = (self.store.releases().await?, self.store.tombstones().await?);
-        let now = listed(&releases, &stones);
+        let mirrors = self.mirrors().await?;
+        let now = listed(&releases, &stones, &mirrors);
         if shelves.of.read().is_ok_and(|of| *of == Some(now)) {
             return Ok(());
         }
-        let (shelf, complete) = self.shelf(&releases, &stones, &shelves.shelf())?;
-        if let (Ok(mut current), Ok(mut of)) = (shelves.shelf.write(), shelves.of.write()) {
+        let (shelf, complete) = self.shelf(&releases, &stones, &mirrors, &shelves.shelf())?;
+        if let Ok(mut current) = shelves.shelf.write() {
             *current = Arc::new(shelf);
-            // A version that could not be served is tried again next time.
-            *of = complete.then_some(now);
+        }
+        let offered = self.offer(shelves, &releases, &stones, &mirrors).await;
+        if let Ok(mut of) = shelves.of.write() {
+            // What could not be served or told is tried again next time.
+            *of = (complete && offered).then_some(now);
         }
         Ok(())
     }
 }
 
 /// What the page of a version says that is not served any more. It names a class of reasons, never a person's.
-fn reason_in_words(reason: TakenDown) -> &'static str {
+pub(crate) fn reason_in_words(reason: TakenDown) -> &'static str {
     match reason {
         TakenDown::Withdrawal => "People whose data were in it withdrew.",
         TakenDown::Safety => "Its protection turned out to be too weak.",
@@ -298,14 +395,16 @@ fn reason_in_words(reason: TakenDown) -> &'static str {
     }
 }
 
-/// Tells lists of releases and of those taken down apart.
-fn listed(releases: &[Release], stones: &[Stone]) -> Digest {
+/// Tells lists of releases, of those taken down, and of mirrors apart.
+fn listed(releases: &[Release], stones: &[Stone], mirrors: &[Mirror]) -> Digest {
     let line = |release: &Release| format!("{} {} {}\n", release.dataset, release.version, release.manifest);
     let down = |(at, stone): &Stone| {
         let next = stone.successor.as_deref().unwrap_or_default();
         format!("{at} {} {} {} {next}\n", stone.dataset, stone.version, stone.reason.as_str())
     };
-    let lines = releases.iter().map(line).chain(stones.iter().map(down));
+    let mirrored =
+        |mirror: &Mirror| format!("{} {} {} {}\n", mirror.manifest, mirror.at, mirror.down.is_some(), mirror.stopped);
+    let lines = releases.iter().map(line).chain(stones.iter().map(down)).chain(mirrors.iter().map(mirrored));
     Digest::of(lines.collect::<String>().as_bytes())
 }
 
@@ -335,6 +434,29 @@ pub struct Shelves {
     shelf: RwLock<Arc<Shelf>>,
     /// The releases that the shelf holds, when it holds all there were.
     of: RwLock<Option<Digest>>,
+    /// Whether members are told what is published.
+    tells: bool,
+    offered: RwLock<Arc<Offered>>,
+    neighbours: RwLock<Arc<Vec<Neighbour>>>,
+    /// How far neighbours were heard when their versions were listed.
+    heard: RwLock<Option<Digest>>,
+}
+
+impl CatalogueSource for Shelves {
+    fn offered(&self) -> Arc<Offered> {
+        self.offered.read().map_or_else(|poisoned| Arc::clone(&poisoned.into_inner()), |offered| Arc::clone(&offered))
+    }
+
+    fn read(&self, sha256: &Digest, range: std::ops::Range<u64>) -> Option<Bytes> {
+        // Whatever members were told, they get nothing that the hub does not serve at this moment.
+        let shelf = Catalogue::shelf(self);
+        let holds = |version: &Arc<PublishedVersion>| version.files().values().any(|file| file.sha256 == *sha256);
+        if !shelf.served().any(holds) {
+            return None;
+        }
+        let read = self.blobs.read_range(sha256, range);
+        read.inspect_err(|error| tracing::error!(code = error.code(), "not handed out: {error}")).ok()
+    }
 }
 
 impl Catalogue for Shelves {
@@ -344,6 +466,10 @@ impl Catalogue for Shelves {
 
     fn operator(&self) -> Option<Operator> {
         self.operator.clone()
+    }
+
+    fn neighbours(&self) -> Arc<Vec<Neighbour>> {
+        self.neighbours.read().map_or_else(|poisoned| Arc::clone(&poisoned.into_inner()), |all| Arc::clone(&all))
     }
 
     fn donors_page(&self) -> Option<&'static str> {

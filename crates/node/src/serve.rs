@@ -10,6 +10,7 @@ use acequia_vault::Texts;
 
 use crate::failure::{Failure, NodeError, io};
 use crate::home::Node;
+use crate::progress::Silent;
 use crate::settings::Settings;
 
 /// How often a serving node looks for versions published by other commands.
@@ -25,6 +26,8 @@ pub struct Serving {
     pub bound: SocketAddr,
     /// `https://host` or `http://localhost:port` with the pages of those who gave; `None` where they are not served.
     pub donors: Option<String>,
+    /// Where members ask for the catalogue; `None` where they may not.
+    pub catalogue: Option<SocketAddr>,
 }
 
 impl Node {
@@ -71,6 +74,8 @@ impl Node {
             None => Some(String::new()),
         };
         let shelves = self.catalogue(donors.is_some()).await?;
+        let asked = self.open_catalogue().await?;
+        let sync_minutes = Settings::read(&self.home)?.network().sync_minutes;
         let taken = |error: std::io::Error| NodeError::Address { address: address.to_string(), kind: error.kind() };
         let listener = tokio::net::TcpListener::bind(address).await.map_err(taken)?;
         let bound = listener.local_addr().map_err(io("the address", "read"))?;
@@ -97,7 +102,38 @@ impl Node {
                 }
             })
         };
-        ready(Serving { bound, donors });
+        let catalogue = asked.as_ref().and_then(|(network, _)| network.addresses().first().copied());
+        let members = asked.map(|(network, identity)| {
+            let desk = node.catalogue_desk(&network, &identity, &shelves);
+            (
+                tokio::spawn({
+                    let network = network.clone();
+                    async move { desk.serve(&network).await }
+                }),
+                network,
+            )
+        });
+        let asks = sync_minutes.map(|minutes| {
+            let node = Arc::clone(&node);
+            let every = Duration::from_secs(u64::from(minutes.get()) * 60);
+            tokio::spawn(async move {
+                loop {
+                    match node.sync_catalogues(&[], &Silent).await {
+                        // Problems are in the log already, or only say that somebody is away.
+                        Ok(report) => tracing::info!(
+                            neighbours = report.neighbours.len(),
+                            mirrors = report.mirrors.mirrored,
+                            "neighbours were asked"
+                        ),
+                        Err(failure) => {
+                            tracing::warn!(code = %failure.code, "neighbours cannot be asked: {}", failure.message)
+                        }
+                    }
+                    tokio::time::sleep(every).await;
+                }
+            })
+        });
+        ready(Serving { bound, donors, catalogue });
         let (stopping, stopped) = tokio::sync::oneshot::channel();
         let stop = async {
             stop.await;
@@ -115,6 +151,13 @@ impl Node {
             () = late => Ok(()),
         };
         watch.abort();
+        if let Some(asks) = asks {
+            asks.abort();
+        }
+        if let Some((desk, network)) = members {
+            network.close().await;
+            desk.abort();
+        }
         Ok(served.map_err(io("the connection", "served"))?)
     }
 }

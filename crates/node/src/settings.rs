@@ -21,8 +21,17 @@
 //!
 //! [governance]
 //! needs_assessment = true    # default false: a run opens nothing without an approved impact assessment of its recipe
+//!
+//! [network]                                                # default: nobody is told, nobody is asked
+//! catalogue = true                                         # `serve` tells members what is published, and hands it out
+//! listen = "0.0.0.0:7720"                                  # default: the port of the catalogue's address in the roster
+//! sync_minutes = 15                                        # `serve` asks the neighbours so often
+//! mirror = ["acequia/breast-cancer-survival"]              # names, or NAME@VERSION, that are mirrored when neighbours are asked
+//! mirror_quota_mb = 10240                                  # at most so much of theirs is kept
 //! ```
 
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -45,6 +54,29 @@ pub(crate) struct Settings {
     engine: EngineSettings,
     trustee: Option<Controller>,
     governance: GovernanceSettings,
+    network: NetworkSettings,
+}
+
+/// What is told to members of the network, and taken from them.
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct NetworkSettings {
+    /// Whether `serve` answers members who ask for the catalogue.
+    pub(crate) catalogue: bool,
+    /// Where it listens; the port of the address in the roster without it.
+    pub(crate) listen: Option<SocketAddr>,
+    /// How often `serve` asks the neighbours; never without it.
+    pub(crate) sync_minutes: Option<NonZeroU32>,
+    /// Names, or names with versions, to be mirrored.
+    pub(crate) mirror: Vec<String>,
+    /// How much is kept of what neighbours published: manifests, and files of mirrored versions.
+    pub(crate) mirror_quota_mb: u64,
+}
+
+impl Default for NetworkSettings {
+    fn default() -> Self {
+        Self { catalogue: false, listen: None, sync_minutes: None, mirror: Vec::new(), mirror_quota_mb: 10 << 10 }
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -105,7 +137,7 @@ impl Coded for SettingsError {
     fn hint(&self) -> &'static str {
         match self {
             Self::Row { .. } => {
-                "known are [store] url, [blobs] url, [engine] cluster, exchange and patience_s, [trustee] name, address, contact, country and authority, [governance] needs_assessment"
+                "known are [store] url, [blobs] url, [engine] cluster, exchange and patience_s, [trustee] name, address, contact, country and authority, [governance] needs_assessment, [network] catalogue, listen, sync_minutes, mirror and mirror_quota_mb"
             }
             Self::HalfACluster { .. } => "state both keys, or neither; see docs/cluster.md",
             Self::NoCluster => "build with --features cluster, or take [engine] out; see docs/cluster.md",
@@ -151,6 +183,11 @@ impl Settings {
     /// The trustee, as the catalogue names its publisher; `None` when nothing is stated.
     pub(crate) fn operator(&self) -> Option<Operator> {
         self.trustee.as_ref().map(|own| Operator { name: own.name.clone(), contact: own.contact.clone() })
+    }
+
+    /// What is told to members of the network, and taken from them.
+    pub(crate) fn network(&self) -> &NetworkSettings {
+        &self.network
     }
 
     /// Opens the records they name.

@@ -205,6 +205,16 @@ impl Store {
         read(&mut connection, stream).await
     }
 
+    /// How many entries a stream has. Much cheaper than to read it.
+    ///
+    /// # Errors
+    /// [`StoreError::Sql`], [`StoreError::Record`].
+    pub async fn length(&self, stream: &str) -> Result<u64, StoreError> {
+        let query = "SELECT COALESCE(MAX(number), 0) AS number FROM journal WHERE stream = $1";
+        let row = sqlx::query(query).bind(stream.to_owned()).fetch_one(&self.pool).await;
+        number(&row.map_err(sql("read: journal"))?)
+    }
+
     /// What a stream says about one subject, oldest first.
     ///
     /// # Errors

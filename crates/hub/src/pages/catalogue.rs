@@ -264,6 +264,7 @@ fn badges(version: &PublishedVersion, brief: &Brief) -> Markup {
                 None => { li.badge { "Risk: not stated" } }
             }
             li.badge { "Licence " (version.manifest().license) }
+            @if let Some(mirrored) = version.origin() { li.badge { "Mirrored from " (mirrored.by) } }
         }
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod difference;
 mod diversity;
 mod model;
 mod models;
+pub(crate) mod network;
 mod plain;
 mod risk;
 pub(crate) mod rows;
@@ -17,10 +18,10 @@ mod words;
 
 use maud::{Markup, PreEscaped, html};
 
-use crate::PublishedVersion;
 use crate::frame::Frame;
 use crate::http::percent_encoded;
 use crate::refusal::{PROBLEMS, Refusal};
+use crate::{Mirrored, PublishedVersion};
 
 pub(crate) use catalogue::{Catalogue, Listed, catalogue};
 pub(crate) use dataset::dataset;
@@ -44,6 +45,7 @@ fn document(title: &str, description: &str, head: &Markup, main: &Markup) -> Str
         ul {
             li { a href="/#list" { "All data sets" } }
             li { a href="/models" { "All models" } }
+            li { a href="/network" { "What neighbours publish" } }
             li { a href="/api/datasets" { "The list for programs" } }
             li { a href="/catalogue.ttl" { "The list for catalogues (DCAT-AP)" } }
             li { a href="/api/openapi.json" { "Interface (OpenAPI)" } }
@@ -108,6 +110,16 @@ pub(crate) fn problems() -> String {
 pub(crate) fn version_path(version: &PublishedVersion) -> String {
     let manifest = version.manifest();
     format!("{}/v/{}", version.repository_path(), percent_encoded(&manifest.version))
+}
+
+/// Whose a mirrored version is, as a link where the node says where its pages are.
+fn origin(mirrored: &Mirrored) -> Markup {
+    html! {
+        @match &mirrored.web {
+            Some(web) => { a href=(web) rel="noopener" { (mirrored.by) } }
+            None => { (mirrored.by) }
+        }
+    }
 }
 
 /// A block of JSON-LD. Browsers never run it; `<` is escaped so that no text can end the block.

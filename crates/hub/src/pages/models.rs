@@ -76,6 +76,7 @@ fn card(listed: &Listed<'_>) -> Markup {
             ul.badges aria-label="In short" {
                 li.badge { "Evidence " (evidence_in_short(listed.brief.evidence.as_deref())) }
                 li.badge { "Licence " (manifest.license) }
+                @if let Some(mirrored) = listed.version.origin() { li.badge { "Mirrored from " (mirrored.by) } }
             }
         }
     }

@@ -24,6 +24,7 @@ pub(crate) fn tombstone(dataset: &Repository, version: &PublishedVersion, down: 
             p.eyebrow { "Version " (manifest.version) " · not served any more" }
             h1 { (manifest.title) }
             p.lead { "This version was taken down on " (down.at.day()) ". " (down.reason) }
+            @if let Some(mirrored) = version.origin() { p { "It was published by " (super::origin(mirrored)) ", and mirrored here." } }
             @if let Some(next) = successor {
                 p { "In its place is " a href=(version_path(next)) { "version " (next.manifest().version) } "." }
             }

@@ -125,6 +125,12 @@ pub(super) fn page(described: Description<'_>, tab: Tab, parts: &Parts) -> Strin
                         a href=(newest.repository_path()) { "version " (newest.manifest().version) } "."
                     }
                 }
+                @if let Some(mirrored) = version.origin() {
+                    p.notice {
+                        "Published by " (super::origin(mirrored)) ", mirrored here since " (mirrored.at.day()) ". "
+                        "The bytes are the same, and the seal of that node's gate was checked."
+                    }
+                }
                 (parts.figures)
             }
         }
@@ -310,7 +316,7 @@ pub(super) fn made(version: &PublishedVersion, address: &str) -> Markup {
                 dt { "Manifest (SHA-256)" } dd { code.digest { (version.digest()) } }
                 @if let Some((seal, key)) = version.seal() {
                     dt { "Exit seal (Ed25519)" } dd { code.digest { (seal) } }
-                    dt { "This node's public key" } dd { code.digest { (key) } }
+                    dt { @if version.origin().is_some() { "Public key of its publisher's gate" } @else { "This node's public key" } } dd { code.digest { (key) } }
                 }
             }
             @match version.artefact() {

@@ -6,7 +6,7 @@ use std::sync::{Arc, RwLock};
 
 use acequia_frame::Table;
 use acequia_gate::{Artefact, ExitSeal, GateKey, InputDigest, Manifest, ReleasedFile, readmit};
-use acequia_hub::{Catalogue, HubError, PublishedVersion, Shelf, TakenDownVersion};
+use acequia_hub::{Catalogue, HubError, Mirrored, Neighbour, PublishedVersion, Shelf, TakenDownVersion};
 use acequia_types::{DatasetName, Digest, Timestamp, parse_day};
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use bytes::Bytes;
@@ -22,11 +22,16 @@ pub(crate) struct Memory {
     blobs: RwLock<BTreeMap<Digest, Bytes>>,
     versions: RwLock<Vec<Arc<PublishedVersion>>>,
     shelf: RwLock<Arc<Shelf>>,
+    pub(crate) neighbours: RwLock<Arc<Vec<Neighbour>>>,
 }
 
 impl Catalogue for Memory {
     fn shelf(&self) -> Arc<Shelf> {
         self.shelf.read().unwrap().clone()
+    }
+
+    fn neighbours(&self) -> Arc<Vec<Neighbour>> {
+        self.neighbours.read().unwrap().clone()
     }
 
     fn read(&self, sha256: &Digest, range: Range<u64>) -> Result<Bytes, HubError> {
@@ -86,6 +91,19 @@ impl Memory {
                     successor: successor.map(str::to_owned),
                 };
                 *kept = Arc::new(sealed(kept.manifest(), kept.published_at().unix_s()).taken_down(down));
+            }
+        }
+        *self.shelf.write().unwrap() = Arc::new(Shelf::of(versions.iter().cloned()).unwrap());
+    }
+
+    /// Makes a version one of another node.
+    #[allow(dead_code, reason = "the example mirrors nothing")]
+    pub(crate) fn mirror(&self, name: &str, version: &str, mirrored: &Mirrored) {
+        let mut versions = self.versions.write().unwrap();
+        for kept in versions.iter_mut() {
+            if kept.manifest().dataset.to_string() == name && kept.manifest().version == version {
+                let at = kept.published_at().unix_s();
+                *kept = Arc::new(sealed(kept.manifest(), at).mirrored(mirrored.clone()));
             }
         }
         *self.shelf.write().unwrap() = Arc::new(Shelf::of(versions.iter().cloned()).unwrap());

@@ -155,7 +155,7 @@ fn pages_stand_in_a_browser() {
         let page = format!("/datasets/{DATASET}");
         let difference = format!("{page}/compare/1.0.0..1.0.1");
         wait_for(served, &difference);
-        let paths = ["/", &page, "/?q=nothing-like-this", "/datasets/no/such", "/problems", &difference];
+        let paths = ["/", &page, "/?q=nothing-like-this", "/datasets/no/such", "/problems", "/network", &difference];
         let tabs = ["data", "files", "versions", "use", "governance"].map(|tab| format!("{page}/v/1.0.0/{tab}"));
         [endpoint].into_iter().chain(paths.map(str::to_owned)).chain(tabs).chain(models).collect()
     });

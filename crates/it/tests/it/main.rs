@@ -3,6 +3,7 @@
 //! Cargo builds the program because crate `acequia` has an integration test; see `program`.
 
 mod bucket;
+mod catalogues;
 mod clients;
 #[cfg(feature = "cluster")]
 mod cluster;

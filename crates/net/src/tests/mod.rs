@@ -1,6 +1,7 @@
 //! Members on loopback: the same result as in one process, whoever dies on the way; and what members must not be able to do.
 
 mod attacks;
+mod catalogue;
 mod peers;
 mod runs;
 
@@ -118,6 +119,8 @@ impl Loopback {
             key: identity(folder.path(), name).key(),
             roles: roles.iter().copied().collect(),
             addresses: address.iter().map(ToString::to_string).collect(),
+            catalogue: None,
+            web: None,
         };
         let mut members = vec![
             member("trustee", trustee, Some(listens[0])),

@@ -126,6 +126,8 @@ impl Circle {
             key: identity(folder.path(), name).key(),
             roles: BTreeSet::from([role]),
             addresses: listens.then(free).into_iter().collect(),
+            catalogue: None,
+            web: None,
         };
         let mut members: Vec<Member> =
             SITES.iter().map(|site| member(site, Role::Site, listening.contains(site))).collect();

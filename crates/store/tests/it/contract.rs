@@ -192,6 +192,8 @@ async fn journals_only_grow(Both { store, raw }: Both) {
     assert!(refused.is_err());
     store.append_entry("rights/2", at("2026-01-01"), None, |_| Ok::<_, Never>(json!({}))).await.unwrap();
     assert_eq!(store.streams("rights/").await.unwrap(), ["rights/1", "rights/2"]);
+    let lengths = (store.length("rights/1").await.unwrap(), store.length("rights/3").await.unwrap());
+    assert_eq!(lengths, (store.entries("rights/1").await.unwrap().len() as u64, 0));
     assert_eq!(store.entries("rights/1").await.unwrap().len(), 3);
     assert_eq!(store.verify_journals().await.unwrap(), 4);
     for statement in ["UPDATE journal SET at = 0", "DELETE FROM journal"] {
