@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use acequia_gate::{Artefact, ExitSeal, GateVerifier, Manifest, Outbound, ReleasedFile};
-use acequia_types::{Digest, Timestamp};
+use acequia_types::{DatasetName, Digest, Timestamp};
 use bytes::Bytes;
 
 use crate::HubError;
@@ -49,7 +49,7 @@ pub trait Catalogue: Send + Sync + 'static {
 }
 
 /// What the addresses of a kind of repository begin with.
-pub(crate) fn plural(artefact: Artefact) -> &'static str {
+pub fn plural(artefact: Artefact) -> &'static str {
     match artefact {
         Artefact::Dataset => "datasets",
         Artefact::Model => "models",
@@ -57,7 +57,7 @@ pub(crate) fn plural(artefact: Artefact) -> &'static str {
 }
 
 /// The kind of repository that addresses beginning with this word are of.
-pub(crate) fn artefact_of(plural: &str) -> Option<Artefact> {
+pub fn artefact_of(plural: &str) -> Option<Artefact> {
     [Artefact::Dataset, Artefact::Model].into_iter().find(|artefact| self::plural(*artefact) == plural)
 }
 
@@ -218,13 +218,6 @@ impl PublishedVersion {
     /// Path of the repository's page.
     pub(crate) fn repository_path(&self) -> String {
         format!("/{}/{}", plural(self.artefact()), self.manifest().dataset)
-    }
-
-    /// Whether `folder` (no slashes at its ends) holds a file at any depth. The root always does.
-    pub(crate) fn has_folder(&self, folder: &str) -> bool {
-        let prefix = format!("{folder}/");
-        folder.is_empty()
-            || self.files.range(prefix.clone()..).next().is_some_and(|(path, _)| path.starts_with(&prefix))
     }
 }
 
@@ -420,6 +413,11 @@ impl Shelf {
         self.of_kind(artefact).all.get(&format!("{namespace}/{name}"))
     }
 
+    /// Whether a version of this name is or was served.
+    pub fn holds(&self, artefact: Artefact, name: &DatasetName) -> bool {
+        self.of_kind(artefact).all.contains_key(&name.to_string())
+    }
+
     pub(crate) fn dataset(&self, namespace: &str, name: &str) -> Option<&Repository> {
         self.repository(Artefact::Dataset, namespace, name)
     }
@@ -466,7 +464,7 @@ impl Shelf {
 }
 
 /// A path that a client can safely join to a folder of its own.
-fn is_plain(path: &str) -> bool {
+pub fn is_plain(path: &str) -> bool {
     !path.is_empty()
         && path.len() <= 1024
         && path.split('/').all(|part| !matches!(part, "" | "." | ".."))

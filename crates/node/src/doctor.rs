@@ -27,6 +27,7 @@ impl Node {
     pub async fn doctor(&self, mend: bool) -> Result<Vec<Examination>, Failure> {
         // While something is mended nothing may be stored, or what was just stored would look left over.
         let _lock = if mend { Some(self.lock()?) } else { None };
+        let _uploads = if mend { Some(self.lock_uploads()?) } else { None };
         let mut findings = Vec::new();
         let mut look = |name: &str, held: bool, detail: String| {
             findings.push(Examination { name: name.to_owned(), held, detail });
@@ -73,6 +74,7 @@ impl Node {
         referred.extend(steps.iter().flat_map(|step| step.blobs.iter().map(|(_, digest)| *digest)));
         referred.extend(releases.iter().flat_map(|release| release.files.iter().map(|(_, digest)| *digest)));
         referred.extend(releases.iter().flat_map(crate::ledger::sealed_of));
+        referred.extend(self.store.deposited_blobs().await?);
         let there: BTreeSet<Digest> = self.blobs.list()?.into_iter().collect();
         let missing = referred.difference(&there).count();
         look("blobs present", missing == 0, format!("{} referred to, {missing} missing", referred.len()));
@@ -89,6 +91,10 @@ impl Node {
         }
         let doing = if mend { "removed" } else { "left by interrupted work; `--mend` removes them" };
         look("blobs without record", true, format!("{} {doing}", orphans.len()));
+
+        let (files, lost) = self.deposits()?.missing().await?;
+        let words = format!("{files} files of commits, {lost} without their bytes or key");
+        look("deposits", lost == 0, words);
 
         for release in releases {
             let name = format!("{} {}", release.dataset, release.version);

@@ -18,6 +18,7 @@ mod blobs;
 mod cohort;
 mod consent;
 mod demo;
+mod deposit;
 mod desk;
 mod doctor;
 mod donate;
@@ -42,6 +43,7 @@ mod training;
 pub use blobs::CopyReport;
 pub use consent::bundled_notice;
 pub use demo::{DemoFiles, write_demo_files};
+pub use deposit::{CommitShown, DepositShown, DepositTaken};
 pub use doctor::Examination;
 pub use donate::{DonateOptions, DonateReport, Finding, INDIVIDUAL_DONORS};
 pub use failpoint::{COPY_POINT, DESK_POINTS, FAILPOINTS};
@@ -59,6 +61,8 @@ pub use serve::Serving;
 pub use settings::SettingsError;
 pub use training::TrainingRows;
 
+pub use acequia_deposit::{DepositLine, DepositState, Outcome, Token, TokenLine};
+pub use acequia_gate::Artefact;
 pub use acequia_custody::fhir::Release as FhirRelease;
 pub use acequia_custody::{Level, Purpose, rights};
 #[cfg(feature = "cluster")]

@@ -21,6 +21,12 @@
 //!
 //! [governance]
 //! needs_assessment = true    # default false: a run opens nothing without an approved impact assessment of its recipe
+//!
+//! [deposits]                                               # what outside authors may send; nobody may without a token
+//! file_mb = 51200            # most MiB of one file
+//! deposit_mb = 512000        # most MiB of one deposit, with all its commits
+//! commit_files = 25000       # most files that one commit changes
+//! keep_days = 30             # uploads that no commit took go after so many days
 //! ```
 
 use std::path::Path;
@@ -28,6 +34,7 @@ use std::sync::Arc;
 
 use acequia_blobs::{BlobError, BlobStore};
 use acequia_custody::receipt::Controller;
+use acequia_deposit::Limits;
 use acequia_engine::DataFusionEngine;
 use acequia_frame::Engine;
 use acequia_hub::Operator;
@@ -45,6 +52,7 @@ pub(crate) struct Settings {
     engine: EngineSettings,
     trustee: Option<Controller>,
     governance: GovernanceSettings,
+    deposits: Limits,
 }
 
 #[derive(Deserialize, Default)]
@@ -105,7 +113,7 @@ impl Coded for SettingsError {
     fn hint(&self) -> &'static str {
         match self {
             Self::Row { .. } => {
-                "known are [store] url, [blobs] url, [engine] cluster, exchange and patience_s, [trustee] name, address, contact, country and authority, [governance] needs_assessment"
+                "known are [store] url, [blobs] url, [engine] cluster, exchange and patience_s, [trustee] name, address, contact, country and authority, [governance] needs_assessment, [deposits] file_mb, deposit_mb, commit_files and keep_days"
             }
             Self::HalfACluster { .. } => "state both keys, or neither; see docs/cluster.md",
             Self::NoCluster => "build with --features cluster, or take [engine] out; see docs/cluster.md",
@@ -146,6 +154,11 @@ impl Settings {
     /// Whether a run needs an approved impact assessment.
     pub(crate) fn needs_assessment(&self) -> bool {
         self.governance.needs_assessment
+    }
+
+    /// How much outside authors may send.
+    pub(crate) fn deposits(&self) -> Limits {
+        self.deposits
     }
 
     /// The trustee, as the catalogue names its publisher; `None` when nothing is stated.
