@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use acequia_node::{
-    Artefact, Clock, DepositLine, DepositShown, DepositState, Exit, Failure, Node, NodeError, Outcome, SystemClock, Timestamp,
-    TokenLine,
+    Artefact, Clock, DepositLine, DepositShown, DepositState, Exit, Failure, Node, NodeError, Outcome, SystemClock,
+    Timestamp, TokenLine,
 };
 use clap::{Subcommand, ValueEnum};
 use serde_json::json;
@@ -61,7 +61,9 @@ pub(crate) enum DepositCommand {
     #[command(after_help = "Example:\n  acequia deposit list --json")]
     List,
     /// Files, history, and what keeps the newest commit from being handed in
-    #[command(after_help = "Examples:\n  acequia deposit show example-lab/cohort\n  acequia deposit show example-lab/risk --kind model --json")]
+    #[command(
+        after_help = "Examples:\n  acequia deposit show example-lab/cohort\n  acequia deposit show example-lab/risk --kind model --json"
+    )]
     Show {
         /// `namespace/name`
         deposit: Versioned,
@@ -73,7 +75,9 @@ pub(crate) enum DepositCommand {
     ///
     /// The folder must be empty. The files go through the course from there, as every donation does: `acequia donate` and `acequia run` for
     /// records, `acequia validate` and `acequia publish` for a model. Its author sees that it was taken.
-    #[command(after_help = "Example:\n  acequia deposit take example-lab/cohort@v1.0.0 --into incoming/cohort --by bernd")]
+    #[command(
+        after_help = "Example:\n  acequia deposit take example-lab/cohort@v1.0.0 --into incoming/cohort --by bernd"
+    )]
     Take {
         /// `namespace/name@tag`
         deposit: Versioned,
@@ -198,7 +202,10 @@ pub(crate) async fn run(node: &Node, command: &DepositCommand, out: &Out) -> Res
         DepositCommand::Refuse { deposit, reason, kind, by } => {
             let which = (&deposit.dataset, artefact(*kind));
             node.refuse_deposit(which, tag(deposit)?, reason, by).await?;
-            out.print(|| json!({ "refused": true }), || "Refused. The author reads the reason in the history.".to_owned());
+            out.print(
+                || json!({ "refused": true }),
+                || "Refused. The author reads the reason in the history.".to_owned(),
+            );
         }
     }
     Ok(())
@@ -215,7 +222,8 @@ fn state(state: DepositState) -> &'static str {
 
 fn lines(deposits: &[DepositLine]) -> String {
     if deposits.is_empty() {
-        return "Nothing was deposited yet. Members of the network write with a token: `acequia token create`.".to_owned();
+        return "Nothing was deposited yet. Members of the network write with a token: `acequia token create`."
+            .to_owned();
     }
     let line = |one: &DepositLine| {
         let (tag, at) = (one.tag.as_deref().unwrap_or("-"), one.changed_at.day());
@@ -239,7 +247,10 @@ fn words(shown: &DepositShown) -> String {
     for commit in &shown.commits {
         let (put, gone, by) = (commit.put, commit.gone, &commit.by);
         let by = if by.is_empty() { String::new() } else { format!(" by token {by}") };
-        text.push_str(&format!("  {} {} {}{by}: {put} files put, {gone} taken away\n", &commit.commit, commit.at, commit.title));
+        text.push_str(&format!(
+            "  {} {} {}{by}: {put} files put, {gone} taken away\n",
+            &commit.commit, commit.at, commit.title
+        ));
     }
     text.push_str("files:\n");
     for file in &shown.files {

@@ -73,7 +73,10 @@ impl CommitReader {
         }
         self.rest.extend_from_slice(bytes);
         if self.rest.len() > LONGEST_LINE_BYTES {
-            return Err(DepositError::Line { line: self.line + 1, what: "is too long: large files travel by themselves" });
+            return Err(DepositError::Line {
+                line: self.line + 1,
+                what: "is too long: large files travel by themselves",
+            });
         }
         Ok(lines)
     }
@@ -114,7 +117,8 @@ fn path_of(value: &Value, line: usize) -> Result<String, DepositError> {
 
 fn parse(bytes: &[u8], line: usize) -> Result<CommitLine, DepositError> {
     let wrong = |what| DepositError::Line { line, what };
-    let Line { key, value } = serde_json::from_slice(bytes).map_err(|_| wrong("is no object with `key` and `value`"))?;
+    let Line { key, value } =
+        serde_json::from_slice(bytes).map_err(|_| wrong("is no object with `key` and `value`"))?;
     let text = |field: &str| value.get(field).and_then(Value::as_str);
     match key.as_str() {
         "header" => {
@@ -137,7 +141,11 @@ fn parse(bytes: &[u8], line: usize) -> Result<CommitLine, DepositError> {
             let oid = text("oid").and_then(|oid| Digest::parse(oid).ok());
             let oid = oid.filter(|_| matches!(text("algo").unwrap_or("sha256"), "sha256" | "sha_256"));
             let oid = oid.ok_or_else(|| wrong("has a large file without its SHA-256"))?;
-            Ok(CommitLine::Large { path: path_of(&value, line)?, oid, bytes: value.get("size").and_then(Value::as_u64) })
+            Ok(CommitLine::Large {
+                path: path_of(&value, line)?,
+                oid,
+                bytes: value.get("size").and_then(Value::as_u64),
+            })
         }
         "deletedFile" | "deletedEntry" => Ok(CommitLine::Delete { path: path_of(&value, line)? }),
         "deletedFolder" => {

@@ -134,14 +134,7 @@ impl Deposits {
         let root = Key::from_bytes(place.root);
         let wrapping = root.derive("acequia 2026 deposit wrapping key v1");
         let signer = Signer::new(*root.derive("acequia 2026 deposit address key v1").as_bytes());
-        Self {
-            place,
-            wrapping,
-            signer,
-            tokens: Mutex::default(),
-            drafts: Mutex::default(),
-            writing: Arc::default(),
-        }
+        Self { place, wrapping, signer, tokens: Mutex::default(), drafts: Mutex::default(), writing: Arc::default() }
     }
 
     /// How much is taken.
@@ -356,7 +349,8 @@ impl Deposits {
             let key = name.key();
             let contents: BTreeSet<Digest> = self.existing(&name).await?.contents().collect();
             let objects = self.place.store.objects(Some(&key)).await?;
-            let there: BTreeSet<&str> = objects.iter().filter(|own| own.part == 0).map(|own| own.object.as_str()).collect();
+            let there: BTreeSet<&str> =
+                objects.iter().filter(|own| own.part == 0).map(|own| own.object.as_str()).collect();
             let openable = contents.is_empty() || self.sealed_if_keyed(&key).await?;
             let count = contents.iter().filter(|own| !openable || !there.contains(own.to_string().as_str())).count();
             all += contents.len() as u64;
@@ -400,13 +394,17 @@ impl Deposits {
                 self.place.keys.put_deposit_key(key, &fresh).await?
             }
         };
-        let own =
-            Key::unwrap_from(&self.wrapping, key.as_bytes(), &wrapped).map_err(|_| DepositError::Sealed)?;
+        let own = Key::unwrap_from(&self.wrapping, key.as_bytes(), &wrapped).map_err(|_| DepositError::Sealed)?;
         Ok(Sealed::new(self.place.blobs.clone(), own, key))
     }
 
     /// An object, or a part of one, that is here.
-    pub(crate) async fn object(&self, key: &str, object: &str, part: u64) -> Result<Option<StoredObject>, DepositError> {
+    pub(crate) async fn object(
+        &self,
+        key: &str,
+        object: &str,
+        part: u64,
+    ) -> Result<Option<StoredObject>, DepositError> {
         Ok(self.place.store.object(key, object, part).await?)
     }
 
@@ -472,15 +470,8 @@ impl Deposits {
             let part = self.object(key, &object, number).await?.filter(|part| part.bytes == expected);
             blobs.extend(part.ok_or(DepositError::Damaged)?.blobs);
         }
-        let stored = StoredObject {
-            deposit: key.to_owned(),
-            object,
-            part: 0,
-            bytes,
-            tag: String::new(),
-            at: self.now(),
-            blobs,
-        };
+        let stored =
+            StoredObject { deposit: key.to_owned(), object, part: 0, bytes, tag: String::new(), at: self.now(), blobs };
         let file = self.sealed(key).await?.file(&stored);
         let seen = tokio::task::spawn_blocking(move || checks::digests(&file)).await;
         let (sha256, git_oid) = seen.map_err(|_| DepositError::Sealed)??;
@@ -712,7 +703,10 @@ impl Committing {
             CommitLine::File { path, content } => {
                 let bytes = content.len() as u64;
                 if is_large(&path, bytes) {
-                    return Err(DepositError::Line { line: number, what: "holds a file that must be uploaded by itself" });
+                    return Err(DepositError::Line {
+                        line: number,
+                        what: "holds a file that must be uploaded by itself",
+                    });
                 }
                 let (sha256, git_oid) = self.deposits.put_bytes(&key, content).await?;
                 self.steps.push(Step::Put(ReleasedFile { path, bytes, sha256, git_oid }));
@@ -793,7 +787,10 @@ impl Committing {
             };
             let in_file = file.path.match_indices('/').any(|(at, _)| files.contains_key(&file.path[..at]));
             if files.contains_key(&file.path) && (in_file || is_folder(&file.path)) {
-                return Err(DepositError::Line { line, what: "makes a file where a folder is, or a folder where a file is" });
+                return Err(DepositError::Line {
+                    line,
+                    what: "makes a file where a folder is, or a folder where a file is",
+                });
             }
         }
         Ok(files)

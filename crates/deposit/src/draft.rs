@@ -17,14 +17,28 @@ use crate::limits::is_large;
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub(crate) enum Event {
     /// It was begun, without files.
-    Begun { by: String },
+    Begun {
+        by: String,
+    },
     Committed(Committed),
     /// A commit was handed in.
-    Tagged { tag: String, commit: String, message: String, by: String },
+    Tagged {
+        tag: String,
+        commit: String,
+        message: String,
+        by: String,
+    },
     /// The trustee took or refused what was handed in.
-    Decided { tag: String, outcome: Outcome, by: String },
+    Decided {
+        tag: String,
+        outcome: Outcome,
+        by: String,
+    },
     /// Bytes went that no commit took.
-    Swept { objects: u64, bytes: u64 },
+    Swept {
+        objects: u64,
+        bytes: u64,
+    },
 }
 
 /// One commit: what it changed.

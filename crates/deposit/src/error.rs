@@ -121,7 +121,9 @@ impl Coded for DepositError {
             Self::NotUploaded { .. } => "upload the file first; a client does so by itself when it is run again",
             Self::Stale => "read what changed, and make the commit again from the newest one",
             Self::Grows { .. } => "commit what should be there instead, and make a new tag",
-            Self::Limit { .. } => "split what is too large, or ask the trustee to raise it in [deposits] of settings.toml",
+            Self::Limit { .. } => {
+                "split what is too large, or ask the trustee to raise it in [deposits] of settings.toml"
+            }
             Self::Damaged => "run the upload again; what arrived whole is kept",
             Self::Capability => "run the upload again; it asks for a new address",
             Self::Token { .. } => "see `acequia token create --help`",

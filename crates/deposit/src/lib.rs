@@ -23,7 +23,7 @@ mod web;
 
 pub use checks::Finding;
 pub use commit::{CommitLine, CommitReader, LONGEST_LINE_BYTES};
-pub use deposits::{DepositLine, Deposits, DepositState, Place, Swept};
+pub use deposits::{DepositLine, DepositState, Deposits, Place, Swept};
 pub use draft::{Committed, Draft, Outcome, Snapshot, Tag, files};
 pub use error::DepositError;
 pub use limits::{Limits, is_large};

@@ -203,7 +203,8 @@ impl SealedFile {
         }
         let blob = self.blobs.get(number).ok_or(DepositError::Sealed)?;
         let context = self.sealed.context(&self.object, number as u64);
-        let bytes = open(&self.sealed.key, &context, &self.sealed.blobs.get(blob)?).map_err(|_| DepositError::Sealed)?;
+        let bytes =
+            open(&self.sealed.key, &context, &self.sealed.blobs.get(blob)?).map_err(|_| DepositError::Sealed)?;
         let bytes = Arc::new(bytes);
         *last = Some((number, Arc::clone(&bytes)));
         Ok(bytes)

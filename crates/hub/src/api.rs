@@ -469,7 +469,10 @@ pub(crate) fn listing(
         }
         let mut entry = described(dataset, version, brief);
         if full {
-            entry.insert("siblings".to_owned(), version.files().values().map(|file| sibling(file, is_large(file), false)).collect());
+            entry.insert(
+                "siblings".to_owned(),
+                version.files().values().map(|file| sibling(file, is_large(file), false)).collect(),
+            );
         } else {
             entry.remove("cardData");
         }

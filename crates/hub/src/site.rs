@@ -398,9 +398,13 @@ impl Site {
                 match rest {
                     [] => self.info(dataset, dataset.newest(), &query, headers).await,
                     ["revision", wanted] => self.info(dataset, revision(wanted)?, &query, headers).await,
-                    ["tree", wanted, folder @ ..] => {
-                        api::tree(headers, &Versioned { dataset, version: revision(wanted)? }, &folder.join("/"), &query, &address)
-                    }
+                    ["tree", wanted, folder @ ..] => api::tree(
+                        headers,
+                        &Versioned { dataset, version: revision(wanted)? },
+                        &folder.join("/"),
+                        &query,
+                        &address,
+                    ),
                     ["paths-info", wanted] => {
                         let version = revision(wanted)?;
                         let body = axum::body::to_bytes(body, LONGEST_BODY_BYTES).await;

@@ -61,12 +61,12 @@ pub use serve::Serving;
 pub use settings::SettingsError;
 pub use training::TrainingRows;
 
-pub use acequia_deposit::{DepositLine, DepositState, Outcome, Token, TokenLine};
-pub use acequia_gate::Artefact;
 pub use acequia_custody::fhir::Release as FhirRelease;
 pub use acequia_custody::{Level, Purpose, rights};
+pub use acequia_deposit::{DepositLine, DepositState, Outcome, Token, TokenLine};
 #[cfg(feature = "cluster")]
 pub use acequia_engine::{ClusterSettings, Exchange, serve_executor, serve_scheduler};
+pub use acequia_gate::Artefact;
 pub use acequia_portal::{Account, Holder, Invitation};
 pub use acequia_release::Verification;
 pub use acequia_store::{NoticeText, TakenDown};

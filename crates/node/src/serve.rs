@@ -92,7 +92,8 @@ impl Node {
         };
         let deposits = Arc::new(node.deposits()?);
         let on_shelf = Arc::clone(&shelves);
-        let published: acequia_deposit::Published = Arc::new(move |artefact, name| on_shelf.shelf().holds(artefact, name));
+        let published: acequia_deposit::Published =
+            Arc::new(move |artefact, name| on_shelf.shelf().holds(artefact, name));
         let router = acequia_deposit::router(Arc::clone(&deposits), published, public_address, router)?;
         let sweep = {
             let node = Arc::clone(&node);

@@ -99,7 +99,8 @@ impl Store {
             left.extend(blobs_of(&mut transaction, deposit, object, part).await?);
             forget(&mut transaction, deposit, object, part).await?;
         }
-        let insert = "INSERT INTO deposit_object (deposit, object, part, bytes, tag, at) VALUES ($1, $2, $3, $4, $5, $6)";
+        let insert =
+            "INSERT INTO deposit_object (deposit, object, part, bytes, tag, at) VALUES ($1, $2, $3, $4, $5, $6)";
         let query = sqlx::query(insert).bind(deposit.to_owned()).bind(object.to_owned()).bind(signed(new.part)?);
         let query = query.bind(signed(new.bytes)?).bind(new.tag.clone()).bind(new.at.unix_s());
         query.execute(&mut *transaction).await.map_err(sql("written: deposits"))?;

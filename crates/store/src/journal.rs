@@ -224,7 +224,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Sql`], [`StoreError::Record`].
     pub async fn entries_after(&self, stream: &str, last: u64) -> Result<Vec<Entry>, StoreError> {
-        let query = "SELECT number, at, subject, entry, digest FROM journal WHERE stream = $1 AND number > $2 ORDER BY number";
+        let query =
+            "SELECT number, at, subject, entry, digest FROM journal WHERE stream = $1 AND number > $2 ORDER BY number";
         let query = sqlx::query(query).bind(stream.to_owned()).bind(i64::try_from(last).map_err(|_| record(KIND))?);
         query.fetch_all(&self.pool).await.map_err(sql("read: journal"))?.iter().map(entry_of).collect()
     }

@@ -17,23 +17,58 @@ pub(crate) struct Checked {
 
 /// Licences that data and models are given under, as SPDX ids (spdx.org/licenses, 3.27) in lower case.
 const LICENCES: [&str; 46] = [
-    "0bsd", "afl-3.0", "agpl-3.0", "agpl-3.0-only", "agpl-3.0-or-later", "apache-2.0", "artistic-2.0", "bsd-2-clause",
-    "bsd-3-clause", "bsl-1.0", "c-uda-1.0", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-nc-2.0",
-    "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nc-nd-4.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0", "cc-by-nd-4.0",
-    "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-pddc", "cc0-1.0", "cdla-permissive-1.0", "cdla-permissive-2.0",
-    "cdla-sharing-1.0", "ecl-2.0", "epl-2.0", "eupl-1.1", "eupl-1.2", "gpl-2.0-only", "gpl-2.0-or-later",
-    "gpl-3.0-only", "gpl-3.0-or-later", "isc", "lgpl-3.0-only", "lgpl-3.0-or-later", "mit", "mpl-2.0", "odbl-1.0",
-    "odc-by-1.0", "pddl-1.0", "unlicense",
+    "0bsd",
+    "afl-3.0",
+    "agpl-3.0",
+    "agpl-3.0-only",
+    "agpl-3.0-or-later",
+    "apache-2.0",
+    "artistic-2.0",
+    "bsd-2-clause",
+    "bsd-3-clause",
+    "bsl-1.0",
+    "c-uda-1.0",
+    "cc-by-2.0",
+    "cc-by-2.5",
+    "cc-by-3.0",
+    "cc-by-4.0",
+    "cc-by-nc-2.0",
+    "cc-by-nc-3.0",
+    "cc-by-nc-4.0",
+    "cc-by-nc-nd-4.0",
+    "cc-by-nc-sa-3.0",
+    "cc-by-nc-sa-4.0",
+    "cc-by-nd-4.0",
+    "cc-by-sa-3.0",
+    "cc-by-sa-4.0",
+    "cc-pddc",
+    "cc0-1.0",
+    "cdla-permissive-1.0",
+    "cdla-permissive-2.0",
+    "cdla-sharing-1.0",
+    "ecl-2.0",
+    "epl-2.0",
+    "eupl-1.1",
+    "eupl-1.2",
+    "gpl-2.0-only",
+    "gpl-2.0-or-later",
+    "gpl-3.0-only",
+    "gpl-3.0-or-later",
+    "isc",
+    "lgpl-3.0-only",
+    "lgpl-3.0-or-later",
+    "mit",
+    "mpl-2.0",
+    "odbl-1.0",
+    "odc-by-1.0",
+    "pddl-1.0",
+    "unlicense",
 ];
 
 /// What the front matter must state, and what it says about.
-const OF_DATASET: [(&str, &str); 2] =
-    [("pretty_name", "the title"), ("task_categories", "what the data set is for")];
-const OF_MODEL: [(&str, &str); 3] = [
-    ("pipeline_tag", "what the model does"),
-    ("library_name", "what runs it"),
-    ("datasets", "what it learned from"),
-];
+const OF_DATASET: [(&str, &str); 2] = [("pretty_name", "the title"), ("task_categories", "what the data set is for")];
+const OF_MODEL: [(&str, &str); 3] =
+    [("pipeline_tag", "what the model does"), ("library_name", "what runs it"), ("datasets", "what it learned from")];
 const BETTER_OF_DATASET: [&str; 3] = ["tags", "size_categories", "language"];
 const BETTER_OF_MODEL: [&str; 2] = ["tags", "metrics"];
 
@@ -54,15 +89,21 @@ pub(crate) fn check_card(artefact: Artefact, card: &str) -> Checked {
         checked.errors.push("has a front matter that is no YAML with keys".to_owned());
         return checked;
     }
-    if let Some(at) = front.lines().position(|line| line.starts_with('\t') || line.trim_start_matches(' ').starts_with('\t')) {
-        checked.errors.push(format!("has a tab at the beginning of row {} of the front matter, which YAML forbids", at + 1));
+    if let Some(at) =
+        front.lines().position(|line| line.starts_with('\t') || line.trim_start_matches(' ').starts_with('\t'))
+    {
+        checked
+            .errors
+            .push(format!("has a tab at the beginning of row {} of the front matter, which YAML forbids", at + 1));
     }
     match texts(&stated, "license").as_slice() {
         [] => checked.missing.push("states no `license`".to_owned()),
         licences => {
             let known = |id: &String| LICENCES.contains(&id.to_ascii_lowercase().as_str());
             if !licences.iter().all(known) {
-                checked.missing.push("states a `license` that is no SPDX id of an open licence, such as cc-by-4.0".to_owned());
+                checked
+                    .missing
+                    .push("states a `license` that is no SPDX id of an open licence, such as cc-by-4.0".to_owned());
             }
         }
     }
@@ -101,7 +142,10 @@ mod tests {
         assert!(missing(&GOOD.replace("cc-by-4.0", "other")).contains("SPDX"));
         assert!(missing(&GOOD.replace("license", "licence")).contains("no `license`"));
         assert!(missing(&GOOD.replace("pretty_name: Survival\n", "")).contains("pretty_name"));
-        assert!(missing(&GOOD.replace("Women with breast cancer, by stage and treatment.", "")).contains("describes nothing"));
+        assert!(
+            missing(&GOOD.replace("Women with breast cancer, by stage and treatment.", ""))
+                .contains("describes nothing")
+        );
         assert!(missing("# Only text").contains("front matter"));
         let model = check_card(Artefact::Model, GOOD).missing.join("; ");
         assert!(["pipeline_tag", "library_name", "datasets"].iter().all(|key| model.contains(key)), "{model}");

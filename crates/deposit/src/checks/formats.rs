@@ -7,13 +7,33 @@ use crate::stow::SealedFile;
 
 /// Files that run, or that programs run when they open them.
 const RUNS: [(&str, &str); 27] = [
-    (".pkl", "a pickle"), (".pickle", "a pickle"), (".pt", "a pickle of PyTorch"), (".pth", "a pickle of PyTorch"),
-    (".ckpt", "a pickle of PyTorch"), (".bin", "a pickle of PyTorch or unknown bytes"), (".joblib", "a pickle of joblib"),
-    (".dill", "a pickle"), (".mar", "an archive with programs"), (".keras", "an archive with programs"),
-    (".h5", "a file that may hold programs"), (".hdf5", "a file that may hold programs"), (".pb", "a graph that may write files"),
-    (".py", "a program"), (".ipynb", "a program"), (".sh", "a program"), (".bat", "a program"), (".ps1", "a program"),
-    (".js", "a program"), (".r", "a program"), (".exe", "a program"), (".dll", "a program"), (".so", "a program"),
-    (".dylib", "a program"), (".jar", "a program"), (".whl", "a program"), (".rds", "a file of R that may hold programs"),
+    (".pkl", "a pickle"),
+    (".pickle", "a pickle"),
+    (".pt", "a pickle of PyTorch"),
+    (".pth", "a pickle of PyTorch"),
+    (".ckpt", "a pickle of PyTorch"),
+    (".bin", "a pickle of PyTorch or unknown bytes"),
+    (".joblib", "a pickle of joblib"),
+    (".dill", "a pickle"),
+    (".mar", "an archive with programs"),
+    (".keras", "an archive with programs"),
+    (".h5", "a file that may hold programs"),
+    (".hdf5", "a file that may hold programs"),
+    (".pb", "a graph that may write files"),
+    (".py", "a program"),
+    (".ipynb", "a program"),
+    (".sh", "a program"),
+    (".bat", "a program"),
+    (".ps1", "a program"),
+    (".js", "a program"),
+    (".r", "a program"),
+    (".exe", "a program"),
+    (".dll", "a program"),
+    (".so", "a program"),
+    (".dylib", "a program"),
+    (".jar", "a program"),
+    (".whl", "a program"),
+    (".rds", "a file of R that may hold programs"),
 ];
 
 /// Archives, which are not looked into.
@@ -32,7 +52,9 @@ const MOST_FIELDS: usize = 100_000;
 pub(crate) fn check(path: &str, file: &SealedFile) -> Result<Option<String>, DepositError> {
     let lower = path.to_ascii_lowercase();
     if let Some((_, what)) = RUNS.iter().find(|(ending, _)| lower.ends_with(ending)) {
-        return Ok(Some(format!("is {what} by its name, which may run when it is opened; give ONNX, safetensors or Parquet")));
+        return Ok(Some(format!(
+            "is {what} by its name, which may run when it is opened; give ONNX, safetensors or Parquet"
+        )));
     }
     if ARCHIVES.iter().any(|ending| lower.ends_with(ending)) {
         return Ok(Some("is an archive, which is not looked into; give the files themselves".to_owned()));
@@ -57,7 +79,13 @@ pub(crate) fn check(path: &str, file: &SealedFile) -> Result<Option<String>, Dep
 /// What content runs, by its first and its last bytes.
 fn runs(start: &[u8], end: &[u8]) -> Option<&'static str> {
     // Protocols 2 to 5 begin with their number (PEP 3154); older ones with a mark or an import, and end with a full stop.
-    let old = |start: &[u8]| start.starts_with(b"(dp") || start.starts_with(b"(lp") || start.starts_with(b"c__builtin__") || start.starts_with(b"cos\n") || start.starts_with(b"cposix\n");
+    let old = |start: &[u8]| {
+        start.starts_with(b"(dp")
+            || start.starts_with(b"(lp")
+            || start.starts_with(b"c__builtin__")
+            || start.starts_with(b"cos\n")
+            || start.starts_with(b"cposix\n")
+    };
     match start {
         [0x80, 2..=5, ..] => Some("a pickle"),
         _ if old(start) && end == b"." => Some("a pickle"),
@@ -65,7 +93,9 @@ fn runs(start: &[u8], end: &[u8]) -> Option<&'static str> {
         [0xca, 0xfe, 0xba, 0xbe, ..] | [0xcf | 0xce, 0xfa, 0xed, 0xfe, ..] => Some("a program"),
         [b'#', b'!', ..] => Some("a script"),
         // NumPy's arrays of objects are pickles (NEP 1).
-        [0x93, b'N', b'U', b'M', b'P', b'Y', ..] if start.windows(3).any(|window| window == b"'|O" || window == b"'O'") => {
+        [0x93, b'N', b'U', b'M', b'P', b'Y', ..]
+            if start.windows(3).any(|window| window == b"'|O" || window == b"'O'") =>
+        {
             Some("an array of pickles")
         }
         _ => None,
@@ -136,7 +166,8 @@ fn safetensors(file: &SealedFile) -> Result<Option<String>, DepositError> {
     let Some(tensors) = header.as_object() else { return wrong("its header is no object") };
     let mut places = Vec::new();
     for (_, tensor) in tensors.iter().filter(|(name, _)| *name != "__metadata__") {
-        let numbers = |key: &str| -> Option<Vec<u64>> { tensor.get(key)?.as_array()?.iter().map(Value::as_u64).collect() };
+        let numbers =
+            |key: &str| -> Option<Vec<u64>> { tensor.get(key)?.as_array()?.iter().map(Value::as_u64).collect() };
         let read = || {
             let bits = bits(tensor.get("dtype")?.as_str()?)?;
             let count = numbers("shape")?.iter().try_fold(1u64, |product, side| product.checked_mul(*side))?;
@@ -178,7 +209,11 @@ fn onnx(file: &SealedFile) -> Result<Option<String>, DepositError> {
     let (mut at, mut version, mut graph, mut operators) = (0, false, false, false);
     for _ in 0..MOST_FIELDS {
         if at == file.len() {
-            return if version && graph && operators { Ok(None) } else { wrong("its version, graph or operator sets are missing") };
+            return if version && graph && operators {
+                Ok(None)
+            } else {
+                wrong("its version, graph or operator sets are missing")
+            };
         }
         let head = file.read(at..at + 20)?;
         let Some((key, key_bytes)) = varint(&head) else { return wrong("it breaks off") };

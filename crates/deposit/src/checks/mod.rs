@@ -53,10 +53,7 @@ const LONGEST_CARD_BYTES: u64 = 1 << 20;
 ///
 /// # Errors
 /// [`DepositError::Sealed`]; errors of the blobs.
-pub(crate) fn all(
-    artefact: Artefact,
-    files: &BTreeMap<String, Arc<SealedFile>>,
-) -> Result<Vec<Finding>, DepositError> {
+pub(crate) fn all(artefact: Artefact, files: &BTreeMap<String, Arc<SealedFile>>) -> Result<Vec<Finding>, DepositError> {
     let mut findings = Vec::new();
     let card = match files.get(CARD) {
         Some(file) if file.len() <= LONGEST_CARD_BYTES => {

@@ -123,7 +123,8 @@ impl Table {
         for batch in builder.with_batch_size(BATCH_ROWS).build().map_err(unread)? {
             let batch = batch.map_err(|_| Unread::Table("rows of a split cannot be read".to_owned()))?;
             if converter.is_none() {
-                let fields = batch.schema().fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
+                let fields =
+                    batch.schema().fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
                 converter = Some(RowConverter::new(fields).map_err(|_| incomparable())?);
             }
             let Some(converter) = converter.as_mut() else { continue };
@@ -155,9 +156,9 @@ pub(crate) fn in_two_splits(
         // In which splits a row was seen, as bits.
         let mut seen: HashMap<u128, u32> = HashMap::new();
         for (number, tables) in splits.values().enumerate() {
-            let own = 1u32.checked_shl(u32::try_from(number).unwrap_or(u32::MAX)).ok_or_else(|| {
-                Unread::Table("there are more than 32 splits".to_owned())
-            })?;
+            let own = 1u32
+                .checked_shl(u32::try_from(number).unwrap_or(u32::MAX))
+                .ok_or_else(|| Unread::Table("there are more than 32 splits".to_owned()))?;
             for table in tables {
                 table.each(person, &mut |digest| {
                     if digest % passes == pass {
@@ -182,4 +183,3 @@ pub(crate) fn in_two_splits(
     }
     Ok(both)
 }
-

@@ -74,7 +74,11 @@ fn stated<'f>(
                 let plain = pattern.strip_prefix("./").unwrap_or(pattern);
                 let wildcards = plain.bytes().filter(|byte| matches!(byte, b'*' | b'?')).count();
                 let found: Vec<&str> = match plain.len() <= LONGEST_PATTERN && wildcards <= MOST_WILDCARDS {
-                    true => files.keys().map(String::as_str).filter(|path| fits(plain.as_bytes(), path.as_bytes())).collect(),
+                    true => files
+                        .keys()
+                        .map(String::as_str)
+                        .filter(|path| fits(plain.as_bytes(), path.as_bytes()))
+                        .collect(),
                     false => Vec::new(),
                 };
                 if found.is_empty() {

@@ -35,7 +35,8 @@ impl Asked<'_> {
         if !matches!(algorithm, "sha256" | "sha_256") {
             return Err(malformed("Objects are known by their SHA-256."));
         }
-        let objects = body.get("objects").and_then(Value::as_array).ok_or_else(|| malformed("The body must have `objects`."))?;
+        let objects =
+            body.get("objects").and_then(Value::as_array).ok_or_else(|| malformed("The body must have `objects`."))?;
         if objects.len() > MOST_OBJECTS {
             return Err(Refusal::TooLong);
         }

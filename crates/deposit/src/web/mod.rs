@@ -236,7 +236,9 @@ impl Asked<'_> {
         // After the name.
         let rest = match parts {
             ["api", _, _, _, rest @ ..] => rest,
-            ["datasets" | "models", _, _, rest @ ..] if matches!(rest.first(), Some(&"resolve" | &"raw" | &"info")) => rest,
+            ["datasets" | "models", _, _, rest @ ..] if matches!(rest.first(), Some(&"resolve" | &"raw" | &"info")) => {
+                rest
+            }
             [_, _, rest @ ..] => rest,
             _ => return Err(Refusal::Page),
         };

@@ -24,7 +24,8 @@ impl Asked<'_> {
         namespaces.dedup();
         let (name, others) = namespaces.split_first().unwrap_or((&"", &[]));
         let role = if token.write { "write" } else { "read" };
-        let organisations: Value = others.iter().map(|other| json!({ "type": "org", "name": other, "fullname": other })).collect();
+        let organisations: Value =
+            others.iter().map(|other| json!({ "type": "org", "name": other, "fullname": other })).collect();
         let told = json!({
             "type": "user", "id": token.id, "name": name, "fullname": token.holder, "isPro": false, "canPay": false,
             "avatarUrl": "", "orgs": organisations,
@@ -122,7 +123,8 @@ fn commits(at: &Snapshot) -> Value {
             "id": commit.commit, "title": commit.title, "message": commit.message, "date": wire::iso_ms(made_at),
             "authors": [{ "user": commit.by }],
         });
-        let handed: Vec<Value> = at.draft().tags().iter().filter(|tag| tag.commit == commit.commit).map(|tag| json!(tag)).collect();
+        let handed: Vec<Value> =
+            at.draft().tags().iter().filter(|tag| tag.commit == commit.commit).map(|tag| json!(tag)).collect();
         if !handed.is_empty() {
             told["handedIn"] = Value::Array(handed);
         }

@@ -60,7 +60,8 @@ impl Asked<'_> {
         }
         match self.deposits().begin(&name, &token.id).await {
             Ok(()) => {
-                let told = json!({ "url": url, "name": name.name.to_string(), "id": name.name.to_string(), "private": true });
+                let told =
+                    json!({ "url": url, "name": name.name.to_string(), "id": name.name.to_string(), "private": true });
                 Ok(wire::answer_at(&HeaderMap::new(), &told, None))
             }
             Err(DepositError::Exists) => Err(Refusal::Exists(Some(url))),
@@ -116,7 +117,8 @@ impl Asked<'_> {
         use acequia_hub::wire::Snapshot as _;
         let at = draft.revision(revision).ok_or(Refusal::Revision)?;
         let body = json(body).await?;
-        let files = body.get("files").and_then(Value::as_array).ok_or_else(|| malformed("The body must have `files`."))?;
+        let files =
+            body.get("files").and_then(Value::as_array).ok_or_else(|| malformed("The body must have `files`."))?;
         if files.len() > MOST_FILES {
             return Err(Refusal::TooLong);
         }

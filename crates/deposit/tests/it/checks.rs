@@ -98,7 +98,8 @@ async fn only_versions_are_handed_in() {
         let answer = desk.post("/api/datasets/lab/cohort/tag/main", json!({ "tag": tag })).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{tag}");
     }
-    let told = desk.post("/api/validate-yaml", json!({ "repoType": "dataset", "content": "---\nlicense: mit\n---\n" })).await;
+    let told =
+        desk.post("/api/validate-yaml", json!({ "repoType": "dataset", "content": "---\nlicense: mit\n---\n" })).await;
     assert_eq!(told.json()["errors"].as_array().map(Vec::len), Some(0));
     assert!(told.json()["warnings"].to_string().contains("pretty_name"));
 }

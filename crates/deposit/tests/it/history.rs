@@ -47,7 +47,10 @@ async fn a_commit_is_read_back_as_it_was_written() {
     let desk = desk.restarted().await;
     assert_eq!(desk.get(path).await.bytes, table);
     let commits = desk.get("/api/datasets/lab/cohort/commits/main").await.json();
-    assert_eq!(commits.as_array().unwrap().iter().map(|own| own["id"].as_str().unwrap()).collect::<Vec<_>>(), [second, first]);
+    assert_eq!(
+        commits.as_array().unwrap().iter().map(|own| own["id"].as_str().unwrap()).collect::<Vec<_>>(),
+        [second, first]
+    );
 }
 
 #[tokio::test]
@@ -136,11 +139,16 @@ async fn play(acts: &[Act]) -> Vec<String> {
     let create = json!({ "name": "lab/net", "type": "model" });
     assert_eq!(desk.post("/api/repos/create", create).await.status, StatusCode::OK);
     let post = |lines: String| desk.ask(Some(&desk.secret), "POST", "/api/models/lab/net/commit/main", lines);
-    let header = |parent: Option<&str>| format!("{}\n", json!({ "key": "header", "value": { "summary": "s", "parentCommit": parent } }));
+    let header = |parent: Option<&str>| {
+        format!("{}\n", json!({ "key": "header", "value": { "summary": "s", "parentCommit": parent } }))
+    };
     let card = "---\nlicense: mit\npipeline_tag: tabular-classification\nlibrary_name: onnx\ndatasets:\n- lab/cohort\n---\nA made-up model, for tests of the hand-in only.\n";
     let graph = [0x08, 0x09, 0x3a, 0x01, 0, 0x42, 0x02, 0x10, 0x11];
     let object = json!({ "oid": acequia_types::Digest::of(&graph).to_string(), "size": graph.len() });
-    let asked = desk.post("/lab/net.git/info/lfs/objects/batch", json!({ "operation": "upload", "objects": [object] })).await.json();
+    let asked = desk
+        .post("/lab/net.git/info/lfs/objects/batch", json!({ "operation": "upload", "objects": [object] }))
+        .await
+        .json();
     let address = asked["objects"][0]["actions"]["upload"]["href"].as_str().unwrap().to_owned();
     desk.ask(None, "PUT", crate::path_of(&address), graph.to_vec()).await;
     let begun = format!("{}{}\n{}\n", header(None), file("README.md", card.as_bytes()), large("model.onnx", &graph));
@@ -152,7 +160,9 @@ async fn play(acts: &[Act]) -> Vec<String> {
         let newest = commits.last().unwrap().clone();
         match act {
             Act::Put(number, content) => {
-                commits.push(head(&post(format!("{}{}\n", header(Some(&newest)), file(&path(*number), &[*content]))).await));
+                commits.push(head(
+                    &post(format!("{}{}\n", header(Some(&newest)), file(&path(*number), &[*content]))).await,
+                ));
             }
             Act::Delete(number) => {
                 let answer = post(format!("{}{}\n", header(None), delete(&path(*number)))).await;
@@ -165,7 +175,8 @@ async fn play(acts: &[Act]) -> Vec<String> {
                 commits.push(head(&post(format!("{}{line}\n", header(None))).await));
             }
             Act::Stale(number) => {
-                let answer = post(format!("{}{}\n", header(Some(&"0".repeat(40))), file(&path(*number), b"stale"))).await;
+                let answer =
+                    post(format!("{}{}\n", header(Some(&"0".repeat(40))), file(&path(*number), b"stale"))).await;
                 assert_eq!(answer.status, StatusCode::PRECONDITION_FAILED);
             }
             Act::Tag(number) | Act::TagOlder(number) => {
@@ -195,7 +206,8 @@ async fn play(acts: &[Act]) -> Vec<String> {
         }
     }
     let told = desk.get("/api/models/lab/net/commits/main").await.json();
-    let mut told: Vec<String> = told.as_array().unwrap().iter().map(|own| own["id"].as_str().unwrap().to_owned()).collect();
+    let mut told: Vec<String> =
+        told.as_array().unwrap().iter().map(|own| own["id"].as_str().unwrap().to_owned()).collect();
     told.reverse();
     assert_eq!(told[1..], commits, "every commit once, in order");
     desk.store.check().await.unwrap();

@@ -35,10 +35,17 @@ async fn parts_go_on_after_the_node_was_stopped() {
         let answer = desk.ask(None, "PUT", &address(&asked, Some(part)), parts[part - 1].to_vec()).await;
         assert!(answer.status == StatusCode::OK && !answer.header("etag").is_empty());
     }
-    let half = futures_util::stream::iter([Ok(Bytes::copy_from_slice(&parts[1][..5_000_000])), Err(std::io::Error::other("cut"))]);
+    let half = futures_util::stream::iter([
+        Ok(Bytes::copy_from_slice(&parts[1][..5_000_000])),
+        Err(std::io::Error::other("cut")),
+    ]);
     let cut = desk.ask(None, "PUT", &address(&asked, Some(2)), Body::from_stream(half)).await;
     assert_eq!(cut.status, StatusCode::BAD_REQUEST);
-    assert_eq!(desk.ask(None, "POST", &address(&asked, None), "{}").await.status, StatusCode::BAD_REQUEST, "one is missing");
+    assert_eq!(
+        desk.ask(None, "POST", &address(&asked, None), "{}").await.status,
+        StatusCode::BAD_REQUEST,
+        "one is missing"
+    );
     let desk = desk.restarted().await;
     assert_eq!(desk.ask(None, "PUT", &address(&asked, Some(2)), parts[1].to_vec()).await.status, StatusCode::OK);
     for _ in 0..2 {
@@ -77,7 +84,10 @@ async fn what_no_commit_took_goes_after_its_days_and_is_counted() {
     desk.upload("lab/cohort", &content(100)).await;
     desk.upload("lab/cohort", &content(200)).await;
     assert_eq!(desk.commit("lab/cohort", None, &[large("t.parquet", &content(100))]).await.status, StatusCode::OK);
-    assert_eq!(desk.commit("lab/cohort", None, &[crate::delete("t.parquet"), file("a", b"a")]).await.status, StatusCode::OK);
+    assert_eq!(
+        desk.commit("lab/cohort", None, &[crate::delete("t.parquet"), file("a", b"a")]).await.status,
+        StatusCode::OK
+    );
     assert_eq!(desk.deposits.sweep().await.unwrap().objects, 0);
     desk.days_later(31);
     let swept = desk.deposits.sweep().await.unwrap();
@@ -108,7 +118,8 @@ async fn nothing_is_written_while_the_node_is_mended() {
     let desk = Desk::new().await;
     desk.begin("lab/cohort").await;
     let asked = desk.asked("lab/cohort", b"bytes", &["basic"]).await;
-    let lock = std::fs::File::options().append(true).create(true).open(desk.folder.path().join("deposits.lock")).unwrap();
+    let lock =
+        std::fs::File::options().append(true).create(true).open(desk.folder.path().join("deposits.lock")).unwrap();
     lock.lock().unwrap();
     let put = || desk.ask(None, "PUT", path_of(asked["actions"]["upload"]["href"].as_str().unwrap()), "bytes");
     assert_eq!(put().await.status, StatusCode::SERVICE_UNAVAILABLE);

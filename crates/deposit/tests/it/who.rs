@@ -82,7 +82,10 @@ async fn names_are_begun_once_within_the_scope_and_never_over_what_is_published(
     let create = |name: &str, kind: &str| desk.post("/api/repos/create", json!({ "name": name, "type": kind }));
     assert_eq!(create("lab/cohort", "dataset").await.status, StatusCode::OK);
     let again = create("lab/cohort", "dataset").await;
-    assert_eq!((again.status, again.json()["url"].as_str().unwrap()), (StatusCode::CONFLICT, "http://node.example/datasets/lab/cohort"));
+    assert_eq!(
+        (again.status, again.json()["url"].as_str().unwrap()),
+        (StatusCode::CONFLICT, "http://node.example/datasets/lab/cohort")
+    );
     assert_eq!(create("lab/cohort", "model").await.status, StatusCode::OK, "another kind");
     assert_eq!(create("cohort2", "dataset").await.json()["id"], "lab/cohort2");
     assert_eq!(create("other/cohort", "dataset").await.status, StatusCode::FORBIDDEN);
