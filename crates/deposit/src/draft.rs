@@ -113,14 +113,14 @@ pub(crate) fn commit_id(
     message: &str,
 ) -> String {
     let tree: String = files.iter().map(|(path, file)| format!("{path}\0{} {}\n", file.sha256, file.bytes)).collect();
+    let name = name.to_string();
     let parts: [(&str, &[u8]); 5] = [
-        ("deposit", name.to_string().as_bytes()),
+        ("deposit", name.as_bytes()),
         ("parent", parent.as_bytes()),
         ("files", tree.as_bytes()),
         ("title", title.as_bytes()),
         ("message", message.as_bytes()),
-    ]
-    .map(|(what, bytes): (&str, &[u8])| (what, bytes));
+    ];
     digest_named("acequia deposit commit v1", parts).short(40)
 }
 

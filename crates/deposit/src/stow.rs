@@ -5,6 +5,7 @@
 //! begin at multiples of that length: when all are there, their chunks are the object's.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use acequia_blobs::{BlobError, BlobStore, Key, open, seal};
@@ -75,6 +76,7 @@ impl Sealed {
             bytes: stored.bytes,
             blobs: stored.blobs.clone(),
             last: Mutex::new(None),
+            failed: AtomicBool::new(false),
         }
     }
 }
@@ -181,6 +183,8 @@ pub struct SealedFile {
     blobs: Vec<Digest>,
     /// The chunk that was opened last: who reads on needs it again.
     last: Mutex<Option<Opened>>,
+    /// Whether a chunk could not be had or opened: what a reader of the file then says of it is not the file's fault.
+    failed: AtomicBool,
 }
 
 impl SealedFile {
@@ -194,7 +198,16 @@ impl SealedFile {
         self.bytes == 0
     }
 
+    /// Whether a chunk could not be had or opened.
+    pub(crate) fn failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
     fn chunk(&self, number: usize) -> Result<Arc<Zeroizing<Vec<u8>>>, DepositError> {
+        self.opened(number).inspect_err(|_| self.failed.store(true, Ordering::Relaxed))
+    }
+
+    fn opened(&self, number: usize) -> Result<Arc<Zeroizing<Vec<u8>>>, DepositError> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((own, bytes)) = &*last
             && *own == number

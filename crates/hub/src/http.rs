@@ -14,7 +14,7 @@ pub const REPO_COMMIT: HeaderName = HeaderName::from_static("x-repo-commit");
 const LONGEST_TARGET_BYTES: usize = 8 * 1024;
 
 /// Undoes percent-encoding. `None` when an escape is malformed or the result is not UTF-8.
-pub fn percent_decoded(text: &str) -> Option<String> {
+pub(crate) fn percent_decoded(text: &str) -> Option<String> {
     if !text.contains('%') {
         return Some(text.to_owned());
     }

@@ -82,7 +82,10 @@ pub(crate) fn all(artefact: Artefact, files: &BTreeMap<String, Arc<SealedFile>>)
                 findings.push(Finding::new(None, "a model is handed in as ONNX or safetensors, and there is neither"));
             }
         }
-        Artefact::Dataset => findings.extend(splits::check(&card, files)?),
+        Artefact::Dataset => findings.extend(splits::check(&card, files)),
+    }
+    if files.values().any(|file| file.failed()) {
+        return Err(DepositError::Sealed);
     }
     Ok(findings)
 }

@@ -14,7 +14,6 @@ use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::reader::{ChunkReader, Length};
 use twox_hash::XxHash3_128;
 
-use crate::DepositError;
 use crate::stow::SealedFile;
 
 /// Most bytes of a group of rows, unpacked: readers hold parts of one in memory.
@@ -24,13 +23,8 @@ const BATCH_ROWS: usize = 4096;
 /// Rows or persons of which a digest is in memory at a time; where there are more, the tables are read again and again.
 const MOST_IN_MEMORY: u64 = 8_000_000;
 
-/// Why rows were not compared.
-pub(crate) enum Unread {
-    /// The bytes cannot be had.
-    Deposit(DepositError),
-    /// The table is not one that can be compared.
-    Table(String),
-}
+/// Why rows cannot be compared, as a finding.
+type Unread = &'static str;
 
 /// A file as the reader of Parquet wants it.
 struct Bare(Arc<SealedFile>);
@@ -110,7 +104,7 @@ impl Table {
 
     /// Tells a digest of every row, or of one column of it. Persons without a name are left out.
     fn each(&self, person: Option<&str>, tell: &mut dyn FnMut(u128)) -> Result<(), Unread> {
-        let unread = |_: ParquetError| Unread::Table("rows of a split cannot be read".to_owned());
+        let unread = |_: ParquetError| "rows of a split cannot be read";
         let metadata = self.metadata.clone();
         let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(Bare(Arc::clone(&self.file)), metadata);
         if let Some(person) = person {
@@ -118,10 +112,10 @@ impl Table {
             let mask = ProjectionMask::roots(builder.parquet_schema(), at);
             builder = builder.with_projection(mask);
         }
-        let incomparable = || Unread::Table("rows of a split have types that cannot be compared".to_owned());
+        let incomparable = || "rows of a split have types that cannot be compared";
         let mut converter: Option<RowConverter> = None;
         for batch in builder.with_batch_size(BATCH_ROWS).build().map_err(unread)? {
-            let batch = batch.map_err(|_| Unread::Table("rows of a split cannot be read".to_owned()))?;
+            let batch = batch.map_err(|_| "rows of a split cannot be read")?;
             if converter.is_none() {
                 let fields =
                     batch.schema().fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
@@ -158,7 +152,7 @@ pub(crate) fn in_two_splits(
         for (number, tables) in splits.values().enumerate() {
             let own = 1u32
                 .checked_shl(u32::try_from(number).unwrap_or(u32::MAX))
-                .ok_or_else(|| Unread::Table("there are more than 32 splits".to_owned()))?;
+                .ok_or_else(|| "there are more than 32 splits")?;
             for table in tables {
                 table.each(person, &mut |digest| {
                     if digest % passes == pass {

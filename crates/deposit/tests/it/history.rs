@@ -121,11 +121,11 @@ enum Act {
 fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         3 => (0..4u8, any::<u8>()).prop_map(|(path, content)| Act::Put(path, content)),
-        (0..4u8).prop_map(Act::Delete),
-        Just(Act::DeleteFolder),
-        (0..4u8).prop_map(Act::Stale),
+        1 => (0..4u8).prop_map(Act::Delete),
+        1 => Just(Act::DeleteFolder),
+        1 => (0..4u8).prop_map(Act::Stale),
         2 => (0..3u8).prop_map(Act::Tag),
-        (0..3u8).prop_map(Act::TagOlder),
+        1 => (0..3u8).prop_map(Act::TagOlder),
     ]
 }
 
