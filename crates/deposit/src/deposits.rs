@@ -26,6 +26,8 @@ use crate::{DepositError, DepositName, Draft, Outcome, Scope, Snapshot, TokenLin
 const TOKENS: &str = "deposit-tokens";
 /// What streams of deposits begin with.
 const DEPOSITS: &str = "deposit/";
+/// Commits whose findings are kept in mind.
+const MOST_CHECKED: usize = 256;
 /// Most findings of a hand-in that are said.
 const MOST_FINDINGS: usize = 100;
 
@@ -56,6 +58,8 @@ pub struct Deposits {
     drafts: Mutex<BTreeMap<String, Arc<Draft>>>,
     /// Who writes shares it; who sweeps has it alone.
     writing: Arc<RwLock<()>>,
+    /// What was found in commits, by their ids: checks of long tables outlast the patience of clients, who then ask again.
+    checked: tokio::sync::Mutex<BTreeMap<String, Vec<Finding>>>,
 }
 
 #[derive(Default)]
@@ -134,7 +138,15 @@ impl Deposits {
         let root = Key::from_bytes(place.root);
         let wrapping = root.derive("acequia 2026 deposit wrapping key v1");
         let signer = Signer::new(*root.derive("acequia 2026 deposit address key v1").as_bytes());
-        Self { place, wrapping, signer, tokens: Mutex::default(), drafts: Mutex::default(), writing: Arc::default() }
+        Self {
+            place,
+            wrapping,
+            signer,
+            tokens: Mutex::default(),
+            drafts: Mutex::default(),
+            writing: Arc::default(),
+            checked: tokio::sync::Mutex::default(),
+        }
     }
 
     /// How much is taken.
@@ -580,14 +592,24 @@ impl Deposits {
     /// [`DepositError::Sealed`]; errors of records and blobs.
     pub async fn check(&self, name: &DepositName, snapshot: &Snapshot) -> Result<Vec<Finding>, DepositError> {
         use acequia_hub::wire::Snapshot as _;
+        // One at a time: each may read a whole deposit.
+        let mut checked = self.checked.lock().await;
+        let commit = snapshot.commit().to_owned();
+        if let Some(findings) = checked.get(&commit) {
+            return Ok(findings.clone());
+        }
         let mut files = BTreeMap::new();
         for (path, file) in snapshot.files() {
             files.insert(path.clone(), Arc::new(self.file(name, file).await?));
         }
         let artefact = name.artefact;
-        let checked = tokio::task::spawn_blocking(move || checks::all(artefact, &files));
-        let mut findings = checked.await.map_err(|_| DepositError::Sealed)??;
+        let found = tokio::task::spawn_blocking(move || checks::all(artefact, &files));
+        let mut findings = found.await.map_err(|_| DepositError::Sealed)??;
         findings.truncate(MOST_FINDINGS);
+        if checked.len() >= MOST_CHECKED {
+            checked.clear();
+        }
+        checked.insert(commit, findings.clone());
         Ok(findings)
     }
 

@@ -102,6 +102,21 @@ impl Table {
         self.schema().fields().iter().map(|field| field.name().clone()).collect()
     }
 
+    /// Reads every row, as whoever loads the table will.
+    ///
+    /// # Errors
+    /// What is wrong with it, as a finding.
+    pub(crate) fn read_all(&self) -> Result<(), String> {
+        let builder =
+            ParquetRecordBatchReaderBuilder::new_with_metadata(Bare(Arc::clone(&self.file)), self.metadata.clone());
+        let unread = || "has rows that cannot be read".to_owned();
+        let mut rows = 0u64;
+        for batch in builder.with_batch_size(BATCH_ROWS).build().map_err(|_| unread())? {
+            rows += batch.map_err(|_| unread())?.num_rows() as u64;
+        }
+        if rows == self.rows() { Ok(()) } else { Err(unread()) }
+    }
+
     /// Tells a digest of every row, or of one column of it. Persons without a name are left out.
     fn each(&self, person: Option<&str>, tell: &mut dyn FnMut(u128)) -> Result<(), Unread> {
         let unread = |_: ParquetError| "rows of a split cannot be read";

@@ -176,8 +176,12 @@ fn open(path: &str, file: &Arc<SealedFile>) -> Result<Table, String> {
         return Err("is a file of a split and no Parquet".to_owned());
     }
     // A reader that panics at damaged bytes says the same as one that does not.
-    std::panic::catch_unwind(AssertUnwindSafe(|| Table::open(file)))
-        .unwrap_or_else(|_| Err("cannot be read as Parquet".to_owned()))
+    let read = || {
+        let table = Table::open(file)?;
+        table.read_all()?;
+        Ok(table)
+    };
+    std::panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err("cannot be read as Parquet".to_owned()))
 }
 
 #[cfg(test)]

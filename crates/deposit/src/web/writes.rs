@@ -184,8 +184,14 @@ impl Asked<'_> {
     ) -> Result<Response<Body>, Refusal> {
         let body = json(body).await?;
         let (tag, message) = (text(&body, "tag"), text(&body, "message"));
-        let handed = self.deposits().hand_in(draft.name(), revision, tag, message, &token.id).await;
-        match handed.map_err(refused)? {
+        // A client that loses patience meanwhile does not undo it: who asks again gets what was found, or hears that the tag is there.
+        let (deposits, name) = (Arc::clone(self.deposits()), draft.name().clone());
+        let words = [revision, tag, message, &token.id].map(str::to_owned);
+        let handed = tokio::spawn(async move {
+            let [revision, tag, message, by] = &words;
+            deposits.hand_in(&name, revision, tag, message, by).await
+        });
+        match handed.await.map_err(|_| Refusal::Store)?.map_err(refused)? {
             Ok(()) => Ok(wire::content(StatusCode::OK, "application/json", "{}")),
             Err(findings) => Err(unfit(tag, &findings)),
         }
