@@ -3,9 +3,13 @@
 //! Comes in: bytes that anybody may have made. Goes out: chunks and files whose hashes are the ones they were announced under, or where
 //! the bytes contradict themselves. Functions only: whoever calls keeps the bytes and answers the client.
 //!
-//! The formats are those of the [Xet protocol specification](https://huggingface.co/docs/xet) 1.1.0, and what `hf_xet` 1.1.3 to 1.8.0
-//! were seen to send where it leaves room: xorbs with and without a footer; shards with lookup tables and a footer, without both, and
-//! without both under a header that states one.
+//! The formats are those of the [Xet protocol specification](https://huggingface.co/docs/xet) 1.1.0, and what `hf_xet` 1.1.3 to 1.8.0 and
+//! `@huggingface/hub` 2.17 were seen to send where it leaves room: xorbs with and without a footer; shards with a footer, with one after
+//! lookup tables, without both, and without both under a header that states one.
+//!
+//! `hf_xet` remembers for three weeks which xorbs it sent to an address, path included, and does not send them there again, whatever
+//! repository and token. So whoever removes xorbs, or keeps those of one deposit from another, gives out an address of its own for each
+//! such place, and another one after a removal.
 //!
 //! ```no_run
 //! # fn keep(_: &[u8]) {}

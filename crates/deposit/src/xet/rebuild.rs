@@ -127,9 +127,7 @@ impl<X: Xorbs> Rebuild<'_, '_, X> {
                 range.start += 1;
                 return Ok(Some((*index.hash(), *chunk)));
             }
-            let Some(segment) = usize::try_from(self.segment).ok().and_then(|n| self.file.segments().nth(n)) else {
-                return Ok(None);
-            };
+            let Some(segment) = self.file.segment(self.segment) else { return Ok(None) };
             let index = self.file.index(self.segment, &segment, self.xorbs)?;
             self.chunks = Some((index, segment.chunks));
             self.segment += 1;

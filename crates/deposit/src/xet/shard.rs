@@ -149,7 +149,7 @@ fn long(record: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(std::array::from_fn(|n| record[at + n]))
 }
 
-/// Checks what follows the xorbs in shards of older clients: three tables for looking up, which say nothing new and are passed over, and the
+/// Checks what follows the xorbs in shards of some clients: three tables for looking up, which say nothing new and are passed over, and the
 /// footer, which says where everything lies (specification, "Footer"; the tables' lengths are in its reserved bytes).
 fn check_footer(rest: &[u8], xorbs_at: u64, tables_at: u64) -> Result<(), XetError> {
     let cut = XetError::Cut { part: Part::Shard, at: tables_at };
@@ -159,8 +159,12 @@ fn check_footer(rest: &[u8], xorbs_at: u64, tables_at: u64) -> Result<(), XetErr
     let mut expected = vec![(0, 1), (8, place(RECORD_BYTES)), (16, xorbs_at)];
     let mut next = tables_at;
     for (field, entry_bytes) in [(24, 12), (40, 12), (56, 16)] {
-        expected.push((field, next));
-        let bytes = long(footer, field + 8).checked_mul(entry_bytes).and_then(|bytes| next.checked_add(bytes));
+        let count = long(footer, field + 8);
+        // The JavaScript client has no tables, and zeros here.
+        if count > 0 {
+            expected.push((field, next));
+        }
+        let bytes = count.checked_mul(entry_bytes).and_then(|bytes| next.checked_add(bytes));
         let Some(end) = bytes else { return malformed(at + place(field) + 8, "a table is longer than the shard") };
         next = end;
     }
@@ -256,12 +260,24 @@ impl<'a> File<'a> {
 
     /// What it is made of, in order.
     pub fn segments(&self) -> impl ExactSizeIterator<Item = Segment> + use<'a> {
-        self.segments.iter().zip(self.proofs).map(|(record, proof)| Segment {
+        self.segments.iter().zip(self.proofs).map(|(record, proof)| Segment::read(record, proof))
+    }
+
+    /// One of its segments.
+    pub(super) fn segment(&self, n: u32) -> Option<Segment> {
+        let n = usize::try_from(n).ok()?;
+        Some(Segment::read(self.segments.get(n)?, self.proofs.get(n)?))
+    }
+}
+
+impl Segment {
+    fn read(record: &Record, proof: &Record) -> Self {
+        Self {
             xorb: hash(record),
             chunks: word(record, 40)..word(record, 44),
             bytes: word(record, 36),
             proof: hash(proof),
-        })
+        }
     }
 }
 

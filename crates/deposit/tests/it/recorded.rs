@@ -129,7 +129,7 @@ fn check(recordings: Vec<(PathBuf, Recording)>) {
 #[test]
 fn uploads_of_real_clients_are_rebuilt() {
     let recordings = small();
-    assert_eq!(recordings.len(), 6);
+    assert_eq!(recordings.len(), 7);
     let indices: Vec<_> = recordings.iter().flat_map(|(_, recording)| recording.stored().into_values()).collect();
     for codec in [Codec::Plain, Codec::Lz4, Codec::GroupedLz4] {
         assert!(
