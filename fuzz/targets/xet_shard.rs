@@ -12,7 +12,10 @@ type Stored = BTreeMap<XetHash, (Vec<u8>, Arc<XorbIndex>)>;
 
 macro_rules! recorded {
     ($folder:literal, $hash:literal) => {
-        ($hash, include_bytes!(concat!("../../crates/deposit/tests/data/xet/", $folder, "/", $hash, ".xorb")).as_slice())
+        (
+            $hash,
+            include_bytes!(concat!("../../crates/deposit/tests/data/xet/", $folder, "/", $hash, ".xorb")).as_slice(),
+        )
     };
 }
 

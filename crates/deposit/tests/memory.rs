@@ -38,7 +38,7 @@ fn what_unpacks_to_much_and_states_more_takes_little_memory() {
     // Counts that the bytes cannot have.
     let mut claims = shard.clone();
     claims[48 + 36..][..4].copy_from_slice(&u32::MAX.to_le_bytes());
-    let footer = [&bytes[..], b"XETBLOB\x01", &[0xff; 100]].concat();
+    let footer = [&bytes[..], b"XETBLOB\x01", &vec![0xff; 16 << 20]].concat();
 
     let Some(before) = peak_kib() else { return };
     let mut reader = XorbReader::default();

@@ -81,11 +81,11 @@ impl XorbReader {
         }
         loop {
             if self.in_footer {
-                self.pending.extend_from_slice(bytes);
                 let most = footer_bytes(self.chunks.len());
-                if self.pending.len() > most {
+                if self.pending.len() + bytes.len() > most {
                     return Err(XetError::Trailing { part: Part::Xorb, at: self.at + place(most) }.into());
                 }
+                self.pending.extend_from_slice(bytes);
                 return Ok(());
             }
             // A chunk that is here whole is not copied first.

@@ -38,8 +38,12 @@ fn no_changed_byte_of_a_shard_changes_a_file() {
             let whole = rebuilt(shard, &mut stored).unwrap();
             let mut damaged = shard.clone();
             let mut refused = 0;
-            for at in 0..damaged.len() {
+            let bytes: u64 = whole.values().map(|(length, _)| length).sum();
+            let step = 1 + usize::try_from(bytes / 100_000).unwrap();
+            let mut tried = 0;
+            for at in (0..damaged.len()).step_by(step) {
                 for change in [1, 0x80, 0xff] {
+                    tried += 1;
                     damaged[at] ^= change;
                     match rebuilt(&damaged, &mut stored) {
                         Ok(files) => assert_eq!(files, whole, "{} {at} {change}", name.display()),
@@ -48,8 +52,8 @@ fn no_changed_byte_of_a_shard_changes_a_file() {
                     damaged[at] ^= change;
                 }
             }
-            assert!(refused > damaged.len(), "{} {refused} of {}", name.display(), 3 * damaged.len());
-            for length in 0..damaged.len() {
+            assert!(refused * 3 > tried, "{} {refused} of {tried}", name.display());
+            for length in (0..damaged.len()).step_by(step) {
                 // Bytes that are missing are noticed, but for tables and a footer that older clients sent.
                 let files = rebuilt(&damaged[..length], &mut stored);
                 assert!(files.is_err() || files.as_ref() == Ok(&whole), "{} {length}", name.display());
