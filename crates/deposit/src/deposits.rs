@@ -20,6 +20,7 @@ use crate::draft::{Committed, Event, commit_id};
 use crate::limits::{Limits, is_large};
 use crate::stow::{Sealed, SealedFile, Writer, Written};
 use crate::token::{Token, TokenEvent};
+use crate::web::XorbIndexes;
 use crate::{DepositError, DepositName, Draft, Outcome, Scope, Snapshot, TokenLine};
 
 /// Stream of what happened to tokens.
@@ -60,6 +61,7 @@ pub struct Deposits {
     writing: Arc<RwLock<()>>,
     /// What was found in commits, by their ids: checks of long tables outlast the patience of clients, who then ask again.
     checked: tokio::sync::Mutex<BTreeMap<String, Vec<Finding>>>,
+    pub(crate) xorbs: XorbIndexes,
 }
 
 #[derive(Default)]
@@ -146,6 +148,7 @@ impl Deposits {
             drafts: Mutex::default(),
             writing: Arc::default(),
             checked: tokio::sync::Mutex::default(),
+            xorbs: XorbIndexes::default(),
         }
     }
 

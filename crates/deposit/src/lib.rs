@@ -20,6 +20,7 @@ mod name;
 mod stow;
 mod token;
 mod web;
+pub mod xet;
 
 pub use checks::Finding;
 pub use commit::{CommitLine, CommitReader, LONGEST_LINE_BYTES};

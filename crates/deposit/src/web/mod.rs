@@ -6,6 +6,7 @@
 mod lfs;
 mod reads;
 mod writes;
+mod xet;
 
 use std::sync::Arc;
 
@@ -21,6 +22,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Response};
 use serde_json::Value;
 use tower::ServiceExt;
+
+pub(crate) use xet::XorbIndexes;
 
 use crate::token::Token;
 use crate::{DepositError, DepositName, Deposits, Draft};
@@ -181,6 +184,11 @@ impl Front {
         if let ["deposits", _, _, _, _, _, _, _, _, _] = parts {
             return lfs::upload(self, parts, request).await.map(Answered::With);
         }
+        if let ["v1" | "v2", ..] = parts {
+            let Some(pass) = bearer(request.headers()) else { return Ok(Answered::Not(request)) };
+            let Some(key) = xet::passed(self, pass).await? else { return Ok(Answered::Not(request)) };
+            return xet::answer(self, &key, parts, request).await.map(Answered::With);
+        }
         let Some(about) = about(parts) else { return Ok(Answered::Not(request)) };
         let token = match bearer(request.headers()) {
             Some(secret) => self.deposits.token_of(secret).await.map_err(refused)?,
@@ -244,7 +252,7 @@ impl Asked<'_> {
         };
         match rest {
             ["paths-info", _] if *method == Method::POST => self.read(draft, rest, body).await,
-            ["xet-write-token", ..] if reads => Err(Refusal::Page),
+            ["xet-write-token", ..] if reads => self.xet_token(token, draft),
             _ if reads => self.read(draft, rest, body).await,
             _ if !token.write => Err(forbidden("This token reads only. Ask the trustee for one that may write.")),
             _ => self.write(token, draft, rest, body).await,

@@ -1,9 +1,14 @@
 //! Deposits over their routes, as clients call them.
 
 mod checks;
+mod damage;
 mod history;
+mod made;
+mod recorded;
 mod uploads;
 mod who;
+mod write;
+mod xet;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -204,6 +209,8 @@ pub(crate) fn large(path: &str, content: &[u8]) -> Value {
 pub(crate) fn delete(path: &str) -> Value {
     json!({ "key": "deletedFile", "value": { "path": path } })
 }
+
+pub(crate) const READ_ONLY_MESSAGE: &str = "This token reads only. Ask the trustee for one that may write.";
 
 /// A card that says all that is asked for.
 pub(crate) const CARD: &str = "---\nlicense: cc-by-4.0\npretty_name: Cohort\ntask_categories:\n- tabular-classification\n---\n# Cohort\n\nA made-up cohort, for tests of the hand-in only.\n";
