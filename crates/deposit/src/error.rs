@@ -77,9 +77,6 @@ pub enum DepositError {
     /// Another command mends the node.
     #[error("the node is being mended")]
     Mending,
-    /// An upload by Xet does not say what a file's digest is.
-    #[error("the shard does not state the SHA-256 of a file")]
-    NoDigest,
     /// The records failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -106,7 +103,6 @@ impl Coded for DepositError {
             Self::Tag => "DP013",
             Self::Sealed => "DP014",
             Self::Mending => "DP015",
-            Self::NoDigest => "DP016",
             Self::Store(error) => error.code(),
             Self::Blobs(error) => error.code(),
         }
@@ -130,7 +126,6 @@ impl Coded for DepositError {
             Self::Tag => "name the tag vX.Y.Z",
             Self::Sealed => "restore keys and blobs of the node from backups of the same day",
             Self::Mending => "wait until `acequia doctor --mend` is done, then try again",
-            Self::NoDigest => "update the client: hf_xet states it since 1.1",
             Self::Store(error) => error.hint(),
             Self::Blobs(error) => error.hint(),
         }
@@ -142,7 +137,6 @@ impl Coded for DepositError {
             Self::Line { .. } | Self::Path { .. } | Self::NotUploaded { .. } | Self::Token { .. } | Self::Tag => {
                 Exit::Usage
             }
-            Self::NoDigest => Exit::Usage,
             Self::Capability => Exit::NotPermitted,
             Self::Damaged | Self::Sealed => Exit::Integrity,
             Self::Mending => Exit::Temporary,

@@ -11,7 +11,7 @@ use acequia_gate::Artefact;
 use acequia_types::{DatasetName, Timestamp};
 use serde::Serialize;
 
-use crate::failpoint::failpoint;
+use crate::failpoint::{DEPOSIT_POINT, failpoint};
 use crate::failure::{Failure, NodeError, io};
 use crate::home::Node;
 use crate::settings::Settings;
@@ -209,7 +209,7 @@ impl Node {
             }
             bytes = bytes.saturating_add(file.bytes);
         }
-        failpoint("deposit.written");
+        failpoint(DEPOSIT_POINT);
         deposits.decide(draft.name(), tag, Outcome::Taken, by).await?;
         let (deposit, commit) = (draft.name().to_string(), handed.commit.clone());
         tracing::info!(%deposit, tag, commit = %commit, "a deposit was taken");

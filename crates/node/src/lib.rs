@@ -46,7 +46,7 @@ pub use demo::{DemoFiles, write_demo_files};
 pub use deposit::{CommitShown, DepositShown, DepositTaken};
 pub use doctor::Examination;
 pub use donate::{DonateOptions, DonateReport, Finding, INDIVIDUAL_DONORS};
-pub use failpoint::{COPY_POINT, DESK_POINTS, FAILPOINTS};
+pub use failpoint::{COPY_POINT, DEPOSIT_POINT, DESK_POINTS, FAILPOINTS};
 pub use failure::{Failure, NodeError};
 pub use home::Node;
 pub use model::{DONORS_SITE, ModelRecipe, ModelReport, published_source};

@@ -109,7 +109,7 @@ impl Table {
     pub(crate) fn read_all(&self) -> Result<(), String> {
         let builder =
             ParquetRecordBatchReaderBuilder::new_with_metadata(Bare(Arc::clone(&self.file)), self.metadata.clone());
-        let unread = || "has rows that cannot be read".to_owned();
+        let unread = || "has rows that cannot be read as Parquet".to_owned();
         let mut rows = 0u64;
         for batch in builder.with_batch_size(BATCH_ROWS).build().map_err(|_| unread())? {
             rows += batch.map_err(|_| unread())?.num_rows() as u64;

@@ -5,11 +5,12 @@
 //! since clients remember for weeks which chunks they sent.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::ops::Range;
 use std::sync::Arc;
 
 use acequia_hub::wire::{self, Refusal};
-use acequia_types::Coded;
+use acequia_types::{Coded, DigestWriter};
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, Method, Response, StatusCode};
@@ -203,8 +204,18 @@ fn shard(deposits: &Deposits, key: &str, bytes: &[u8], handle: &Handle) -> Resul
     let shard = Shard::read(bytes)?;
     let mut here = Here { deposits, key, handle, open: None };
     for file in shard.files() {
-        // A file without bytes is of no xorb, and stands in the commit.
-        let Some(sha256) = file.sha256() else { return Err(DepositError::NoDigest.into()) };
+        // Older clients do not state the digest: the bytes are looked at twice, since they are sealed under it.
+        let sha256 = match file.sha256() {
+            Some(sha256) => sha256,
+            None => {
+                let mut digest = DigestWriter::default();
+                let mut content = file.rebuild(&mut here)?;
+                while let Some(piece) = content.next()? {
+                    digest.write_all(piece).map_err(|_| DepositError::Damaged)?;
+                }
+                digest.finish()
+            }
+        };
         let object = sha256.to_string();
         if handle.block_on(deposits.object(key, &object, 0))?.is_some() {
             continue;

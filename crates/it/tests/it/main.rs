@@ -8,6 +8,7 @@ mod clients;
 mod cluster;
 mod course;
 mod crash;
+mod deposits;
 mod hostile;
 mod leak;
 mod learning;
