@@ -250,6 +250,13 @@ mod tests {
     }
 
     #[test]
+    fn limits_that_are_not_stated_stay_what_they_are() {
+        let settings: Settings = toml::from_str("[deposits]\nfile_mb = 1\n").unwrap();
+        assert_eq!(settings.deposits(), Limits { file_mb: 1, ..Limits::default() });
+        assert!(toml::from_str::<Settings>("[deposits]\nfile = 1\n").is_err());
+    }
+
+    #[test]
     fn half_a_cluster_is_refused() {
         let code = |text: &str| {
             let settings: Settings = toml::from_str(text).unwrap();

@@ -204,6 +204,6 @@ fn unfit(tag: &str, findings: &[Finding]) -> Refusal {
         0 => String::new(),
         more => format!("; and {more} more"),
     };
-    let message = sentence(&format!("{tag} was not handed in: {}{more}.", said.join("; ")));
+    let message = sentence(&format!("The tag {tag} was not made: {}{more}.", said.join("; ")));
     Refusal::Unfit { message, findings: json!(findings) }
 }

@@ -42,7 +42,7 @@ async fn handed_in(card: &str, files: &[(&str, Vec<u8>)]) -> Answer {
 async fn findings(card: &str, files: &[(&str, Vec<u8>)]) -> String {
     let answer = handed_in(card, files).await;
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", String::from_utf8_lossy(&answer.bytes));
-    assert!(answer.header("x-error-message").starts_with("V1.0.0 was not handed in"));
+    assert!(answer.header("x-error-message").starts_with("The tag v1.0.0 was not made"));
     let findings = answer.json()["findings"].clone();
     assert!(!findings.as_array().unwrap().is_empty());
     findings.to_string()
