@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::DepositError;
 
-/// What every token begins with, so that one is recognised where it should not be.
-pub(crate) const PREFIX: &str = "acequia_";
+/// What every token begins with, so that one is recognised where it should not be. `@huggingface/hub` takes none without `hf_`.
+pub(crate) const PREFIX: &str = "hf_acequia_";
 
 /// The names that a token counts for: `namespace/*`, or one `namespace/name`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

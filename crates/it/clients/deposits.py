@@ -196,7 +196,7 @@ assert fetch(model, "model.onnx", kind="model") == graph
 api.create_tag(model, tag="v1.0.0")
 step("a model")
 
-for secret in (False, "acequia_" + "0" * 64):
+for secret in (False, "hf_acequia_" + "0" * 64):
     stranger = hub.HfApi(token=secret)
     for call in (stranger.dataset_info, lambda own: stranger.list_repo_files(own, repo_type="dataset")):
         try:
