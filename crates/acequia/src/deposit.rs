@@ -236,10 +236,10 @@ fn lines(deposits: &[DepositLine]) -> String {
 fn words(shown: &DepositShown) -> String {
     let mut text = format!("{}, begun {}\n", shown.deposit, shown.begun_at.day());
     for tag in &shown.tags {
-        let outcome = match &tag.outcome {
+        let outcome = match tag.decision.as_ref().map(|decision| (decision.at.day(), &decision.outcome)) {
             None => "waits".to_owned(),
-            Some((at, Outcome::Taken)) => format!("taken {}", at.day()),
-            Some((at, Outcome::Refused { reason })) => format!("refused {}: {reason}", at.day()),
+            Some((day, Outcome::Taken)) => format!("taken {day}"),
+            Some((day, Outcome::Refused { reason })) => format!("refused {day}: {reason}"),
         };
         text.push_str(&format!("{}  handed in {}, commit {}: {outcome}\n", tag.tag, tag.at.day(), &tag.commit));
     }
@@ -265,8 +265,11 @@ fn words(shown: &DepositShown) -> String {
             }
         }
     }
-    if shown.swept.0 > 0 {
-        text.push_str(&format!("{} uploads ({} bytes) that no commit took went.\n", shown.swept.0, shown.swept.1));
+    if shown.swept.objects > 0 {
+        text.push_str(&format!(
+            "{} uploads ({} bytes) that no commit took went.\n",
+            shown.swept.objects, shown.swept.bytes
+        ));
     }
     text
 }

@@ -335,7 +335,7 @@ impl Deposits {
         for name in self.names().await? {
             let draft = self.existing(&name).await?;
             let last = draft.tags().last();
-            let state = match last.map(|tag| tag.outcome.as_ref().map(|(_, outcome)| outcome)) {
+            let state = match last.map(|tag| tag.decision.as_ref().map(|decision| &decision.outcome)) {
                 None => DepositState::Draft,
                 Some(None) => DepositState::HandedIn,
                 Some(Some(Outcome::Taken)) => DepositState::Taken,

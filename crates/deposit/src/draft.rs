@@ -10,6 +10,7 @@ use acequia_types::{Digest, Timestamp, digest_named};
 use serde::{Deserialize, Serialize};
 
 use crate::DepositName;
+use crate::deposits::Swept;
 use crate::limits::is_large;
 
 /// What happened to a deposit.
@@ -73,6 +74,16 @@ pub enum Outcome {
     },
 }
 
+/// What the trustee did, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Decision {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
 /// A commit that was handed in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Tag {
@@ -86,8 +97,9 @@ pub struct Tag {
     pub at: Timestamp,
     /// Short name of the token.
     pub by: String,
-    /// What the trustee did last, and when.
-    pub outcome: Option<(Timestamp, Outcome)>,
+    /// What the trustee did last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
 }
 
 /// A deposit with all that happened to it.
@@ -99,7 +111,7 @@ pub struct Draft {
     commits: Vec<Arc<(Timestamp, Committed)>>,
     tags: Vec<Tag>,
     head: Arc<BTreeMap<String, ReleasedFile>>,
-    swept: (u64, u64),
+    swept: Swept,
     /// Number of the last entry that is folded in.
     pub(crate) last: u64,
 }
@@ -134,7 +146,7 @@ impl Draft {
             commits: Vec::new(),
             tags: Vec::new(),
             head: Arc::default(),
-            swept: (0, 0),
+            swept: Swept::default(),
             last: 0,
         }
     }
@@ -163,14 +175,15 @@ impl Draft {
                 self.commits.push(Arc::new((entry.at, committed)));
             }
             Event::Tagged { tag, commit, message, by } if self.tag(&tag).is_none() => {
-                self.tags.push(Tag { tag, commit, message, at: entry.at, by, outcome: None });
+                self.tags.push(Tag { tag, commit, message, at: entry.at, by, decision: None });
             }
             Event::Decided { tag, outcome, .. } => {
                 let tag = self.tags.iter_mut().find(|own| own.tag == tag).ok_or_else(unfit)?;
-                tag.outcome = Some((entry.at, outcome));
+                tag.decision = Some(Decision { at: entry.at, outcome });
             }
             Event::Swept { objects, bytes } => {
-                self.swept = (self.swept.0.saturating_add(objects), self.swept.1.saturating_add(bytes));
+                self.swept.objects = self.swept.objects.saturating_add(objects);
+                self.swept.bytes = self.swept.bytes.saturating_add(bytes);
             }
             _ => return Err(unfit()),
         }
@@ -213,8 +226,8 @@ impl Draft {
         self.tags.iter().find(|own| own.tag == tag)
     }
 
-    /// Objects and bytes that arrived, that no commit took, and that went.
-    pub fn swept(&self) -> (u64, u64) {
+    /// What arrived, what no commit took, and what went.
+    pub fn swept(&self) -> Swept {
         self.swept
     }
 

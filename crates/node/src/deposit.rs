@@ -34,8 +34,8 @@ pub struct DepositShown {
     pub files: Vec<acequia_gate::ReleasedFile>,
     /// What keeps the newest commit from being handed in.
     pub findings: Vec<Finding>,
-    /// Objects and bytes that no commit took and that went.
-    pub swept: (u64, u64),
+    /// What arrived, what no commit took, and what went.
+    pub swept: Swept,
 }
 
 /// A commit in a history.
