@@ -152,6 +152,24 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: crate::account::AccountCommand,
     },
+    /// Let members of the network write to the node with stock Hub clients
+    #[command(
+        after_help = "Examples:\n  acequia token create --for 'Anna, Example Lab' --scope example-lab/* --by bernd\n  acequia token list\n  acequia token revoke 5f0c9a1e --by bernd"
+    )]
+    Token {
+        /// What to do
+        #[command(subcommand)]
+        command: crate::deposit::TokenCommand,
+    },
+    /// See what members of the network handed in, take it for the course, or refuse it
+    #[command(
+        after_help = "Examples:\n  acequia deposit list\n  acequia deposit show example-lab/cohort\n  acequia deposit take example-lab/cohort@v1.0.0 --into incoming/cohort --by bernd"
+    )]
+    Deposit {
+        /// What to do
+        #[command(subcommand)]
+        command: crate::deposit::DepositCommand,
+    },
     /// Walk the course on the bundled cohorts and simulated donors, then serve the result
     #[command(after_help = "Examples:\n  acequia --home demo demo\n  acequia --home demo demo --no-serve --json")]
     Demo {

@@ -10,6 +10,7 @@ mod cleanse;
 #[cfg(feature = "cluster")]
 mod cluster;
 mod demo_network;
+mod deposit;
 mod diversity;
 mod events;
 mod files;
@@ -171,6 +172,8 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
         Command::Account { command } => {
             account::run(&Node::open(home, threads).await?, command, args.quiet, out).await?
         }
+        Command::Token { command } => deposit::token(&Node::open(home, threads).await?, command, out).await?,
+        Command::Deposit { command } => deposit::run(&Node::open(home, threads).await?, command, out).await?,
         Command::Demo { address, no_serve, network } => {
             let node = match Node::open(home, threads).await {
                 Ok(node) => node,

@@ -119,5 +119,5 @@ mod parcel;
 mod seal;
 
 pub use doors::{GateError, Outbound, Proof, Public, let_out};
-pub use parcel::{Artefact, InputDigest, Manifest, Parcel, ReleasedFile};
+pub use parcel::{Artefact, InputDigest, Manifest, Parcel, ReleasedFile, is_plain_path};
 pub use seal::{ExitSeal, GateKey, GateVerifier, OriginGate, readmit, readmit_mirrored, seal};

@@ -36,13 +36,17 @@ impl ReleasedFile {
 
     /// Whether a client can safely join the path to a folder of its own.
     pub fn is_plain(&self) -> bool {
-        let path = self.path.as_str();
-        !path.is_empty()
-            && path.len() <= 1024
-            && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
-            && !path.contains(|c: char| c == '\\' || c == ':' || c.is_control())
-            && path != "manifest.json"
+        is_plain_path(&self.path)
     }
+}
+
+/// Whether a client can safely join a path to a folder of its own. `manifest.json` is the version's own.
+pub fn is_plain_path(path: &str) -> bool {
+    !path.is_empty()
+        && path.len() <= 1024
+        && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
+        && !path.contains(|c: char| c == '\\' || c == ':' || c.is_control())
+        && path != "manifest.json"
 }
 
 /// Where records came from: counts and one digest, no donor.

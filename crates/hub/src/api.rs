@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use acequia_gate::{Artefact, ReleasedFile};
-use acequia_types::Digest;
+use acequia_types::{Digest, Timestamp};
 use axum::body::Body;
 use axum::http::{HeaderMap, Response, header};
 use serde_json::{Map, Value, json};
@@ -25,59 +25,190 @@ const LIST_PAGE_LONGEST: usize = 1000;
 
 /// An answer 200 of JSON about a version, if any.
 pub(crate) fn answer(request: &HeaderMap, value: &Value, version: Option<&PublishedVersion>) -> Response<Body> {
+    answer_at(request, value, version.map(PublishedVersion::commit))
+}
+
+/// An answer 200 of JSON about a commit, if any.
+pub fn answer_at(request: &HeaderMap, value: &Value, commit: Option<&str>) -> Response<Body> {
     let mut response = fresh(request, "application/json", json_bytes(value));
-    if let Some(version) = version {
-        put(response.headers_mut(), REPO_COMMIT, version.commit());
+    if let Some(commit) = commit {
+        put(response.headers_mut(), REPO_COMMIT, commit);
     }
     response
 }
 
+/// A repository at one commit, as Hub clients see it.
+pub trait Snapshot {
+    /// What the repository holds.
+    fn artefact(&self) -> Artefact;
+    /// `namespace/name`.
+    fn name(&self) -> String;
+    /// The 40 hex digits of the commit.
+    fn commit(&self) -> &str;
+    /// All files by path.
+    fn files(&self) -> &BTreeMap<String, ReleasedFile>;
+    /// Whether clients are to know this file by its SHA-256, as they do with large ones.
+    fn is_large(&self, file: &ReleasedFile) -> bool;
+    /// What brought the present content of a file, or of a folder.
+    fn last_change(&self, path: &str, is_folder: bool) -> Change;
+
+    /// Whether `folder` (no slashes at its ends) holds a file at any depth. The root always does.
+    fn has_folder(&self, folder: &str) -> bool {
+        let prefix = format!("{folder}/");
+        folder.is_empty()
+            || self.files().range(prefix.clone()..).next().is_some_and(|(path, _)| path.starts_with(&prefix))
+    }
+}
+
+/// A commit, as lists of files name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// 40 hex digits.
+    pub commit: String,
+    /// One line.
+    pub title: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A published version with those before it.
+pub(crate) struct Versioned<'a> {
+    pub(crate) dataset: &'a Repository,
+    pub(crate) version: &'a PublishedVersion,
+}
+
+impl Snapshot for Versioned<'_> {
+    fn artefact(&self) -> Artefact {
+        self.version.artefact()
+    }
+
+    fn name(&self) -> String {
+        self.version.manifest().dataset.to_string()
+    }
+
+    fn commit(&self) -> &str {
+        self.version.commit()
+    }
+
+    fn files(&self) -> &BTreeMap<String, ReleasedFile> {
+        self.version.files()
+    }
+
+    fn is_large(&self, file: &ReleasedFile) -> bool {
+        is_large(file)
+    }
+
+    fn last_change(&self, path: &str, is_folder: bool) -> Change {
+        let now = self.version.files().get(path).map(|file| file.sha256);
+        let folder = is_folder.then(|| folder_oid(self.version.files(), path));
+        let same = |other: &PublishedVersion| match &folder {
+            Some(folder) => folder_oid(other.files(), path) == *folder,
+            None => other.files().get(path).map(|old| old.sha256) == now,
+        };
+        let until = history(self.dataset, self.version);
+        let last = until.into_iter().take_while(|other| same(other)).last().unwrap_or(self.version);
+        Change { commit: last.commit().to_owned(), title: title(last), at: last.published_at() }
+    }
+}
+
 /// `GET /api/{kind}/{namespace}/{name}[/revision/{revision}]`.
 pub(crate) fn info(dataset: &Repository, version: &PublishedVersion, brief: &Brief, query: &Fields) -> Value {
-    let wanted: BTreeSet<&str> = query.all("expand").chain(query.all("expand[]")).collect();
     let mut all = described(dataset, version, brief);
-    let siblings = version.files().values().map(|file| sibling(file, query.is_true("blobs"))).collect();
+    with_files(&mut all, &Versioned { dataset, version }, query);
+    Value::Object(all)
+}
+
+/// `GET /api/{kind}/{namespace}/{name}[/revision/{revision}]` of what no manifest describes.
+pub fn info_of(about: &About<'_>, at: &impl Snapshot, query: &Fields) -> Value {
+    let mut all = fields(about);
+    with_files(&mut all, at, query);
+    Value::Object(all)
+}
+
+/// Adds the files, and leaves out what was not asked for.
+fn with_files(all: &mut Map<String, Value>, at: &impl Snapshot, query: &Fields) {
+    let wanted: BTreeSet<&str> = query.all("expand").chain(query.all("expand[]")).collect();
+    let is_detailed = query.is_true("blobs");
+    let siblings = at.files().values().map(|file| sibling(file, at.is_large(file), is_detailed)).collect();
     all.insert("siblings".to_owned(), siblings);
-    all.insert("usedStorage".to_owned(), Value::from(version.total_bytes()));
+    let bytes = at.files().values().fold(0u64, |sum, file| sum.saturating_add(file.bytes));
+    all.insert("usedStorage".to_owned(), Value::from(bytes));
     if !wanted.is_empty() {
         all.retain(|key, _| matches!(key.as_str(), "_id" | "id") || wanted.contains(key.as_str()));
     }
-    Value::Object(all)
+}
+
+/// What listings say about a repository.
+pub struct About<'a> {
+    /// `namespace/name`.
+    pub name: &'a str,
+    /// The commit it is about.
+    pub commit: &'a str,
+    /// When the repository was made.
+    pub created_at: Timestamp,
+    /// When the commit was made.
+    pub modified_at: Timestamp,
+    /// Whether only some may see it.
+    pub private: bool,
+    /// Tags that listings are filtered by.
+    pub tags: &'a [String],
+    /// One or two sentences.
+    pub description: &'a str,
+    /// Front matter of the card.
+    pub card: Value,
+    /// What it holds.
+    pub artefact: Artefact,
+    /// Numbers of a model of the program itself, which all are of 64 bits.
+    pub parameters: Option<u64>,
 }
 
 /// The fields of a data set that listings give too.
 fn described(dataset: &Repository, version: &PublishedVersion, brief: &Brief) -> Map<String, Value> {
     let manifest = version.manifest();
-    let first = &dataset.versions()[0];
+    fields(&About {
+        name: &manifest.dataset.to_string(),
+        commit: version.commit(),
+        created_at: dataset.versions()[0].published_at(),
+        modified_at: version.published_at(),
+        private: false,
+        tags: &brief.tags,
+        description: &manifest.summary,
+        card: card(version, brief),
+        artefact: version.artefact(),
+        parameters: brief.parameters,
+    })
+}
+
+fn fields(about: &About<'_>) -> Map<String, Value> {
     let fields = json!({
-        "_id": Digest::of(manifest.dataset.to_string().as_bytes()).short(24),
-        "id": manifest.dataset.to_string(),
-        "author": manifest.dataset.namespace(),
-        "sha": version.commit(),
-        "createdAt": iso_ms(first.published_at()),
-        "lastModified": iso_ms(version.published_at()),
-        "private": false,
+        "_id": Digest::of(about.name.as_bytes()).short(24),
+        "id": about.name,
+        "author": about.name.split('/').next(),
+        "sha": about.commit,
+        "createdAt": iso_ms(about.created_at),
+        "lastModified": iso_ms(about.modified_at),
+        "private": about.private,
         "gated": false,
         "disabled": false,
         // Neither is counted: a node keeps no record of its readers.
         "downloads": 0,
         "likes": 0,
-        "tags": brief.tags,
-        "description": manifest.summary,
-        "cardData": card(version, brief),
+        "tags": about.tags,
+        "description": about.description,
+        "cardData": about.card,
     });
     let mut fields = match fields {
         Value::Object(map) => map,
         _ => Map::new(),
     };
-    if version.artefact() == Artefact::Model {
-        fields.insert("modelId".to_owned(), manifest.dataset.to_string().into());
+    if about.artefact == Artefact::Model {
+        fields.insert("modelId".to_owned(), about.name.into());
         for key in ["pipeline_tag", "library_name"] {
-            if let Some(value) = brief.card.get(key) {
+            if let Some(value) = about.card.get(key) {
                 fields.insert(key.to_owned(), value.clone());
             }
         }
-        if let Some(numbers) = brief.parameters {
+        if let Some(numbers) = about.parameters {
             fields.insert("safetensors".to_owned(), json!({ "parameters": { "F64": numbers }, "total": numbers }));
         }
     }
@@ -93,12 +224,12 @@ fn card(version: &PublishedVersion, brief: &Brief) -> Value {
     json!({ "license": manifest.license.to_lowercase(), "pretty_name": manifest.title })
 }
 
-fn sibling(file: &ReleasedFile, blobs: bool) -> Value {
+fn sibling(file: &ReleasedFile, is_large: bool, blobs: bool) -> Value {
     let mut sibling = json!({ "rfilename": file.path });
     if blobs {
         sibling["size"] = Value::from(file.bytes);
         sibling["blobId"] = Value::from(file.git_oid.clone());
-        if is_large(file) {
+        if is_large {
             sibling["lfs"] = json!({
                 "sha256": file.sha256.to_string(), "size": file.bytes, "pointerSize": pointer_bytes(file)
             });
@@ -119,35 +250,34 @@ fn pointer_bytes(file: &ReleasedFile) -> usize {
 ///
 /// # Errors
 /// [`Refusal::Entry`] when there is no such folder: clients create what is reported missing, but trip over an empty list.
-pub(crate) fn tree(
+pub fn tree(
     request: &HeaderMap,
-    dataset: &Repository,
-    version: &PublishedVersion,
+    at: &impl Snapshot,
     folder: &str,
     query: &Fields,
     address: &str,
 ) -> Result<Response<Body>, Refusal> {
     let folder = folder.trim_matches('/');
-    if !version.has_folder(folder) {
-        return Err(Refusal::Entry { commit: version.commit().to_owned() });
+    if !at.has_folder(folder) {
+        return Err(Refusal::Entry { commit: at.commit().to_owned() });
     }
     let (recursive, expand) = (query.is_true("recursive"), query.is_true("expand"));
-    let entries = entries(version, folder, recursive);
+    let entries = entries(at.files(), folder, recursive);
     let longest = if expand { TREE_PAGE_EXPANDED } else { TREE_PAGE };
     let limit = query.number("limit").unwrap_or(longest).clamp(1, longest);
     let start = query.number("cursor").unwrap_or(0).min(entries.len());
     let end = entries.len().min(start.saturating_add(limit));
-    let page: Value = entries[start..end].iter().map(|entry| entry.to_json(dataset, version, expand)).collect();
-    let mut response = answer(request, &page, Some(version));
+    let page: Value = entries[start..end].iter().map(|entry| entry.to_json(at, expand)).collect();
+    let mut response = answer_at(request, &page, Some(at.commit()));
     if end < entries.len() {
         // The next page names the commit, so that a version published meanwhile does not mix into the list.
         let folder: String =
             folder.split('/').filter(|p| !p.is_empty()).map(|p| format!("/{}", percent_encoded(p))).collect();
         let next = format!(
             "{address}/api/{}/{}/tree/{}{folder}?recursive={recursive}&expand={expand}&limit={limit}&cursor={end}",
-            plural(version.artefact()),
-            version.manifest().dataset,
-            version.commit(),
+            plural(at.artefact()),
+            at.name(),
+            at.commit(),
         );
         put(response.headers_mut(), header::LINK, &format!("<{next}>; rel=\"next\""));
     }
@@ -158,26 +288,26 @@ pub(crate) fn tree(
 const MOST_PATHS: usize = 1_000;
 
 /// `POST /api/{kind}/{id}/paths-info/{revision}`: what is there of `paths`; what is not there is left out.
-pub(crate) fn paths_info(dataset: &Repository, version: &PublishedVersion, paths: &[String], expand: bool) -> Value {
+pub fn paths_info(at: &impl Snapshot, paths: &[String], expand: bool) -> Value {
     let mut seen = BTreeSet::new();
     let different = paths.iter().map(|path| path.trim_matches('/')).filter(|path| seen.insert(*path));
     let found = different.take(MOST_PATHS).filter_map(|path| {
-        if let Some(file) = version.files().get(path) {
+        if let Some(file) = at.files().get(path) {
             Some(Entry::File(file))
-        } else if !path.is_empty() && version.has_folder(path) {
+        } else if !path.is_empty() && at.has_folder(path) {
             Some(Entry::Folder(path.to_owned()))
         } else {
             None
         }
     });
-    found.map(|entry| entry.to_json(dataset, version, expand)).collect()
+    found.map(|entry| entry.to_json(at, expand)).collect()
 }
 
 /// Reads the body of `paths-info`, JSON or form.
 ///
 /// # Errors
 /// [`Refusal::Bad`] when it is neither.
-pub(crate) fn wanted_paths(content_type: &str, body: &[u8]) -> Result<(Vec<String>, bool), Refusal> {
+pub fn wanted_paths(content_type: &str, body: &[u8]) -> Result<(Vec<String>, bool), Refusal> {
     const BAD: Refusal = Refusal::Bad { what: "The body must be a form or a JSON object with `paths`." };
     let text = std::str::from_utf8(body).map_err(|_| BAD)?;
     if !content_type.trim_start().to_ascii_lowercase().starts_with("application/json") {
@@ -200,10 +330,10 @@ enum Entry<'a> {
 }
 
 /// What lies in `folder`, folders and files in one order by path.
-fn entries<'a>(version: &'a PublishedVersion, folder: &str, recursive: bool) -> Vec<Entry<'a>> {
+fn entries<'a>(files: &'a BTreeMap<String, ReleasedFile>, folder: &str, recursive: bool) -> Vec<Entry<'a>> {
     let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
     let mut found: BTreeMap<String, Entry<'a>> = BTreeMap::new();
-    for (path, file) in version.files().range(prefix.clone()..).take_while(|(path, _)| path.starts_with(&prefix)) {
+    for (path, file) in files.range(prefix.clone()..).take_while(|(path, _)| path.starts_with(&prefix)) {
         let inside = &path[prefix.len()..];
         for (at, _) in inside.match_indices('/') {
             let parent = &path[..prefix.len() + at];
@@ -220,13 +350,13 @@ fn entries<'a>(version: &'a PublishedVersion, folder: &str, recursive: bool) -> 
 }
 
 impl Entry<'_> {
-    fn to_json(&self, dataset: &Repository, version: &PublishedVersion, expand: bool) -> Value {
+    fn to_json(&self, at: &impl Snapshot, expand: bool) -> Value {
         let mut entry = match self {
             Self::File(file) => {
                 let mut entry = json!({
                     "type": "file", "oid": file.git_oid, "size": file.bytes, "path": file.path
                 });
-                if is_large(file) {
+                if at.is_large(file) {
                     entry["lfs"] = json!({
                         "oid": file.sha256.to_string(), "size": file.bytes, "pointerSize": pointer_bytes(file)
                     });
@@ -234,32 +364,24 @@ impl Entry<'_> {
                 entry
             }
             Self::Folder(path) => {
-                json!({ "type": "directory", "oid": folder_oid(version, path), "size": 0, "path": path })
+                json!({ "type": "directory", "oid": folder_oid(at.files(), path), "size": 0, "path": path })
             }
         };
         if expand {
-            let last = self.last_changed(dataset, version);
-            entry["lastCommit"] =
-                json!({ "id": last.commit(), "title": title(last), "date": iso_ms(last.published_at()) });
+            let last = match self {
+                Self::File(file) => at.last_change(&file.path, false),
+                Self::Folder(path) => at.last_change(path, true),
+            };
+            entry["lastCommit"] = json!({ "id": last.commit, "title": last.title, "date": iso_ms(last.at) });
         }
         entry
-    }
-
-    /// The version that brought the present content.
-    fn last_changed<'v>(&self, dataset: &'v Repository, version: &'v PublishedVersion) -> &'v PublishedVersion {
-        let same = |other: &PublishedVersion| match self {
-            Self::File(file) => other.files().get(&file.path).is_some_and(|old| old.sha256 == file.sha256),
-            Self::Folder(path) => folder_oid(other, path) == folder_oid(version, path),
-        };
-        let until = history(dataset, version);
-        until.into_iter().take_while(|other| same(other)).last().unwrap_or(version)
     }
 }
 
 /// An id of a folder's content, in the shape of a git tree id.
-fn folder_oid(version: &PublishedVersion, folder: &str) -> String {
+fn folder_oid(files: &BTreeMap<String, ReleasedFile>, folder: &str) -> String {
     let prefix = format!("{folder}/");
-    let inside = version.files().range(prefix.clone()..).take_while(|(path, _)| path.starts_with(&prefix));
+    let inside = files.range(prefix.clone()..).take_while(|(path, _)| path.starts_with(&prefix));
     let listing: String = inside.map(|(path, file)| format!("{path}\0{}\n", file.sha256)).collect();
     Digest::of(listing.as_bytes()).short(40)
 }
@@ -347,7 +469,10 @@ pub(crate) fn listing(
         }
         let mut entry = described(dataset, version, brief);
         if full {
-            entry.insert("siblings".to_owned(), version.files().values().map(|f| sibling(f, false)).collect());
+            entry.insert(
+                "siblings".to_owned(),
+                version.files().values().map(|file| sibling(file, is_large(file), false)).collect(),
+            );
         } else {
             entry.remove("cardData");
         }

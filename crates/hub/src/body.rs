@@ -26,13 +26,28 @@ pub(crate) async fn read_piece(
     sha256: Digest,
     range: Range<u64>,
 ) -> Result<Bytes, HubError> {
-    let read = tokio::task::spawn_blocking(move || read_exactly(&catalogue, sha256, range)).await;
+    let read = tokio::task::spawn_blocking(move || read_exactly(&*catalogue, sha256, range)).await;
     read.unwrap_or_else(|source| Err(HubError::Unreadable { sha256, source: Box::new(source) }))
 }
 
-fn read_exactly(catalogue: &Arc<dyn Catalogue>, sha256: Digest, range: Range<u64>) -> Result<Bytes, HubError> {
+/// Where the bytes of files come from.
+pub trait Source: Send + Sync + 'static {
+    /// The bytes `range.start..range.end` of the content `sha256`; as of [`Catalogue::read`].
+    ///
+    /// # Errors
+    /// [`HubError::Missing`] or [`HubError::Unreadable`].
+    fn read(&self, sha256: &Digest, range: Range<u64>) -> Result<Bytes, HubError>;
+}
+
+impl Source for dyn Catalogue {
+    fn read(&self, sha256: &Digest, range: Range<u64>) -> Result<Bytes, HubError> {
+        Catalogue::read(self, sha256, range)
+    }
+}
+
+fn read_exactly<S: Source + ?Sized>(source: &S, sha256: Digest, range: Range<u64>) -> Result<Bytes, HubError> {
     let wanted = range.end - range.start;
-    let bytes = catalogue.read(&sha256, range)?;
+    let bytes = source.read(&sha256, range)?;
     if bytes.len() as u64 == wanted { Ok(bytes) } else { Err(HubError::Damaged { sha256 }) }
 }
 
@@ -64,8 +79,8 @@ impl Part {
 ///
 /// # Errors
 /// What the catalogue says of the first piece; [`HubError::Damaged`] when a file that ends in it is not the published one.
-pub(crate) async fn of_parts(
-    catalogue: &Arc<dyn Catalogue>,
+pub(crate) async fn of_parts<S: Source + ?Sized>(
+    source: &Arc<S>,
     parts: impl IntoIterator<Item = Part>,
     range: Range<u64>,
 ) -> Result<Body, HubError> {
@@ -81,13 +96,13 @@ pub(crate) async fn of_parts(
             wanted.push_back(Stretch { part, range: from - own.start..to - own.start, hash });
         }
     }
-    let mut reading = Reading::start(Source { catalogue: catalogue.clone(), wanted });
-    let (source, piece) = reading.done().await?;
-    if source.wanted.is_empty() {
+    let mut reading = Reading::start(Remaining { source: source.clone(), wanted });
+    let (remaining, piece) = reading.done().await?;
+    if remaining.wanted.is_empty() {
         return Ok(Body::from(piece));
     }
     let remaining_bytes = range.end - range.start;
-    Ok(Body::new(Pieces { ready: Some(piece), reading: Some(Reading::start(source)), remaining_bytes }))
+    Ok(Body::new(Pieces { ready: Some(piece), reading: Some(Reading::start(remaining)), remaining_bytes }))
 }
 
 /// What is wanted of a part.
@@ -100,12 +115,12 @@ struct Stretch {
 }
 
 /// What is still to be read.
-struct Source {
-    catalogue: Arc<dyn Catalogue>,
+struct Remaining<S: ?Sized> {
+    source: Arc<S>,
     wanted: VecDeque<Stretch>,
 }
 
-impl Source {
+impl<S: Source + ?Sized> Remaining<S> {
     /// The next [`CHUNK_BYTES`], or what there is; small parts are put together. Blocks.
     fn next(&mut self) -> Result<Bytes, HubError> {
         let mut pieces = Vec::new();
@@ -122,7 +137,7 @@ impl Source {
                     pieces.push(bytes.slice(at(range.start)..at(range.end)));
                 }
                 Part::File { sha256, .. } => {
-                    let piece = read_exactly(&self.catalogue, *sha256, range)?;
+                    let piece = read_exactly(&*self.source, *sha256, range)?;
                     if let Some(hash) = &mut stretch.hash {
                         hash.update(&piece);
                     }
@@ -144,42 +159,42 @@ impl Source {
 }
 
 /// A piece that is being read off the async threads, with the source it comes from.
-struct Reading {
-    task: JoinHandle<Result<(Source, Bytes), HubError>>,
+struct Reading<S: ?Sized> {
+    task: JoinHandle<Result<(Remaining<S>, Bytes), HubError>>,
     /// The file that a message names when the task is gone.
     named: Option<Digest>,
 }
 
-impl Reading {
-    fn start(mut source: Source) -> Self {
-        let named = source.wanted.iter().find_map(|stretch| match stretch.part {
+impl<S: Source + ?Sized> Reading<S> {
+    fn start(mut remaining: Remaining<S>) -> Self {
+        let named = remaining.wanted.iter().find_map(|stretch| match stretch.part {
             Part::File { sha256, .. } => Some(sha256),
             Part::Bytes(_) => None,
         });
-        let task = tokio::task::spawn_blocking(move || source.next().map(|piece| (source, piece)));
+        let task = tokio::task::spawn_blocking(move || remaining.next().map(|piece| (remaining, piece)));
         Self { task, named }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Source, Bytes), HubError>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Remaining<S>, Bytes), HubError>> {
         let sha256 = self.named.unwrap_or_else(|| Digest::of(b""));
         let read = ready!(Pin::new(&mut self.task).poll(cx));
         Poll::Ready(read.unwrap_or_else(|source| Err(HubError::Unreadable { sha256, source: Box::new(source) })))
     }
 
-    async fn done(&mut self) -> Result<(Source, Bytes), HubError> {
+    async fn done(&mut self) -> Result<(Remaining<S>, Bytes), HubError> {
         std::future::poll_fn(|cx| self.poll(cx)).await
     }
 }
 
 /// A body in pieces. While one is sent the next is read.
-struct Pieces {
+struct Pieces<S: ?Sized> {
     ready: Option<Bytes>,
-    reading: Option<Reading>,
+    reading: Option<Reading<S>>,
     /// Not yet handed to hyper.
     remaining_bytes: u64,
 }
 
-impl HttpBody for Pieces {
+impl<S: Source + ?Sized> HttpBody for Pieces<S> {
     type Data = Bytes;
     type Error = HubError;
 
@@ -192,8 +207,8 @@ impl HttpBody for Pieces {
                 let read = ready!(reading.poll(cx));
                 this.reading = None;
                 match read {
-                    Ok((source, piece)) => {
-                        this.reading = (!source.wanted.is_empty()).then(|| Reading::start(source));
+                    Ok((remaining, piece)) => {
+                        this.reading = (!remaining.wanted.is_empty()).then(|| Reading::start(remaining));
                         piece
                     }
                     Err(error) => {

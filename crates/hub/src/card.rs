@@ -6,7 +6,7 @@
 use serde_json::{Map, Value};
 
 /// Reads the YAML between the first two `---` lines of `card`. Nothing there gives an empty object.
-pub(crate) fn front_matter(card: &str) -> Map<String, Value> {
+pub fn front_matter(card: &str) -> Map<String, Value> {
     let text = card.strip_prefix("---").and_then(|rest| rest.split_once("\n---")).map_or("", |(front, _)| front);
     let lines: Vec<Line<'_>> = text.lines().filter_map(Line::of).collect();
     let mut at = 0;
@@ -128,7 +128,7 @@ fn scalar(text: &str) -> Value {
 }
 
 /// Texts of a field that holds one or several.
-pub(crate) fn texts(card: &Map<String, Value>, key: &str) -> Vec<String> {
+pub fn texts(card: &Map<String, Value>, key: &str) -> Vec<String> {
     match card.get(key) {
         Some(Value::String(one)) => vec![one.clone()],
         Some(Value::Array(many)) => many.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect(),
@@ -137,7 +137,7 @@ pub(crate) fn texts(card: &Map<String, Value>, key: &str) -> Vec<String> {
 }
 
 /// The tags that listings are filtered by: those of the card, and its licence, languages and so on as `kind:value`.
-pub(crate) fn tags(card: &Map<String, Value>) -> Vec<String> {
+pub fn tags(card: &Map<String, Value>) -> Vec<String> {
     let list = |key: &str| texts(card, key);
     let mut tags = Vec::new();
     for key in ["task_categories", "language", "license", "size_categories"] {

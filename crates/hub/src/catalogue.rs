@@ -101,7 +101,7 @@ pub enum NeighbourState {
 }
 
 /// What the addresses of a kind of repository begin with.
-pub(crate) fn plural(artefact: Artefact) -> &'static str {
+pub fn plural(artefact: Artefact) -> &'static str {
     match artefact {
         Artefact::Dataset => "datasets",
         Artefact::Model => "models",
@@ -109,7 +109,7 @@ pub(crate) fn plural(artefact: Artefact) -> &'static str {
 }
 
 /// The kind of repository that addresses beginning with this word are of.
-pub(crate) fn artefact_of(plural: &str) -> Option<Artefact> {
+pub fn artefact_of(plural: &str) -> Option<Artefact> {
     [Artefact::Dataset, Artefact::Model].into_iter().find(|artefact| self::plural(*artefact) == plural)
 }
 
@@ -294,13 +294,6 @@ impl PublishedVersion {
     /// Path of the repository's page.
     pub(crate) fn repository_path(&self) -> String {
         format!("/{}/{}", plural(self.artefact()), self.manifest().dataset)
-    }
-
-    /// Whether `folder` (no slashes at its ends) holds a file at any depth. The root always does.
-    pub(crate) fn has_folder(&self, folder: &str) -> bool {
-        let prefix = format!("{folder}/");
-        folder.is_empty()
-            || self.files.range(prefix.clone()..).next().is_some_and(|(path, _)| path.starts_with(&prefix))
     }
 }
 
@@ -495,6 +488,11 @@ impl Shelf {
     /// The data set or model of this name.
     pub(crate) fn repository(&self, artefact: Artefact, namespace: &str, name: &str) -> Option<&Repository> {
         self.of_kind(artefact).all.get(&format!("{namespace}/{name}"))
+    }
+
+    /// Whether a version of this name is or was served.
+    pub fn holds(&self, artefact: Artefact, name: &DatasetName) -> bool {
+        self.of_kind(artefact).all.contains_key(&name.to_string())
     }
 
     pub(crate) fn dataset(&self, namespace: &str, name: &str) -> Option<&Repository> {

@@ -3,43 +3,66 @@
 use std::sync::Arc;
 
 use acequia_gate::ReleasedFile;
+use acequia_types::Coded;
 use axum::body::Body;
 use axum::http::header::{self, HeaderValue};
 use axum::http::{HeaderMap, Method, Response, StatusCode};
+use bytes::Bytes;
 
-use crate::catalogue::{MANIFEST, is_large};
+use crate::api::{Snapshot, Versioned};
+use crate::body::Source;
+use crate::catalogue::MANIFEST;
 use crate::http::{REPO_COMMIT, content_type, none_match, not_modified, percent_encoded, put, range_allowed};
 use crate::range::{Wanted, wanted};
 use crate::refusal::Refusal;
-use crate::{Catalogue, HubError, PublishedVersion, body};
-use acequia_types::Coded;
+use crate::{Catalogue, HubError, body};
 
 /// The `ETag` of a file, without quotes. It becomes a file name in the client's cache: SHA-256 for tables, git blob id
 /// for the rest, which clients compare with one they computed.
-pub(crate) fn etag(file: &ReleasedFile) -> String {
-    if is_large(file) { file.sha256.to_string() } else { file.git_oid.clone() }
+fn etag(file: &ReleasedFile, is_large: bool) -> String {
+    if is_large { file.sha256.to_string() } else { file.git_oid.clone() }
 }
 
 /// Answers `GET` and `HEAD` of a file of `version`.
 pub(crate) async fn resolve(
     catalogue: &Arc<dyn Catalogue>,
-    version: &PublishedVersion,
+    at: Versioned<'_>,
     path: &str,
     method: &Method,
     request: &HeaderMap,
 ) -> Result<Response<Body>, Refusal> {
-    let file = version.files().get(path).ok_or_else(|| Refusal::Entry { commit: version.commit().to_owned() })?;
-    let tag = etag(file);
+    let inline = (path == MANIFEST).then(|| at.version.manifest_bytes().clone());
+    // A version never changes, but it can be taken down: whoever keeps a file asks again, and gets 304 or 410. Shared
+    // caches may keep it although Hub clients send tokens.
+    let cache = HeaderValue::from_static("public, no-cache");
+    of_snapshot(catalogue, &at, (path, inline), cache, method, request).await
+}
+
+/// Answers `GET` and `HEAD` of a file, whose bytes are `inline` or come from `source`.
+///
+/// # Errors
+/// [`Refusal::Entry`], [`Refusal::Range`], [`Refusal::Store`].
+pub async fn of_snapshot<S: Source + ?Sized>(
+    source: &Arc<S>,
+    at: &impl Snapshot,
+    (path, inline): (&str, Option<Bytes>),
+    cache: HeaderValue,
+    method: &Method,
+    request: &HeaderMap,
+) -> Result<Response<Body>, Refusal> {
+    let file = at.files().get(path).ok_or_else(|| Refusal::Entry { commit: at.commit().to_owned() })?;
+    let is_large = at.is_large(file);
+    let tag = etag(file, is_large);
     let part = part(file.bytes, &tag, method, request)?;
     let range = part.clone().unwrap_or(0..file.bytes);
     let body = if *method == Method::HEAD || range.is_empty() {
         Body::empty()
     } else {
-        let whole = match path {
-            MANIFEST => body::Part::Bytes(version.manifest_bytes().clone()),
-            _ => body::Part::File { sha256: file.sha256, bytes: file.bytes },
+        let whole = match inline {
+            Some(bytes) => body::Part::Bytes(bytes),
+            None => body::Part::File { sha256: file.sha256, bytes: file.bytes },
         };
-        body::of_parts(catalogue, [whole], range).await.map_err(|error| unreadable(&error))?
+        body::of_parts(source, [whole], range).await.map_err(|error| unreadable(&error))?
     };
     let mut response = partial(part, file.bytes, body);
     if response.status() != StatusCode::NOT_MODIFIED {
@@ -47,15 +70,13 @@ pub(crate) async fn resolve(
     }
     let headers = response.headers_mut();
     put(headers, header::ETAG, &format!("\"{tag}\""));
-    put(headers, REPO_COMMIT, version.commit());
+    put(headers, REPO_COMMIT, at.commit());
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     let name = path.rsplit('/').next().unwrap_or(path);
-    if is_large(file) {
+    if is_large {
         put(headers, header::CONTENT_DISPOSITION, &format!("attachment; filename*=UTF-8''{}", percent_encoded(name)));
     }
-    // A version never changes, but it can be taken down: whoever keeps a file asks again, and gets 304 or 410. Shared
-    // caches may keep it although Hub clients send tokens.
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, no-cache"));
+    headers.insert(header::CACHE_CONTROL, cache);
     Ok(response)
 }
 

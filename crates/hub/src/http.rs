@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 /// `X-Repo-Commit`: which version an answer is about. Clients keep even the absence of a file under it.
-pub(crate) const REPO_COMMIT: HeaderName = HeaderName::from_static("x-repo-commit");
+pub const REPO_COMMIT: HeaderName = HeaderName::from_static("x-repo-commit");
 
 /// Longest path and query that are looked at.
 const LONGEST_TARGET_BYTES: usize = 8 * 1024;
@@ -33,7 +33,7 @@ pub(crate) fn percent_decoded(text: &str) -> Option<String> {
 }
 
 /// Percent-encodes what may not stand in a path segment.
-pub(crate) fn percent_encoded(segment: &str) -> String {
+pub fn percent_encoded(segment: &str) -> String {
     let mut out = String::with_capacity(segment.len());
     for byte in segment.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
@@ -48,7 +48,7 @@ pub(crate) fn percent_encoded(segment: &str) -> String {
 /// The decoded segments of a path, without a single trailing slash; `None` when it is too long or badly encoded.
 ///
 /// Segments are decoded after splitting, so a revision may hold `%2F`.
-pub(crate) fn segments(path: &str) -> Option<Vec<String>> {
+pub fn segments(path: &str) -> Option<Vec<String>> {
     if path.len() > LONGEST_TARGET_BYTES {
         return None;
     }
@@ -62,11 +62,11 @@ pub(crate) fn segments(path: &str) -> Option<Vec<String>> {
 
 /// Fields of a query or of a form body (`application/x-www-form-urlencoded`), in order, repeats kept.
 #[derive(Debug, Default)]
-pub(crate) struct Fields(Vec<(String, String)>);
+pub struct Fields(Vec<(String, String)>);
 
 impl Fields {
     /// Badly encoded fields are left out.
-    pub(crate) fn parse(text: &str) -> Self {
+    pub fn parse(text: &str) -> Self {
         let decode = |part: &str| percent_decoded(&part.replace('+', " "));
         let pairs = text.split('&').filter(|part| !part.is_empty()).filter_map(|part| {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
@@ -75,11 +75,11 @@ impl Fields {
         Self(pairs.collect())
     }
 
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+    pub fn get(&self, name: &str) -> Option<&str> {
         self.all(name).next()
     }
 
-    pub(crate) fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {
+    pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {
         let name = name.to_owned();
         self.0.iter().filter(move |(field, _)| *field == name).map(|(_, value)| value.as_str())
     }
@@ -90,24 +90,24 @@ impl Fields {
     }
 
     /// `true`, `True` (Python's way) or `1`.
-    pub(crate) fn is_true(&self, name: &str) -> bool {
+    pub fn is_true(&self, name: &str) -> bool {
         self.get(name).is_some_and(|value| value.eq_ignore_ascii_case("true") || value == "1")
     }
 
-    pub(crate) fn number(&self, name: &str) -> Option<usize> {
+    pub fn number(&self, name: &str) -> Option<usize> {
         self.get(name)?.parse().ok()
     }
 }
 
 /// Sets a header whose value is made of our own ASCII text; a value that is none is left out.
-pub(crate) fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+pub fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }
 }
 
 /// An answer held in memory.
-pub(crate) fn content(status: StatusCode, content_type: &'static str, bytes: impl Into<Bytes>) -> Response<Body> {
+pub fn content(status: StatusCode, content_type: &'static str, bytes: impl Into<Bytes>) -> Response<Body> {
     let bytes = bytes.into();
     let length = bytes.len();
     let mut response = Response::new(Body::from(bytes));
@@ -142,7 +142,7 @@ pub(crate) fn see(path: &str) -> Response<Body> {
     response
 }
 
-pub(crate) fn json_bytes(value: &Value) -> Vec<u8> {
+pub fn json_bytes(value: &Value) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
 }
 
@@ -166,7 +166,7 @@ pub(crate) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
 }
 
 /// The form of time that Hub clients parse: with milliseconds and `Z`.
-pub(crate) fn iso_ms(at: Timestamp) -> String {
+pub fn iso_ms(at: Timestamp) -> String {
     at.to_string().replace('Z', ".000Z")
 }
 
@@ -189,7 +189,7 @@ pub(crate) fn content_type(path: &str) -> &'static str {
 ///
 /// The `Host` header is the reader's own text and lands in snippets, so only what can be a host name or an address is
 /// taken from it; otherwise the addresses on the page are those of the local machine.
-pub(crate) fn own_address(headers: &HeaderMap, fixed: Option<&str>) -> String {
+pub fn own_address(headers: &HeaderMap, fixed: Option<&str>) -> String {
     if let Some(fixed) = fixed {
         return fixed.to_owned();
     }
@@ -214,7 +214,7 @@ pub(crate) fn host_name(address: &str) -> &str {
 }
 
 /// Reads `http(s)://host[:port]`, without a path.
-pub(crate) fn parse_address(text: &str) -> Option<String> {
+pub fn parse_address(text: &str) -> Option<String> {
     let text = text.trim_end_matches('/');
     let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
     is_host(host).then(|| text.to_owned())

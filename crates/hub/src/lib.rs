@@ -55,6 +55,19 @@ mod selection;
 mod site;
 mod viewer;
 
+/// The forms of the Hub's interface, for who serves something other than published versions with them.
+pub mod wire {
+    pub use crate::api::{About, Change, Snapshot, answer_at, info_of, paths_info, tree, wanted_paths};
+    pub use crate::body::Source;
+    pub use crate::card::{front_matter, tags, texts};
+    pub use crate::catalogue::{artefact_of, plural};
+    pub use crate::files::of_snapshot as resolve;
+    pub use crate::http::{
+        Fields, REPO_COMMIT, content, iso_ms, json_bytes, own_address, parse_address, percent_encoded, put, segments,
+    };
+    pub use crate::refusal::Refusal;
+}
+
 pub use body::CHUNK_BYTES;
 pub use catalogue::{
     Catalogue, Mirrored, Neighbour, NeighbourState, NeighbourVersion, Operator, PublishedVersion, Shelf,

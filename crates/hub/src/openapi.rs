@@ -170,6 +170,83 @@ const ROUTES: [Route; 29] = [
     get("/statistics", "viewer", "Counts per column of a split, small ones left out", JSON, VIEW_SPLIT),
 ];
 
+/// One address that needs a token: its method and path, what it does, and the media type of its body, if it has one.
+///
+/// The hub does not answer them: who stands in front of it does, where outside authors may write.
+struct Written {
+    method: &'static str,
+    path: &'static str,
+    summary: &'static str,
+    body: Option<&'static str>,
+}
+
+const fn written(
+    method: &'static str,
+    path: &'static str,
+    summary: &'static str,
+    body: Option<&'static str>,
+) -> Written {
+    Written { method, path, summary, body }
+}
+
+const WRITTEN: [Written; 11] = [
+    written("get", "/api/whoami-v2", "Whose token it is", None),
+    written("post", "/api/repos/create", "Begin a deposit", Some(JSON)),
+    written("post", "/api/validate-yaml", "What a card lacks", Some(JSON)),
+    written(
+        "post",
+        "/api/datasets/{namespace}/{name}/preupload/{revision}",
+        "How files are to be sent, and which are there already",
+        Some(JSON),
+    ),
+    written(
+        "post",
+        "/datasets/{namespace}/{name}.git/info/lfs/objects/batch",
+        "Addresses for large files, whole or in parts; good for six hours and for these bytes only",
+        Some("application/vnd.git-lfs+json"),
+    ),
+    written(
+        "post",
+        "/api/datasets/{namespace}/{name}/commit/{revision}",
+        "Commit files to main; 412 when another commit came first",
+        Some("application/x-ndjson"),
+    ),
+    written(
+        "post",
+        "/api/datasets/{namespace}/{name}/tag/{revision}",
+        "Hand a commit in as vX.Y.Z; 422 with findings when it is not fit",
+        Some(JSON),
+    ),
+    written("get", "/api/datasets/{namespace}/{name}/xet-write-token/{revision}", "A pass for uploading by Xet", None),
+    written(
+        "post",
+        "/v1/xorbs/default/{object}",
+        "Chunks of files (Xet), with a pass",
+        Some("application/octet-stream"),
+    ),
+    written("post", "/v1/shards", "What files are made of (Xet), with a pass", Some("application/octet-stream")),
+    written(
+        "delete",
+        "/api/datasets/{namespace}/{name}/tag/{revision}",
+        "Always refused: a tag stays where it is",
+        None,
+    ),
+];
+
+fn written_operation(path: &str, route: &Written) -> Value {
+    let mut operation = operation(path, "deposits", route.summary, JSON, &[]);
+    for unlike in ["304", "410"] {
+        if let Some(answers) = operation["responses"].as_object_mut() {
+            answers.shift_remove(unlike);
+        }
+    }
+    operation["security"] = json!([{ "token": [] }]);
+    if let Some(media_type) = route.body {
+        operation["requestBody"] = json!({ "required": true, "content": { media_type: {} } });
+    }
+    operation
+}
+
 fn parameter(name: &str, needed: bool) -> Value {
     let Some(own) = PARAMETERS.iter().find(|parameter| parameter.name == name) else { return Value::Null };
     let example: Value = match own.kind {
@@ -212,7 +289,7 @@ fn of_models(path: &str) -> Option<String> {
     match (path.strip_prefix("/api/datasets"), path.strip_prefix("/datasets")) {
         _ if rows_only => None,
         (Some(rest), _) => Some(format!("/api/models{}", of_model(rest))),
-        (_, Some(rest)) if rest.contains("/resolve/") => Some(of_model(rest)),
+        (_, Some(rest)) if rest.contains("/resolve/") || rest.contains("/info/lfs/") => Some(of_model(rest)),
         (_, Some(rest)) => Some(format!("/models{}", of_model(rest))),
         _ => None,
     }
@@ -261,12 +338,20 @@ pub(crate) fn document(address: &str) -> Value {
         "schema": { "type": "object", "required": ["verb"], "properties": arguments },
     } } });
     paths["/oai"]["post"] = harvest;
+    for route in &WRITTEN {
+        let own_paths = [Some(route.path.to_owned()), of_models(route.path)];
+        for path in own_paths.into_iter().flatten() {
+            let own = written_operation(&path, route);
+            let methods = paths.entry(path).or_insert_with(|| json!({}));
+            methods[route.method] = own;
+        }
+    }
     json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Acequia hub", "version": env!("CARGO_PKG_VERSION"),
-            "summary": "Open health data sets and models: the read interface of the Hub, descriptions for catalogues, and a viewer.",
-            "description": "Everything is open and read-only: no token, no cookie. Published versions never change, but one can be taken down: whoever keeps an answer asks again with its ETag, and gets 304, or 410 when the version is not served any more.",
+            "summary": "Open health data sets and models: the interface of the Hub, descriptions for catalogues, and a viewer.",
+            "description": "Everything that is published is open and read-only: no token, no cookie. Who has a token of the trustee reads and writes drafts of its own besides, under the addresses tagged deposits and with the same reading ones. Published versions never change, but one can be taken down: whoever keeps an answer asks again with its ETag, and gets 304, or 410 when the version is not served any more.",
             "license": { "name": "MIT OR Apache-2.0" },
         },
         "servers": [{ "url": address }],
@@ -275,9 +360,11 @@ pub(crate) fn document(address: &str) -> Value {
             { "name": "viewer", "description": "As the Hub's data set viewer answers; also under the host name datasets-server." },
             { "name": "descriptions", "description": "A version in the forms that catalogues read." },
             { "name": "harvesting", "description": "The whole catalogue." },
+            { "name": "deposits", "description": "As huggingface_hub, datasets and @huggingface/hub write; with a token only." },
         ],
         "paths": paths,
         "components": {
+            "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
             "responses": { "Gone": {
                 "description": "The version is not served any more; the header Link leads to its page and to the version in its place.",
                 "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } },

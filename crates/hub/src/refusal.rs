@@ -12,7 +12,7 @@ const ERROR_MESSAGE: HeaderName = HeaderName::from_static("x-error-message");
 
 /// Why a request is not answered with what it asked for.
 #[derive(Debug)]
-pub(crate) enum Refusal {
+pub enum Refusal {
     /// No such data set or model. Spaces are asked for with the same routes; there are none.
     Repo,
     /// The data set has no such version.
@@ -29,6 +29,11 @@ pub(crate) enum Refusal {
     Method { allow: &'static str },
     /// The request cannot be understood.
     Bad { what: &'static str },
+    /// The request cannot be understood, and the sentence says where.
+    Malformed {
+        /// What is wrong.
+        message: String,
+    },
     /// The body of the request is too long.
     TooLong,
     /// The range lies outside the file.
@@ -41,11 +46,33 @@ pub(crate) enum Refusal {
     Exists(Option<String>),
     /// Too much is being computed already.
     Busy,
+    /// The token does not allow it.
+    Forbidden {
+        /// What, as a sentence.
+        message: String,
+    },
+    /// Somebody else was first.
+    Stale {
+        /// What changed, as a sentence.
+        message: String,
+    },
+    /// More than the node takes.
+    Limit {
+        /// Which limit, as a sentence.
+        message: String,
+    },
+    /// What was handed in has something wrong.
+    Unfit {
+        /// What, as a sentence.
+        message: String,
+        /// Each finding: the file, and what is wrong with it.
+        findings: Value,
+    },
 }
 
 /// Where the page of a version that is not served any more is, and what is in its place.
 #[derive(Debug)]
-pub(crate) struct Gone {
+pub struct Gone {
     /// Path of its page, which says why.
     pub(crate) page: String,
     /// Number and path of the version in its place.
@@ -89,7 +116,7 @@ const fn problem(
 }
 
 /// Every kind of refusal, for the page that problem details point to. [`Refusal::place`] says which is which.
-pub(crate) static PROBLEMS: [Problem; 14] = [
+pub(crate) static PROBLEMS: [Problem; 18] = [
     problem(
         "repo-not-found",
         StatusCode::NOT_FOUND,
@@ -203,6 +230,38 @@ pub(crate) static PROBLEMS: [Problem; 14] = [
         "Too much is being computed now. Try again in a few seconds.",
         "Try again after the number of seconds in the header Retry-After.",
     ),
+    problem(
+        "not-permitted",
+        StatusCode::FORBIDDEN,
+        Some("Forbidden"),
+        "Not permitted",
+        "The token does not allow this.",
+        "A token says for which names it counts, whether it may write, and until when. The history of a deposit only grows: nothing is rewritten, moved or deleted, whatever the token.",
+    ),
+    problem(
+        "stale",
+        StatusCode::PRECONDITION_FAILED,
+        Some("Stale"),
+        "Somebody was first",
+        "The deposit changed since the commit that this one was made from.",
+        "Look at what changed, and make the commit again from the newest one.",
+    ),
+    problem(
+        "limit",
+        StatusCode::PAYLOAD_TOO_LARGE,
+        Some("Limit"),
+        "More than the node takes",
+        "This is more than the node takes.",
+        "Split files that are too long. The trustee can raise the limits of deposits in the settings of the node.",
+    ),
+    problem(
+        "unfit",
+        StatusCode::UNPROCESSABLE_ENTITY,
+        Some("Unfit"),
+        "Not fit to be handed in",
+        "Something is wrong with what was handed in.",
+        "The member findings names each file and what is wrong with it. Mend it, commit, and make the tag then.",
+    ),
 ];
 
 impl Refusal {
@@ -216,13 +275,17 @@ impl Refusal {
             Self::Page => 4,
             Self::Login => 5,
             Self::Method { .. } => 6,
-            Self::Bad { .. } => 7,
+            Self::Bad { .. } | Self::Malformed { .. } => 7,
             Self::TooLong => 8,
             Self::Range { .. } => 9,
             Self::Store => 10,
             Self::Immutable => 11,
             Self::Exists(_) => 12,
             Self::Busy => 13,
+            Self::Forbidden { .. } => 14,
+            Self::Stale { .. } => 15,
+            Self::Limit { .. } => 16,
+            Self::Unfit { .. } => 17,
         }
     }
 
@@ -230,16 +293,21 @@ impl Refusal {
         &PROBLEMS[self.place()]
     }
 
-    pub(crate) fn message(&self) -> &'static str {
+    pub(crate) fn message(&self) -> &str {
         match self {
             Self::Bad { what } => what,
+            Self::Malformed { message }
+            | Self::Forbidden { message }
+            | Self::Stale { message }
+            | Self::Limit { message }
+            | Self::Unfit { message, .. } => message,
             _ => self.problem().message,
         }
     }
 
     /// The answer to a program: the members that Hub clients read and those of RFC 9457 in one object. Clients that
     /// know problem details say so in `Accept`; others read a body only when it is called plain JSON.
-    pub(crate) fn to_program(&self, request: &HeaderMap) -> Response<Body> {
+    pub fn to_program(&self, request: &HeaderMap) -> Response<Body> {
         let problem = self.problem();
         let mut body = json!({
             "error": self.message(),
@@ -256,6 +324,9 @@ impl Refusal {
             if let Some((number, _)) = &gone.successor {
                 body["successor"] = Value::from(number.as_str());
             }
+        }
+        if let Self::Unfit { findings, .. } = self {
+            body["findings"] = findings.clone();
         }
         // Clients that create a repository "unless it exists" take its address from here.
         if let Self::Exists(Some(url)) = self {
@@ -309,6 +380,10 @@ mod tests {
             (Refusal::Immutable, "immutable"),
             (Refusal::Exists(None), "exists"),
             (Refusal::Busy, "busy"),
+            (Refusal::Forbidden { message: "Not so.".to_owned() }, "not-permitted"),
+            (Refusal::Stale { message: "Late.".to_owned() }, "stale"),
+            (Refusal::Limit { message: "Long.".to_owned() }, "limit"),
+            (Refusal::Unfit { message: "Wrong.".to_owned(), findings: json!([]) }, "unfit"),
         ];
         assert_eq!(all.len(), PROBLEMS.len());
         for (refusal, kind) in &all {

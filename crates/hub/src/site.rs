@@ -11,6 +11,7 @@ use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 use tokio::sync::Semaphore;
 
+use crate::api::Versioned;
 use crate::catalogue::{Repository, artefact_of};
 use crate::describe::{
     Agent, Description, FORMS, Form, cite, datacite, dcat, drs, forms, oai, ro_crate, schema_org, signposting,
@@ -350,8 +351,9 @@ impl Site {
             },
             // The files beside their descriptions, as a downloaded version has them.
             [kind @ ("datasets" | "models"), namespace, name, "v", wanted, path @ ..] => {
-                let version = served(find(kind, namespace, name)?, wanted)?;
-                files::resolve(&self.catalogue, version, &path.join("/"), method, headers).await
+                let dataset = find(kind, namespace, name)?;
+                let at = Versioned { dataset, version: served(dataset, wanted)? };
+                files::resolve(&self.catalogue, at, &path.join("/"), method, headers).await
             }
             // Where people come to who know the addresses of other hubs.
             [kind @ ("datasets" | "models"), namespace, name, "tree" | "blob", wanted, ..] => {
@@ -359,13 +361,15 @@ impl Site {
                 Ok(see(&pages::version_path(version)))
             }
             [kind @ ("datasets" | "models"), namespace, name, "resolve" | "raw", wanted, path @ ..] => {
-                let version = served(find(kind, namespace, name)?, wanted)?;
-                files::resolve(&self.catalogue, version, &path.join("/"), method, headers).await
+                let dataset = find(kind, namespace, name)?;
+                let at = Versioned { dataset, version: served(dataset, wanted)? };
+                files::resolve(&self.catalogue, at, &path.join("/"), method, headers).await
             }
             // Hub clients ask for files of models by their name alone.
             [namespace, name, "resolve" | "raw", wanted, path @ ..] => {
-                let version = served(find("models", namespace, name)?, wanted)?;
-                files::resolve(&self.catalogue, version, &path.join("/"), method, headers).await
+                let dataset = find("models", namespace, name)?;
+                let at = Versioned { dataset, version: served(dataset, wanted)? };
+                files::resolve(&self.catalogue, at, &path.join("/"), method, headers).await
             }
             [_, "resolve" | "raw", ..] | [_, _, "resolve" | "raw", ..] => Err(Refusal::Repo),
             ["datasets" | "models", _] => Err(Refusal::Repo),
@@ -398,16 +402,20 @@ impl Site {
                 match rest {
                     [] => self.info(dataset, dataset.newest(), &query, headers).await,
                     ["revision", wanted] => self.info(dataset, revision(wanted)?, &query, headers).await,
-                    ["tree", wanted, folder @ ..] => {
-                        api::tree(headers, dataset, revision(wanted)?, &folder.join("/"), &query, &address)
-                    }
+                    ["tree", wanted, folder @ ..] => api::tree(
+                        headers,
+                        &Versioned { dataset, version: revision(wanted)? },
+                        &folder.join("/"),
+                        &query,
+                        &address,
+                    ),
                     ["paths-info", wanted] => {
                         let version = revision(wanted)?;
                         let body = axum::body::to_bytes(body, LONGEST_BODY_BYTES).await;
                         let body = body.map_err(|_| Refusal::TooLong)?;
                         let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
                         let (paths, expand) = api::wanted_paths(kind.unwrap_or_default(), &body)?;
-                        let found = api::paths_info(dataset, version, &paths, expand);
+                        let found = api::paths_info(&Versioned { dataset, version }, &paths, expand);
                         Ok(api::answer(&HeaderMap::new(), &found, Some(version)))
                     }
                     ["refs"] => Ok(api::answer(headers, &api::refs(dataset, &query), Some(dataset.newest()))),

@@ -39,6 +39,7 @@ impl Node {
     pub async fn doctor(&self, mend: bool) -> Result<Vec<Examination>, Failure> {
         // While something is mended nothing may be stored, or what was just stored would look left over.
         let _lock = if mend { Some(self.lock()?) } else { None };
+        let _uploads = if mend { Some(self.lock_uploads()?) } else { None };
         let mut findings = Vec::new();
         let mut look = |name: &str, held: bool, detail: String| {
             findings.push(Examination { name: name.to_owned(), held, detail });
@@ -83,6 +84,7 @@ impl Node {
         let mirrors = self.mirrors().await?;
         let mut referred = referred(&donations, &steps, &releases);
         referred.extend(mirrors.iter().flat_map(Mirror::needs));
+        referred.extend(self.store.deposited_blobs().await?);
         let there: BTreeSet<Digest> = self.blobs.list()?.into_iter().collect();
         let missing = referred.difference(&there).count();
         look("blobs present", missing == 0, format!("{} referred to, {missing} missing", referred.len()));
@@ -102,6 +104,10 @@ impl Node {
         }
         let doing = if mend { "removed" } else { "left by interrupted work; `--mend` removes them" };
         look("blobs without record", true, format!("{} {doing}", orphans.len()));
+
+        let (files, lost) = self.deposits()?.missing().await?;
+        let words = format!("{files} files of commits, {lost} without their bytes or key");
+        look("deposits", lost == 0, words);
 
         let own = releases.iter().map(|release| (release.dataset.clone(), release.version.clone()));
         let mirrored = mirrors.iter().filter(|mirror| mirror.is_served());

@@ -42,6 +42,9 @@ pub const FAILPOINTS: [&str; 12] = [
 pub const DESK_POINTS: [&str; 5] =
     ["rights.performed", "rights.ticked", "notify.told", "notify.spooled", "notify.recorded"];
 
+/// The place that taking a deposit comes to when its files are written and nothing is on record yet.
+pub const DEPOSIT_POINT: &str = "deposit.written";
+
 /// The place that a copy of blobs comes to with each.
 pub const COPY_POINT: &str = "blobs.copied";
 

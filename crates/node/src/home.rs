@@ -4,7 +4,7 @@
 //! <home>/node.json          layout version
 //! <home>/settings.toml      what lies or runs elsewhere, such as records or a cluster; usually absent
 //! <home>/keys/root.key      256 bits, readable by the owner only: every other key hangs from it
-//! <home>/keys/keys.sqlite   donors' keys, wrapped; never in a backup of the rest, and its own backups live for days only
+//! <home>/keys/keys.sqlite   keys of donors and deposits, wrapped; never in a backup of the rest, and its own backups live for days only
 //! <home>/records.sqlite     donations, consent, steps, published versions; elsewhere if `settings.toml` says so
 //! <home>/rules.toml         deadlines and times to think of another law or house; usually absent
 //! <home>/texts/xx.ftl       what donors read in further languages; usually absent
@@ -13,6 +13,7 @@
 //! <home>/blobs/             sealed originals, sealed work tables, published files; elsewhere if `settings.toml` says so
 //! <home>/network/           the node among others: its key there, the roster, runs, what is being fetched from neighbours
 //! <home>/lock               held while a command changes the node
+//! <home>/deposits.lock      shared by uploads of deposits, held alone while the node is mended
 //! ```
 
 use std::fs::File;
@@ -41,6 +42,7 @@ pub struct Node {
     pub(crate) store: Store,
     pub(crate) blobs: BlobStore,
     pub(crate) vault: Vault,
+    pub(crate) keys: KeyStore,
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rules: Rules,
@@ -65,7 +67,11 @@ pub(crate) fn is_private(path: &Path) -> bool {
 }
 
 fn lock(home: &Path) -> Result<Lock, Failure> {
-    let file = File::options().create(true).append(true).open(home.join("lock"));
+    lock_file(&home.join("lock"))
+}
+
+fn lock_file(path: &Path) -> Result<Lock, Failure> {
+    let file = File::options().create(true).append(true).open(path);
     let file = file.map_err(io("the node's lock file", "written"))?;
     match file.try_lock() {
         Ok(()) => Ok(Lock(file)),
@@ -140,12 +146,12 @@ impl Node {
         let store = settings.store(home).await?;
         let keys = KeyStore::open(&home.join("keys").join("keys.sqlite")).await?;
         let now = SystemClock.now();
-        let vault = Vault::start(store.clone(), keys, blobs.clone(), &Key::from_bytes(root), now).await?;
+        let vault = Vault::start(store.clone(), keys.clone(), blobs.clone(), &Key::from_bytes(root), now).await?;
         let engine = settings.engine(threads)?;
         let rules = rules(home)?;
         let policy = rules.policy();
         let (vault, clock) = (vault.under(policy.clone()), Arc::new(SystemClock));
-        Ok(Self { home: home.to_owned(), store, blobs, vault, engine, clock, rules, policy, root })
+        Ok(Self { home: home.to_owned(), store, blobs, vault, keys, engine, clock, rules, policy, root })
     }
 
     /// The same node by another clock, for tests and replays.
@@ -169,6 +175,11 @@ impl Node {
         lock(&self.home)
     }
 
+    /// Keeps uploads of deposits away while the node is mended.
+    pub(crate) fn lock_uploads(&self) -> Result<Lock, Failure> {
+        lock_file(&self.home.join("deposits.lock"))
+    }
+
     /// What the node is called where others keep blobs beside its own.
     pub(crate) fn owner(&self) -> String {
         owner(&self.root)
@@ -188,6 +199,10 @@ impl Node {
 
     pub(crate) fn notice_key(&self) -> [u8; 32] {
         self.derived("acequia 2026 node notice key v1")
+    }
+
+    pub(crate) fn deposit_key(&self) -> [u8; 32] {
+        self.derived("acequia 2026 node deposit key v1")
     }
 
     pub(crate) fn gate_key(&self) -> GateKey {

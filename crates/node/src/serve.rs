@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use acequia_hub::Catalogue;
 use acequia_portal::House;
 use acequia_vault::Texts;
 
@@ -15,6 +16,9 @@ use crate::settings::Settings;
 
 /// How often a serving node looks for versions published by other commands.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// How often uploads of deposits that no commit took are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 
 /// How long downloads may go on after the node was told to stop.
 const LAST_DOWNLOADS: Duration = Duration::from_secs(5);
@@ -79,7 +83,7 @@ impl Node {
         let taken = |error: std::io::Error| NodeError::Address { address: address.to_string(), kind: error.kind() };
         let listener = tokio::net::TcpListener::bind(address).await.map_err(taken)?;
         let bound = listener.local_addr().map_err(io("the address", "read"))?;
-        let catalogue = Arc::clone(&shelves) as Arc<dyn acequia_hub::Catalogue>;
+        let catalogue = Arc::clone(&shelves) as Arc<dyn Catalogue>;
         let router = match public_address {
             Some(public) => acequia_hub::router_at(catalogue, public)?,
             None => acequia_hub::router(catalogue),
@@ -90,6 +94,22 @@ impl Node {
         let router = match &donors {
             Some(origin) => node.portal(origin, router)?,
             None => router,
+        };
+        let deposits = Arc::new(node.deposits()?);
+        let on_shelf = Arc::clone(&shelves);
+        let published: acequia_deposit::Published =
+            Arc::new(move |artefact, name| on_shelf.shelf().holds(artefact, name));
+        let router = acequia_deposit::router(Arc::clone(&deposits), published, public_address, router)?;
+        let sweep = {
+            let node = Arc::clone(&node);
+            tokio::spawn(async move {
+                loop {
+                    if let Err(failure) = node.sweep_deposits(&deposits).await {
+                        tracing::warn!(code = %failure.code, "uploads cannot be swept: {}", failure.message);
+                    }
+                    tokio::time::sleep(SWEEP_EVERY).await;
+                }
+            })
         };
         let watch = {
             let (node, shelves) = (Arc::clone(&node), Arc::clone(&shelves));
@@ -158,6 +178,7 @@ impl Node {
             network.close().await;
             desk.abort();
         }
+        sweep.abort();
         Ok(served.map_err(io("the connection", "served"))?)
     }
 }

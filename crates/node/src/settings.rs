@@ -28,6 +28,11 @@
 //! sync_minutes = 15                                        # `serve` asks the neighbours so often
 //! mirror = ["acequia/breast-cancer-survival"]              # names, or NAME@VERSION, that are mirrored when neighbours are asked
 //! mirror_quota_mb = 10240                                  # at most so much of theirs is kept
+//! [deposits]                                               # what outside authors may send; nobody may without a token
+//! file_mb = 51200            # most MiB of one file
+//! deposit_mb = 512000        # most MiB of one deposit, with all its commits
+//! commit_files = 25000       # most files that one commit changes
+//! keep_days = 30             # uploads that no commit took go after so many days
 //! ```
 
 use std::net::SocketAddr;
@@ -37,6 +42,7 @@ use std::sync::Arc;
 
 use acequia_blobs::{BlobError, BlobStore};
 use acequia_custody::receipt::Controller;
+use acequia_deposit::Limits;
 use acequia_engine::DataFusionEngine;
 use acequia_frame::Engine;
 use acequia_hub::Operator;
@@ -55,6 +61,7 @@ pub(crate) struct Settings {
     trustee: Option<Controller>,
     governance: GovernanceSettings,
     network: NetworkSettings,
+    deposits: Limits,
 }
 
 /// What is told to members of the network, and taken from them.
@@ -137,7 +144,7 @@ impl Coded for SettingsError {
     fn hint(&self) -> &'static str {
         match self {
             Self::Row { .. } => {
-                "known are [store] url, [blobs] url, [engine] cluster, exchange and patience_s, [trustee] name, address, contact, country and authority, [governance] needs_assessment, [network] catalogue, listen, sync_minutes, mirror and mirror_quota_mb"
+                "known are [store] url, [blobs] url, [engine] cluster, exchange and patience_s, [trustee] name, address, contact, country and authority, [governance] needs_assessment, [network] catalogue, listen, sync_minutes, mirror and mirror_quota_mb, [deposits] file_mb, deposit_mb, commit_files and keep_days"
             }
             Self::HalfACluster { .. } => "state both keys, or neither; see docs/cluster.md",
             Self::NoCluster => "build with --features cluster, or take [engine] out; see docs/cluster.md",
@@ -178,6 +185,11 @@ impl Settings {
     /// Whether a run needs an approved impact assessment.
     pub(crate) fn needs_assessment(&self) -> bool {
         self.governance.needs_assessment
+    }
+
+    /// How much outside authors may send.
+    pub(crate) fn deposits(&self) -> Limits {
+        self.deposits
     }
 
     /// The trustee, as the catalogue names its publisher; `None` when nothing is stated.
@@ -271,6 +283,13 @@ mod tests {
         assert_eq!(blobs("[blobs]\nurl = \"s3://blobs/node\"\n").unwrap().place(), "s3://blobs/node");
         let refused = blobs("[blobs]\nurl = \"s3://key:secret@blobs\"\n").unwrap_err();
         assert_eq!((refused.code.as_str(), refused.message.contains("secret")), ("BL008", false));
+    }
+
+    #[test]
+    fn limits_that_are_not_stated_stay_what_they_are() {
+        let settings: Settings = toml::from_str("[deposits]\nfile_mb = 1\n").unwrap();
+        assert_eq!(settings.deposits(), Limits { file_mb: 1, ..Limits::default() });
+        assert!(toml::from_str::<Settings>("[deposits]\nfile = 1\n").is_err());
     }
 
     #[test]

@@ -196,6 +196,40 @@ impl Store {
         Ok(())
     }
 
+    /// Adds an entry to a stream whose last entry still is number `last` (0: it has none). `None` when somebody else was first, and
+    /// nothing was added. For streams that are too long to read at every entry.
+    ///
+    /// # Errors
+    /// [`StoreError::Sql`].
+    pub async fn append_after(
+        &self,
+        stream: &str,
+        last: u64,
+        at: Timestamp,
+        entry: &Value,
+    ) -> Result<Option<u64>, StoreError> {
+        let mut transaction = self.begin().await?;
+        let query = "SELECT CAST(COALESCE(MAX(number), 0) AS BIGINT) AS number FROM journal WHERE stream = $1";
+        let row = sqlx::query(query).bind(stream.to_owned()).fetch_one(&mut *transaction).await;
+        if number(&row.map_err(sql("read: journal"))?)? != last {
+            return Ok(None);
+        }
+        let number = append(&mut transaction, stream, at, None, entry).await?;
+        transaction.commit().await.map_err(sql("written: journal"))?;
+        Ok(Some(number))
+    }
+
+    /// A stream from entry number `last + 1` on, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Sql`], [`StoreError::Record`].
+    pub async fn entries_after(&self, stream: &str, last: u64) -> Result<Vec<Entry>, StoreError> {
+        let query =
+            "SELECT number, at, subject, entry, digest FROM journal WHERE stream = $1 AND number > $2 ORDER BY number";
+        let query = sqlx::query(query).bind(stream.to_owned()).bind(i64::try_from(last).map_err(|_| record(KIND))?);
+        query.fetch_all(&self.pool).await.map_err(sql("read: journal"))?.iter().map(entry_of).collect()
+    }
+
     /// A stream, oldest first.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! The key store: donors' keys, wrapped, in an SQLite file of their own.
+//! The key store: donors' keys and those of deposits, wrapped, in an SQLite file of their own.
 //!
 //! It is kept apart from the records so that a backup of the records holds no key. Its own backups live for days, not
 //! years: a copy of it brings back the keys that were destroyed since. There is one epoch at a time; every donor's key is
@@ -20,7 +20,7 @@ use crate::error::sql;
 
 const KIND: &str = "key";
 /// Newest layout of the key store this program knows.
-const KNOWN: i64 = 1;
+const KNOWN: i64 = 2;
 
 /// A wrapped key with the donor it belongs to.
 pub type Wrapped = (DonorId, Vec<u8>);
@@ -94,16 +94,23 @@ impl KeyStore {
         let mut journal = path.as_os_str().to_owned();
         journal.push("-journal");
         if found == KNOWN && std::fs::metadata(&journal).is_ok_and(|file| file.len() > 0) {
-            sqlx::query("PRAGMA user_version = 1").execute(&mut *transaction).await.map_err(written())?;
+            sqlx::query("PRAGMA user_version = 2").execute(&mut *transaction).await.map_err(written())?;
         }
-        if found < KNOWN {
-            for statement in [
+        let mut statements: Vec<&'static str> = Vec::new();
+        if found < 1 {
+            statements.extend([
                 "CREATE TABLE epoch (number INTEGER PRIMARY KEY NOT NULL, wrapped BLOB NOT NULL, began_at INTEGER NOT NULL) STRICT",
                 "CREATE TABLE donor_key (donor TEXT PRIMARY KEY NOT NULL, wrapped BLOB NOT NULL) STRICT",
-                "PRAGMA user_version = 1",
-            ] {
-                sqlx::query(statement).execute(&mut *transaction).await.map_err(written())?;
-            }
+            ]);
+        }
+        if found < KNOWN {
+            statements.extend([
+                "CREATE TABLE deposit_key (deposit TEXT PRIMARY KEY NOT NULL, wrapped BLOB NOT NULL) STRICT",
+                "PRAGMA user_version = 2",
+            ]);
+        }
+        for statement in statements {
+            sqlx::query(statement).execute(&mut *transaction).await.map_err(written())?;
         }
         transaction.commit().await.map_err(written())?;
         Ok(Self { pool })
@@ -195,6 +202,27 @@ impl KeyStore {
         update.execute(&mut *transaction).await.map_err(written())?;
         transaction.commit().await.map_err(written())?;
         Ok(number)
+    }
+
+    /// The wrapped key of a deposit: `wrapped`, unless it has one.
+    ///
+    /// # Errors
+    /// [`StoreError::Sql`].
+    pub async fn put_deposit_key(&self, deposit: &str, wrapped: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let insert = "INSERT INTO deposit_key (deposit, wrapped) VALUES ($1, $2) ON CONFLICT (deposit) DO NOTHING";
+        let query = sqlx::query(insert).bind(deposit.to_owned()).bind(wrapped.to_vec());
+        query.execute(&self.pool).await.map_err(written())?;
+        self.deposit_key(deposit).await?.ok_or(record(KIND))
+    }
+
+    /// The wrapped key of a deposit, if it has one.
+    ///
+    /// # Errors
+    /// [`StoreError::Sql`].
+    pub async fn deposit_key(&self, deposit: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let query = sqlx::query("SELECT wrapped FROM deposit_key WHERE deposit = $1").bind(deposit.to_owned());
+        let row = query.fetch_optional(&self.pool).await.map_err(read())?;
+        row.map(|row| row.try_get("wrapped").map_err(|_| record(KIND))).transpose()
     }
 
     /// Donors that have a key, in order.

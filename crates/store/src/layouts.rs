@@ -26,7 +26,7 @@ impl Dialect {
 }
 
 /// Newest layout this program knows.
-pub(crate) const KNOWN: i64 = 3;
+pub(crate) const KNOWN: i64 = 4;
 
 /// Layout 1, SQLite only.
 const SQLITE_1: &[&str] = &[
@@ -135,6 +135,16 @@ const POSTGRES_2: &[&str] = &[
     "CREATE TRIGGER notice_truncate BEFORE TRUNCATE ON notice EXECUTE FUNCTION append_only()",
 ];
 
+/// Layout 4: where the bytes of deposits lie. What they are is in journals.
+const BOTH_4: &[&str] = &[
+    "CREATE TABLE deposit_object (
+        deposit TEXT NOT NULL, object TEXT NOT NULL, part BIGINT NOT NULL, bytes BIGINT NOT NULL, tag TEXT NOT NULL,
+        at BIGINT NOT NULL, PRIMARY KEY (deposit, object, part))",
+    "CREATE TABLE deposit_blob (
+        deposit TEXT NOT NULL, object TEXT NOT NULL, part BIGINT NOT NULL, number BIGINT NOT NULL, blob TEXT NOT NULL,
+        PRIMARY KEY (deposit, object, part, number))",
+];
+
 /// Layout 3: accounts, their passkeys and invitations, and ways to what somebody gave, in words that both databases understand.
 const BOTH_3: &[&str] = &[
     "CREATE TABLE account (
@@ -180,6 +190,7 @@ pub(crate) async fn upgrade(connection: &mut AnyConnection, dialect: Dialect, fo
         Dialect::Postgres => run.extend(if found < 2 { POSTGRES_2 } else { &[] }),
     }
     run.extend(if found < 3 { BOTH_3 } else { &[] });
+    run.extend(if found < 4 { BOTH_4 } else { &[] });
     for statement in run {
         connection.execute(statement).await.map_err(written())?;
     }
@@ -188,8 +199,8 @@ pub(crate) async fn upgrade(connection: &mut AnyConnection, dialect: Dialect, fo
     }
     // A PRAGMA takes no parameters; the number of layouts is fixed.
     match dialect {
-        Dialect::Sqlite => connection.execute("PRAGMA user_version = 3").await.map_err(written())?,
-        Dialect::Postgres => connection.execute("INSERT INTO layout (version) VALUES (3)").await.map_err(written())?,
+        Dialect::Sqlite => connection.execute("PRAGMA user_version = 4").await.map_err(written())?,
+        Dialect::Postgres => connection.execute("INSERT INTO layout (version) VALUES (4)").await.map_err(written())?,
     };
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The node's own records: donations, consent, keys (wrapped), finished steps, published versions, accounts.
+//! The node's own records: donations, consent, keys (wrapped), finished steps, published versions, accounts, where deposits lie.
 //!
 //! Comes in: typed records. Goes out: the same, from SQLite (WAL, `synchronous = FULL`) or PostgreSQL by URL. Every change is
 //! one transaction; publishing asks consent inside the transaction that assigns the version. Consent records and notices are
@@ -23,6 +23,7 @@
 mod accounts;
 mod consent;
 mod database;
+mod deposits;
 mod error;
 mod journal;
 mod keys;
@@ -31,6 +32,7 @@ mod records;
 
 pub use accounts::{Account, Holder, Invited, Opener, StoredPasskey};
 pub use database::Store;
+pub use deposits::StoredObject;
 pub use error::StoreError;
 pub use journal::{Access, Entry};
 pub use keys::{Epoch, KeyStore, Wrapped};

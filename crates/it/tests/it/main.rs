@@ -9,6 +9,7 @@ mod clients;
 mod cluster;
 mod course;
 mod crash;
+mod deposits;
 mod foreign;
 mod hostile;
 mod leak;

@@ -29,6 +29,8 @@ pub(crate) fn parts() -> Vec<(&'static str, Part)> {
         ("notices_are_immutable", |both| Box::pin(notices_are_immutable(both))),
         ("codes_open_an_account_once", |both| Box::pin(codes_open_an_account_once(both))),
         ("opening_twice_is_one", |both| Box::pin(opening_twice_is_one(both))),
+        ("whoever_is_second_adds_nothing", |both| Box::pin(whoever_is_second_adds_nothing(both))),
+        ("deposited_objects_come_back", |both| Box::pin(deposited_objects_come_back(both))),
     ]
 }
 
@@ -204,6 +206,62 @@ async fn journals_only_grow(Both { store, raw }: Both) {
         SELECT stream, 4, at, entry, digest, digest FROM journal WHERE stream = 'rights/1' AND number = 3";
     sqlx::query(insert).execute(&raw).await.unwrap();
     assert_eq!(store.check().await.unwrap_err().code(), "ST008");
+}
+
+async fn whoever_is_second_adds_nothing(Both { store, .. }: Both) {
+    let append = |last: u64| {
+        let store = store.clone();
+        async move { store.append_after("deposit/a", last, at("2026-01-01"), &json!({})).await }
+    };
+    assert_eq!(append(0).await.unwrap(), Some(1));
+    assert_eq!(append(0).await.unwrap(), None);
+    assert_eq!(append(1).await.unwrap(), Some(2));
+    assert_eq!(append(5).await.unwrap(), None);
+    let numbers = async |last| {
+        store.entries_after("deposit/a", last).await.unwrap().iter().map(|own| own.number).collect::<Vec<_>>()
+    };
+    assert_eq!((numbers(0).await, numbers(1).await, numbers(2).await), (vec![1, 2], vec![2], vec![]));
+    let eight: Vec<_> = (0..8).map(|_| tokio::spawn(append(2))).collect();
+    let mut added = 0;
+    for one in eight {
+        added += usize::from(one.await.unwrap().unwrap().is_some());
+    }
+    assert_eq!(added, 1);
+    assert_eq!(store.verify_journals().await.unwrap(), 3);
+}
+
+async fn deposited_objects_come_back(Both { store, .. }: Both) {
+    let blob = |name: &str| Digest::of(name.as_bytes());
+    let new = |object: &str, part: u64, blobs: &[&str]| StoredObject {
+        deposit: "datasets/a/b".to_owned(),
+        object: object.to_owned(),
+        part,
+        bytes: 10 * blobs.len() as u64,
+        tag: format!("tag of {part}"),
+        at: at("2026-01-01"),
+        blobs: blobs.iter().map(|name| blob(name)).collect(),
+    };
+    let get = async |object: &str, part: u64| store.object("datasets/a/b", object, part).await.unwrap();
+    assert_eq!(store.put_object(&new("x", 1, &["a", "b"])).await.unwrap(), []);
+    assert_eq!(store.put_object(&new("x", 2, &["c"])).await.unwrap(), []);
+    assert_eq!(get("x", 1).await, Some(new("x", 1, &["a", "b"])));
+    assert_eq!(get("x", 0).await, None);
+    // A part that comes again replaces what came before.
+    assert_eq!(store.put_object(&new("x", 2, &["d"])).await.unwrap(), [blob("c")]);
+    assert_eq!(store.deposited_bytes("datasets/a/b").await.unwrap(), 30);
+    // The whole is made of its parts, and stays.
+    assert_eq!(store.put_object(&new("x", 0, &["a", "b", "d"])).await.unwrap(), []);
+    assert_eq!((get("x", 1).await, get("x", 0).await), (None, Some(new("x", 0, &["a", "b", "d"]))));
+    assert_eq!(store.put_object(&new("x", 0, &["e"])).await.unwrap(), [blob("e")]);
+    assert_eq!(store.put_object(&new("x", 3, &["e"])).await.unwrap(), [blob("e")]);
+    store.put_object(&new("y", 0, &[])).await.unwrap();
+    let names: Vec<_> = store.objects(None).await.unwrap().into_iter().map(|own| (own.object, own.part)).collect();
+    assert_eq!(names, [("x".to_owned(), 0), ("y".to_owned(), 0)]);
+    assert_eq!(store.deposited_blobs().await.unwrap(), ["a", "b", "d"].map(blob).into());
+    assert_eq!(store.remove_object("datasets/a/b", "x", 0).await.unwrap().len(), 3);
+    assert!(
+        store.deposited_blobs().await.unwrap().is_empty() && store.deposited_bytes("datasets/a/b").await.unwrap() == 0
+    );
 }
 
 /// A withdrawal is either seen by the access or comes after it: never is something opened that was withdrawn before.

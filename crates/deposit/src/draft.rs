@@ -1,0 +1,325 @@
+//! A draft: what the history of a deposit amounts to. It is folded from entries of a journal, which are only ever added.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use acequia_gate::{Artefact, ReleasedFile};
+use acequia_hub::wire;
+use acequia_store::{Entry, StoreError};
+use acequia_types::{Digest, Timestamp, digest_named};
+use serde::{Deserialize, Serialize};
+
+use crate::DepositName;
+use crate::deposits::Swept;
+use crate::limits::is_large;
+
+/// What happened to a deposit.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub(crate) enum Event {
+    /// It was begun, without files.
+    Begun {
+        by: String,
+    },
+    Committed(Committed),
+    /// A commit was handed in.
+    Tagged {
+        tag: String,
+        commit: String,
+        message: String,
+        by: String,
+    },
+    /// The trustee took or refused what was handed in.
+    Decided {
+        tag: String,
+        outcome: Outcome,
+        by: String,
+    },
+    /// Bytes went that no commit took.
+    Swept {
+        objects: u64,
+        bytes: u64,
+    },
+}
+
+/// One commit: what it changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Committed {
+    /// 40 hex digits; of the content, the message and the commits before, so that the same history has the same ones anywhere.
+    pub commit: String,
+    /// The commit before.
+    pub parent: String,
+    /// One line.
+    pub title: String,
+    /// The rest of the message.
+    pub message: String,
+    /// Short name of the token.
+    pub by: String,
+    /// Files that are new or have new content.
+    pub put: Vec<ReleasedFile>,
+    /// Paths that are not there any more.
+    pub gone: Vec<String>,
+}
+
+/// What the trustee did with what was handed in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "did", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It was taken out, to go through the course.
+    Taken,
+    /// It was refused.
+    Refused {
+        /// Why, for the author.
+        reason: String,
+    },
+}
+
+/// What the trustee did, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Decision {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+/// A commit that was handed in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Tag {
+    /// `vX.Y.Z`.
+    pub tag: String,
+    /// The commit.
+    pub commit: String,
+    /// What the author says.
+    pub message: String,
+    /// When.
+    pub at: Timestamp,
+    /// Short name of the token.
+    pub by: String,
+    /// What the trustee did last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
+}
+
+/// A deposit with all that happened to it.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    name: DepositName,
+    begun_at: Timestamp,
+    by: String,
+    commits: Vec<Arc<(Timestamp, Committed)>>,
+    tags: Vec<Tag>,
+    head: Arc<BTreeMap<String, ReleasedFile>>,
+    swept: Swept,
+    /// Number of the last entry that is folded in.
+    pub(crate) last: u64,
+}
+
+/// Id of a commit.
+pub(crate) fn commit_id(
+    name: &DepositName,
+    parent: &str,
+    files: &BTreeMap<String, ReleasedFile>,
+    title: &str,
+    message: &str,
+) -> String {
+    let tree: String = files.iter().map(|(path, file)| format!("{path}\0{} {}\n", file.sha256, file.bytes)).collect();
+    let name = name.to_string();
+    let parts: [(&str, &[u8]); 5] = [
+        ("deposit", name.as_bytes()),
+        ("parent", parent.as_bytes()),
+        ("files", tree.as_bytes()),
+        ("title", title.as_bytes()),
+        ("message", message.as_bytes()),
+    ];
+    digest_named("acequia deposit commit v1", parts).short(40)
+}
+
+impl Draft {
+    /// Nothing yet: the first entry begins it.
+    pub(crate) fn nothing(name: DepositName) -> Self {
+        Self {
+            name,
+            begun_at: Timestamp::from_unix_s(0),
+            by: String::new(),
+            commits: Vec::new(),
+            tags: Vec::new(),
+            head: Arc::default(),
+            swept: Swept::default(),
+            last: 0,
+        }
+    }
+
+    /// Folds the next entry in.
+    ///
+    /// # Errors
+    /// [`StoreError::Record`] for an entry that cannot be one of a deposit.
+    pub(crate) fn apply(&mut self, entry: &Entry) -> Result<(), StoreError> {
+        let unfit = || StoreError::Record { kind: "deposit" };
+        match Event::deserialize(&entry.entry).map_err(|_| unfit())? {
+            Event::Begun { by } if self.commits.is_empty() => {
+                let title = "Begin";
+                let commit = commit_id(&self.name, "", &self.head, title, "");
+                (self.begun_at, self.by) = (entry.at, by.clone());
+                let (title, message) = (title.to_owned(), String::new());
+                let begun = Committed { commit, parent: String::new(), title, message, by, put: vec![], gone: vec![] };
+                self.commits.push(Arc::new((entry.at, begun)));
+            }
+            Event::Committed(committed) if committed.parent == self.head_commit() => {
+                let head = Arc::make_mut(&mut self.head);
+                for path in &committed.gone {
+                    head.remove(path);
+                }
+                head.extend(committed.put.iter().map(|file| (file.path.clone(), file.clone())));
+                self.commits.push(Arc::new((entry.at, committed)));
+            }
+            Event::Tagged { tag, commit, message, by } if self.tag(&tag).is_none() => {
+                self.tags.push(Tag { tag, commit, message, at: entry.at, by, decision: None });
+            }
+            Event::Decided { tag, outcome, .. } => {
+                let tag = self.tags.iter_mut().find(|own| own.tag == tag).ok_or_else(unfit)?;
+                tag.decision = Some(Decision { at: entry.at, outcome });
+            }
+            Event::Swept { objects, bytes } => {
+                self.swept.objects = self.swept.objects.saturating_add(objects);
+                self.swept.bytes = self.swept.bytes.saturating_add(bytes);
+            }
+            _ => return Err(unfit()),
+        }
+        self.last = entry.number;
+        Ok(())
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &DepositName {
+        &self.name
+    }
+
+    /// When it was begun.
+    pub fn begun_at(&self) -> Timestamp {
+        self.begun_at
+    }
+
+    /// The newest commit's id.
+    pub fn head_commit(&self) -> &str {
+        self.commits.last().map_or("", |last| &last.1.commit)
+    }
+
+    /// The files of the newest commit.
+    pub fn head(&self) -> &Arc<BTreeMap<String, ReleasedFile>> {
+        &self.head
+    }
+
+    /// Every commit with its time, oldest first.
+    pub fn commits(&self) -> impl DoubleEndedIterator<Item = (Timestamp, &Committed)> {
+        self.commits.iter().map(|both| (both.0, &both.1))
+    }
+
+    /// What was handed in, oldest first.
+    pub fn tags(&self) -> &[Tag] {
+        &self.tags
+    }
+
+    /// What was handed in under this tag.
+    pub fn tag(&self, tag: &str) -> Option<&Tag> {
+        self.tags.iter().find(|own| own.tag == tag)
+    }
+
+    /// What arrived, what no commit took, and what went.
+    pub fn swept(&self) -> Swept {
+        self.swept
+    }
+
+    /// Every content that a commit has or had.
+    pub(crate) fn contents(&self) -> impl Iterator<Item = Digest> {
+        self.commits.iter().flat_map(|both| both.1.put.iter().map(|file| file.sha256))
+    }
+
+    /// What a revision means: `main` or `HEAD` (the newest), a tag, or a whole commit id.
+    pub fn revision(self: &Arc<Self>, revision: &str) -> Option<Snapshot> {
+        let commit = match revision {
+            "main" | "HEAD" | "refs/heads/main" => self.head_commit(),
+            other => self.tag(other.strip_prefix("refs/tags/").unwrap_or(other)).map_or(other, |tag| &tag.commit),
+        };
+        let at = self.commits.iter().position(|both| both.1.commit == commit)?;
+        let files = if at + 1 == self.commits.len() {
+            Arc::clone(&self.head)
+        } else {
+            let mut files = BTreeMap::new();
+            for both in &self.commits[..=at] {
+                for path in &both.1.gone {
+                    files.remove(path);
+                }
+                files.extend(both.1.put.iter().map(|file| (file.path.clone(), file.clone())));
+            }
+            Arc::new(files)
+        };
+        Some(Snapshot { draft: Arc::clone(self), at, files })
+    }
+}
+
+/// The files of a draft at one commit.
+pub fn files(at: &Snapshot) -> &BTreeMap<String, ReleasedFile> {
+    &at.files
+}
+
+/// A draft at one commit.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    draft: Arc<Draft>,
+    at: usize,
+    files: Arc<BTreeMap<String, ReleasedFile>>,
+}
+
+impl Snapshot {
+    /// The draft.
+    pub fn draft(&self) -> &Arc<Draft> {
+        &self.draft
+    }
+
+    /// When the commit was made.
+    pub fn made_at(&self) -> Timestamp {
+        self.draft.commits[self.at].0
+    }
+
+    /// It and those before, newest first.
+    pub fn until(&self) -> impl Iterator<Item = (Timestamp, &Committed)> {
+        self.draft.commits[..=self.at].iter().rev().map(|both| (both.0, &both.1))
+    }
+}
+
+impl wire::Snapshot for Snapshot {
+    fn artefact(&self) -> Artefact {
+        self.draft.name.artefact
+    }
+
+    fn name(&self) -> String {
+        self.draft.name.name.to_string()
+    }
+
+    fn commit(&self) -> &str {
+        &self.draft.commits[self.at].1.commit
+    }
+
+    fn files(&self) -> &BTreeMap<String, ReleasedFile> {
+        &self.files
+    }
+
+    fn is_large(&self, file: &ReleasedFile) -> bool {
+        is_large(&file.path, file.bytes)
+    }
+
+    fn last_change(&self, path: &str, is_folder: bool) -> wire::Change {
+        let inside = |other: &str| match is_folder {
+            true => other.strip_prefix(path).is_some_and(|rest| rest.starts_with('/')),
+            false => other == path,
+        };
+        let touches = |commit: &Committed| {
+            commit.put.iter().any(|file| inside(&file.path)) || commit.gone.iter().any(|other| inside(other))
+        };
+        let first = self.draft.commits[0].as_ref();
+        let (at, commit) = self.until().find(|(_, commit)| touches(commit)).unwrap_or((first.0, &first.1));
+        wire::Change { commit: commit.commit.clone(), title: commit.title.clone(), at }
+    }
+}

@@ -1,0 +1,230 @@
+//! Histories only grow.
+
+use std::collections::BTreeMap;
+
+use axum::http::StatusCode;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::{Answer, CARD, Desk, delete, file, large};
+
+fn head(answer: &Answer) -> String {
+    assert_eq!(answer.status, StatusCode::OK, "{}", String::from_utf8_lossy(&answer.bytes));
+    answer.json()["commitOid"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_commit_is_read_back_as_it_was_written() {
+    let desk = Desk::new().await;
+    desk.begin("lab/cohort").await;
+    let first = desk.get("/api/datasets/lab/cohort").await.json()["sha"].as_str().unwrap().to_owned();
+    let table = vec![9u8; 3 << 20];
+    desk.upload("lab/cohort", &table).await;
+    let lines = [file("README.md", CARD.as_bytes()), large("data/train.bin2", &table), file("a/b.txt", b"b")];
+    let second = head(&desk.commit("lab/cohort", Some(&first), &lines).await);
+    let info = desk.get("/api/datasets/lab/cohort?blobs=true").await.json();
+    assert_eq!((info["sha"].as_str(), info["private"].as_bool()), (Some(second.as_str()), Some(true)));
+    assert_eq!(info["cardData"]["license"], "cc-by-4.0");
+    assert_eq!(info["siblings"].as_array().unwrap().len(), 3);
+    let tree = desk.get("/api/datasets/lab/cohort/tree/main?recursive=true&expand=true").await.json();
+    let paths: Vec<&str> = tree.as_array().unwrap().iter().map(|entry| entry["path"].as_str().unwrap()).collect();
+    assert_eq!(paths, ["README.md", "a", "a/b.txt", "data", "data/train.bin2"]);
+    assert!(tree.as_array().unwrap().iter().all(|entry| entry["lastCommit"]["id"] == second.as_str()));
+    let path = "/datasets/lab/cohort/resolve/main/data/train.bin2";
+    let whole = desk.get(path).await;
+    assert!(whole.bytes == table && whole.header("x-repo-commit") == second);
+    let part = desk.ask_with(Some(&desk.secret), "GET", path, &[("range", "bytes=1048570-1048580")], "").await;
+    assert_eq!((part.status, part.bytes.as_slice()), (StatusCode::PARTIAL_CONTENT, &table[1_048_570..=1_048_580]));
+    let tail = desk.ask_with(Some(&desk.secret), "GET", path, &[("range", "bytes=-7")], "").await;
+    assert_eq!(tail.bytes, &table[table.len() - 7..]);
+    let missing = desk.get("/datasets/lab/cohort/resolve/main/no").await;
+    assert_eq!((missing.status, missing.header("x-error-code")), (StatusCode::NOT_FOUND, "EntryNotFound"));
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let path_info = "/api/datasets/lab/cohort/paths-info/main";
+    let info = desk.ask_with(Some(&desk.secret), "POST", path_info, &form, "paths=a&paths=a%2Fb.txt&paths=no").await;
+    assert_eq!(info.json().as_array().map(Vec::len), Some(2));
+    // Nothing changes: the same commit.
+    assert_eq!(head(&desk.commit("lab/cohort", None, &[file("a/b.txt", b"b")]).await), second);
+    // The same after the node was started again.
+    let desk = desk.restarted().await;
+    assert_eq!(desk.get(path).await.bytes, table);
+    let commits = desk.get("/api/datasets/lab/cohort/commits/main").await.json();
+    assert_eq!(
+        commits.as_array().unwrap().iter().map(|own| own["id"].as_str().unwrap()).collect::<Vec<_>>(),
+        [second, first]
+    );
+}
+
+#[tokio::test]
+async fn whoever_comes_second_is_told() {
+    let desk = Desk::new().await;
+    desk.begin("lab/cohort").await;
+    let first = desk.get("/api/datasets/lab/cohort").await.json()["sha"].as_str().unwrap().to_owned();
+    head(&desk.commit("lab/cohort", Some(&first), &[file("a", b"1")]).await);
+    let late = desk.commit("lab/cohort", Some(&first), &[file("a", b"2")]).await;
+    assert_eq!(late.status, StatusCode::PRECONDITION_FAILED);
+    assert!(late.header("x-error-message").contains("changed since"));
+    assert_eq!(desk.get("/datasets/lab/cohort/resolve/main/a").await.bytes, b"1");
+    // Without a parent it goes on top, also for many at once.
+    let lines: Vec<[Value; 1]> = (0..8).map(|number| [file(&format!("f{number}"), b"x")]).collect();
+    let all = futures_util::future::join_all(lines.iter().map(|lines| desk.commit("lab/cohort", None, lines))).await;
+    all.iter().for_each(|answer| drop(head(answer)));
+    assert_eq!(desk.get("/api/datasets/lab/cohort/tree/main").await.json().as_array().map(Vec::len), Some(9));
+}
+
+#[tokio::test]
+async fn what_would_rewrite_is_refused() {
+    let desk = Desk::new().await;
+    desk.begin("lab/cohort").await;
+    head(&desk.commit("lab/cohort", None, &[file("a", b"1")]).await);
+    let refused = |method: &'static str, path: &'static str| {
+        let desk = &desk;
+        async move { desk.ask(Some(&desk.secret), method, &format!("/api/datasets/lab/cohort/{path}"), "{}").await.status }
+    };
+    for (method, path) in [
+        ("POST", "super-squash/main"),
+        ("POST", "branch/other"),
+        ("DELETE", "branch/main"),
+        ("DELETE", "tag/v1.0.0"),
+        ("PUT", "settings"),
+        ("POST", "commit/other"),
+        ("POST", "commit/main?create_pr=1"),
+    ] {
+        assert_eq!(refused(method, path).await, StatusCode::FORBIDDEN, "{method} {path}");
+    }
+    assert_eq!(refused("POST", "branch/main").await, StatusCode::CONFLICT);
+    for path in ["/api/repos/delete", "/api/repos/move"] {
+        assert_eq!(desk.ask(Some(&desk.secret), "DELETE", path, "{}").await.status, StatusCode::FORBIDDEN);
+    }
+    for (lines, status) in [
+        (vec![file("../a", b"")], StatusCode::BAD_REQUEST),
+        (vec![file("manifest.json", b"")], StatusCode::BAD_REQUEST),
+        (vec![file("a/b", b"")], StatusCode::BAD_REQUEST),
+        (vec![delete("b")], StatusCode::BAD_REQUEST),
+        (vec![large("b.parquet", b"never sent")], StatusCode::BAD_REQUEST),
+        (vec![json!({ "key": "force", "value": {} })], StatusCode::BAD_REQUEST),
+    ] {
+        assert_eq!(desk.commit("lab/cohort", None, &lines).await.status, status, "{lines:?}");
+    }
+    assert_eq!(desk.get("/api/datasets/lab/cohort/commits/main").await.json().as_array().map(Vec::len), Some(2));
+}
+
+/// What somebody does next.
+#[derive(Debug, Clone)]
+enum Act {
+    Put(u8, u8),
+    Delete(u8),
+    DeleteFolder,
+    Stale(u8),
+    Tag(u8),
+    TagOlder(u8),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        3 => (0..4u8, any::<u8>()).prop_map(|(path, content)| Act::Put(path, content)),
+        1 => (0..4u8).prop_map(Act::Delete),
+        1 => Just(Act::DeleteFolder),
+        1 => (0..4u8).prop_map(Act::Stale),
+        2 => (0..3u8).prop_map(Act::Tag),
+        1 => (0..3u8).prop_map(Act::TagOlder),
+    ]
+}
+
+fn path(number: u8) -> String {
+    ["notes.txt", "docs/a.txt", "docs/b.txt", "docs/deep/c.txt"][usize::from(number)].to_owned()
+}
+
+/// A model, since its checks need no rows.
+async fn play(acts: &[Act]) -> Vec<String> {
+    let desk = Desk::new().await;
+    let create = json!({ "name": "lab/net", "type": "model" });
+    assert_eq!(desk.post("/api/repos/create", create).await.status, StatusCode::OK);
+    let post = |lines: String| desk.ask(Some(&desk.secret), "POST", "/api/models/lab/net/commit/main", lines);
+    let header = |parent: Option<&str>| {
+        format!("{}\n", json!({ "key": "header", "value": { "summary": "s", "parentCommit": parent } }))
+    };
+    let card = "---\nlicense: mit\npipeline_tag: tabular-classification\nlibrary_name: onnx\ndatasets:\n- lab/cohort\n---\nA made-up model, for tests of the hand-in only.\n";
+    let graph = [0x08, 0x09, 0x3a, 0x01, 0, 0x42, 0x02, 0x10, 0x11];
+    let object = json!({ "oid": acequia_types::Digest::of(&graph).to_string(), "size": graph.len() });
+    let asked = desk
+        .post("/lab/net.git/info/lfs/objects/batch", json!({ "operation": "upload", "objects": [object] }))
+        .await
+        .json();
+    let address = asked["objects"][0]["actions"]["upload"]["href"].as_str().unwrap().to_owned();
+    desk.ask(None, "PUT", crate::path_of(&address), graph.to_vec()).await;
+    let begun = format!("{}{}\n{}\n", header(None), file("README.md", card.as_bytes()), large("model.onnx", &graph));
+    let mut commits = vec![head(&post(begun).await)];
+    let mut tags: BTreeMap<String, String> = BTreeMap::new();
+    // What was served once, by revision and path.
+    let mut served: BTreeMap<(String, String), (StatusCode, Vec<u8>)> = BTreeMap::new();
+    for act in acts {
+        let newest = commits.last().unwrap().clone();
+        match act {
+            Act::Put(number, content) => {
+                commits.push(head(
+                    &post(format!("{}{}\n", header(Some(&newest)), file(&path(*number), &[*content]))).await,
+                ));
+            }
+            Act::Delete(number) => {
+                let answer = post(format!("{}{}\n", header(None), delete(&path(*number)))).await;
+                if answer.status == StatusCode::OK {
+                    commits.push(head(&answer));
+                }
+            }
+            Act::DeleteFolder => {
+                let line = json!({ "key": "deletedFolder", "value": { "path": "docs" } });
+                commits.push(head(&post(format!("{}{line}\n", header(None))).await));
+            }
+            Act::Stale(number) => {
+                let answer =
+                    post(format!("{}{}\n", header(Some(&"0".repeat(40))), file(&path(*number), b"stale"))).await;
+                assert_eq!(answer.status, StatusCode::PRECONDITION_FAILED);
+            }
+            Act::Tag(number) | Act::TagOlder(number) => {
+                let older = matches!(act, Act::TagOlder(_));
+                let revision = if older { commits[commits.len() / 2].clone() } else { newest.clone() };
+                let tag = format!("v1.{number}.0");
+                let answer = desk.post(&format!("/api/models/lab/net/tag/{revision}"), json!({ "tag": tag })).await;
+                match tags.get(&tag) {
+                    None => {
+                        assert_eq!(answer.status, StatusCode::OK, "{}", String::from_utf8_lossy(&answer.bytes));
+                        tags.insert(tag, revision);
+                    }
+                    Some(there) if *there == revision => assert_eq!(answer.status, StatusCode::CONFLICT),
+                    Some(_) => assert_eq!(answer.status, StatusCode::FORBIDDEN),
+                }
+            }
+        }
+        commits.dedup();
+        for revision in tags.keys().chain(&commits) {
+            for path in (0..4).map(path).chain(["model.onnx".to_owned()]) {
+                let answer = desk.get(&format!("/lab/net/resolve/{revision}/{path}")).await;
+                let now = (answer.status, answer.bytes);
+                let once = served.entry((revision.clone(), path.clone())).or_insert_with(|| now.clone());
+                // A refusal is in words that may differ.
+                assert!(once.0 == now.0 && (now.0 != StatusCode::OK || once.1 == now.1), "{revision} {path}");
+            }
+        }
+    }
+    let told = desk.get("/api/models/lab/net/commits/main").await.json();
+    let mut told: Vec<String> =
+        told.as_array().unwrap().iter().map(|own| own["id"].as_str().unwrap().to_owned()).collect();
+    told.reverse();
+    assert_eq!(told[1..], commits, "every commit once, in order");
+    desk.store.check().await.unwrap();
+    commits
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever is written, no byte changes that was served once for a tag or commit; and the same history has the same commits anywhere.
+    #[test]
+    fn nothing_that_was_served_ever_changes(acts in proptest::collection::vec(act(), 1..12)) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let once = runtime.block_on(play(&acts));
+        let again = runtime.block_on(play(&acts));
+        prop_assert_eq!(once, again);
+    }
+}
