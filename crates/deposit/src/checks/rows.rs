@@ -127,17 +127,17 @@ impl Table {
             let mask = ProjectionMask::roots(builder.parquet_schema(), at);
             builder = builder.with_projection(mask);
         }
-        let incomparable = || "rows of a split have types that cannot be compared";
+        const INCOMPARABLE: &str = "rows of a split have types that cannot be compared";
         let mut converter: Option<RowConverter> = None;
         for batch in builder.with_batch_size(BATCH_ROWS).build().map_err(unread)? {
             let batch = batch.map_err(|_| "rows of a split cannot be read")?;
             if converter.is_none() {
                 let fields =
                     batch.schema().fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
-                converter = Some(RowConverter::new(fields).map_err(|_| incomparable())?);
+                converter = Some(RowConverter::new(fields).map_err(|_| INCOMPARABLE)?);
             }
             let Some(converter) = converter.as_mut() else { continue };
-            let rows = converter.convert_columns(batch.columns()).map_err(|_| incomparable())?;
+            let rows = converter.convert_columns(batch.columns()).map_err(|_| INCOMPARABLE)?;
             for (at, row) in rows.iter().enumerate() {
                 if person.is_some() && batch.columns().iter().any(|column| column.is_null(at)) {
                     continue;
@@ -165,9 +165,8 @@ pub(crate) fn in_two_splits(
         // In which splits a row was seen, as bits.
         let mut seen: HashMap<u128, u32> = HashMap::new();
         for (number, tables) in splits.values().enumerate() {
-            let own = 1u32
-                .checked_shl(u32::try_from(number).unwrap_or(u32::MAX))
-                .ok_or_else(|| "there are more than 32 splits")?;
+            let own =
+                1u32.checked_shl(u32::try_from(number).unwrap_or(u32::MAX)).ok_or("there are more than 32 splits")?;
             for table in tables {
                 table.each(person, &mut |digest| {
                     if digest % passes == pass {

@@ -19,8 +19,11 @@ async fn pass(desk: &Desk, name: &str) -> String {
     told["accessToken"].as_str().unwrap().to_owned()
 }
 
+/// A xorb with its hash.
+type Named = (String, Vec<u8>);
+
 /// The uploads of a recording: xorbs by hash, shards in order.
-fn recorded(name: &str) -> (Vec<(String, Vec<u8>)>, Vec<Vec<u8>>, Value) {
+fn recorded(name: &str) -> (Vec<Named>, Vec<Vec<u8>>, Value) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/xet").join(name);
     let mut paths: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
