@@ -794,6 +794,7 @@ impl SiteAgent {
             to: among.sites.iter().filter(|site| *site != self.name()).cloned().collect(),
             words: words.to_owned(),
             sent: vec![Digest::of(signature.as_bytes())],
+            turned: None,
         });
         if let Some(entry) = log.entries().last() {
             self.queue.leaves(run, entry)?;
