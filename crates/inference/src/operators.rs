@@ -1,10 +1,10 @@
 //! Which operators are run, and those that tract lacks or has in single precision only.
 
 mod features;
-mod gemm;
 mod kernel;
 mod linear;
 mod numbers;
+mod simpler;
 mod support_vectors;
 mod texts;
 mod trees;
@@ -13,8 +13,8 @@ use tract_onnx::model::{OnnxOpRegister, ParsingContext};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::{InferenceOp, TractResult};
 
-pub(crate) use gemm::as_simpler;
 use kernel::Own;
+pub(crate) use simpler::as_simpler;
 
 /// The operator set of models of tables.
 pub(crate) const ML_DOMAIN: &str = "ai.onnx.ml";

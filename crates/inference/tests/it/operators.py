@@ -141,6 +141,10 @@ def general():
                     attributes = {"keepdims": keep} | ({} if by_input else {"axes": [1]})
                     inputs, constants = ("x a", {"a": np.array([1], np.int64)}) if by_input else ("x", {})
                     case(f"{operator}-{keep}{end}", [node(operator, inputs, "y", **attributes)], {"x": positive}, constants, **one)
+            # Logarithms of probabilities, as naive Bayes has them, are far below what an exponential can hold.
+            over = ("x a", {"a": np.array([1], np.int64)}, {}) if opset >= 18 else ("x", {}, {"axes": [1]})
+            far = [node("ReduceLogSumExp", over[0], "y", keepdims=1, **over[2])]
+            case(f"ReduceLogSumExp-far{end}", far, {"x": positive * -1000 - 500}, over[1], **one)
             for operator in ("ArgMax", "ArgMin"):
                 for keep in (0, 1):
                     plain_nodes = [node(operator, "x", "i", axis=1, keepdims=keep), node("Cast", "i", "y", to=kind)]
