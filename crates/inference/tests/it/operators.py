@@ -144,7 +144,9 @@ def general():
             # Logarithms of probabilities, as naive Bayes has them, are far below what an exponential can hold.
             over = ("x a", {"a": np.array([1], np.int64)}, {}) if opset >= 18 else ("x", {}, {"axes": [1]})
             far = [node("ReduceLogSumExp", over[0], "y", keepdims=1, **over[2])]
-            case(f"ReduceLogSumExp-far{end}", far, {"x": positive * -1000 - 500}, over[1], **one)
+            # In the newest set onnxruntime itself takes the logarithm of a sum of zeros.
+            if opset < 28:
+                case(f"ReduceLogSumExp-far{end}", far, {"x": positive * -1000 - 500}, over[1], **one)
             for operator in ("ArgMax", "ArgMin"):
                 for keep in (0, 1):
                     plain_nodes = [node(operator, "x", "i", axis=1, keepdims=keep), node("Cast", "i", "y", to=kind)]
