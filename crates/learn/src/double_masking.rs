@@ -253,6 +253,8 @@ pub(crate) struct Part {
     keys: RoundKeys,
     /// Who answered the question, with their keys.
     asked: BTreeMap<String, RoundKeys>,
+    /// This site's own shares of its key and of its own mask.
+    dealt: Option<(Vec<u8>, Vec<u8>)>,
     /// Who shared secrets: shares of the key and of the own mask.
     shares: BTreeMap<String, (Vec<u8>, Vec<u8>)>,
     /// Who is in the sum.
@@ -287,6 +289,7 @@ impl Part {
             secrets,
             keys: RoundKeys { mask, seal, signature },
             asked: BTreeMap::new(),
+            dealt: None,
             shares: BTreeMap::new(),
             over: Vec::new(),
         }
@@ -358,7 +361,7 @@ impl Part {
         if !keys.iter().all(|(site, keys)| keys.are_of(site, &self.context, vouching)) {
             return Err(Self::refuse("keys are not signed by the sites whose they are said to be"));
         }
-        let shares = self.secrets.shares(self.sites.len());
+        let mut shares = self.secrets.shares(self.sites.len());
         let mut sealed = BTreeMap::new();
         for (site, theirs) in keys.iter().filter(|(site, _)| **site != self.name) {
             let dealt = self.place_of(site).and_then(|place| shares.get(place));
@@ -371,6 +374,8 @@ impl Part {
             sealed.insert(site.clone(), bytes);
         }
         self.asked.clone_from(keys);
+        self.dealt =
+            self.place_of(&self.name).filter(|place| *place < shares.len()).map(|place| shares.swap_remove(place));
         Ok(SealedShares { commitment: commitment(&self.context, &self.name, &*self.secrets.own), sealed })
     }
 
@@ -379,9 +384,7 @@ impl Part {
             return Err(Self::refuse("shares are not of sites that gave keys"));
         }
         self.enough(sealed.len() + 1)?;
-        let own =
-            self.place_of(&self.name).and_then(|place| self.secrets.shares(self.sites.len()).into_iter().nth(place));
-        let own = own.ok_or_else(|| Self::refuse("too many sites for shares"))?;
+        let own = self.dealt.clone().ok_or_else(|| Self::refuse("it told nobody's keys before"))?;
         let mut shares = BTreeMap::from([(self.name.clone(), own)]);
         for (site, bytes) in sealed {
             let way = (site.as_str(), self.name.as_str());
@@ -447,7 +450,7 @@ fn sealing<'b>(msg: &'b [u8], context: &'b Digest) -> Sealing<'b, 'b> {
 }
 
 /// How far a round is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Step {
     Keys,
@@ -519,36 +522,43 @@ impl MaskedSum {
         (record.context == new.record.context).then_some(Self { record, total, ..new })
     }
 
+    /// Who is told something in this step.
+    fn is_told(&self, site: &str) -> bool {
+        match self.record.step {
+            Step::Keys => self.sites.iter().any(|own| own == site),
+            Step::Shares => self.record.keys.contains_key(site),
+            Step::Sums => self.record.shares.contains_key(site),
+            Step::Confirmations | Step::Shown => self.record.summed.contains_key(site),
+            Step::Done => false,
+        }
+    }
+
+    /// What a site is told in a step after the question.
+    fn turn(&self, site: &str, step: Step) -> Option<Turn> {
+        let for_it = |shares: &SealedShares| shares.sealed.get(site).cloned();
+        match step {
+            Step::Shares => Some(Turn::Share(self.record.keys.clone())),
+            Step::Sums => {
+                let sealed =
+                    self.record.shares.iter().filter_map(|(from, shares)| Some((from.clone(), for_it(shares)?)));
+                Some(Turn::Mask(sealed.collect()))
+            }
+            Step::Confirmations => Some(Turn::Confirm(self.over())),
+            Step::Shown => Some(Turn::Unmask(self.record.confirmed.clone())),
+            Step::Keys | Step::Done => None,
+        }
+    }
+
     /// What each site is told in this step; nothing before the question was answered, and nothing when the sum is there.
     pub fn turns(&self) -> BTreeMap<String, Turn> {
-        let told: Vec<&String> = match self.record.step {
-            Step::Keys | Step::Done => Vec::new(),
-            Step::Shares => self.record.keys.keys().collect(),
-            Step::Sums => self.record.shares.keys().collect(),
-            Step::Confirmations | Step::Shown => self.record.summed.keys().collect(),
-        };
-        told.into_iter().filter_map(|site| Some((site.clone(), self.turns_of(site).pop()?))).collect()
+        let told = self.sites.iter().filter(|site| self.is_told(site));
+        told.filter_map(|site| Some((site.clone(), self.turn(site, self.record.step)?))).collect()
     }
 
     /// All turns of a site up to this step: what it is told again when it was started again meanwhile.
     pub fn turns_of(&self, site: &str) -> Vec<Turn> {
-        let steps = match self.record.step {
-            Step::Keys => 0,
-            Step::Shares => 1,
-            Step::Sums => 2,
-            Step::Confirmations => 3,
-            Step::Shown | Step::Done => 4,
-        };
-        let for_it = |shares: &SealedShares| shares.sealed.get(site).cloned();
-        let sealed = || self.record.shares.iter().filter_map(|(from, shares)| Some((from.clone(), for_it(shares)?)));
-        (0..steps)
-            .map(|step| match step {
-                0 => Turn::Share(self.record.keys.clone()),
-                1 => Turn::Mask(sealed().collect()),
-                2 => Turn::Confirm(self.over()),
-                _ => Turn::Unmask(self.record.confirmed.clone()),
-            })
-            .collect()
+        let steps = [Step::Shares, Step::Sums, Step::Confirmations, Step::Shown];
+        steps.into_iter().filter(|step| *step <= self.record.step).filter_map(|step| self.turn(site, step)).collect()
     }
 
     /// Whose sums are in the total, sorted.
@@ -568,11 +578,7 @@ impl MaskedSum {
     pub fn receive(&mut self, from: &str, bytes: &[u8], signatures: &dyn Signatures) -> Result<(), LearnError> {
         let message = Message::from_bytes(from, bytes, &self.plan, &self.ask)?;
         let refuse = |reason| Err(LearnError::Protocol { from: from.to_owned(), reason });
-        let is_told = match self.record.step {
-            Step::Keys => self.sites.iter().any(|site| site == from),
-            _ => self.turns().contains_key(from),
-        };
-        if !is_told {
+        if !self.is_told(from) {
             return refuse("it is not asked in this step");
         }
         let context = self.record.context;
