@@ -24,9 +24,13 @@ pub(crate) fn page(neighbours: &[Neighbour], of: Option<&str>, page: Option<usiz
         return None;
     }
     let main = html! {
+        div.top {
+            div.frame {
+                h1 { "What neighbours publish" }
+                p.lead { "Other nodes of this one's network publish data sets and models of their own. What is mirrored can be had here, byte for byte as it is there, and is found by the search." }
+            }
+        }
         div.frame {
-            h1 { "What neighbours publish" }
-            p.lead { "Other nodes of this one's network publish data sets and models of their own. What is mirrored can be had here, byte for byte as it is there, and is found by the search." }
             @if neighbours.is_empty() {
                 div.empty { p { "This node knows of no other node that publishes." } }
             }
