@@ -119,7 +119,9 @@ pub(crate) fn check_card(artefact: Artefact, card: &str) -> Checked {
     }
     let says = body.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
     if says.map(|line| line.trim().len()).sum::<usize>() < LEAST_BODY_BYTES {
-        checked.missing.push("describes nothing below the front matter".to_owned());
+        let told =
+            format!("says too little below the front matter: what this is, in {LEAST_BODY_BYTES} letters at least");
+        checked.missing.push(told);
     }
     checked
 }
