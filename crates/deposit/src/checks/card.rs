@@ -126,7 +126,7 @@ pub(crate) fn check_card(artefact: Artefact, card: &str) -> Checked {
     checked
 }
 
-/// A card with fewer bytes of text than a sentence has describes nothing.
+/// A card with fewer bytes of text than a sentence has says nothing.
 const LEAST_BODY_BYTES: usize = 40;
 
 #[cfg(test)]
@@ -146,7 +146,7 @@ mod tests {
         assert!(missing(&GOOD.replace("pretty_name: Survival\n", "")).contains("pretty_name"));
         assert!(
             missing(&GOOD.replace("Women with breast cancer, by stage and treatment.", ""))
-                .contains("describes nothing")
+                .contains("says too little")
         );
         assert!(missing("# Only text").contains("front matter"));
         let model = check_card(Artefact::Model, GOOD).missing.join("; ");
