@@ -145,8 +145,7 @@ mod tests {
         assert!(missing(&GOOD.replace("license", "licence")).contains("no `license`"));
         assert!(missing(&GOOD.replace("pretty_name: Survival\n", "")).contains("pretty_name"));
         assert!(
-            missing(&GOOD.replace("Women with breast cancer, by stage and treatment.", ""))
-                .contains("says too little")
+            missing(&GOOD.replace("Women with breast cancer, by stage and treatment.", "")).contains("says too little")
         );
         assert!(missing("# Only text").contains("front matter"));
         let model = check_card(Artefact::Model, GOOD).missing.join("; ");
