@@ -733,6 +733,10 @@ impl Site {
             })
             .collect();
         let words = leaving(&self.plan, &ask.question, ask.round, self.rows(), sites, self.adders()).words;
+        let words = match self.part.as_ref().is_some_and(|part| part.context() == context) {
+            true => format!("Public keys for the masks of this round. What follows, step by step: {words}"),
+            false => words,
+        };
         let sent: Vec<Digest> = updates.iter().map(|update| update.digest).collect();
         match self.said.get(&context) {
             Some(before) if *before != sent => {
