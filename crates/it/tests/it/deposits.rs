@@ -80,12 +80,12 @@ fn stock_clients_write_and_the_trustee_decides() {
     assert_eq!(std::fs::read(into.join("model.onnx")).unwrap()[..2], [8, 9]);
     assert_eq!(state(&home.json(&["deposit", "list"]), &model), ["taken"]);
     home.refused(&["deposit", "take", &net, "--into", into.to_str().unwrap(), "--by", "bernd"], 1, "NO004");
-    if home.json(&["deposit", "show", &cohort])["tags"].as_array().is_some_and(|tags| !tags.is_empty()) {
-        let handed = format!("{cohort}@v1.0.0");
-        home.json(&["deposit", "refuse", &handed, "--reason", "no consent stated", "--by", "bernd"]);
-        let asked = format!("/api/datasets/{cohort}/commits/main");
-        assert!(!String::from_utf8_lossy(&served.get(&asked)).contains("no consent stated"), "without a token");
-    }
+    let handed = format!("{cohort}@v1.0.0");
+    home.json(&["deposit", "refuse", &handed, "--reason", "no consent stated", "--by", "bernd"]);
+    let asked = format!("/api/datasets/{cohort}/commits/main");
+    let told = |headers: &str| String::from_utf8_lossy(&served.get_with(&asked, headers)).contains("no consent stated");
+    assert!(told(&format!("Authorization: Bearer {secret}\r\n")), "its author reads why");
+    assert!(!told("") && !told("Authorization: Bearer hf_acequia_00\r\n"), "nobody else does");
     home.refused(&["deposit", "show", "lab/no-such"], 3, "DP001");
     home.refused(&["deposit", "take", &cohort, "--into", "x", "--by", "bernd"], 2, "NO009");
     let id = home.json(&["token", "list"])[0]["id"].as_str().unwrap().to_owned();

@@ -33,8 +33,14 @@ impl Served {
 
     /// One request; the whole answer with its head.
     pub(crate) fn get(&self, path: &str) -> Vec<u8> {
+        self.get_with(path, "")
+    }
+
+    /// The same with more headers, each with its end of line.
+    pub(crate) fn get_with(&self, path: &str, headers: &str) -> Vec<u8> {
         let mut stream = TcpStream::connect(&self.address).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address).unwrap();
+        let host = &self.address;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\n{headers}Connection: close\r\n\r\n").unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
         answer
