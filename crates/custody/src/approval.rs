@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use acequia_types::{Coded, Day, Digest, DonorId, Exit, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::{Ask, Grant, History, Operation, Policy, Purpose, Reason};
+use crate::{Ask, Conditions, Grant, History, Operation, Policy, Purpose, Reason};
 
 /// Permission for the thing with digest [`Approval::subject`] to leave. Made only by [`approve`], [`approve_granted`] and
 /// [`RunDecision::approve`].
@@ -13,7 +13,8 @@ use crate::{Ask, Grant, History, Operation, Policy, Purpose, Reason};
 /// ```compile_fail,E0451
 /// use acequia_custody::{Approval, Purpose};
 /// use acequia_types::{Digest, Timestamp};
-/// let forged = Approval { subject: Digest::of(b""), purpose: Purpose::Research, donors: 1, decided_at: Timestamp::from_unix_s(0) };
+/// let (subject, purpose, decided_at) = (Digest::of(b""), Purpose::Research, Timestamp::from_unix_s(0));
+/// let forged = Approval { subject, purpose, terms: Default::default(), donors: 1, decided_at };
 /// ```
 /// ```
 /// use acequia_custody::{Purpose, approve};
@@ -25,6 +26,7 @@ use crate::{Ask, Grant, History, Operation, Policy, Purpose, Reason};
 pub struct Approval {
     subject: Digest,
     purpose: Purpose,
+    terms: Conditions,
     donors: usize,
     decided_at: Timestamp,
 }
@@ -38,6 +40,11 @@ impl Approval {
     /// For what it may leave.
     pub fn purpose(&self) -> Purpose {
         self.purpose
+    }
+
+    /// Under which terms it may leave: whoever has it is held to them.
+    pub fn terms(&self) -> &Conditions {
+        &self.terms
     }
 
     /// How many donors' consent it rests on.
@@ -96,12 +103,12 @@ pub fn approve(
     history_of: impl Fn(&DonorId) -> Option<History>,
     now: Timestamp,
 ) -> Result<Approval, ApprovalRefused> {
-    let ask = Ask { purpose, operation: Operation::Use, policy: &Policy::SILENT, now };
+    let ask = Ask { purpose, operation: Operation::Use, policy: &Policy::SILENT, now, terms: Conditions::none() };
     approve_asking(subject, donors, history_of, (purpose, now), |_| ask)
 }
 
 /// Evaluates every donor's consent again for a thing about to leave that was made under `grant`: for its purpose, to do with
-/// each donor's record what it was granted for, by the trustee's policy.
+/// each donor's record what it was granted for, under its terms, by the trustee's policy.
 ///
 /// # Errors
 /// As [`approve`].
@@ -115,9 +122,10 @@ pub fn approve_granted(
 ) -> Result<Approval, ApprovalRefused> {
     let ask = |donor: &DonorId| {
         let operation = grant.operation(donor).unwrap_or_default();
-        Ask { purpose: grant.purpose(), operation, policy, now }
+        Ask { purpose: grant.purpose(), operation, policy, now, terms: grant.terms() }
     };
-    approve_asking(subject, donors, history_of, (grant.purpose(), now), ask)
+    let approval = approve_asking(subject, donors, history_of, (grant.purpose(), now), ask)?;
+    Ok(Approval { terms: grant.terms().clone(), ..approval })
 }
 
 fn approve_asking<'a>(
@@ -136,7 +144,7 @@ fn approve_asking<'a>(
     if !denied.is_empty() || donors.is_empty() {
         return Err(ApprovalRefused { purpose, donors: donors.len(), denied });
     }
-    Ok(Approval { subject, purpose, donors: donors.len(), decided_at: now })
+    Ok(Approval { subject, purpose, terms: Conditions::default(), donors: donors.len(), decided_at: now })
 }
 
 /// What a person at an institution decided about a run over the institution's own register: whether sums of it may leave.
@@ -175,7 +183,7 @@ impl RunDecision {
         if self.last_day.is_some_and(|last| last < now.day()) {
             return Err(refused(Reason::Expired));
         }
-        Ok(Approval { subject, purpose, donors: 0, decided_at: now })
+        Ok(Approval { subject, purpose, terms: Conditions::default(), donors: 0, decided_at: now })
     }
 }
 

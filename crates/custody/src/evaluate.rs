@@ -19,6 +19,7 @@
 //! `tests/oracle/oracle.py` states the same rules independently and agrees on random histories.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use acequia_types::{Day, DonorId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -685,7 +686,8 @@ pub fn held(history: &History, valid_at: Timestamp, known_at: Timestamp) -> bool
 ///
 /// ```compile_fail,E0451
 /// use acequia_custody::{Grant, Purpose};
-/// let forged = Grant { purpose: Purpose::OpenPublication, donors: Default::default(), valid_until: None };
+/// let (purpose, terms) = (Purpose::OpenPublication, Default::default());
+/// let forged = Grant { purpose, terms, donors: Default::default(), valid_until: None };
 /// ```
 /// ```
 /// use acequia_custody::{Grant, Purpose};
@@ -695,15 +697,22 @@ pub fn held(history: &History, valid_at: Timestamp, known_at: Timestamp) -> bool
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     purpose: Purpose,
+    terms: Arc<Conditions>,
     donors: BTreeMap<DonorId, (Operation, Option<Day>)>,
     valid_until: Option<Day>,
 }
 
 impl Grant {
-    /// One grant over the donors of many, all for `purpose`; grants for another purpose are left out.
+    /// One grant over the donors of many, all for `purpose` and under the terms of the first; grants for another purpose or under
+    /// other terms are left out.
     pub fn join(purpose: Purpose, grants: impl IntoIterator<Item = Grant>) -> Self {
-        let mut all = Self { purpose, donors: BTreeMap::new(), valid_until: None };
-        for grant in grants.into_iter().filter(|grant| grant.purpose == purpose) {
+        let mut grants = grants.into_iter().filter(|grant| grant.purpose == purpose).peekable();
+        let terms = grants.peek().map(|grant| grant.terms.clone()).unwrap_or_default();
+        let mut all = Self { purpose, terms, donors: BTreeMap::new(), valid_until: None };
+        for grant in grants {
+            if grant.terms != all.terms {
+                continue;
+            }
             for (donor, (operation, until)) in grant.donors {
                 all.add(donor, operation, until);
             }
@@ -736,6 +745,11 @@ impl Grant {
     /// What it was given for.
     pub fn purpose(&self) -> Purpose {
         self.purpose
+    }
+
+    /// Under which terms what is made of the records may be published.
+    pub fn terms(&self) -> &Conditions {
+        &self.terms
     }
 
     /// The earliest last day of validity among its donors.
@@ -786,6 +800,7 @@ pub fn evaluate_query(donor: &DonorId, history: Option<&History>, query: &Query<
     match decide(history, query, policy) {
         Verdict::Permit { until } => Decision::Permit(Grant {
             purpose: query.purpose,
+            terms: Arc::new(query.facts.terms.clone()),
             donors: BTreeMap::from([(donor.clone(), (query.operation, until))]),
             valid_until: until,
         }),
@@ -795,7 +810,7 @@ pub fn evaluate_query(donor: &DonorId, history: Option<&History>, query: &Query<
 }
 
 /// How a node asks: for what, to do what, by which policy, when. Nothing is known about who asks but that open publication is
-/// for anybody, so that every condition that depends on who asks denies.
+/// for anybody, so that every condition that depends on who asks denies, unless the terms of what is published keep it.
 #[derive(Debug, Clone, Copy)]
 pub struct Ask<'a> {
     /// For what.
@@ -806,14 +821,16 @@ pub struct Ask<'a> {
     pub policy: &'a Policy,
     /// When.
     pub now: Timestamp,
+    /// What everybody is held to who has what is published; see [`Facts::of_publication`].
+    pub terms: &'a Conditions,
 }
 
 impl Ask<'_> {
     /// Decides whether `donor`'s record may be opened.
     pub fn about(&self, donor: &DonorId, history: Option<&History>) -> Decision {
         let facts = match self.purpose {
-            Purpose::OpenPublication => Facts::of_open_publication(),
-            Purpose::Research | Purpose::ModelTraining => Facts::default(),
+            Purpose::OpenPublication => Facts::of_publication(self.terms),
+            Purpose::Research | Purpose::ModelTraining => Facts { terms: self.terms.clone(), ..Facts::default() },
         };
         let query = Query { operation: self.operation, ..Query::now(self.purpose, &facts, self.now) };
         evaluate_query(donor, history, &query, self.policy)
@@ -822,7 +839,8 @@ impl Ask<'_> {
 
 /// Decides whether `donor`'s record may be used for `purpose` at `now`, by no rule beyond the donor's; see [`Ask`].
 pub fn evaluate(donor: &DonorId, history: Option<&History>, purpose: Purpose, now: Timestamp) -> Decision {
-    Ask { purpose, operation: Operation::Use, policy: &Policy::SILENT, now }.about(donor, history)
+    let ask = Ask { purpose, operation: Operation::Use, policy: &Policy::SILENT, now, terms: Conditions::none() };
+    ask.about(donor, history)
 }
 
 /// Decides over many donors at once: the grant for all who permit, and the others counted by reason.
@@ -831,7 +849,8 @@ pub fn evaluate_all<'h>(
     query: &Query<'_>,
     policy: &Policy,
 ) -> (Grant, BTreeMap<Reason, usize>) {
-    let mut grant = Grant { purpose: query.purpose, donors: BTreeMap::new(), valid_until: None };
+    let terms = Arc::new(query.facts.terms.clone());
+    let mut grant = Grant { purpose: query.purpose, terms, donors: BTreeMap::new(), valid_until: None };
     let mut others = BTreeMap::new();
     for (donor, history) in donors {
         match decide(history, query, policy) {

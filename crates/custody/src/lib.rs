@@ -52,5 +52,5 @@ pub use evaluate::{
 pub use event::{Authority, ConsentEvent, ConsentKind, History, Level, Notice, Party, Recorded};
 pub use identified::{Identified, NotGranted};
 pub use purpose::{Purpose, Purposes};
-pub use terms::{Conditions, Country, DataClass, DuoTerm, Facts, Reach, joint_terms};
+pub use terms::{Conditions, Country, DataClass, DuoTerm, Facts, Reach, Tier, joint_terms};
 pub use vocabulary::{Term, Vocabulary, plain_words, purpose_of, term_of, terms};

@@ -86,9 +86,102 @@ terms! {
 }
 
 impl DuoTerm {
+    /// What whoever has the data keeps to, as a sentence. What the named ones are stands beside it.
+    pub const fn promise(self) -> &'static str {
+        match self {
+            Self::NoRestriction => "Any use is allowed.",
+            Self::GeneralResearch => "The data are used for research.",
+            Self::HealthResearch => "The data are used for health, medical or biomedical research only.",
+            Self::Disease => "The data are used for research on the named diseases only.",
+            Self::AncestryOnly => "The data are used for research on population origins or ancestry only.",
+            Self::NoAncestry => "The data are not used for research on population origins or ancestry.",
+            Self::ResearchSpecific => "The data are used for the studies only that the trustee describes.",
+            Self::NoMethods => "The data are not used to develop methods or algorithms.",
+            Self::GeneticOnly => "The data are used for genetic studies only.",
+            Self::NotForProfitNotCommercial => {
+                "The data are used by not-for-profit organisations only, and not commercially."
+            }
+            Self::NotForProfit => "The data are used by not-for-profit organisations only.",
+            Self::NotCommercial => "The data are not used commercially.",
+            Self::Publication => "The results are made available to the scientific community.",
+            Self::Collaboration => "The work is done together with those who gave the data.",
+            Self::Ethics => "An ethics committee approved the study.",
+            Self::Geography => "The data are used in the named countries only.",
+            Self::Moratorium => "Nothing is published before the named day.",
+            Self::TimeLimit => "The data are used until the named day only.",
+            Self::User => "The data are used by the named persons only.",
+            Self::Project => "The data are used for the named projects only.",
+            Self::Institution => "The data are used at the named institutions only.",
+            Self::Return => "What is derived from the data is given back to those who gave them.",
+            Self::ClinicalCare => "The data are used for clinical care.",
+        }
+    }
+
     /// Reads an id. Unknown, grouping and retired ids are `None`, and what names them cannot be read, which denies.
     pub fn parse(id: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|term| term.id() == id)
+    }
+}
+
+/// Who may have what is given under a condition, or under all of some.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tier {
+    /// Anybody, without saying who they are.
+    #[default]
+    Open,
+    /// Who is signed in and promises to keep the conditions.
+    Registered,
+    /// Whom people at the trustee decided for.
+    Controlled,
+}
+
+impl Tier {
+    /// The word used in files and on pages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Registered => "registered",
+            Self::Controlled => "controlled",
+        }
+    }
+}
+
+impl std::fmt::Display for Tier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl DuoTerm {
+    /// Who may have what is given under this term: anybody where it restricts nothing; who promises it where it is about her own use;
+    /// and where somebody else has to look at papers, names or places, whom people decided for. The tiers are those of registered and
+    /// controlled access in Dyke et al., European Journal of Human Genetics 2018.
+    pub const fn tier(self) -> Tier {
+        match self {
+            Self::NoRestriction | Self::GeneralResearch => Tier::Open,
+            Self::HealthResearch
+            | Self::Disease
+            | Self::AncestryOnly
+            | Self::NoAncestry
+            | Self::NoMethods
+            | Self::GeneticOnly
+            | Self::ClinicalCare
+            | Self::NotForProfitNotCommercial
+            | Self::NotForProfit
+            | Self::NotCommercial
+            | Self::Publication
+            | Self::Return
+            | Self::Moratorium
+            | Self::TimeLimit => Tier::Registered,
+            Self::ResearchSpecific
+            | Self::Collaboration
+            | Self::Ethics
+            | Self::Geography
+            | Self::User
+            | Self::Project
+            | Self::Institution => Tier::Controlled,
+        }
     }
 }
 
@@ -236,6 +329,9 @@ pub struct Facts {
     pub will_return: Option<bool>,
     /// They promised to wait until the moratorium ends. Not known: refer.
     pub will_wait: Option<bool>,
+    /// Conditions that whoever has it is held to, whatever else is known.
+    #[serde(skip_serializing_if = "Conditions::is_empty")]
+    pub terms: Conditions,
 }
 
 impl Facts {
@@ -243,6 +339,16 @@ impl Facts {
     /// restriction denies.
     pub fn of_open_publication() -> Self {
         Self { reach: Reach::World, commercial: Some(true), not_for_profit: Some(false), ..Self::default() }
+    }
+
+    /// What is known of everybody who may have what is published under these terms: nothing but that they are held to them.
+    pub fn of_publication(terms: &Conditions) -> Self {
+        let mut countries = terms.countries.iter();
+        let reach = match (countries.next(), countries.next()) {
+            (Some(only), None) if terms.duo.contains(&DuoTerm::Geography) => Reach::Country(*only),
+            _ => Reach::World,
+        };
+        Self { reach, terms: terms.clone(), ..Self::of_open_publication() }
     }
 }
 
@@ -270,8 +376,82 @@ fn named(fact: Option<&String>, allowed: &BTreeSet<String>) -> Met {
     if fact.is_some_and(|name| allowed.contains(name)) { Met::Yes } else { Met::No }
 }
 
+/// No conditions at all.
+static NONE: Conditions = Conditions {
+    duo: BTreeSet::new(),
+    countries: BTreeSet::new(),
+    diseases: BTreeSet::new(),
+    institutions: BTreeSet::new(),
+    projects: BTreeSet::new(),
+    users: BTreeSet::new(),
+    data_classes: None,
+    after_death: false,
+};
+
 impl Conditions {
+    /// No conditions at all.
+    pub fn none() -> &'static Self {
+        &NONE
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        *self == NONE
+    }
+
+    /// Who may have what is published under all of them: the strictest tier of a term.
+    pub fn tier(&self) -> Tier {
+        self.duo.iter().map(|term| term.tier()).max().unwrap_or_default()
+    }
+
+    /// Whether whoever keeps these conditions keeps `term` of `theirs`, too. What only words say keeps no other words.
+    pub fn keep(&self, term: DuoTerm, theirs: &Self) -> bool {
+        let has = |term| self.duo.contains(&term);
+        fn within<T: Ord>(ours: &BTreeSet<T>, theirs: &BTreeSet<T>) -> bool {
+            !ours.is_empty() && ours.is_subset(theirs)
+        }
+        match term {
+            DuoTerm::NoRestriction => true,
+            // Whoever studies a disease does health research, and whoever does that, research.
+            DuoTerm::GeneralResearch => [
+                DuoTerm::GeneralResearch,
+                DuoTerm::HealthResearch,
+                DuoTerm::Disease,
+                DuoTerm::AncestryOnly,
+                DuoTerm::GeneticOnly,
+            ]
+            .into_iter()
+            .any(has),
+            DuoTerm::HealthResearch => has(DuoTerm::HealthResearch) || has(DuoTerm::Disease),
+            DuoTerm::Disease => has(term) && within(&self.diseases, &theirs.diseases),
+            DuoTerm::Geography => has(term) && within(&self.countries, &theirs.countries),
+            DuoTerm::User => has(term) && within(&self.users, &theirs.users),
+            DuoTerm::Project => has(term) && within(&self.projects, &theirs.projects),
+            DuoTerm::Institution => has(term) && within(&self.institutions, &theirs.institutions),
+            DuoTerm::NotForProfit => has(term) || has(DuoTerm::NotForProfitNotCommercial),
+            DuoTerm::NotCommercial => has(term) || has(DuoTerm::NotForProfitNotCommercial),
+            DuoTerm::NotForProfitNotCommercial => {
+                has(term) || (has(DuoTerm::NotForProfit) && has(DuoTerm::NotCommercial))
+            }
+            // Whatever the words are, they are others' words; and the last day is compared by the evaluator.
+            DuoTerm::ResearchSpecific | DuoTerm::TimeLimit => false,
+            DuoTerm::AncestryOnly
+            | DuoTerm::NoAncestry
+            | DuoTerm::NoMethods
+            | DuoTerm::GeneticOnly
+            | DuoTerm::ClinicalCare
+            | DuoTerm::Publication
+            | DuoTerm::Collaboration
+            | DuoTerm::Ethics
+            | DuoTerm::Return
+            | DuoTerm::Moratorium => has(term),
+        }
+    }
+
     fn met(&self, term: DuoTerm, facts: &Facts, last_day: Option<Day>) -> Met {
+        if facts.terms.keep(term, self) {
+            return Met::Yes;
+        }
         match term {
             DuoTerm::NoRestriction => Met::Yes,
             DuoTerm::GeneralResearch => known(facts.research, true),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use acequia_custody::Conditions;
 use acequia_types::{DatasetName, Day, Digest};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -98,6 +99,9 @@ pub struct Manifest {
     pub summary: String,
     /// SPDX id of the licence.
     pub license: String,
+    /// Conditions that whoever has the rows is held to; none where anybody may have them for anything.
+    #[serde(default, skip_serializing_if = "Conditions::is_empty")]
+    pub terms: Conditions,
     /// Day of release, from the recipe.
     pub released_on: Day,
     /// Program and version that made it.

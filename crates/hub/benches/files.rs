@@ -64,6 +64,7 @@ fn serve(folder: &Path, port: u16) {
         title: "Two files".into(),
         summary: "Two files.".into(),
         license: "CC0-1.0".into(),
+        terms: Default::default(),
         released_on: parse_day("2026-11-20").expect("a day"),
         program: "acequia".into(),
         recipe: Digest::of(b"recipe"),

@@ -1,5 +1,5 @@
 //! The read side of the Hub's JSON interface for data sets and models, as `huggingface_hub`, `datasets` and `@huggingface/hub`
-//! call it. Everything here is open, so no route looks at tokens.
+//! call it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Response, header};
 use serde_json::{Map, Value, json};
 
-use crate::PublishedVersion;
+use crate::{PublishedVersion, admission};
 use crate::catalogue::{Repository, is_large, plural};
 use crate::facts::Brief;
 use crate::http::{Fields, REPO_COMMIT, fresh, iso_ms, json_bytes, percent_encoded, put};
@@ -150,6 +150,8 @@ pub struct About<'a> {
     pub modified_at: Timestamp,
     /// Whether only some may see it.
     pub private: bool,
+    /// Whether only some may read its rows: `false`, `"auto"` for who promises, `"manual"` for whom people decided for.
+    pub gated: Value,
     /// Tags that listings are filtered by.
     pub tags: &'a [String],
     /// One or two sentences.
@@ -171,6 +173,7 @@ fn described(dataset: &Repository, version: &PublishedVersion, brief: &Brief) ->
         created_at: dataset.versions()[0].published_at(),
         modified_at: version.published_at(),
         private: false,
+        gated: admission::gated(version),
         tags: &brief.tags,
         description: &manifest.summary,
         card: card(version, brief),
@@ -188,7 +191,7 @@ fn fields(about: &About<'_>) -> Map<String, Value> {
         "createdAt": iso_ms(about.created_at),
         "lastModified": iso_ms(about.modified_at),
         "private": about.private,
-        "gated": false,
+        "gated": about.gated,
         "disabled": false,
         // Neither is counted: a node keeps no record of its readers.
         "downloads": 0,
@@ -434,6 +437,12 @@ pub(crate) fn wanted_page(query: &Fields) -> (Query, usize, usize) {
     let words: Vec<&str> = query.all("search").collect();
     let filters = query.all("filter").flat_map(|filter| filter.split(',')).filter(|filter| !filter.is_empty());
     let author = query.get("author").map(|author| (Facet::Publisher, author.to_owned()));
+    let gated = match query.get("gated") {
+        Some("true" | "True" | "1") => Some(true),
+        Some("false" | "False" | "0") => Some(false),
+        _ => None,
+    };
+    let tiers = gated.into_iter().flat_map(admission::meant).map(|words| (Facet::Access, words.to_owned()));
     let order = match query.get("sort").unwrap_or("lastModified") {
         "createdAt" | "created_at" => Order::Created,
         "lastModified" | "last_modified" => Order::Published,
@@ -442,7 +451,7 @@ pub(crate) fn wanted_page(query: &Fields) -> (Query, usize, usize) {
     let wanted = Query {
         words: words.join(" "),
         in_names: true,
-        chosen: author.into_iter().collect(),
+        chosen: author.into_iter().chain(tiers).collect(),
         tags: filters.map(str::to_owned).collect(),
         order,
         reverse: query.get("direction") == Some("1"),

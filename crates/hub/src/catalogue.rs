@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use acequia_custody::Tier;
 use acequia_gate::{Artefact, ExitSeal, GateVerifier, Manifest, Outbound, ReleasedFile};
 use acequia_types::{DatasetName, Digest, Timestamp};
 use bytes::Bytes;
 
 use crate::HubError;
+use crate::admission::is_open;
 use crate::http::percent_encoded;
 
 /// Name of the manifest inside a version. It is served from the sealed manifest itself, not from the store.
@@ -268,6 +270,11 @@ impl PublishedVersion {
     }
 
     /// Rows of all splits: people, as a released row is one person.
+    /// Who may read its rows.
+    pub fn tier(&self) -> Tier {
+        self.manifest().terms.tier()
+    }
+
     pub(crate) fn people(&self) -> u64 {
         self.manifest().splits.iter().fold(0, |sum, (_, rows)| sum.saturating_add(*rows))
     }
@@ -447,7 +454,11 @@ impl Shelf {
             }
             commits.insert(version.commit.clone(), version.clone());
             for (path, file) in &version.files {
-                files.entry(file.sha256).or_insert_with(|| (version.clone(), path.clone()));
+                let found = files.entry(file.sha256).or_insert_with(|| (version.clone(), path.clone()));
+                // The same bytes may be open in one version and not in another.
+                if !is_open(&found.0, &found.1) && is_open(version, path) {
+                    *found = (version.clone(), path.clone());
+                }
             }
         }
         let served_versions = all().map(|repository| repository.served().count()).sum();

@@ -7,6 +7,7 @@ use std::time::Instant;
 use acequia_gate::Artefact;
 use acequia_types::Digest;
 
+use crate::admission;
 use crate::card::texts;
 use crate::catalogue::Repository;
 use crate::facts::{Brief, FactsCache, Kind, PAUSE};
@@ -147,6 +148,7 @@ fn common_facets(version: &PublishedVersion, brief: &Brief) -> Vec<(Facet, Strin
     let manifest = version.manifest();
     let mut facets =
         vec![(Facet::Licence, manifest.license.clone()), (Facet::Publisher, manifest.dataset.namespace().to_owned())];
+    facets.push((Facet::Access, admission::in_words(version.tier()).to_owned()));
     facets.extend(brief.conditions.iter().map(|condition| (Facet::Condition, condition.clone())));
     facets.extend(brief.purpose.iter().map(|purpose| (Facet::Purpose, purpose.clone())));
     facets.extend(texts(&brief.card, "language").into_iter().map(|language| (Facet::Language, language)));

@@ -10,7 +10,8 @@
 //! - Croissant, DCAT-AP with HealthDCAT-AP, schema.org, DataCite, RO-Crate, Signposting, OAI-PMH, GA4GH DRS and citations
 //!   for catalogues and harvesters, all computed from the version's own documents.
 //!
-//! Everything here is published, so the hub knows no user, sets no cookie and logs no client.
+//! The hub knows no user, sets no cookie and logs no client: who may read the rows of a version that is not open, a router in front
+//! says by a [`Reader`] in the extensions of a request. Without one only what is open is read.
 //!
 //! ```
 //! use std::{ops::Range, sync::Arc};
@@ -31,6 +32,7 @@
 //! # drop(app);
 //! ```
 
+mod admission;
 mod api;
 mod body;
 mod bundle;
@@ -68,6 +70,7 @@ pub mod wire {
     pub use crate::refusal::Refusal;
 }
 
+pub use admission::{Admission, Admits, Reader};
 pub use body::CHUNK_BYTES;
 pub use catalogue::{
     Catalogue, Mirrored, Neighbour, NeighbourState, NeighbourVersion, Operator, PublishedVersion, Shelf,

@@ -351,7 +351,7 @@ pub(crate) fn document(address: &str) -> Value {
         "info": {
             "title": "Acequia hub", "version": env!("CARGO_PKG_VERSION"),
             "summary": "Open health data sets and models: the interface of the Hub, descriptions for catalogues, and a viewer.",
-            "description": "Everything that is published is open and read-only: no token, no cookie. Who has a token of the trustee reads and writes drafts of its own besides, under the addresses tagged deposits and with the same reading ones. Published versions never change, but one can be taken down: whoever keeps an answer asks again with its ETag, and gets 304, or 410 when the version is not served any more.",
+            "description": "Everything that is published is read-only, and open unless those who gave it put conditions on its use: then card, statistics and descriptions are open, and the rows are for who keeps the conditions, which a token shows (401 and 403 say GatedRepo). Who has a token of the trustee reads and writes drafts of its own besides, under the addresses tagged deposits and with the same reading ones. Published versions never change, but one can be taken down: whoever keeps an answer asks again with its ETag, and gets 304, or 410 when the version is not served any more.",
             "license": { "name": "MIT OR Apache-2.0" },
         },
         "servers": [{ "url": address }],

@@ -23,8 +23,12 @@ pub enum Refusal {
     Entry { commit: String },
     /// No such page or route.
     Page,
-    /// Who are you? Nothing here needs a login.
+    /// Who are you?
     Login,
+    /// The rows are not open, and nobody is signed in. Where it says how to get access.
+    SignIn { page: String },
+    /// The rows are not open to who is signed in. Where it says how to get access.
+    NotAdmitted { page: String },
     /// The route knows other methods only.
     Method { allow: &'static str },
     /// The request cannot be understood.
@@ -116,7 +120,7 @@ const fn problem(
 }
 
 /// Every kind of refusal, for the page that problem details point to. [`Refusal::place`] says which is which.
-pub(crate) static PROBLEMS: [Problem; 18] = [
+pub(crate) static PROBLEMS: [Problem; 20] = [
     problem(
         "repo-not-found",
         StatusCode::NOT_FOUND,
@@ -163,8 +167,8 @@ pub(crate) static PROBLEMS: [Problem; 18] = [
         StatusCode::UNAUTHORIZED,
         None,
         "Nobody is logged in",
-        "Nobody is logged in; everything on this node is open and needs no login.",
-        "Leave the token out: everything here is open.",
+        "Nobody is logged in. What is open needs no login.",
+        "Leave the token out to read what is open. Make a new token if yours ran out or was revoked.",
     ),
     problem(
         "method-not-allowed",
@@ -262,6 +266,22 @@ pub(crate) static PROBLEMS: [Problem; 18] = [
         "Something is wrong with what was handed in.",
         "The member findings names each file and what is wrong with it. Mend it, commit, and make the tag then.",
     ),
+    problem(
+        "sign-in",
+        StatusCode::UNAUTHORIZED,
+        Some("GatedRepo"),
+        "Sign in to read the rows",
+        "Those who gave these rows put conditions on their use, so who reads them signs in and keeps the conditions. The header Link leads to the page that says how.",
+        "Card, statistics and descriptions are open. For the rows sign in on the page that the header Link names, promise what it asks for or ask for access, and send a token of yours with the request.",
+    ),
+    problem(
+        "not-admitted",
+        StatusCode::FORBIDDEN,
+        Some("GatedRepo"),
+        "The rows are not open to you yet",
+        "Those who gave these rows put conditions on their use, which you did not promise to keep, or for which nobody granted you access yet. The header Link leads to the page that says how.",
+        "On the page that the header Link names, promise what it asks for, or ask for access where people decide.",
+    ),
 ];
 
 impl Refusal {
@@ -286,6 +306,8 @@ impl Refusal {
             Self::Stale { .. } => 15,
             Self::Limit { .. } => 16,
             Self::Unfit { .. } => 17,
+            Self::SignIn { .. } => 18,
+            Self::NotAdmitted { .. } => 19,
         }
     }
 
@@ -325,6 +347,9 @@ impl Refusal {
                 body["successor"] = Value::from(number.as_str());
             }
         }
+        if let Self::SignIn { page } | Self::NotAdmitted { page } = self {
+            body["page"] = Value::from(page.as_str());
+        }
         if let Self::Unfit { findings, .. } = self {
             body["findings"] = findings.clone();
         }
@@ -350,6 +375,12 @@ impl Refusal {
             Self::Method { allow } => put(headers, header::ALLOW, allow),
             Self::Range { size_bytes } => put(headers, header::CONTENT_RANGE, &format!("bytes */{size_bytes}")),
             Self::Busy => put(headers, header::RETRY_AFTER, "5"),
+            Self::SignIn { page } | Self::NotAdmitted { page } => {
+                put(headers, header::LINK, &format!("<{page}>; rel=\"describedby\"; type=\"text/html\""));
+                if matches!(self, Self::SignIn { .. }) {
+                    put(headers, header::WWW_AUTHENTICATE, "Bearer");
+                }
+            }
             _ => {}
         }
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -58,14 +58,17 @@ pub enum Facet {
     Publisher,
     /// How far the evidence about a model goes.
     Evidence,
+    /// Who may read the rows.
+    Access,
 }
 
 impl Facet {
     /// All, in the order they are shown.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Evidence,
         Self::Condition,
         Self::Purpose,
+        Self::Access,
         Self::Kind,
         Self::Size,
         Self::Licence,
@@ -86,6 +89,7 @@ impl Facet {
             Self::Language => "language",
             Self::Publisher => "publisher",
             Self::Evidence => "evidence",
+            Self::Access => "access",
         }
     }
 
@@ -101,6 +105,7 @@ impl Facet {
             Self::Language => "Language",
             Self::Publisher => "Publisher",
             Self::Evidence => "Evidence",
+            Self::Access => "Who may read the rows",
         }
     }
 }

@@ -2,15 +2,18 @@
 
 use std::sync::{Arc, LazyLock};
 
+use acequia_custody::Tier;
 use acequia_gate::Artefact;
 use acequia_types::{Clock, Digest, SystemClock};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderName, HeaderValue};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 use tokio::sync::Semaphore;
 
+use crate::admission::{admit, is_open};
 use crate::api::Versioned;
 use crate::catalogue::{Repository, artefact_of};
 use crate::describe::{
@@ -275,7 +278,7 @@ impl Site {
                 let map = sitemap(&shelf, &address, query.number("part")).ok_or(Refusal::Page)?;
                 Ok(fresh(headers, "application/xml", map))
             }
-            [route] if viewer::ROUTES.contains(route) => self.view(&shelf, route, &query, &address, headers).await,
+            [route] if viewer::ROUTES.contains(route) => self.view(&shelf, route, &query, &address, &head).await,
             ["problems"] => Ok(fresh(headers, PAGE, pages::problems())),
             ["network"] => {
                 let page = pages::network::page(&self.catalogue.neighbours(), query.get("of"), query.number("page"));
@@ -289,7 +292,7 @@ impl Site {
                 self.oai(&shelf, &Fields::parse(&String::from_utf8_lossy(&body)), &address).await
             }
             ["oai"] => self.oai(&shelf, &query, &address).await,
-            ["ga4gh", "drs", "v1", rest @ ..] => Ok(self.drs(&shelf, rest, &address, headers)),
+            ["ga4gh", "drs", "v1", rest @ ..] => self.drs(&shelf, rest, &address, &head),
             ["favicon.ico"] => Ok(for_ever(headers, "image/svg+xml", MARK)),
             ["assets", name] if STYLE_PATH.ends_with(&format!("/{name}")) => {
                 Ok(for_ever(headers, "text/css; charset=utf-8", STYLE))
@@ -306,14 +309,14 @@ impl Site {
                         Ok(see(&pages::version_path(version)))
                     }
                     None => {
-                        self.version_page(repository, repository.newest(), Tab::Card, &query, &address, headers).await
+                        self.version_page(repository, repository.newest(), Tab::Card, &query, &address, &head).await
                     }
                 }
             }
             [kind @ ("datasets" | "models"), namespace, name, "v", wanted] => {
                 let repository = find(kind, namespace, name)?;
                 let version = repository.revision(wanted).ok_or(Refusal::Revision)?;
-                self.version_page(repository, version, Tab::Card, &query, &address, headers).await
+                self.version_page(repository, version, Tab::Card, &query, &address, &head).await
             }
             [kind @ ("datasets" | "models"), namespace, name, "v", wanted, tab]
                 if artefact_of(kind).is_some_and(|artefact| Tab::of(artefact, tab).is_some()) =>
@@ -321,7 +324,7 @@ impl Site {
                 let repository = find(kind, namespace, name)?;
                 let version = repository.revision(wanted).ok_or(Refusal::Revision)?;
                 let tab = Tab::of(version.artefact(), tab).unwrap_or(Tab::Card);
-                self.version_page(repository, version, tab, &query, &address, headers).await
+                self.version_page(repository, version, tab, &query, &address, &head).await
             }
             [kind @ ("datasets" | "models"), namespace, name, "v", wanted, form]
                 if artefact_of(kind).is_some_and(|artefact| forms(artefact).any(|offered| offered.name == *form)) =>
@@ -333,6 +336,7 @@ impl Site {
             [kind @ ("datasets" | "models"), namespace, name, "v", wanted, BUNDLE] => {
                 let repository = find(kind, namespace, name)?;
                 let version = served(repository, wanted)?;
+                admit(version, &head.extensions)?;
                 self.bundle(repository, version, &address, method, headers).await
             }
             [kind @ ("datasets" | "models"), namespace, name, "v", wanted, "SHA256SUMS"] => {
@@ -353,7 +357,7 @@ impl Site {
             [kind @ ("datasets" | "models"), namespace, name, "v", wanted, path @ ..] => {
                 let dataset = find(kind, namespace, name)?;
                 let at = Versioned { dataset, version: served(dataset, wanted)? };
-                files::resolve(&self.catalogue, at, &path.join("/"), method, headers).await
+                self.resolve(at, &path.join("/"), &head).await
             }
             // Where people come to who know the addresses of other hubs.
             [kind @ ("datasets" | "models"), namespace, name, "tree" | "blob", wanted, ..] => {
@@ -363,13 +367,13 @@ impl Site {
             [kind @ ("datasets" | "models"), namespace, name, "resolve" | "raw", wanted, path @ ..] => {
                 let dataset = find(kind, namespace, name)?;
                 let at = Versioned { dataset, version: served(dataset, wanted)? };
-                files::resolve(&self.catalogue, at, &path.join("/"), method, headers).await
+                self.resolve(at, &path.join("/"), &head).await
             }
             // Hub clients ask for files of models by their name alone.
             [namespace, name, "resolve" | "raw", wanted, path @ ..] => {
                 let dataset = find("models", namespace, name)?;
                 let at = Versioned { dataset, version: served(dataset, wanted)? };
-                files::resolve(&self.catalogue, at, &path.join("/"), method, headers).await
+                self.resolve(at, &path.join("/"), &head).await
             }
             [_, "resolve" | "raw", ..] | [_, _, "resolve" | "raw", ..] => Err(Refusal::Repo),
             ["datasets" | "models", _] => Err(Refusal::Repo),
@@ -386,10 +390,8 @@ impl Site {
             ["api", kind @ ("datasets" | "models")] => {
                 let artefact = artefact_of(kind).ok_or(Refusal::Page)?;
                 let (wanted, start, limit) = api::wanted_page(&query);
-                // Nothing is gated.
-                let none = query.get("gated").is_some_and(|gated| matches!(gated, "true" | "True" | "1"));
                 let indexed = self.finder.indexed(&self.catalogue, &self.facts, &shelf).await;
-                let found = indexed.of(artefact).find(&wanted, start, if none { 0 } else { limit });
+                let found = indexed.of(artefact).find(&wanted, start, limit);
                 let shown = self.listed(&shelf, artefact, &found.names).await;
                 Ok(api::listing(headers, &shown, (start, found.total), &query, raw_query, (&address, artefact)))
             }
@@ -427,7 +429,12 @@ impl Site {
                         Pair::InOrder(from, to) => self.difference(from, to, headers).await,
                         Pair::Reversed(right) => Ok(see(&format!("/api/datasets/{namespace}/{name}/compare/{right}"))),
                     },
-                    ["auth-check"] => Ok(content(StatusCode::OK, "text/plain; charset=utf-8", "OK")),
+                    ["auth-check"] => {
+                        admit(dataset.newest(), &head.extensions)?;
+                        let mut response = content(StatusCode::OK, "text/plain; charset=utf-8", "OK");
+                        personal(dataset.newest(), &mut response);
+                        Ok(response)
+                    }
                     ["croissant"] if is_dataset => self.croissant(dataset.newest(), &address, headers).await,
                     ["croissant", wanted] if is_dataset => self.croissant(revision(wanted)?, &address, headers).await,
                     _ => Err(Refusal::Page),
@@ -455,6 +462,21 @@ impl Site {
             }
         }
         listed
+    }
+
+    /// A file of a version, if who asks may have it.
+    async fn resolve(&self, at: Versioned<'_>, path: &str, head: &Parts) -> Result<Response<Body>, Refusal> {
+        let version = at.version;
+        // What is not there is told before anybody signs in for it.
+        let closed = version.files().contains_key(path) && !is_open(version, path);
+        if closed {
+            admit(version, &head.extensions)?;
+        }
+        let mut response = files::resolve(&self.catalogue, at, path, &head.method, &head.headers).await?;
+        if closed {
+            personal(version, &mut response);
+        }
+        Ok(response)
     }
 
     async fn info(
@@ -530,12 +552,17 @@ impl Site {
         route: &str,
         query: &Fields,
         address: &str,
-        headers: &HeaderMap,
+        head: &Parts,
     ) -> Result<Response<Body>, Refusal> {
+        let headers = &head.headers;
         const NEEDED: Refusal = Refusal::Bad { what: "Name a data set, for instance dataset=namespace/name." };
         let (namespace, name) = query.get("dataset").and_then(|name| name.split_once('/')).ok_or(NEEDED)?;
         let dataset = shelf.dataset(namespace, name).ok_or(Refusal::Repo)?;
         let version = served(dataset, query.get("at").unwrap_or("main"))?;
+        let shows_rows = matches!(route, "first-rows" | "rows" | "filter" | "search");
+        if shows_rows {
+            admit(version, &head.extensions)?;
+        }
         let facts = self.facts.complete(&self.catalogue, version).await?;
         let viewed = viewer::Viewed { version, facts: &facts, address };
         let told = match route {
@@ -572,6 +599,9 @@ impl Site {
         };
         let mut response = api::answer(headers, &told, Some(version));
         put(response.headers_mut(), HeaderName::from_static("x-revision"), version.commit());
+        if shows_rows {
+            personal(version, &mut response);
+        }
         Ok(response)
     }
 
@@ -672,6 +702,7 @@ impl Site {
             header::CONTENT_DISPOSITION,
             &format!("attachment; filename*=UTF-8''{}", http::percent_encoded(&name)),
         );
+        personal(version, &mut response);
         Ok(response)
     }
 
@@ -750,16 +781,26 @@ impl Site {
     }
 
     /// GA4GH DRS, which has refusals of its own form.
-    fn drs(&self, shelf: &Shelf, parts: &[&str], address: &str, headers: &HeaderMap) -> Response<Body> {
+    fn drs(&self, shelf: &Shelf, parts: &[&str], address: &str, head: &Parts) -> Result<Response<Body>, Refusal> {
+        let headers = &head.headers;
         let answer = match parts {
             ["service-info"] => Some(drs::service_info(address, &self.operator(address).name, shelf.files())),
             ["objects", id] => drs::object(shelf, id, address),
+            ["objects", id, "access", drs::ACCESS] => match drs::access(shelf, id, address) {
+                Some((version, access)) => {
+                    admit(version, &head.extensions)?;
+                    let mut response = fresh(headers, "application/json", json_bytes(&access));
+                    personal(version, &mut response);
+                    return Ok(response);
+                }
+                None => None,
+            },
             _ => None,
         };
-        match answer {
+        Ok(match answer {
             Some(answer) => fresh(headers, "application/json", json_bytes(&answer)),
             None => content(StatusCode::NOT_FOUND, "application/json", json_bytes(&drs::not_found())),
-        }
+        })
     }
 
     async fn catalogue_page(
@@ -824,8 +865,9 @@ impl Site {
         tab: Tab,
         query: &Fields,
         address: &str,
-        headers: &HeaderMap,
+        head: &Parts,
     ) -> Result<Response<Body>, Refusal> {
+        let headers = &head.headers;
         if let Some(down) = version.tombstone() {
             let mut response = content(StatusCode::GONE, PAGE, pages::tombstone(dataset, version, down));
             response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -845,7 +887,8 @@ impl Site {
         }
         let facts = self.facts.of(&self.catalogue, version).await;
         let described = Description { dataset, version, facts: &facts, address };
-        let rows = if tab == Tab::Data { self.shown_rows(version, query).await } else { None };
+        let admitted = admit(version, &head.extensions).is_ok();
+        let rows = if tab == Tab::Data && admitted { self.shown_rows(version, query).await } else { None };
         let page = match version.artefact() {
             Artefact::Dataset => pages::dataset(described, tab, rows.as_ref()),
             Artefact::Model => pages::model(described, tab),
@@ -853,8 +896,20 @@ impl Site {
         let mut response = fresh(headers, PAGE, page);
         put(response.headers_mut(), header::LINK, &signposting::header(described));
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+        if rows.is_some() {
+            personal(version, &mut response);
+        }
         put(response.headers_mut(), REPO_COMMIT, version.commit());
         Ok(response)
+    }
+}
+
+/// What only some may read stays with who asked.
+fn personal(version: &PublishedVersion, response: &mut Response<Body>) {
+    if version.tier() != Tier::Open {
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+        headers.append(header::VARY, HeaderValue::from_static("Authorization, Cookie"));
     }
 }
 

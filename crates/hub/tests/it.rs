@@ -1188,6 +1188,7 @@ fn manifest(name: &str, version: &str, title: &str, path: &str) -> Manifest {
         title: title.into(),
         summary: String::new(),
         license: "CC0-1.0".into(),
+        terms: Default::default(),
         released_on: parse_day("2026-01-01").unwrap(),
         program: String::new(),
         recipe: Digest::of(b""),

@@ -8,7 +8,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use acequia_cleanse::{Scorecard, Status, Thresholds};
-use acequia_custody::{Ask, Decision, Grant, Identified, Operation, Policy};
+use acequia_custody::{Ask, Conditions, Decision, Grant, Identified, Operation, Policy};
 use acequia_frame::{SqlStep, Table};
 use acequia_intake::{Limits, Mapping};
 use acequia_omop::Vocabulary;
@@ -53,6 +53,7 @@ pub(crate) struct CleanTables {
 impl Node {
     /// Asks every donor's consent.
     ///
+    /// `terms` are what everybody is held to who has what is published of them; there are none where nothing is, or openly.
     /// `stays` are donors in a version that is out, and when it came out: what of theirs was there then may stay in the next.
     ///
     /// # Errors
@@ -62,11 +63,12 @@ impl Node {
         cohort: &CohortDefinition,
         stays: Option<&(BTreeSet<DonorId>, Timestamp)>,
         policy: &Policy,
+        terms: &Conditions,
     ) -> Result<Selection, Failure> {
         let consents = self.store.consents().await?;
         let (purpose, now) = (cohort.purpose, self.clock.now());
         let ask =
-            |donor: &DonorId, operation| Ask { purpose, operation, policy, now }.about(donor, consents.get(donor));
+            |donor: &DonorId, operation| Ask { purpose, operation, policy, now, terms }.about(donor, consents.get(donor));
         let (mut granted, mut grants, mut outcomes) = (Vec::new(), Vec::new(), BTreeMap::new());
         let mut by_source: BTreeMap<String, BTreeMap<&'static str, u64>> = BTreeMap::new();
         for donation in self.store.donations().await? {

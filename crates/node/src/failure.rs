@@ -189,6 +189,9 @@ pub enum NodeError {
         /// What is left.
         free_mb: u64,
     },
+    /// A version states other terms than donors were asked about.
+    #[error("the version states other terms than those that donors were asked about")]
+    Terms,
     /// A work table is gone.
     #[error("a work table of step {step} is damaged")]
     Work {
@@ -223,6 +226,7 @@ impl Coded for NodeError {
             Self::SamePlace => "NO021",
             Self::NotMirrored { .. } => "NO022",
             Self::Quota { .. } => "NO023",
+            Self::Terms => "NO024",
         }
     }
     fn hint(&self) -> &'static str {
@@ -246,6 +250,7 @@ impl Coded for NodeError {
             }
             Self::Verification { .. } => "do not use the version; restore it from a copy whose digest is right",
             Self::Work { .. } => "run the recipe again; the step is made anew",
+            Self::Terms => "run the recipe again as it stands; donors are asked about its terms",
             Self::TakenDown { .. } => "take the version in its place; see `acequia release list`",
             Self::NoAssessment => {
                 "see `acequia papers assessment RECIPE`; approve it with --approved-by, --until and --risk"
@@ -280,7 +285,7 @@ impl Coded for NodeError {
             Self::Busy => Exit::Temporary,
             Self::Published { .. } | Self::TooFewChanges { .. } | Self::TakenDown { .. } => Exit::PolicyRefused,
             Self::NotMirrored { .. } | Self::Quota { .. } => Exit::PolicyRefused,
-            Self::NothingGranted { .. } | Self::NotCollected | Self::NoAssessment | Self::Untraced | Self::Left => {
+            Self::NothingGranted { .. } | Self::Terms | Self::NotCollected | Self::NoAssessment | Self::Untraced | Self::Left => {
                 Exit::NotPermitted
             }
             Self::Verification { .. } | Self::Work { .. } => Exit::Integrity,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use acequia_custody::{Approval, Ask, Grant, History, Operation, Policy, Purpose, RunDecision, approve_granted};
+use acequia_custody::{Approval, Ask, Conditions, Grant, History, Operation, Policy, Purpose, RunDecision, approve_granted};
 use acequia_gate::{Artefact, Manifest, let_out};
 use acequia_learn::{LearnedFrom, Model, Record, TestedModel};
 use acequia_release::{ModelPlan, Source, release_model};
@@ -206,7 +206,7 @@ impl Node {
     /// What donors allow now, for what their rows were used for. Who allows nothing is not in it, and [`approve_granted`] refuses.
     fn grant_of(&self, donors: &BTreeSet<DonorId>, policy: &Policy, consents: &BTreeMap<DonorId, History>) -> Grant {
         let purpose = Purpose::ModelTraining;
-        let ask = Ask { purpose, operation: Operation::Use, policy, now: self.clock.now() };
+        let ask = Ask { purpose, operation: Operation::Use, policy, now: self.clock.now(), terms: Conditions::none() };
         Grant::join(purpose, donors.iter().filter_map(|donor| ask.about(donor, consents.get(donor)).grant()))
     }
 

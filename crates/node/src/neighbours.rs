@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use acequia_custody::Tier;
 use acequia_gate::Artefact;
 use acequia_hub::{Neighbour, NeighbourState, NeighbourVersion};
 use acequia_net::{
@@ -251,6 +252,8 @@ impl Node {
         let (mut served, mut artefacts) = (Vec::new(), BTreeMap::new());
         for release in releases {
             match self.manifest(release) {
+                // Members are told of what anybody may have; for the rest the trustee decides for each reader.
+                Ok(manifest) if manifest.get().terms.tier() != Tier::Open => {}
                 Ok(manifest) => {
                     artefacts.insert(release.manifest, manifest.get().artefact);
                     if !stones.iter().any(|(_, stone)| stone.is_of(&release.dataset, &release.version)) {

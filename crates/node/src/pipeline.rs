@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use acequia_custody::{Approval, Ask, Grant, History, Identified, Operation, Policy, Purpose, approve_granted};
+use acequia_custody::{Approval, Ask, Conditions, Grant, History, Identified, Operation, Policy, Purpose, approve_granted};
 use acequia_deidentify::deidentify_beside;
 use acequia_frame::{FrameError, Table};
 use acequia_gate::{InputDigest, let_out};
@@ -90,10 +90,11 @@ impl Node {
 
         let asked_by = self.policy_for(recipe.cohort.digest).await?;
         let stays = self.in_newest(recipe).await?;
-        let selection = self.select(&recipe.cohort, stays.as_ref(), &asked_by).await?;
+        let plan = recipe.plan(Vec::new(), ConsentPlan::default())?;
+        let terms = plan.conditions();
+        let selection = self.select(&recipe.cohort, stays.as_ref(), &asked_by, &terms).await?;
         let donations: BTreeMap<String, u64> =
             selection.outcomes.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
-        let plan = recipe.plan(Vec::new(), ConsentPlan::default())?;
         if self.store.releases().await?.iter().any(|release| release.dataset == plan.dataset && is_model(release)) {
             return Err(NodeError::Recipe { message: "dataset: a model of this node has this name".to_owned() }.into());
         }
@@ -247,7 +248,7 @@ impl Node {
         purpose: Purpose,
     ) -> bool {
         let (operation, now) = (Operation::Republish, self.clock.now());
-        let ask = Ask { purpose, operation, policy: &self.policy, now };
+        let ask = Ask { purpose, operation, policy: &self.policy, now, terms: Conditions::none() };
         let reasons = |donor: &DonorId| ask.about(donor, consents.get(donor)).reasons();
         donors_by_name.get(subject).is_none_or(|donor| left_version(reasons(donor)))
     }
@@ -397,10 +398,11 @@ fn input_digests(granted: &[Donation]) -> Vec<InputDigest> {
     by_source.into_iter().map(digest).collect()
 }
 
-const OUTCOMES: [(&str, &str); 9] = [
+const OUTCOMES: [(&str, &str); 10] = [
     ("included", "included"),
     ("refused", "said no to open publication"),
     ("withdrawn", "withdrew"),
+    ("condition", "set conditions that this use does not keep"),
     ("expired", "consent ran out"),
     ("not-asked", "were not asked for this purpose"),
     ("not-yet", "consent starts later"),

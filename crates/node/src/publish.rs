@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, RwLock};
 
 use acequia_blobs::{BlobError, BlobStore};
-use acequia_custody::{Approval, History, Purpose};
+use acequia_custody::{Approval, History, Purpose, Tier};
 use acequia_gate::{ExitSeal, Manifest, Outbound, Parcel, readmit, seal};
 use acequia_hub::{Catalogue, HubError, Neighbour, Operator, PublishedVersion, Shelf, TakenDownVersion};
 use acequia_net::{CatalogueSource, Offered};
@@ -107,7 +107,10 @@ impl Node {
         let published = self
             .store
             .publish(|consents| -> Result<Publication, Failure> {
-                approve(consents)?;
+                let approval = approve(consents)?;
+                if *approval.terms() != manifest.terms {
+                    return Err(NodeError::Terms.into());
+                }
                 let left = |subject: &String| self.has_left(subject, &donors_by_name, consents, purpose);
                 let superseded = served
                     .iter()
@@ -450,7 +453,9 @@ impl CatalogueSource for Shelves {
     fn read(&self, sha256: &Digest, range: std::ops::Range<u64>) -> Option<Bytes> {
         // Whatever members were told, they get nothing that the hub does not serve at this moment.
         let shelf = Catalogue::shelf(self);
-        let holds = |version: &Arc<PublishedVersion>| version.files().values().any(|file| file.sha256 == *sha256);
+        let holds = |version: &Arc<PublishedVersion>| {
+            version.tier() == Tier::Open && version.files().values().any(|file| file.sha256 == *sha256)
+        };
         if !shelf.served().any(holds) {
             return None;
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use acequia_custody::{Approval, ApprovalRefused, Grant, Policy, approve_granted};
+use acequia_custody::{Approval, ApprovalRefused, Conditions, Grant, Policy, approve_granted};
 use acequia_learn::{Data, Plan, SiteMap};
 use acequia_types::{Digest, DonorId};
 use acequia_vault::{Use, VaultError};
@@ -53,7 +53,7 @@ impl Node {
     ) -> Result<TrainingRows, Failure> {
         let _lock = self.lock()?;
         let policy = self.policy_for(cohort.digest).await?;
-        let selection = self.select(cohort, None, &policy).await?;
+        let selection = self.select(cohort, None, &policy, Conditions::none()).await?;
         let reason = reason_of(plan.digest());
         let clean = self.clean_tables(cohort, &selection, &reason, progress, &mut |_, _, _| {}).await?;
         let rows = self.cohort_rows(cohort, &clean.tables)?;

@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 
+use acequia_custody::{Conditions, DuoTerm, Tier};
 use acequia_gate::ReleasedFile;
 use acequia_types::{DatasetName, Day};
 use serde_json::Value;
@@ -360,9 +361,38 @@ fn collection(facts: &Facts<'_>) -> String {
     }
     out.push_str("\n### Consent\n\n");
     put(&mut out, format_args!("{}\n", md(&facts.plan.use_term.plain)));
+    out.push_str(&terms(&facts.plan.conditions()));
     put(&mut out, format_args!("{}\n", md(&facts.diversity.consent.statement)));
     put(&mut out, format_args!("**Withdrawing:** {}", stated(&told.withdrawal)));
     out
+}
+
+/// What whoever has the rows is held to; empty where they are open.
+fn terms(all: &Conditions) -> String {
+    let mut out = String::new();
+    match all.tier() {
+        Tier::Open => return out,
+        Tier::Registered => put(&mut out, format_args!("The rows are for everybody who signs in and promises:\n")),
+        Tier::Controlled => put(&mut out, format_args!("The rows are for those whom the trustee decided for, and who promise:\n")),
+    }
+    for term in &all.duo {
+        let names = match term {
+            DuoTerm::Disease => join(&all.diseases),
+            DuoTerm::Institution => join(&all.institutions),
+            DuoTerm::Project => join(&all.projects),
+            DuoTerm::User => join(&all.users),
+            DuoTerm::Geography => all.countries.iter().map(|country| country.as_str()).collect::<Vec<_>>().join(", "),
+            _ => String::new(),
+        };
+        let names = if names.is_empty() { names } else { format!(" Named: {}.", md(&names)) };
+        put(&mut out, format_args!("- {}{names} (`{}`)", term.promise(), term.id()));
+    }
+    out.push('\n');
+    out
+}
+
+fn join(names: &std::collections::BTreeSet<String>) -> String {
+    names.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
 fn processing(facts: &Facts<'_>) -> String {

@@ -3,6 +3,7 @@
 //! One FileObject and one RecordSet per split, because loaders read records from a FileObject everywhere, while a
 //! FileSet over several remote files does not load. Addresses of files are relative to the document.
 
+use acequia_custody::DuoTerm;
 use acequia_gate::ReleasedFile;
 use serde_json::{Map, Value, json};
 
@@ -142,25 +143,52 @@ pub(crate) fn use_term(term: &UseTerm) -> Value {
 /// one prohibition holds whatever the term is.
 fn usage(plan: &Plan) -> Value {
     let term = term_iri(&plan.use_term);
-    let mut permission = json!({
-        "odrl:action": {"@id": "odrl:use"},
-        "odrl:constraint": {
-            "odrl:leftOperand": {"@id": "odrl:purpose"},
-            "odrl:operator": {"@id": "odrl:isA"},
-            "odrl:rightOperand": {"@id": term},
-        },
+    let purpose = json!({
+        "odrl:leftOperand": {"@id": "odrl:purpose"},
+        "odrl:operator": {"@id": "odrl:isA"},
+        "odrl:rightOperand": {"@id": term},
     });
+    // The other terms are modifiers (DUO:0000017) of that permission.
+    let conditions = plan.conditions();
+    let modifiers: Vec<DuoTerm> =
+        conditions.duo.iter().copied().filter(|modifier| modifier.id() != plan.use_term.id).collect();
+    let constraint = |modifier: &DuoTerm| {
+        json!({
+            "odrl:leftOperand": {"@id": "duo:0000017"},
+            "odrl:operator": {"@id": "odrl:isA"},
+            "odrl:rightOperand": {"@id": duo_iri(*modifier)},
+        })
+    };
+    let constraint = match modifiers.is_empty() {
+        true => purpose,
+        false => Value::Array([purpose].into_iter().chain(modifiers.iter().map(constraint)).collect()),
+    };
+    let mut permission = json!({ "odrl:action": {"@id": "odrl:use"}, "odrl:constraint": constraint });
     if asks_for_attribution(&plan.license) {
         permission["odrl:duty"] = json!({"odrl:action": {"@id": "odrl:attribute"}});
     }
-    json!([
-        use_term(&plan.use_term),
-        {
-            "@type": "odrl:Offer",
-            "odrl:permission": permission,
-            "odrl:prohibition": {"odrl:action": {"@id": "https://w3id.org/dpv/risk#Reidentification"}, "description": card::NO_NAMING},
-        },
-    ])
+    let offer = json!({
+        "@type": "odrl:Offer",
+        "odrl:permission": permission,
+        "odrl:prohibition": {"odrl:action": {"@id": "https://w3id.org/dpv/risk#Reidentification"}, "description": card::NO_NAMING},
+    });
+    let listed = modifiers.into_iter().map(|modifier| {
+        let iri = duo_iri(modifier);
+        json!({
+            "@type": "DefinedTerm",
+            "@id": iri,
+            "name": modifier.short(),
+            "description": modifier.promise(),
+            "termCode": modifier.id().replace(':', "_"),
+            "inDefinedTermSet": "http://purl.obolibrary.org/obo/duo.owl",
+            "url": iri,
+        })
+    });
+    [use_term(&plan.use_term)].into_iter().chain(listed).chain([offer]).collect()
+}
+
+fn duo_iri(term: DuoTerm) -> String {
+    format!("http://purl.obolibrary.org/obo/{}", term.id().replace(':', "_"))
 }
 
 /// Whether an SPDX licence asks users to name where the data come from. CC0-1.0 and PDDL-1.0 do not; of licences that are

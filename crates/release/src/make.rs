@@ -92,6 +92,7 @@ pub(crate) fn make(table: &Table, numbers: &[u64], receipt: &Value, plan: &Plan)
         title: plan.title.clone(),
         summary: plan.summary.clone(),
         license: plan.license.clone(),
+        terms: plan.conditions(),
         released_on: plan.released_on,
         program: plan.program.clone(),
         recipe: plan.recipe,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use acequia_custody::{Conditions, DuoTerm, Tier};
 use acequia_diversity::{NotRecorded, ReferenceCell, Report};
 use acequia_gate::{InputDigest, Public};
 use acequia_types::{DatasetName, Day, Digest};
@@ -76,6 +77,10 @@ pub struct Plan {
     /// What use the donors agreed to.
     #[serde(default)]
     pub use_term: UseTerm,
+    /// What else whoever has the rows is held to: terms of the Data Use Ontology, with the names that they need. They and `use_term`
+    /// decide who may have the rows; see [`Plan::conditions`].
+    #[serde(default, skip_serializing_if = "Conditions::is_empty")]
+    pub terms: Conditions,
     /// What catalogues of health data ask for besides.
     #[serde(default)]
     pub health: HealthPlan,
@@ -495,6 +500,41 @@ impl Completeness {
 }
 
 impl Plan {
+    /// Everything that whoever has the rows is held to; nothing where anybody may have them for anything.
+    ///
+    /// The use term is one of the conditions, unless it leaves open what the data are for.
+    pub fn conditions(&self) -> Conditions {
+        let mut all = self.terms.clone();
+        all.duo.extend(DuoTerm::parse(&self.use_term.id));
+        if all.tier() == Tier::Open { Conditions::default() } else { all }
+    }
+
+    /// Refuses terms that nobody could be held to.
+    fn check_terms(&self) -> Result<(), ReleaseError> {
+        let all = self.conditions();
+        if DuoTerm::parse(&self.use_term.id).is_none() {
+            return Err(unfit("use_term.id", "is not a term of the Data Use Ontology that is in use"));
+        }
+        if all.duo.contains(&DuoTerm::TimeLimit) || all.duo.contains(&DuoTerm::Moratorium) {
+            return Err(unfit("terms.duo", "names a day that it does not state; leave DUO:0000024 and DUO:0000025 out"));
+        }
+        if all.data_classes.is_some() || all.after_death {
+            return Err(unfit("terms", "are about whoever has the rows, so data_classes and after_death say nothing"));
+        }
+        let named = [
+            (DuoTerm::Disease, "diseases", all.diseases.is_empty()),
+            (DuoTerm::Geography, "countries", all.countries.is_empty()),
+            (DuoTerm::Institution, "institutions", all.institutions.is_empty()),
+            (DuoTerm::Project, "projects", all.projects.is_empty()),
+            (DuoTerm::User, "users", all.users.is_empty()),
+        ];
+        match named.into_iter().find(|(term, _, is_empty)| all.duo.contains(term) == *is_empty) {
+            Some((term, list, true)) => Err(unfit(&format!("terms.{list}"), &format!("is empty, though {} asks for it", term.id()))),
+            Some((term, list, false)) => Err(unfit(&format!("terms.{list}"), &format!("names some, though {} is not among the terms", term.id()))),
+            None => Ok(()),
+        }
+    }
+
     /// What the card states of what a reader of a data set needs: the texts of Croissant RAI 1.0 and of datasheets, and what
     /// catalogues of health data ask for.
     pub(crate) fn completeness(&self) -> Completeness {
@@ -553,6 +593,7 @@ impl Plan {
             use_term: &self.use_term,
         };
         stated.check()?;
+        self.check_terms()?;
         let health = &self.health;
         health.access_body.iter().chain(&health.custodian).try_for_each(has_contact)?;
         for (field, agent) in [("health.access_body", &health.access_body), ("health.custodian", &health.custodian)] {

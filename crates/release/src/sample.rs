@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use acequia_custody::Conditions;
 use acequia_frame::Table;
 use acequia_gate::InputDigest;
 use acequia_types::{DatasetName, Digest, parse_day};
@@ -195,6 +196,7 @@ pub(crate) fn plan() -> Plan {
             ..CollectionPlan::default()
         },
         use_term: UseTerm::default(),
+        terms: Conditions::default(),
         history: vec![VersionNote {
             version: "1.0.0".to_owned(),
             released_on: parse_day("2026-11-23").unwrap(),

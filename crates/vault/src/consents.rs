@@ -173,7 +173,7 @@ fn persons(donor: &DonorId, history: &History, policy: &Policy, now: Timestamp) 
         Reason::NotAsked,
     ];
     let allows = |purpose: &Purpose| {
-        let ask = Ask { purpose: *purpose, operation: Operation::Use, policy, now };
+        let ask = Ask { purpose: *purpose, operation: Operation::Use, policy, now, terms: Conditions::none() };
         let reasons = ask.about(donor, Some(history)).reasons();
         !PERSONAL.into_iter().any(|reason| reasons.contains(reason))
     };
@@ -209,7 +209,7 @@ impl Desk {
         (purpose, operation): (Purpose, Operation),
         now: Timestamp,
     ) -> Option<Reason> {
-        Ask { purpose, operation, policy: &self.policy, now }.about(donor, Some(history)).reason()
+        Ask { purpose, operation, policy: &self.policy, now, terms: Conditions::none() }.about(donor, Some(history)).reason()
     }
 
     fn line(&self, donor: DonorId, history: &History, now: Timestamp) -> ConsentLine {
@@ -400,7 +400,7 @@ mod tests {
                 let then = Timestamp::from_unix_s(now.unix_s() + later * DAY);
                 for operation in Operation::ALL {
                     let reason = |history: &History| {
-                        Ask { purpose, operation, policy: &policy, now: then }.about(&donor, Some(history)).reason()
+                        Ask { purpose, operation, policy: &policy, now: then, terms: Conditions::none() }.about(&donor, Some(history)).reason()
                     };
                     if purpose != wanted {
                         assert!(
@@ -427,7 +427,7 @@ mod tests {
         let acts = one_more(&donor, Some(&history), Purpose::Research, None, (&policy, at(3)));
         let after = History::new([before, acts].concat());
         let allowed = |operation| {
-            Ask { purpose: Purpose::Research, operation, policy: &policy, now: at(3) }
+            Ask { purpose: Purpose::Research, operation, policy: &policy, now: at(3), terms: Conditions::none() }
                 .about(&donor, Some(&after))
                 .reason()
                 .is_none()
@@ -449,7 +449,7 @@ mod tests {
         let after = History::new([before, acts].concat());
         for day in [5, 10, 15, 20, 25] {
             let ask =
-                Ask { purpose: Purpose::Research, operation: Operation::Use, policy: &Policy::SILENT, now: at(day) };
+                Ask { purpose: Purpose::Research, operation: Operation::Use, policy: &Policy::SILENT, now: at(day), terms: Conditions::none() };
             assert_eq!(ask.about(&DonorId::parse("d").unwrap(), Some(&after)).reason(), Some(Reason::Refused), "{day}");
         }
     }

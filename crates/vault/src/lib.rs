@@ -326,7 +326,7 @@ impl Vault {
         };
         let ask = |donor: &DonorId, history: Option<&acequia_custody::History>| {
             let operation = grant.operation(donor).unwrap_or_default();
-            Ask { purpose, operation, policy: &self.policy, now }.about(donor, history).reason()
+            Ask { purpose, operation, policy: &self.policy, now, terms: grant.terms() }.about(donor, history).reason()
         };
         let open = self.store.record_access(&donors, &access, now, ask).await?;
         if open.len() < donors.len() {

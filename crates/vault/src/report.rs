@@ -2,7 +2,7 @@
 //!
 //! Source: reference design §3.6(9); GDPR Art. 7(3), 12(1), 19.
 
-use acequia_custody::{Ask, ConsentKind, Level, Operation, Policy, Purpose, Reason, Reasons};
+use acequia_custody::{Ask, Conditions, ConsentKind, Level, Operation, Policy, Purpose, Reason, Reasons};
 use acequia_store::{Release, Tombstone};
 use acequia_types::{Day, DonorId, Timestamp};
 use maud::{Markup, html};
@@ -102,7 +102,7 @@ impl Desk {
             }
         }
         let reasons =
-            |purpose, operation| Ask { purpose, operation, policy, now }.about(donor, Some(&history)).reasons();
+            |purpose, operation| Ask { purpose, operation, policy, now, terms: Conditions::none() }.about(donor, Some(&history)).reasons();
         // What is allowed for a purpose, or will be by itself, has not stopped.
         let closed = |operation: &Operation| {
             let all = Purpose::ALL.map(|purpose| reasons(purpose, *operation));

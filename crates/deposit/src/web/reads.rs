@@ -91,6 +91,7 @@ impl Asked<'_> {
             created_at: draft.begun_at(),
             modified_at: at.made_at(),
             private: true,
+            gated: Value::Bool(false),
             tags: &wire::tags(&front),
             description,
             card: Value::Object(front.clone()),

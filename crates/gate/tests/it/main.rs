@@ -52,6 +52,7 @@ fn manifest() -> Manifest {
         title: "B".into(),
         summary: "B.".into(),
         license: "CC-BY-4.0".into(),
+        terms: Default::default(),
         released_on: parse_day("2026-01-01").unwrap(),
         program: "acequia".into(),
         recipe: Digest::of(b"r"),

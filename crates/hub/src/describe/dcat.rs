@@ -1,7 +1,9 @@
-//! DCAT-AP 3.0.1 with HealthDCAT-AP Release 8 for open data (access rights PUBLIC).
+//! DCAT-AP 3.0.1, with HealthDCAT-AP Release 8 for open data (access rights PUBLIC).
 //!
 //! What HealthDCAT-AP demands beyond DCAT-AP and nobody can compute, such as the health data access body, comes from the
 //! version's documents; a version that does not state it is described in DCAT-AP only.
+
+use acequia_custody::Tier;
 
 use super::graph::{Graph, Says};
 use super::{Agent, Description, EHDS};
@@ -95,6 +97,10 @@ pub(crate) fn missing(described: Description<'_>) -> Vec<&'static str> {
     if described.columns().is_empty() {
         missing.push("columns");
     }
+    // The profile asks for more where access is restricted.
+    if described.version.tier() != Tier::Open {
+        missing.push("open access");
+    }
     missing
 }
 
@@ -113,7 +119,8 @@ fn add(graph: &mut Graph, described: Description<'_>) {
     graph.add(&this, "dcat:version", Says::Text(&manifest.version));
     graph.add(&this, "dct:issued", Says::Typed(&day, "xsd:date"));
     graph.add(&this, "dct:modified", Says::Typed(&day, "xsd:date"));
-    graph.add(&this, "dct:accessRights", Says::Iri(&format!("{AUTHORITY}/access-right/PUBLIC")));
+    let rights = if version.tier() == Tier::Open { "PUBLIC" } else { "RESTRICTED" };
+    graph.add(&this, "dct:accessRights", Says::Iri(&format!("{AUTHORITY}/access-right/{rights}")));
     graph.add(&this, "dcat:theme", Says::Iri(&format!("{AUTHORITY}/data-theme/HEAL")));
     graph.add(&this, "dcat:landingPage", Says::Iri(&this));
     graph.add(&this, "dct:isVersionOf", Says::Iri(&described.dataset_iri()));

@@ -1,12 +1,14 @@
 //! GA4GH Data Repository Service 1.4: a file is named by its SHA-256, a version by its commit.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use acequia_types::Digest;
 
 use super::{file_iri, version_iri};
+use crate::admission::is_open;
 use crate::http::{content_type, host, iso_ms};
 use crate::{PublishedVersion, Shelf};
 
@@ -16,7 +18,7 @@ pub(crate) fn service_info(address: &str, operator: &str, objects: usize) -> Val
         "id": format!("acequia.{}", host(address)),
         "name": "Acequia hub",
         "type": { "group": "org.ga4gh", "artifact": "drs", "version": "1.4.0" },
-        "description": "Open, de-identified and synthetic health data sets; every object may be read by anybody.",
+        "description": "De-identified and synthetic health data sets. What is open may be read by anybody; for the rest, access_id says where to ask.",
         "organization": { "name": operator, "url": format!("{address}/") },
         "version": env!("CARGO_PKG_VERSION"),
         "environment": "prod",
@@ -33,6 +35,16 @@ pub(crate) fn object(shelf: &Shelf, id: &str, address: &str) -> Option<Value> {
     }
 }
 
+/// The one way to the bytes of a file that is not open to everybody.
+pub(crate) const ACCESS: &str = "rows";
+
+/// `GET /ga4gh/drs/v1/objects/{id}/access/rows`: where the bytes of a file are, and the version that they are in.
+pub(crate) fn access<'s>(shelf: &'s Shelf, id: &str, address: &str) -> Option<(&'s Arc<PublishedVersion>, Value)> {
+    let (version, path) = shelf.file(&Digest::parse(id).ok()?)?;
+    let file = version.files().get(path)?;
+    Some((version, json!({ "url": file_iri(address, version, file) })))
+}
+
 /// A name as DRS has them: letters, digits, hyphen, period and underscore.
 fn portable(text: &str) -> String {
     text.chars().map(|c| if c.is_ascii_alphanumeric() || "-._".contains(c) { c } else { '_' }).collect()
@@ -42,6 +54,13 @@ fn portable(text: &str) -> String {
 fn file(version: &PublishedVersion, path: &str, address: &str) -> Option<Value> {
     let file = version.files().get(path)?;
     let (id, at) = (file.sha256.to_string(), iso_ms(version.published_at()));
+    let access = match is_open(version, path) {
+        true => json!({ "type": "https", "access_url": { "url": file_iri(address, version, file) }, "available": true }),
+        false => json!({
+            "type": "https", "access_id": ACCESS, "available": true,
+            "authorizations": { "supported_types": ["BearerAuth", "PassportAuth"], "bearer_auth_issuers": [address] },
+        }),
+    };
     Some(json!({
         "id": id,
         "name": portable(&file.path),
@@ -52,7 +71,7 @@ fn file(version: &PublishedVersion, path: &str, address: &str) -> Option<Value> 
         "version": version.commit(),
         "mime_type": content_type(&file.path).split(';').next(),
         "checksums": [{ "type": "sha-256", "checksum": id }],
-        "access_methods": [{ "type": "https", "access_url": { "url": file_iri(address, version, file) }, "available": true }],
+        "access_methods": [access],
         "description": format!("{} of {} {}", file.path, version.manifest().dataset, version.manifest().version),
         "aliases": [format!("{}/{}", version.manifest().dataset, file.path)],
     }))

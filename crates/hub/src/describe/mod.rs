@@ -14,10 +14,11 @@ pub(crate) mod schema_org;
 pub(crate) mod signposting;
 pub(crate) mod xml;
 
+use acequia_custody::Tier;
 use acequia_gate::{Artefact, ReleasedFile};
 use serde_json::Value;
 
-use crate::PublishedVersion;
+use crate::{PublishedVersion, admission};
 use crate::catalogue::Repository;
 use crate::facts::{Facts, Kind, list, text};
 use crate::pages::{license_address, version_path};
@@ -215,6 +216,14 @@ impl<'a> Description<'a> {
     pub(crate) fn use_term(&self) -> Option<(&'a str, &'a str)> {
         let terms = list(&self.facts.croissant, "/usageInfo").iter();
         terms.filter_map(|term| Some((text(term, "/url")?, text(term, "/name")?))).next()
+    }
+
+    /// What it may be used for, and who may read its rows where that is not everybody.
+    pub(crate) fn access(&self, use_label: &str) -> String {
+        match self.version.tier() {
+            Tier::Open => use_label.to_owned(),
+            tier => format!("{use_label}; rows: {}", admission::in_words(tier)),
+        }
     }
 
     /// Whether its own offer asks users to name where the data come from.

@@ -35,7 +35,7 @@ pub(crate) fn crate_of(described: Description<'_>) -> Value {
             "keywords": described.keywords().join(", "),
             "author": described.creators().iter().map(|agent| reference(id_of(agent.name))).collect::<Vec<_>>(),
             "publisher": reference(id_of(described.publisher().name)),
-            "conditionsOfAccess": described.use_term().map(|(_, label)| label),
+            "conditionsOfAccess": described.use_term().map(|(_, label)| described.access(label)),
             "hasPart": described.version.files().keys().map(|path| reference(encoded(path))).collect::<Vec<_>>(),
             "mentions": { "@id": "#run" },
         }),

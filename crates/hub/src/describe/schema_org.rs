@@ -79,7 +79,7 @@ pub(crate) fn dataset(described: Description<'_>) -> Value {
     }
     if let Some((iri, label)) = described.use_term() {
         document["usageInfo"] = iri.into();
-        document["conditionsOfAccess"] = label.into();
+        document["conditionsOfAccess"] = described.access(label).into();
     }
     document
 }

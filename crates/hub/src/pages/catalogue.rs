@@ -52,7 +52,7 @@ const COURSE: [(&str, &str); 6] = [
         "Names, numbers and exact dates are left out, and the rest is made coarser until nobody stands alone.",
     ),
     ("Measured", "The risk that somebody is recognised is measured and attacked. If it is too high, nothing leaves."),
-    ("Open", "What passes the gate is published for everybody: no account, no charge, and a version never changes."),
+    ("Open", "What passes the gate is published for everybody, without account or charge, unless those who gave it asked for conditions; and a version never changes."),
 ];
 
 pub(crate) fn catalogue(view: &Catalogue<'_>) -> String {

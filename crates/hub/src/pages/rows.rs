@@ -6,7 +6,9 @@ use serde_json::{Map, Value};
 use super::statistics::{column_title, shown};
 use super::words::thousands;
 use super::{version_path, wide};
-use crate::PublishedVersion;
+use acequia_custody::Tier;
+
+use crate::{PublishedVersion, admission};
 use crate::facts::Facts;
 
 /// Rows of a page.
@@ -48,6 +50,10 @@ pub(super) fn section(rows: Option<&Shown>, version: &PublishedVersion, facts: &
                 }
                 Some(rows) if rows.total > 0 && rows.offset as u64 >= rows.total => {
                     p { "There are " (thousands(rows.total)) " rows in " (rows.split) ". " a href=(address(&rows.split, 0)) { "Show the first" } }
+                }
+                None if version.tier() != Tier::Open => {
+                    p { "Those who gave these rows put conditions on their use. They are for " (admission::in_words(version.tier())) ". "
+                        a href=(admission::page(version)) { "How to get access" } }
                 }
                 _ => { p { "The rows cannot be shown here. They can be downloaded." } }
             }

@@ -2,7 +2,9 @@
 
 use maud::{Markup, html};
 
-use crate::PublishedVersion;
+use acequia_custody::Tier;
+
+use crate::{PublishedVersion, admission};
 use crate::catalogue::is_large;
 
 /// A tool and the text to paste.
@@ -17,7 +19,15 @@ pub(super) fn section(version: &PublishedVersion, address: &str) -> Markup {
     html! {
         section #use aria-labelledby="use-title" {
             h2 #use-title { "Use it" }
-            p { "No account, no token. Each snippet names this version, which never changes." }
+            @if version.tier() == Tier::Open {
+                p { "No account, no token. Each snippet names this version, which never changes." }
+            } @else {
+                p { "The rows are for " (admission::in_words(version.tier())) ": "
+                    a href=(admission::page(version)) { "how to get access" }
+                    ". Then make a token on your account page and put it into the environment variable " code { "HF_TOKEN" }
+                    "; the snippets for R, pandas and curl need it as the header " code { "Authorization: Bearer TOKEN" } "." }
+                p { "Each snippet names this version, which never changes." }
+            }
             @for (at, snippet) in snippets(version, address).iter().enumerate() {
                 @let id = format!("use-{at}");
                 h3 #(id) { (snippet.tool) }

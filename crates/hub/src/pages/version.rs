@@ -1,12 +1,13 @@
 //! A version's page: what stands around its tabs, and the tabs that data sets and models share.
 
+use acequia_custody::Tier;
 use acequia_gate::Artefact;
 use maud::{Markup, html};
 use serde_json::Value;
 
 use super::words::{counted, license_address, size, thousands};
 use super::{document, version_path, wide};
-use crate::PublishedVersion;
+use crate::{PublishedVersion, admission};
 use crate::catalogue::Repository;
 use crate::describe::{Description, forms};
 use crate::facts::{count, list};
@@ -117,6 +118,9 @@ pub(super) fn page(described: Description<'_>, tab: Tab, parts: &Parts) -> Strin
                     }
                     @if let Some((iri, label)) = described.use_term() {
                         li.badge { "For " a href=(iri) rel="noopener" { (label) } }
+                    }
+                    @if version.tier() != Tier::Open {
+                        li.badge { "Rows: " a href=(admission::page(version)) { (admission::in_words(version.tier())) } }
                     }
                 }
                 @if newest.commit() != version.commit() {

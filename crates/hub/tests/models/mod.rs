@@ -95,6 +95,7 @@ fn publish(memory: &Memory, version: &str, records: &[(&str, Value)]) {
         title: "Recurrence of breast cancer".into(),
         summary: "Risk of recurrence.".into(),
         license: "CC-BY-4.0".into(),
+        terms: Default::default(),
         released_on: parse_day("2026-11-23").unwrap(),
         program: "acequia 0.1.0".into(),
         recipe: Digest::of(b"card"),

@@ -62,6 +62,7 @@ impl Memory {
             title: title.into(),
             summary: "How long women lived after an operation for breast cancer, and what was known on the day of the operation.".into(),
             license: "CC-BY-4.0".into(),
+            terms: Default::default(),
             released_on: parse_day("2026-11-20").unwrap(),
             program: "acequia 0.1.0".into(),
             recipe: Digest::of(b"recipe"),

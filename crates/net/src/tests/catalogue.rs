@@ -41,6 +41,7 @@ fn manifest(name: &str, version: &str, files: Vec<ReleasedFile>) -> Manifest {
         title: "Title".into(),
         summary: "Summary.".into(),
         license: "CC-BY-4.0".into(),
+        terms: Default::default(),
         released_on: parse_day("2026-01-01").unwrap(),
         program: "acequia".into(),
         recipe: Digest::of(b"recipe"),

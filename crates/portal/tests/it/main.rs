@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use acequia_blobs::{BlobStore, Key};
 use acequia_custody::receipt::Controller;
 use acequia_custody::rights::{Event, Right, Rules};
-use acequia_custody::{Ask, ConsentEvent, ConsentKind, Operation, Purpose, Reason};
+use acequia_custody::{Ask, Conditions, ConsentEvent, ConsentKind, Operation, Purpose, Reason};
 use acequia_portal::{Holder, House, Signer, invite, router};
 use acequia_store::{Donation, KeyStore, State, Store};
 use acequia_types::{Clock, Digest, DonorId, IntakeId, SourceId, Timestamp, parse_timestamp};
@@ -129,7 +129,7 @@ impl Node {
     async fn reason(&self, name: &str, purpose: Purpose) -> Option<Reason> {
         let history = self.store.consent(&donor(name)).await.unwrap();
         let (policy, now) = (Rules::gdpr().policy(), self.clock.now());
-        Ask { purpose, operation: Operation::Use, policy: &policy, now }.about(&donor(name), history.as_ref()).reason()
+        Ask { purpose, operation: Operation::Use, policy: &policy, now, terms: Conditions::none() }.about(&donor(name), history.as_ref()).reason()
     }
 
     async fn code(&self, holder: &Holder, by: &str) -> Option<String> {

@@ -55,6 +55,7 @@ fn make(tested: &TestedModel, plan: &ModelPlan) -> Result<Parcel, ReleaseError> 
         title: plan.title.clone(),
         summary: plan.summary.clone(),
         license: plan.license.clone(),
+        terms: Default::default(),
         released_on: plan.released_on,
         program: plan.program.clone(),
         recipe: plan.recipe,
