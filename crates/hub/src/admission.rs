@@ -10,15 +10,8 @@ use crate::catalogue::{MANIFEST, plural};
 use crate::refusal::Refusal;
 
 /// Files that describe a version and hold nobody's row. They are open whatever the terms are; everything else is not.
-const DESCRIBING: [&str; 7] = [
-    "README.md",
-    MANIFEST,
-    "croissant.json",
-    "dictionary.json",
-    "statistics.json",
-    "risk.json",
-    "diversity.json",
-];
+const DESCRIBING: [&str; 7] =
+    ["README.md", MANIFEST, "croissant.json", "dictionary.json", "statistics.json", "risk.json", "diversity.json"];
 
 /// What a router in front of the hub found out about who asks, to be put into the extensions of the request. Without one, a request
 /// reads what is open.

@@ -9,12 +9,12 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Response, header};
 use serde_json::{Map, Value, json};
 
-use crate::{PublishedVersion, admission};
 use crate::catalogue::{Repository, is_large, plural};
 use crate::facts::Brief;
 use crate::http::{Fields, REPO_COMMIT, fresh, iso_ms, json_bytes, percent_encoded, put};
 use crate::refusal::Refusal;
-use crate::search::{Facet, Order, Query};
+use crate::search::{Facet, Order, Place, Query};
+use crate::{PublishedVersion, admission};
 
 /// Entries on a page of a tree, and with `expand`.
 const TREE_PAGE: usize = 1000;
@@ -433,7 +433,10 @@ pub(crate) fn commits(dataset: &Repository, version: &PublishedVersion) -> Value
 }
 
 /// Which page of a listing is wanted: its query, where it begins, and how many entries it has.
-pub(crate) fn wanted_page(query: &Fields) -> (Query, usize, usize) {
+///
+/// # Errors
+/// [`Refusal::Bad`] when `cursor` is none that a page gave out.
+pub(crate) fn wanted_page(query: &Fields) -> Result<(Query, usize), Refusal> {
     let words: Vec<&str> = query.all("search").collect();
     let filters = query.all("filter").flat_map(|filter| filter.split(',')).filter(|filter| !filter.is_empty());
     let author = query.get("author").map(|author| (Facet::Publisher, author.to_owned()));
@@ -455,16 +458,24 @@ pub(crate) fn wanted_page(query: &Fields) -> (Query, usize, usize) {
         tags: filters.map(str::to_owned).collect(),
         order,
         reverse: query.get("direction") == Some("1"),
+        after: query.get("cursor").map(place).transpose()?,
     };
     let limit = query.number("limit").unwrap_or(LIST_PAGE).clamp(1, LIST_PAGE_LONGEST);
-    (wanted, query.number("cursor").unwrap_or(0), limit)
+    Ok((wanted, limit))
 }
 
-/// `GET /api/{kind}`: a page of a listing of `total` entries, linked to the next one.
+/// Reads a cursor of [`listing`].
+fn place(cursor: &str) -> Result<Place, Refusal> {
+    const BAD: Refusal = Refusal::Bad { what: "cursor must be taken from the header Link of the page before." };
+    let (at_s, name) = cursor.split_once('~').ok_or(BAD)?;
+    Ok(Place { at_s: at_s.parse().map_err(|_| BAD)?, name: name.to_owned() })
+}
+
+/// `GET /api/{kind}`: a page of a listing, linked to the one that begins behind `next`.
 pub(crate) fn listing(
     request: &HeaderMap,
     shown: &[(&Repository, std::sync::Arc<Brief>)],
-    (start, total): (usize, u64),
+    next: Option<&Place>,
     query: &Fields,
     raw_query: &str,
     (address, artefact): (&str, Artefact),
@@ -488,11 +499,10 @@ pub(crate) fn listing(
         Value::Object(entry)
     });
     let mut response = answer(request, &page.collect(), None);
-    let end = start.saturating_add(shown.len());
-    if !shown.is_empty() && (end as u64) < total {
+    if let Some(place) = next {
         let same = |part: &&str| !part.is_empty() && !part.starts_with("cursor=");
         let mut next: Vec<&str> = raw_query.split('&').filter(same).collect();
-        let cursor = format!("cursor={end}");
+        let cursor = format!("cursor={}~{}", place.at_s, percent_encoded(&place.name));
         next.push(&cursor);
         let link = format!("<{address}/api/{}?{}>; rel=\"next\"", plural(artefact), next.join("&"));
         put(response.headers_mut(), header::LINK, &link);

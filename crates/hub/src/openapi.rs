@@ -44,7 +44,7 @@ const PARAMETERS: [Parameter; 32] = [
     query("sort", "string", "lastModified", "`lastModified`, `createdAt` or nothing for the order of names."),
     query("direction", "string", "-1", "`-1` for the newest first, `1` for the oldest."),
     query("limit", "integer", "20", "Entries of a page."),
-    query("cursor", "integer", "0", "Where the page begins; from the header `Link`."),
+    query("cursor", "string", "", "Where the page begins; from the header `Link` of the page before."),
     query("full", "boolean", "true", "With files and the card."),
     query("expand", "string", "true", "More fields."),
     query("blobs", "boolean", "true", "With sizes and digests of files."),

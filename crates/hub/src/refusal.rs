@@ -415,6 +415,8 @@ mod tests {
             (Refusal::Stale { message: "Late.".to_owned() }, "stale"),
             (Refusal::Limit { message: "Long.".to_owned() }, "limit"),
             (Refusal::Unfit { message: "Wrong.".to_owned(), findings: json!([]) }, "unfit"),
+            (Refusal::SignIn { page: "/p".to_owned() }, "sign-in"),
+            (Refusal::NotAdmitted { page: "/p".to_owned() }, "not-admitted"),
         ];
         assert_eq!(all.len(), PROBLEMS.len());
         for (refusal, kind) in &all {

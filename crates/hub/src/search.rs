@@ -170,6 +170,17 @@ pub struct Query {
     pub order: Order,
     /// The other way round.
     pub reverse: bool,
+    /// Where the answer begins: behind this place of the order, wherever it is by now. Not for [`Order::Best`].
+    pub after: Option<Place>,
+}
+
+/// A place in an order: what was published meanwhile moves no page that begins behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Seconds since 1970 in an order by time; 0 in one by name.
+    pub at_s: i64,
+    /// `namespace/name`.
+    pub name: String,
 }
 
 /// A value of a facet.
@@ -190,6 +201,10 @@ pub struct Found<'a> {
     pub total: u64,
     /// Those of the page, in order.
     pub names: Vec<&'a str>,
+    /// Whether there are more behind them.
+    pub more: bool,
+    /// The place of the last one, behind which the next page begins.
+    pub last: Option<Place>,
     /// Facets with more than one value, or with a chosen one, in the order of [`Facet::ALL`].
     pub facets: Vec<(Facet, Vec<Counted<'a>>)>,
 }
@@ -204,6 +219,9 @@ pub struct Index {
     tags: BTreeMap<String, RoaringBitmap>,
     /// Values of each facet, the most frequent first.
     facets: BTreeMap<Facet, Vec<(String, RoaringBitmap)>>,
+    /// By number.
+    published_s: Vec<i64>,
+    created_s: Vec<i64>,
     by_created: Vec<u32>,
     by_name: Vec<u32>,
 }
@@ -299,7 +317,6 @@ impl Index {
         let mut index = Self::default();
         let mut facets: BTreeMap<Facet, BTreeMap<String, RoaringBitmap>> = BTreeMap::new();
         let (mut in_titles, mut anywhere) = (Gathered::default(), Gathered::default());
-        let mut created = Vec::with_capacity(documents.len());
         for (number, document) in (0_u32..).zip(documents) {
             let add = |sets: &mut BTreeMap<String, RoaringBitmap>, key: String| {
                 sets.entry(key).or_default().insert(number);
@@ -318,16 +335,19 @@ impl Index {
                 add(facets.entry(facet).or_default(), value);
             }
             index.all.insert(number);
-            created.push(document.created_s);
+            index.created_s.push(document.created_s);
+            index.published_s.push(document.published_s);
             index.names.push(document.name);
         }
         index.titles = Words::of(in_titles);
         index.words = Words::of(anywhere);
         let count = u32::try_from(index.names.len()).unwrap_or(u32::MAX);
         index.by_created = (0..count).collect();
-        index.by_created.sort_by_key(|number| Reverse(created[*number as usize]));
+        let (names, created) = (&index.names, &index.created_s);
+        let place = |number: &u32| (Reverse(created[*number as usize]), &names[*number as usize]);
+        index.by_created.sort_by(|a, b| place(a).cmp(&place(b)));
         index.by_name = (0..count).collect();
-        index.by_name.sort_by(|a, b| index.names[*a as usize].cmp(&index.names[*b as usize]));
+        index.by_name.sort_by_key(|number| &names[*number as usize]);
         for (facet, values) in facets {
             let mut values: Vec<(String, RoaringBitmap)> = values.into_iter().collect();
             // Stable: equally frequent ones stay in the order of their names.
@@ -364,7 +384,20 @@ impl Index {
             (values.len() > 1 || values.iter().any(|value| value.chosen)).then_some((facet, values))
         });
         let facets = facets.collect();
-        Found { total: found.len(), names: self.page(&found, query, offset, limit), facets }
+        // One more than is shown says whether there are others.
+        let mut numbers = self.page(&found, query, offset, limit.saturating_add(1));
+        let more = numbers.len() > limit;
+        numbers.truncate(limit);
+        let last = numbers.last().map(|number| Place {
+            at_s: match query.order {
+                Order::Created => self.created_s[*number as usize],
+                Order::Published => self.published_s[*number as usize],
+                Order::Best | Order::Name => 0,
+            },
+            name: self.names[*number as usize].clone(),
+        });
+        let names = numbers.into_iter().map(|number| self.names[number as usize].as_str()).collect();
+        Found { total: found.len(), names, more, last, facets }
     }
 
     fn with_words_and_tags(&self, query: &Query) -> RoaringBitmap {
@@ -400,25 +433,64 @@ impl Index {
         counted.filter(|value| value.count > 0 || value.chosen).collect()
     }
 
-    fn page(&self, found: &RoaringBitmap, query: &Query, offset: usize, limit: usize) -> Vec<&str> {
-        let name = |number: u32| self.names[number as usize].as_str();
-        let in_order = |order: &[u32]| -> Vec<&str> {
+    /// How many members of an order by time come before a place, the member at the place included unless `reverse`.
+    fn before(&self, order: impl Fn(usize) -> usize, time_s: &[i64], place: &Place, reverse: bool) -> usize {
+        let of = |at: usize| (Reverse(time_s[order(at)]), self.names[order(at)].as_str());
+        let place = (Reverse(place.at_s), place.name.as_str());
+        partition_point(self.names.len(), |at| if reverse { of(at) < place } else { of(at) <= place })
+    }
+
+    fn page(&self, found: &RoaringBitmap, query: &Query, offset: usize, limit: usize) -> Vec<u32> {
+        let reverse = query.reverse;
+        // Of an order, what comes behind the place where the answer begins.
+        let behind = |order: &'_ [u32], before: &dyn Fn(&Place) -> usize| -> std::ops::Range<usize> {
+            match &query.after {
+                None => 0..order.len(),
+                Some(place) if reverse => 0..before(place),
+                Some(place) => before(place)..order.len(),
+            }
+        };
+        let by_created = behind(&self.by_created, &|place| {
+            self.before(|at| self.by_created[at] as usize, &self.created_s, place, reverse)
+        });
+        let by_name = behind(&self.by_name, &|place| {
+            let of = |at: usize| self.names[self.by_name[at] as usize].as_str();
+            let wanted = place.name.as_str();
+            partition_point(self.names.len(), |at| if reverse { of(at) < wanted } else { of(at) <= wanted })
+        });
+        let newer;
+        let found = match &query.after {
+            Some(place) if query.order == Order::Published => {
+                let before = self.before(|at| at, &self.published_s, place, reverse);
+                let mut left = found.clone();
+                let border = u32::try_from(before).unwrap_or(u32::MAX);
+                if reverse {
+                    left.remove_range(border..)
+                } else {
+                    left.remove_range(..border)
+                };
+                newer = left;
+                &newer
+            }
+            _ => found,
+        };
+        let in_order = |order: &[u32]| -> Vec<u32> {
             let inside = |number: &&u32| found.contains(**number);
             match query.reverse {
-                false => order.iter().filter(inside).skip(offset).take(limit).map(|n| name(*n)).collect(),
-                true => order.iter().rev().filter(inside).skip(offset).take(limit).map(|n| name(*n)).collect(),
+                false => order.iter().filter(inside).skip(offset).take(limit).copied().collect(),
+                true => order.iter().rev().filter(inside).skip(offset).take(limit).copied().collect(),
             }
         };
         match query.order {
-            Order::Created => in_order(&self.by_created),
-            Order::Name => in_order(&self.by_name),
+            Order::Created => in_order(&self.by_created[by_created]),
+            Order::Name => in_order(&self.by_name[by_name]),
             Order::Published if query.reverse => {
                 let last = usize::try_from(found.len()).unwrap_or(usize::MAX).saturating_sub(offset);
                 let mut numbers = part(found, last.saturating_sub(limit), limit.min(last));
                 numbers.reverse();
-                numbers.into_iter().map(name).collect()
+                numbers
             }
-            Order::Published => part(found, offset, limit).into_iter().map(name).collect(),
+            Order::Published => part(found, offset, limit),
             Order::Best => {
                 let mut first = found.clone();
                 for word in words(&query.words).take(MOST_WORDS) {
@@ -430,10 +502,20 @@ impl Index {
                     let rest = found - &first;
                     numbers.extend(part(&rest, offset.saturating_sub(before), limit - numbers.len()));
                 }
-                numbers.into_iter().map(name).collect()
+                numbers
             }
         }
     }
+}
+
+/// The first of `0..end` for which `before` does not hold, where it holds for all up to some place and for none behind.
+fn partition_point(end: usize, before: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (0, end);
+    while low < high {
+        let middle = low.midpoint(high);
+        if before(middle) { low = middle + 1 } else { high = middle }
+    }
+    low
 }
 
 /// Members `offset..offset + limit` of a set, in its order.
@@ -522,7 +604,7 @@ mod tests {
                 words: wanted.join(" "),
                 chosen: chosen.into_iter().map(|(facet, value)| (facet, value.to_owned())).collect(),
                 tags: tag.into_iter().map(str::to_owned).collect(),
-                in_names: false, order, reverse,
+                in_names: false, order, reverse, after: None,
             };
             let mut expected = naive(&documents, &query, None);
             let found = index.find(&query, offset, limit);
@@ -534,7 +616,9 @@ mod tests {
             expected.sort_by(|a, b| b.published_s.cmp(&a.published_s).then_with(|| a.name.cmp(&b.name)));
             match order {
                 Order::Best => expected.sort_by_key(|document| !in_title(document)),
-                Order::Created => expected.sort_by_key(|document| Reverse(document.created_s)),
+                Order::Created => {
+                    expected.sort_by(|a, b| b.created_s.cmp(&a.created_s).then_with(|| a.name.cmp(&b.name)));
+                }
                 Order::Name => expected.sort_by(|a, b| a.name.cmp(&b.name)),
                 Order::Published => {}
             }
@@ -543,6 +627,33 @@ mod tests {
             }
             let names: Vec<&str> = expected.iter().skip(offset).take(limit).map(|document| document.name.as_str()).collect();
             prop_assert_eq!(found.names, names);
+            // Page by page, each behind the last place of the one before, comes the same; also where that is not there any more.
+            if order != Order::Best && limit > 0 {
+                let (mut paged, mut after) = (Vec::new(), None);
+                loop {
+                    let page = index.find(&Query { after, ..query.clone() }, 0, limit);
+                    paged.extend(page.names.iter().map(|name| (*name).to_owned()));
+                    after = page.last;
+                    prop_assert!(page.names.len() == limit || !page.more);
+                    if !page.more {
+                        break;
+                    }
+                }
+                let all: Vec<&str> = expected.iter().map(|document| document.name.as_str()).collect();
+                prop_assert_eq!(&paged, &all);
+                if let Some(gone) = expected.get(offset) {
+                    let others: Vec<Document> = documents.iter().filter(|d| d.name != gone.name).cloned().collect();
+                    let at_s = match order {
+                        Order::Created => gone.created_s,
+                        Order::Published => gone.published_s,
+                        Order::Best | Order::Name => 0,
+                    };
+                    let after = Some(Place { at_s, name: gone.name.clone() });
+                    let index = Index::of(others);
+                    let rest = index.find(&Query { after, ..query.clone() }, 0, all.len()).names;
+                    prop_assert_eq!(&rest, &all[offset + 1..]);
+                }
+            }
             for (facet, values) in found.facets {
                 let own = naive(&documents, &query, Some(facet));
                 for value in values {

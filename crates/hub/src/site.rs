@@ -389,11 +389,18 @@ impl Site {
             }
             ["api", kind @ ("datasets" | "models")] => {
                 let artefact = artefact_of(kind).ok_or(Refusal::Page)?;
-                let (wanted, start, limit) = api::wanted_page(&query);
+                let (wanted, limit) = api::wanted_page(&query)?;
                 let indexed = self.finder.indexed(&self.catalogue, &self.facts, &shelf).await;
-                let found = indexed.of(artefact).find(&wanted, start, limit);
+                let found = indexed.of(artefact).find(&wanted, 0, limit);
                 let shown = self.listed(&shelf, artefact, &found.names).await;
-                Ok(api::listing(headers, &shown, (start, found.total), &query, raw_query, (&address, artefact)))
+                Ok(api::listing(
+                    headers,
+                    &shown,
+                    found.last.as_ref().filter(|_| found.more),
+                    &query,
+                    raw_query,
+                    (&address, artefact),
+                ))
             }
             ["api", "spaces"] => Ok(api::answer(headers, &serde_json::json!([]), None)),
             ["api", kind @ ("datasets" | "models"), namespace, name, rest @ ..] => {

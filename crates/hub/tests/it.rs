@@ -1,5 +1,6 @@
 //! The hub over an in-memory catalogue: every route, every header that clients trip over, hostile requests, pages.
 
+mod access;
 mod describe;
 mod models;
 mod sample;
@@ -489,8 +490,13 @@ async fn listings() {
     assert_eq!(ids("?sort=lastModified&direction=1").await, [synthetic, real]);
     let first = get(&app, "/api/datasets?limit=1&search=survival").await;
     let link = first.header("link");
-    assert_eq!(link, "<http://node.example:8080/api/datasets?limit=1&search=survival&cursor=1>; rel=\"next\"");
-    assert_eq!(ids("?limit=1&search=survival&cursor=1").await, [synthetic]);
+    let cursor = "cursor=1795300000~acequia%2Fsample-survival";
+    assert_eq!(link, format!("<http://node.example:8080/api/datasets?limit=1&search=survival&{cursor}>; rel=\"next\""));
+    let second = get(&app, &format!("/api/datasets?limit=1&search=survival&{cursor}")).await;
+    assert_eq!((&second.json()[0]["id"], second.headers.get("link")), (&json!(synthetic), None));
+    for wrong in ["1", "x~acequia/y", "~"] {
+        assert_eq!(get(&app, &format!("/api/datasets?cursor={wrong}")).await.status, StatusCode::BAD_REQUEST);
+    }
     let full = get(&app, "/api/datasets?full=true").await.json();
     assert!(full[0]["siblings"].is_array() && full[0]["cardData"].is_object());
     let short = get(&app, "/api/datasets").await.json();

@@ -67,8 +67,9 @@ impl Node {
     ) -> Result<Selection, Failure> {
         let consents = self.store.consents().await?;
         let (purpose, now) = (cohort.purpose, self.clock.now());
-        let ask =
-            |donor: &DonorId, operation| Ask { purpose, operation, policy, now, terms }.about(donor, consents.get(donor));
+        let ask = |donor: &DonorId, operation| {
+            Ask { purpose, operation, policy, now, terms }.about(donor, consents.get(donor))
+        };
         let (mut granted, mut grants, mut outcomes) = (Vec::new(), Vec::new(), BTreeMap::new());
         let mut by_source: BTreeMap<String, BTreeMap<&'static str, u64>> = BTreeMap::new();
         for donation in self.store.donations().await? {

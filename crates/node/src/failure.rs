@@ -285,9 +285,12 @@ impl Coded for NodeError {
             Self::Busy => Exit::Temporary,
             Self::Published { .. } | Self::TooFewChanges { .. } | Self::TakenDown { .. } => Exit::PolicyRefused,
             Self::NotMirrored { .. } | Self::Quota { .. } => Exit::PolicyRefused,
-            Self::NothingGranted { .. } | Self::Terms | Self::NotCollected | Self::NoAssessment | Self::Untraced | Self::Left => {
-                Exit::NotPermitted
-            }
+            Self::NothingGranted { .. }
+            | Self::Terms
+            | Self::NotCollected
+            | Self::NoAssessment
+            | Self::Untraced
+            | Self::Left => Exit::NotPermitted,
             Self::Verification { .. } | Self::Work { .. } => Exit::Integrity,
             Self::Io { .. } | Self::ConsentFile { .. } | Self::Address { .. } => Exit::Failure,
         }

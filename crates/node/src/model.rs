@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use acequia_custody::{Approval, Ask, Conditions, Grant, History, Operation, Policy, Purpose, RunDecision, approve_granted};
+use acequia_custody::{
+    Approval, Ask, Conditions, Grant, History, Operation, Policy, Purpose, RunDecision, approve_granted,
+};
 use acequia_gate::{Artefact, Manifest, let_out};
 use acequia_learn::{LearnedFrom, Model, Record, TestedModel};
 use acequia_release::{ModelPlan, Source, release_model};

@@ -6,7 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use acequia_custody::{Approval, Ask, Conditions, Grant, History, Identified, Operation, Policy, Purpose, approve_granted};
+use acequia_custody::{
+    Approval, Ask, Conditions, Grant, History, Identified, Operation, Policy, Purpose, approve_granted,
+};
 use acequia_deidentify::deidentify_beside;
 use acequia_frame::{FrameError, Table};
 use acequia_gate::{InputDigest, let_out};

@@ -373,7 +373,9 @@ fn terms(all: &Conditions) -> String {
     match all.tier() {
         Tier::Open => return out,
         Tier::Registered => put(&mut out, format_args!("The rows are for everybody who signs in and promises:\n")),
-        Tier::Controlled => put(&mut out, format_args!("The rows are for those whom the trustee decided for, and who promise:\n")),
+        Tier::Controlled => {
+            put(&mut out, format_args!("The rows are for those whom the trustee decided for, and who promise:\n"))
+        }
     }
     for term in &all.duo {
         let names = match term {

@@ -516,7 +516,10 @@ impl Plan {
             return Err(unfit("use_term.id", "is not a term of the Data Use Ontology that is in use"));
         }
         if all.duo.contains(&DuoTerm::TimeLimit) || all.duo.contains(&DuoTerm::Moratorium) {
-            return Err(unfit("terms.duo", "names a day that it does not state; leave DUO:0000024 and DUO:0000025 out"));
+            return Err(unfit(
+                "terms.duo",
+                "names a day that it does not state; leave DUO:0000024 and DUO:0000025 out",
+            ));
         }
         if all.data_classes.is_some() || all.after_death {
             return Err(unfit("terms", "are about whoever has the rows, so data_classes and after_death say nothing"));
@@ -529,8 +532,13 @@ impl Plan {
             (DuoTerm::User, "users", all.users.is_empty()),
         ];
         match named.into_iter().find(|(term, _, is_empty)| all.duo.contains(term) == *is_empty) {
-            Some((term, list, true)) => Err(unfit(&format!("terms.{list}"), &format!("is empty, though {} asks for it", term.id()))),
-            Some((term, list, false)) => Err(unfit(&format!("terms.{list}"), &format!("names some, though {} is not among the terms", term.id()))),
+            Some((term, list, true)) => {
+                Err(unfit(&format!("terms.{list}"), &format!("is empty, though {} asks for it", term.id())))
+            }
+            Some((term, list, false)) => Err(unfit(
+                &format!("terms.{list}"),
+                &format!("names some, though {} is not among the terms", term.id()),
+            )),
             None => Ok(()),
         }
     }

@@ -209,7 +209,9 @@ impl Desk {
         (purpose, operation): (Purpose, Operation),
         now: Timestamp,
     ) -> Option<Reason> {
-        Ask { purpose, operation, policy: &self.policy, now, terms: Conditions::none() }.about(donor, Some(history)).reason()
+        Ask { purpose, operation, policy: &self.policy, now, terms: Conditions::none() }
+            .about(donor, Some(history))
+            .reason()
     }
 
     fn line(&self, donor: DonorId, history: &History, now: Timestamp) -> ConsentLine {
@@ -400,7 +402,9 @@ mod tests {
                 let then = Timestamp::from_unix_s(now.unix_s() + later * DAY);
                 for operation in Operation::ALL {
                     let reason = |history: &History| {
-                        Ask { purpose, operation, policy: &policy, now: then, terms: Conditions::none() }.about(&donor, Some(history)).reason()
+                        Ask { purpose, operation, policy: &policy, now: then, terms: Conditions::none() }
+                            .about(&donor, Some(history))
+                            .reason()
                     };
                     if purpose != wanted {
                         assert!(
@@ -448,8 +452,13 @@ mod tests {
         let acts = undone(Some(&History::new(before.clone())), &kind, at(5));
         let after = History::new([before, acts].concat());
         for day in [5, 10, 15, 20, 25] {
-            let ask =
-                Ask { purpose: Purpose::Research, operation: Operation::Use, policy: &Policy::SILENT, now: at(day), terms: Conditions::none() };
+            let ask = Ask {
+                purpose: Purpose::Research,
+                operation: Operation::Use,
+                policy: &Policy::SILENT,
+                now: at(day),
+                terms: Conditions::none(),
+            };
             assert_eq!(ask.about(&DonorId::parse("d").unwrap(), Some(&after)).reason(), Some(Reason::Refused), "{day}");
         }
     }

@@ -101,8 +101,9 @@ impl Desk {
                 _ => {}
             }
         }
-        let reasons =
-            |purpose, operation| Ask { purpose, operation, policy, now, terms: Conditions::none() }.about(donor, Some(&history)).reasons();
+        let reasons = |purpose, operation| {
+            Ask { purpose, operation, policy, now, terms: Conditions::none() }.about(donor, Some(&history)).reasons()
+        };
         // What is allowed for a purpose, or will be by itself, has not stopped.
         let closed = |operation: &Operation| {
             let all = Purpose::ALL.map(|purpose| reasons(purpose, *operation));

@@ -25,8 +25,14 @@ fn a_grant_names_its_donors_operations_and_the_earliest_last_day() {
     let long = History::new(vec![give(&research, Some("2026-12-31"))]);
     let short = History::new(vec![give(&research, Some("2026-06-30"))]);
     let of = |name: &str, history: &History, operation| {
-        Ask { purpose: Purpose::Research, operation, policy: &Policy::SILENT, now: at("2026-02-01"), terms: Conditions::none() }
-            .about(&donor(name), Some(history))
+        Ask {
+            purpose: Purpose::Research,
+            operation,
+            policy: &Policy::SILENT,
+            now: at("2026-02-01"),
+            terms: Conditions::none(),
+        }
+        .about(&donor(name), Some(history))
     };
     let decision = of("a", &long, Operation::Republish);
     assert_eq!((decision.reason(), decision.reasons()), (None, Reasons::NONE));
@@ -58,8 +64,14 @@ fn a_refused_decision_carries_every_reason() {
     let restrict = ConsentEvent::new(at("2026-01-05"), ConsentKind::Restrict);
     let history = History::new(vec![give(&[Purpose::Research], None), withdraw, restrict]);
     let ask = |operation| {
-        Ask { purpose: Purpose::Research, operation, policy: &Policy::SILENT, now: at("2026-02-01"), terms: Conditions::none() }
-            .about(&donor("a"), Some(&history))
+        Ask {
+            purpose: Purpose::Research,
+            operation,
+            policy: &Policy::SILENT,
+            now: at("2026-02-01"),
+            terms: Conditions::none(),
+        }
+        .about(&donor("a"), Some(&history))
     };
     let contact = ask(Operation::Contact);
     assert_eq!(contact.reasons().iter().collect::<Vec<_>>(), [Reason::Withdrawn, Reason::Restricted]);

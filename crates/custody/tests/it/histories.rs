@@ -92,6 +92,7 @@ pub(crate) fn facts() -> impl Strategy<Value = Facts> {
             will_collaborate: b[10],
             will_return: b[11],
             will_wait: b[12],
+            terms: Conditions::default(),
         },
     );
     prop_oneof![3 => full, 1 => Just(Facts::of_open_publication()), 1 => Just(Facts::default())]

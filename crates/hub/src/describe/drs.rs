@@ -55,7 +55,9 @@ fn file(version: &PublishedVersion, path: &str, address: &str) -> Option<Value> 
     let file = version.files().get(path)?;
     let (id, at) = (file.sha256.to_string(), iso_ms(version.published_at()));
     let access = match is_open(version, path) {
-        true => json!({ "type": "https", "access_url": { "url": file_iri(address, version, file) }, "available": true }),
+        true => {
+            json!({ "type": "https", "access_url": { "url": file_iri(address, version, file) }, "available": true })
+        }
         false => json!({
             "type": "https", "access_id": ACCESS, "available": true,
             "authorizations": { "supported_types": ["BearerAuth", "PassportAuth"], "bearer_auth_issuers": [address] },

@@ -18,10 +18,10 @@ use acequia_custody::Tier;
 use acequia_gate::{Artefact, ReleasedFile};
 use serde_json::Value;
 
-use crate::{PublishedVersion, admission};
 use crate::catalogue::Repository;
 use crate::facts::{Facts, Kind, list, text};
 use crate::pages::{license_address, version_path};
+use crate::{PublishedVersion, admission};
 
 /// Regulation (EU) 2025/327 on the European Health Data Space.
 pub(crate) const EHDS: &str = "http://data.europa.eu/eli/reg/2025/327/oj";

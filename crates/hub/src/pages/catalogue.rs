@@ -52,7 +52,10 @@ const COURSE: [(&str, &str); 6] = [
         "Names, numbers and exact dates are left out, and the rest is made coarser until nobody stands alone.",
     ),
     ("Measured", "The risk that somebody is recognised is measured and attacked. If it is too high, nothing leaves."),
-    ("Open", "What passes the gate is published for everybody, without account or charge, unless those who gave it asked for conditions; and a version never changes."),
+    (
+        "Open",
+        "What passes the gate is published for everybody, without account or charge, unless those who gave it asked for conditions; and a version never changes.",
+    ),
 ];
 
 pub(crate) fn catalogue(view: &Catalogue<'_>) -> String {
@@ -113,6 +116,15 @@ pub(crate) fn catalogue(view: &Catalogue<'_>) -> String {
                         }
                     }
                     p { "Each version states its inputs, recipe and seed; " code { "acequia verify" } " recounts every number on its page." }
+                }
+                section.panel aria-labelledby="hospitals" {
+                    h2 #hospitals { "For hospitals and registers" }
+                    ul {
+                        li { "Give records once, in the form that you have them: they are unified, checked and de-identified here, and every record in is counted out." }
+                        li { "Or let them stay at home: models are trained across hospitals, and only masked sums leave. You approve each run, and can stop it at any time." }
+                        li { "Either way patients choose, and a log shows you what was done with which consent." }
+                    }
+                    p { a href="/network" { "Who is in the network" } }
                 }
             }
         }

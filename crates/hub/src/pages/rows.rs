@@ -8,8 +8,8 @@ use super::words::thousands;
 use super::{version_path, wide};
 use acequia_custody::Tier;
 
-use crate::{PublishedVersion, admission};
 use crate::facts::Facts;
+use crate::{PublishedVersion, admission};
 
 /// Rows of a page.
 pub(crate) const PAGE: usize = 50;

@@ -4,8 +4,8 @@ use maud::{Markup, html};
 
 use acequia_custody::Tier;
 
-use crate::{PublishedVersion, admission};
 use crate::catalogue::is_large;
+use crate::{PublishedVersion, admission};
 
 /// A tool and the text to paste.
 struct Snippet {

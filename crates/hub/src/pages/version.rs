@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use super::words::{counted, license_address, size, thousands};
 use super::{document, version_path, wide};
-use crate::{PublishedVersion, admission};
 use crate::catalogue::Repository;
 use crate::describe::{Description, forms};
 use crate::facts::{count, list};
 use crate::http::percent_encoded;
+use crate::{PublishedVersion, admission};
 
 /// A part of what there is to say about a version, on a page of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -110,6 +110,19 @@ impl Memory {
         *self.shelf.write().unwrap() = Arc::new(Shelf::of(versions.iter().cloned()).unwrap());
     }
 
+    /// Puts a version under terms.
+    #[allow(dead_code, reason = "the example shows what is open")]
+    pub(crate) fn bind(&self, name: &str, version: &str, terms: &acequia_custody::Conditions) {
+        let mut versions = self.versions.write().unwrap();
+        for kept in versions.iter_mut() {
+            if kept.manifest().dataset.to_string() == name && kept.manifest().version == version {
+                let bound = Manifest { terms: terms.clone(), ..kept.manifest().clone() };
+                *kept = Arc::new(sealed(&bound, kept.published_at().unix_s()));
+            }
+        }
+        *self.shelf.write().unwrap() = Arc::new(Shelf::of(versions.iter().cloned()).unwrap());
+    }
+
     /// Seals a manifest with the test key and puts it on the shelf.
     pub(crate) fn shelve(&self, manifest: &Manifest, at_s: i64) {
         let mut versions = self.versions.write().unwrap();

@@ -129,7 +129,9 @@ impl Node {
     async fn reason(&self, name: &str, purpose: Purpose) -> Option<Reason> {
         let history = self.store.consent(&donor(name)).await.unwrap();
         let (policy, now) = (Rules::gdpr().policy(), self.clock.now());
-        Ask { purpose, operation: Operation::Use, policy: &policy, now, terms: Conditions::none() }.about(&donor(name), history.as_ref()).reason()
+        Ask { purpose, operation: Operation::Use, policy: &policy, now, terms: Conditions::none() }
+            .about(&donor(name), history.as_ref())
+            .reason()
     }
 
     async fn code(&self, holder: &Holder, by: &str) -> Option<String> {
