@@ -111,11 +111,14 @@ pub(crate) enum Command {
     },
     /// Recheck a published version, or a downloaded one in a folder
     #[command(
-        after_help = "Examples:\n  acequia verify acequia/breast-cancer-survival\n  acequia verify acequia/breast-cancer-survival@1.0.0\n  acequia verify downloads/breast-cancer-survival"
+        after_help = "Examples:\n  acequia verify acequia/breast-cancer-survival\n  acequia verify acequia/breast-cancer-survival@1.0.0\n  acequia verify downloads/breast-cancer-survival --key 5f2c..."
     )]
     Verify {
         /// `namespace/name`, `namespace/name@version`, or a folder with a manifest.json
         what: String,
+        /// Public key of the gate that must have sealed a downloaded version, 64 hex digits, as its publisher tells it elsewhere
+        #[arg(long, value_name = "HEX")]
+        key: Option<String>,
     },
     /// Serve the catalogue, the pages and the Hub-compatible API
     #[command(

@@ -155,7 +155,7 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
                 }
             }
         }
-        Command::Verify { what } => return verify(home, threads, what, out).await,
+        Command::Verify { what, key } => return verify(home, threads, (what, key.as_deref()), out).await,
         Command::Serve { address, public_address } => {
             let node = Node::open(home, threads).await?;
             serve(node, *address, public_address.as_deref(), |serving| out.serving(serving)).await?;
@@ -263,10 +263,15 @@ fn usual_or_free() -> SocketAddr {
     if free { usual } else { SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) }
 }
 
-async fn verify(home: &Path, threads: usize, what: &str, out: &Out) -> Result<ExitCode, Failure> {
+async fn verify(
+    home: &Path,
+    threads: usize,
+    (what, key): (&str, Option<&str>),
+    out: &Out,
+) -> Result<ExitCode, Failure> {
     let folder = Path::new(what);
     let (manifest, verification) = if folder.join("manifest.json").is_file() {
-        acequia_node::verify_folder(folder)?
+        acequia_node::verify_folder(folder, key)?
     } else {
         let Ok(named) = what.parse::<args::Versioned>() else {
             return Err(NodeError::NotFound { what: "published version or folder" }.into());

@@ -120,4 +120,4 @@ mod seal;
 
 pub use doors::{GateError, Outbound, Proof, Public, let_out};
 pub use parcel::{Artefact, InputDigest, Manifest, Parcel, ReleasedFile, is_plain_path};
-pub use seal::{ExitSeal, GateKey, GateVerifier, OriginGate, readmit, readmit_mirrored, seal};
+pub use seal::{ExitSeal, GateKey, GateVerifier, OriginGate, SEAL_FILE, SealFile, readmit, readmit_mirrored, seal};

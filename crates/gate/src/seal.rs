@@ -93,6 +93,48 @@ impl ExitSeal {
     }
 }
 
+/// Name of the file beside a version that carries its seal. It cannot be listed in the manifest, over which the seal is.
+pub const SEAL_FILE: &str = "seal.json";
+
+/// A seal with all that is needed to check it, for whoever has a copy of a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SealFile {
+    /// Layout of this document: `acequia-seal/1`.
+    pub schema: String,
+    /// What is signed: the text `acequia exit seal v1`, a zero byte, and the 32 bytes of `manifest`.
+    pub algorithm: String,
+    /// SHA-256 of the version's `manifest.json`.
+    pub manifest: Digest,
+    /// The signature, 128 hex digits.
+    pub seal: ExitSeal,
+    /// Public key of the gate, 64 hex digits. Whose it is, its owner has to say elsewhere.
+    pub key: String,
+}
+
+impl SealFile {
+    /// The seal of this gate over a manifest with this digest.
+    pub fn new(manifest: Digest, seal: &ExitSeal, key: &str) -> Self {
+        let schema = "acequia-seal/1".to_owned();
+        Self { schema, algorithm: "Ed25519".to_owned(), manifest, seal: seal.clone(), key: key.to_owned() }
+    }
+
+    /// Its canonical bytes: pretty JSON with a final newline.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// Whether the seal is that of its key over the manifest with this digest.
+    pub fn holds(&self, manifest: &Digest) -> bool {
+        let mut key = [0; 32];
+        let key = hex::decode_to_slice(&self.key, &mut key).ok().and_then(|()| VerifyingKey::from_bytes(&key).ok());
+        let (Some(key), Some(signature)) = (key, signature(self.seal.as_str())) else { return false };
+        self.manifest == *manifest && key.verify_strict(&message(manifest), &signature).is_ok()
+    }
+}
+
 fn message(manifest: &Digest) -> Vec<u8> {
     [DOMAIN, manifest.as_bytes().as_slice()].concat()
 }

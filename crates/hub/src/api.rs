@@ -1,7 +1,9 @@
 //! The read side of the Hub's JSON interface for data sets and models, as `huggingface_hub`, `datasets` and `@huggingface/hub`
 //! call it.
 
+use std::collections::btree_map::Range;
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter::Peekable;
 
 use acequia_gate::{Artefact, ReleasedFile};
 use acequia_types::{Digest, Timestamp};
@@ -265,22 +267,25 @@ pub fn tree(
         return Err(Refusal::Entry { commit: at.commit().to_owned() });
     }
     let (recursive, expand) = (query.is_true("recursive"), query.is_true("expand"));
-    let entries = entries(at.files(), folder, recursive);
     let longest = if expand { TREE_PAGE_EXPANDED } else { TREE_PAGE };
     let limit = query.number("limit").unwrap_or(longest).clamp(1, longest);
-    let start = query.number("cursor").unwrap_or(0).min(entries.len());
-    let end = entries.len().min(start.saturating_add(limit));
-    let page: Value = entries[start..end].iter().map(|entry| entry.to_json(at, expand)).collect();
-    let mut response = answer_at(request, &page, Some(at.commit()));
-    if end < entries.len() {
+    let mut entries = Entries::behind(at.files(), folder, recursive, query.get("cursor").unwrap_or_default());
+    let (mut page, mut last) = (Vec::new(), String::new());
+    for entry in entries.by_ref().take(limit) {
+        page.push(entry.to_json(at, expand));
+        last = entry.place();
+    }
+    let mut response = answer_at(request, &Value::Array(page), Some(at.commit()));
+    if entries.next().is_some() {
         // The next page names the commit, so that a version published meanwhile does not mix into the list.
         let folder: String =
             folder.split('/').filter(|p| !p.is_empty()).map(|p| format!("/{}", percent_encoded(p))).collect();
         let next = format!(
-            "{address}/api/{}/{}/tree/{}{folder}?recursive={recursive}&expand={expand}&limit={limit}&cursor={end}",
+            "{address}/api/{}/{}/tree/{}{folder}?recursive={recursive}&expand={expand}&limit={limit}&cursor={}",
             plural(at.artefact()),
             at.name(),
             at.commit(),
+            percent_encoded(&last),
         );
         put(response.headers_mut(), header::LINK, &format!("<{next}>; rel=\"next\""));
     }
@@ -315,6 +320,9 @@ pub fn wanted_paths(content_type: &str, body: &[u8]) -> Result<(Vec<String>, boo
     let text = std::str::from_utf8(body).map_err(|_| BAD)?;
     if !content_type.trim_start().to_ascii_lowercase().starts_with("application/json") {
         let fields = Fields::parse(text);
+        if fields.get("paths").is_none() {
+            return Err(BAD);
+        }
         return Ok((fields.all("paths").map(str::to_owned).collect(), fields.is_true("expand")));
     }
     let body: Value = serde_json::from_str(text).map_err(|_| BAD)?;
@@ -332,27 +340,82 @@ enum Entry<'a> {
     Folder(String),
 }
 
-/// What lies in `folder`, folders and files in one order by path.
-fn entries<'a>(files: &'a BTreeMap<String, ReleasedFile>, folder: &str, recursive: bool) -> Vec<Entry<'a>> {
-    let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
-    let mut found: BTreeMap<String, Entry<'a>> = BTreeMap::new();
-    for (path, file) in files.range(prefix.clone()..).take_while(|(path, _)| path.starts_with(&prefix)) {
-        let inside = &path[prefix.len()..];
-        for (at, _) in inside.match_indices('/') {
-            let parent = &path[..prefix.len() + at];
-            found.entry(parent.to_owned()).or_insert_with(|| Entry::Folder(parent.to_owned()));
-            if !recursive {
-                break;
-            }
+/// What lies in a folder, folders and files in the order of git trees, in which a folder's name ends with a slash. Nothing before the
+/// place where it begins is looked at.
+struct Entries<'a> {
+    files: Peekable<Range<'a, String, ReleasedFile>>,
+    all: &'a BTreeMap<String, ReleasedFile>,
+    /// Of the folder, with its slash; empty for the root.
+    prefix: String,
+    recursive: bool,
+    /// The place of the entry before.
+    before: String,
+}
+
+impl<'a> Entries<'a> {
+    /// Those behind a place: all of them where it is empty.
+    fn behind(all: &'a BTreeMap<String, ReleasedFile>, folder: &str, recursive: bool, place: &str) -> Self {
+        let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+        let before = if place.starts_with(&prefix) { place.to_owned() } else { prefix.clone() };
+        let mut entries = Self { files: all.range(before.clone()..).peekable(), all, prefix, recursive, before };
+        if !recursive {
+            entries.leave();
         }
-        if recursive || !inside.contains('/') {
-            found.insert(path.clone(), Entry::File(file));
+        entries
+    }
+
+    /// Goes behind everything in the folder that was told last, if it was one.
+    fn leave(&mut self) {
+        if self.before.len() > self.prefix.len()
+            && let Some(folder) = self.before.strip_suffix('/')
+        {
+            // `0` comes right behind the slash.
+            self.files = self.all.range(format!("{folder}0")..).peekable();
         }
     }
-    found.into_values().collect()
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Entry<'a>;
+
+    fn next(&mut self) -> Option<Entry<'a>> {
+        while self.files.peek().is_some_and(|(path, _)| **path == self.before) {
+            self.files.next();
+        }
+        let (path, file) = *self.files.peek()?;
+        let inside = path.strip_prefix(self.prefix.as_str())?;
+        // The first folder on the way to the file that was not told yet.
+        let mut folders = inside.match_indices('/').map(|(at, _)| &path[..=self.prefix.len() + at]);
+        let new = match self.recursive {
+            true => folders.find(|folder| !self.before.starts_with(*folder)),
+            false => folders.next(),
+        };
+        match new {
+            Some(folder) => {
+                self.before = folder.to_owned();
+                if !self.recursive {
+                    self.leave();
+                }
+                Some(Entry::Folder(folder.trim_end_matches('/').to_owned()))
+            }
+            None => {
+                self.before.clone_from(path);
+                self.files.next();
+                Some(Entry::File(file))
+            }
+        }
+    }
 }
 
 impl Entry<'_> {
+    /// Where it stands in the order of [`Entries`].
+    fn place(&self) -> String {
+        match self {
+            Self::File(file) => file.path.clone(),
+            Self::Folder(path) => format!("{path}/"),
+        }
+    }
+
     fn to_json(&self, at: &impl Snapshot, expand: bool) -> Value {
         let mut entry = match self {
             Self::File(file) => {
@@ -522,4 +585,64 @@ pub(crate) fn croissant(bytes: &[u8], version: &PublishedVersion, address: &str)
     }
     document["url"] = Value::from(format!("{address}/datasets/{}", version.manifest().dataset));
     Some(document)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The same by making the whole list.
+    fn naive(files: &BTreeMap<String, ReleasedFile>, folder: &str, recursive: bool) -> BTreeSet<String> {
+        let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+        let mut all = BTreeSet::new();
+        for path in files.keys() {
+            let Some(inside) = path.strip_prefix(&prefix) else { continue };
+            let mut folders = inside.match_indices('/').map(|(at, _)| path[..=prefix.len() + at].to_owned());
+            match folders.next() {
+                Some(first) if !recursive => all.extend([first]),
+                first => all.extend(first.into_iter().chain(folders).chain([path.clone()])),
+            }
+        }
+        all
+    }
+
+    proptest! {
+        #[test]
+        fn pages_of_a_tree_are_the_tree(
+            paths in prop::collection::btree_set("[a.0]{1,2}(/[a.0]{1,2}){0,3}", 0..12),
+            folder in prop::sample::select(vec!["", "a", "a/a", "0", "a.", "none"]),
+            recursive in any::<bool>(),
+            limit in 1..5_usize,
+        ) {
+            // A name is a file or a folder.
+            let is_folder = |path: &str| paths.iter().any(|other| other.starts_with(&format!("{path}/")));
+            let files: BTreeMap<String, ReleasedFile> = paths
+                .iter()
+                .filter(|path| !is_folder(path))
+                .map(|path| (path.clone(), ReleasedFile::of(path, b"")))
+                .collect();
+            let (mut all, mut place) = (Vec::new(), String::new());
+            loop {
+                let mut entries = Entries::behind(&files, folder, recursive, &place);
+                let page: Vec<String> = entries.by_ref().take(limit).map(|entry| entry.place()).collect();
+                place = page.last().cloned().unwrap_or_default();
+                all.extend(page);
+                if entries.next().is_none() {
+                    break;
+                }
+            }
+            prop_assert_eq!(all, naive(&files, folder, recursive).into_iter().collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn a_tree_begins_behind_any_place(
+            paths in prop::collection::btree_set("[a.]{1,2}(/[a.]{1,2}){0,2}", 0..8), place in "[a./]{0,6}", recursive in any::<bool>(),
+        ) {
+            let files: BTreeMap<String, ReleasedFile> =
+                paths.iter().map(|path| (path.clone(), ReleasedFile::of(path, b""))).collect();
+            prop_assert!(Entries::behind(&files, "a", recursive, &place).count() < 50);
+        }
+    }
 }

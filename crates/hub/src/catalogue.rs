@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use acequia_custody::Tier;
-use acequia_gate::{Artefact, ExitSeal, GateVerifier, Manifest, Outbound, ReleasedFile};
+use acequia_gate::{Artefact, ExitSeal, GateVerifier, Manifest, Outbound, ReleasedFile, SealFile};
 use acequia_types::{DatasetName, Digest, Timestamp};
 use bytes::Bytes;
 
@@ -253,6 +253,12 @@ impl PublishedVersion {
     /// All files by path, `manifest.json` included.
     pub fn files(&self) -> &BTreeMap<String, ReleasedFile> {
         &self.files
+    }
+
+    /// The seal as a file, for whoever has a copy.
+    pub(crate) fn seal_file(&self) -> Option<Bytes> {
+        let (seal, key) = self.seal()?;
+        Some(SealFile::new(self.digest, &ExitSeal::from_text(seal.to_owned()), key).to_bytes().into())
     }
 
     /// Exit seal (128 hex digits) and the node's public key (64 hex digits).

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::catalogue::plural;
 use crate::describe::forms;
+use crate::http::Fields;
 #[cfg(test)]
 use crate::viewer;
 
@@ -15,15 +16,27 @@ struct Parameter {
     kind: &'static str,
     example: &'static str,
     description: &'static str,
+    /// What else its schema says, as JSON; empty where it says nothing.
+    schema: &'static str,
+}
+
+impl Parameter {
+    const fn with(mut self, schema: &'static str) -> Self {
+        self.schema = schema;
+        self
+    }
 }
 
 const fn path(name: &'static str, example: &'static str, description: &'static str) -> Parameter {
-    Parameter { name, place: "path", kind: "string", example, description }
+    Parameter { name, place: "path", kind: "string", example, description, schema: r#"{"minLength":1}"# }
 }
 
 const fn query(name: &'static str, kind: &'static str, example: &'static str, description: &'static str) -> Parameter {
-    Parameter { name, place: "query", kind, example, description }
+    Parameter { name, place: "query", kind, example, description, schema: "" }
 }
+
+/// A whole number from 0 that fits everywhere.
+const WHOLE: &str = r#"{"minimum":0,"maximum":2147483647}"#;
 
 const PARAMETERS: [Parameter; 32] = [
     path("namespace", "acequia", "Who publishes the data set."),
@@ -36,26 +49,35 @@ const PARAMETERS: [Parameter; 32] = [
         "pair",
         "v1.0.0..v1.1.0",
         "Two different revisions, `FROM..TO`; the later one first leads to the right order.",
-    ),
+    )
+    .with(r#"{"pattern":"^v[0-9]+[.][0-9]+[.][0-9]+[.][.]v[0-9]+[.][0-9]+[.][0-9]+$"}"#),
     path("object", "", "SHA-256 of a file, or the commit of a version."),
     query("search", "string", "survival", "Words that all occur; may be repeated."),
     query("author", "string", "acequia", "Namespace."),
     query("filter", "string", "license:cc-by-4.0", "A tag; may be repeated."),
     query("sort", "string", "lastModified", "`lastModified`, `createdAt` or nothing for the order of names."),
     query("direction", "string", "-1", "`-1` for the newest first, `1` for the oldest."),
-    query("limit", "integer", "20", "Entries of a page."),
-    query("cursor", "string", "", "Where the page begins; from the header `Link` of the page before."),
+    query("limit", "integer", "20", "Entries of a page.").with(WHOLE),
+    query(
+        "cursor",
+        "string",
+        "1795300000~acequia/breast-cancer-survival",
+        "Behind which entry the page begins; from the header `Link` of the page before.",
+    )
+    .with(r#"{"pattern":"^-?[0-9]{1,18}~"}"#),
     query("full", "boolean", "true", "With files and the card."),
     query("expand", "string", "true", "More fields."),
     query("blobs", "boolean", "true", "With sizes and digests of files."),
     query("recursive", "boolean", "true", "With all that lies in folders."),
-    query("page", "integer", "1", "From 1."),
+    query("page", "integer", "1", "From 1.").with(r#"{"minimum":1}"#),
     query("verb", "string", "Identify", "As OAI-PMH 2.0 has them."),
     query("metadataPrefix", "string", "oai_dc", "`oai_dc` or `datacite`."),
     query("resumptionToken", "string", "", "From the page before."),
-    query("dataset", "string", "acequia/breast-cancer-survival", "`namespace/name`."),
-    query("config", "string", "default", "`default` is the only one."),
-    query("split", "string", "train", "`train`, `validation` or `test`."),
+    query("dataset", "string", "acequia/breast-cancer-survival", "`namespace/name`.")
+        .with(r#"{"pattern":"^[a-z0-9][a-z0-9._-]*/[a-z0-9][a-z0-9._-]*$"}"#),
+    query("config", "string", "default", "`default` is the only one.").with(r#"{"enum":["default"]}"#),
+    query("split", "string", "train", "`train`, `validation` or `test`.")
+        .with(r#"{"enum":["train","validation","test"]}"#),
     query(
         "where",
         "string",
@@ -63,9 +85,9 @@ const PARAMETERS: [Parameter; 32] = [
         "Columns in double quotes, texts in single ones; `=`, `<>`, `<`, `<=`, `>`, `>=`, `IS NULL`, `AND`, `OR`, `NOT`, brackets.",
     ),
     query("orderby", "string", "\"time_months\" DESC", "One column, and `DESC` for the greatest first."),
-    query("query", "string", "yes", "Words that all occur in the texts of a row."),
-    query("offset", "integer", "0", "First row, from 0."),
-    query("length", "integer", "10", "Rows, at most 100."),
+    query("query", "string", "yes", "Words that all occur in the texts of a row.").with(r#"{"minLength":1}"#),
+    query("offset", "integer", "0", "First row, from 0.").with(WHOLE),
+    query("length", "integer", "10", "Rows, at most 100.").with(r#"{"minimum":0,"maximum":100}"#),
     query("at", "string", "main", "Revision; the newest when left out."),
 ];
 
@@ -96,7 +118,7 @@ const VIEW_FILTER: &[&str] = &["!dataset", "config", "!split", "where", "orderby
 const VIEW_SEARCH: &[&str] = &["!dataset", "config", "!split", "!query", "offset", "length", "at"];
 const VIEW_ROWS: &[&str] = &["!dataset", "config", "!split", "offset", "length", "at"];
 
-const ROUTES: [Route; 29] = [
+const ROUTES: [Route; 30] = [
     get("/api/datasets", "hub", "Data sets", JSON, LIST),
     get("/api/datasets/{namespace}/{name}", "hub", "A data set in its newest version", JSON, &["blobs", "expand"]),
     get("/api/datasets/{namespace}/{name}/revision/{revision}", "hub", "One version", JSON, &["blobs", "expand"]),
@@ -105,7 +127,7 @@ const ROUTES: [Route; 29] = [
         "hub",
         "Files and folders",
         JSON,
-        &["recursive", "expand", "limit", "cursor"],
+        &["recursive", "expand", "limit"],
     ),
     get("/api/datasets/{namespace}/{name}/refs", "hub", "Branches and tags", JSON, &[]),
     get("/api/datasets/{namespace}/{name}/commits/{revision}", "hub", "Versions, newest first", JSON, &[]),
@@ -135,7 +157,7 @@ const ROUTES: [Route; 29] = [
         "/datasets/{namespace}/{name}/resolve/{revision}/{path}",
         "hub",
         "Bytes of a file, whole or a range",
-        "application/octet-stream",
+        "*/*",
         &[],
     ),
     get("/api/openapi.json", "hub", "This description", JSON, &[]),
@@ -144,6 +166,13 @@ const ROUTES: [Route; 29] = [
         "descriptions",
         "Checksums of all files",
         "text/plain",
+        &[],
+    ),
+    get(
+        "/datasets/{namespace}/{name}/v/{version}/seal.json",
+        "descriptions",
+        "The exit seal, to be checked",
+        JSON,
         &[],
     ),
     get(
@@ -240,7 +269,8 @@ fn written_operation(path: &str, route: &Written) -> Value {
             answers.shift_remove(unlike);
         }
     }
-    operation["security"] = json!([{ "token": [] }]);
+    // Who sends none is told why it is refused.
+    operation["security"] = json!([{ "token": [] }, {}]);
     if let Some(media_type) = route.body {
         operation["requestBody"] = json!({ "required": true, "content": { media_type: {} } });
     }
@@ -254,9 +284,11 @@ fn parameter(name: &str, needed: bool) -> Value {
         "boolean" => Value::from(own.example == "true"),
         _ => own.example.into(),
     };
+    let mut schema: Map<String, Value> = serde_json::from_str(own.schema).unwrap_or_default();
+    schema.insert("type".to_owned(), own.kind.into());
     json!({
         "name": own.name, "in": own.place, "required": needed || own.place == "path", "description": own.description,
-        "schema": { "type": own.kind }, "example": example,
+        "schema": schema, "example": example,
     })
 }
 
@@ -271,6 +303,12 @@ fn operation(route_path: &str, tag: &str, summary: &str, media_type: &str, asked
         answers["202"] = json!({ "description": "It is being computed; see Retry-After.", "content": { JSON: {} } });
         answers["303"] = json!({ "description": "The later version was named first." });
     }
+    if route_path.contains("/ga4gh/") {
+        answers["404"] = json!({ "description": "No such object.", "content": { JSON: { "schema": {
+            "type": "object", "required": ["msg", "status_code"],
+            "properties": { "msg": { "type": "string" }, "status_code": { "type": "integer" } },
+        } } } });
+    }
     if route_path.contains("/resolve/") {
         answers["206"] = json!({ "description": "The range that was asked for.", "content": { media_type: {} } });
     }
@@ -280,6 +318,17 @@ fn operation(route_path: &str, tag: &str, summary: &str, media_type: &str, asked
     }
     answers["default"] = json!({ "$ref": "#/components/responses/Problem" });
     json!({ "tags": [tag], "summary": summary, "parameters": parameters, "responses": answers })
+}
+
+/// Whether the values of parameters are what the description says of them: whole numbers, and truth values as clients write them.
+pub(crate) fn well_typed(query: &Fields) -> bool {
+    PARAMETERS.iter().filter(|parameter| parameter.place == "query").all(|parameter| {
+        query.all(parameter.name).all(|value| match parameter.kind {
+            "integer" => value.bytes().all(|byte| byte.is_ascii_digit()) && value.len() <= 18 && !value.is_empty(),
+            "boolean" => matches!(value, "true" | "True" | "1" | "false" | "False" | "0"),
+            _ => true,
+        })
+    })
 }
 
 /// The path for models of a route of data sets, where there is one. Hub clients ask for a model's files by its name alone.
@@ -322,7 +371,7 @@ pub(crate) fn document(address: &str) -> Value {
     );
     let body = json!({
         "type": "object", "required": ["paths"],
-        "properties": { "paths": { "type": "array", "items": { "type": "string" }, "maxItems": 1000 }, "expand": { "type": "boolean" } },
+        "properties": { "paths": { "type": "array", "items": { "type": "string" }, "minItems": 1, "maxItems": 1000 }, "expand": { "type": "boolean" } },
     });
     asked["requestBody"] = json!({ "required": true, "content": {
         JSON: { "schema": body }, "application/x-www-form-urlencoded": { "schema": body },

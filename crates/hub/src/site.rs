@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use acequia_custody::Tier;
-use acequia_gate::Artefact;
+use acequia_gate::{Artefact, ReleasedFile, SEAL_FILE};
 use acequia_types::{Clock, Digest, SystemClock};
 use axum::Router;
 use axum::body::Body;
@@ -28,6 +28,7 @@ use crate::http::{
 use crate::pages::Tab;
 use crate::refusal::{Gone, Refusal};
 use crate::search::{Facet, Found, Index, Query};
+use crate::selection::{Chosen, Selection};
 use crate::{
     Catalogue, HubError, PublishedVersion, Shelf, api, body, bundle, files, http, openapi, pages, rows, viewer,
 };
@@ -143,7 +144,7 @@ fn reader(parts: &[&str]) -> Reader {
     let first = parts.first().copied().unwrap_or_default();
     let is_tab = || artefact_of(first).is_some_and(|artefact| pages::Tab::of(artefact, parts[5]).is_some());
     let described = parts.len() > 5 && parts[3] == "v" && !(parts.len() == 6 && is_tab());
-    let program = matches!(first, "api" | "oai" | "ga4gh" | "catalogue.ttl" | "catalogue.jsonld");
+    let program = matches!(first, "api" | "oai" | "ga4gh" | "catalogue.ttl" | "catalogue.jsonld" | "v1" | "v2");
     let program = program || (parts.len() == 1 && viewer::ROUTES.contains(&first));
     if program || described || file(1) || file(2) || file(3) || writes(parts) {
         Reader::Program
@@ -158,6 +159,8 @@ fn allowed(parts: &[&str]) -> &'static str {
         ["api", "datasets" | "models", _, _, "paths-info", _] => "POST, OPTIONS",
         // A harvester chooses (OAI-PMH 2.0, section 3.1.1).
         ["oai"] => "GET, HEAD, POST",
+        // Where files are sent to by Xet, if anywhere.
+        ["v1" | "v2", ..] => "GET, HEAD, POST, OPTIONS",
         _ => "GET, HEAD",
     }
 }
@@ -261,6 +264,11 @@ impl Site {
         }
         let raw_query = head.uri.query().unwrap_or_default();
         let query = Fields::parse(raw_query);
+        // Pages take what they can; programs are told what they got wrong.
+        if reader(parts) == Reader::Program && !openapi::well_typed(&query) {
+            const WRONG: Refusal = Refusal::Bad { what: "Numbers must be whole ones, and truth values true or false." };
+            return Err(WRONG);
+        }
         let address = own_address(headers, self.address.as_deref());
         let find =
             |kind: &str, namespace: &str, name: &str| of_kind(&shelf, kind, namespace, name).ok_or(Refusal::Repo);
@@ -343,6 +351,11 @@ impl Site {
                 let version = served(find(kind, namespace, name)?, wanted)?;
                 Ok(fresh(headers, "text/plain; charset=utf-8", pages::checksums(version)))
             }
+            [kind @ ("datasets" | "models"), namespace, name, "v", wanted, SEAL_FILE] => {
+                let version = served(find(kind, namespace, name)?, wanted)?;
+                let seal = version.seal_file().ok_or_else(|| Refusal::Entry { commit: version.commit().to_owned() })?;
+                Ok(fresh(headers, "application/json", seal))
+            }
             ["datasets", namespace, name, "compare"] => {
                 let dataset = find_dataset(namespace, name)?;
                 let of = |field: &str| query.get(field).and_then(|wanted| dataset.revision(wanted));
@@ -382,7 +395,7 @@ impl Site {
                 Ok(see(&format!("/models/{namespace}/{name}")))
             }
 
-            ["api", "whoami-v2"] => Err(Refusal::Login),
+            ["api", "whoami-v2"] | ["v1" | "v2", ..] => Err(Refusal::Login),
             ["api", "openapi.json"] => {
                 let document = openapi::document(&address);
                 Ok(fresh(headers, "application/json", serde_json::to_vec_pretty(&document).unwrap_or_default()))
@@ -585,12 +598,7 @@ impl Site {
             "filter" | "search" => {
                 let (page, selection) = (viewer::Page::of(query)?, viewed.selection(route, query)?);
                 let (_, _, files) = viewed.split(query)?;
-                let files: Vec<_> = files.into_iter().cloned().collect();
-                let catalogue = self.catalogue.clone();
-                // Each goes through a whole split: few at a time, and others wait.
-                let _turn = self.turns.acquire().await.map_err(|_| Refusal::Store)?;
-                let read = tokio::task::spawn_blocking(move || selection.read(&catalogue, &files, page)).await;
-                viewed.chosen(read.map_err(|_| Refusal::Store)?.map_err(|error| files::unreadable(&error))?)
+                viewed.chosen(self.selected(selection, files.into_iter().cloned().collect(), page).await?)
             }
             _ => {
                 let first = route == "first-rows";
@@ -613,22 +621,67 @@ impl Site {
     }
 
     /// The rows of the tab with the data; `None` when they cannot be read now.
-    async fn shown_rows(&self, version: &PublishedVersion, query: &Fields) -> Option<pages::rows::Shown> {
+    async fn shown_rows(
+        &self,
+        version: &PublishedVersion,
+        facts: &Facts,
+        query: &Fields,
+    ) -> Option<pages::rows::Shown> {
         let splits = rows::splits(version);
         let wanted = query.get("split");
-        let chosen = splits.iter().find(|(split, _)| wanted == Some(*split)).or(splits.first());
-        let (split, files) = chosen?;
+        let (split, files) = splits.iter().find(|(split, _)| wanted == Some(*split)).or(splits.first())?;
+        let files: Vec<ReleasedFile> = files.iter().map(|file| (*file).clone()).collect();
         let total = version.manifest().splits.iter().find(|(name, _)| name == split).map_or(0, |(_, rows)| *rows);
         let page = viewer::Page { offset: query.number("row").unwrap_or(0), length: pages::rows::PAGE };
-        let read = self.read_rows(files.iter().map(|file| (*file).clone()).collect(), page).await.ok()?;
-        let records = read.iter().flat_map(viewer::records).collect();
-        Some(pages::rows::Shown { split: (*split).to_owned(), total, offset: page.offset, records })
+        let given = |field: &str, longest: usize| -> String {
+            query.get(field).unwrap_or_default().trim().chars().take(longest).collect()
+        };
+        let (words, condition) = (given("q", LONGEST_SEARCH_CHARACTERS), given("where", 1000));
+        let mut shown = pages::rows::Shown {
+            split: (*split).to_owned(),
+            total,
+            offset: page.offset,
+            records: Vec::new(),
+            chosen: pages::rows::Chosen { words, condition, found: None },
+        };
+        let selection = match (&shown.chosen.words, &shown.chosen.condition) {
+            (words, condition) if words.is_empty() && condition.is_empty() => None,
+            (words, condition) if condition.is_empty() => Some(Selection::of_words(words)),
+            (_, condition) => Some(Selection::of_condition(Some(condition), None, &viewer::columns(facts))),
+        };
+        let Some(selection) = selection else {
+            let read = self.read_rows(files, page).await.ok()?;
+            shown.records = (page.offset..).zip(read.iter().flat_map(viewer::records)).collect();
+            return Some(shown);
+        };
+        match selection {
+            Err(refusal) => shown.chosen.found = Some(Err(refusal.message().to_owned())),
+            Ok(selection) => {
+                let chosen = self.selected(selection, files, page).await.ok()?;
+                shown.chosen.found = Some(Ok((chosen.total, chosen.partial)));
+                shown.records = chosen.records;
+            }
+        }
+        Some(shown)
+    }
+
+    /// Rows that were chosen. Each choice goes through a whole split: few at a time, and others wait.
+    async fn selected(
+        &self,
+        selection: Selection,
+        files: Vec<ReleasedFile>,
+        page: viewer::Page,
+    ) -> Result<Chosen, Refusal> {
+        let catalogue = self.catalogue.clone();
+        let _turn = self.turns.acquire().await.map_err(|_| Refusal::Store)?;
+        let read = tokio::task::spawn_blocking(move || selection.read(&catalogue, &files, page)).await;
+        read.map_err(|_| Refusal::Store)?.map_err(|error| files::unreadable(&error))
     }
 
     /// Rows of some files, read off the async threads.
     async fn read_rows(
         &self,
-        files: Vec<acequia_gate::ReleasedFile>,
+        files: Vec<ReleasedFile>,
         page: viewer::Page,
     ) -> Result<Vec<arrow::array::RecordBatch>, Refusal> {
         let catalogue = self.catalogue.clone();
@@ -682,11 +735,13 @@ impl Site {
         let facts = self.facts.complete(&self.catalogue, version).await?;
         let described = Description { dataset, version, facts: &facts, address };
         let ro_crate = serde_json::to_vec_pretty(&ro_crate::crate_of(described)).unwrap_or_default();
+        let seal = version.seal_file().map(|seal| (SEAL_FILE, seal));
         let computed = [
             ("SHA256SUMS", pages::checksums(version).into()),
             ("ro-crate-metadata.json", ro_crate.into()),
             ("CITATION.cff", cite::citation_file(described).into()),
         ];
+        let computed: Vec<(&str, bytes::Bytes)> = computed.into_iter().chain(seal).collect();
         let bundle = bundle::Bundle::of(version, &computed);
         let (size_bytes, tag, name) = (bundle.size_bytes, bundle.etag.clone(), bundle.name.clone());
         let part = files::part(size_bytes, &tag, method, headers)?;
@@ -895,7 +950,7 @@ impl Site {
         let facts = self.facts.of(&self.catalogue, version).await;
         let described = Description { dataset, version, facts: &facts, address };
         let admitted = admit(version, &head.extensions).is_ok();
-        let rows = if tab == Tab::Data && admitted { self.shown_rows(version, query).await } else { None };
+        let rows = if tab == Tab::Data && admitted { self.shown_rows(version, &facts, query).await } else { None };
         let page = match version.artefact() {
             Artefact::Dataset => pages::dataset(described, tab, rows.as_ref()),
             Artefact::Model => pages::model(described, tab),

@@ -57,6 +57,11 @@ impl Page {
     }
 }
 
+/// Names of the columns, by the data dictionary.
+pub(crate) fn columns(facts: &Facts) -> Vec<&str> {
+    list(&facts.dictionary, "/columns").iter().filter_map(|column| text(column, "/name")).collect()
+}
+
 impl<'a> Viewed<'a> {
     fn name(&self) -> String {
         self.version.manifest().dataset.to_string()
@@ -214,7 +219,7 @@ impl<'a> Viewed<'a> {
         if route == "search" {
             return Selection::of_words(query.get("query").unwrap_or_default());
         }
-        let columns: Vec<&str> = self.features().into_iter().map(|(name, _)| name).collect();
+        let columns = columns(self.facts);
         let given = |name: &str| query.get(name).filter(|text| !text.trim().is_empty());
         Selection::of_condition(given("where"), given("orderby"), &columns)
     }

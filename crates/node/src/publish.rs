@@ -7,7 +7,7 @@ use std::sync::{Arc, RwLock};
 
 use acequia_blobs::{BlobError, BlobStore};
 use acequia_custody::{Approval, History, Purpose, Tier};
-use acequia_gate::{ExitSeal, Manifest, Outbound, Parcel, readmit, seal};
+use acequia_gate::{ExitSeal, Manifest, Outbound, Parcel, SEAL_FILE, SealFile, readmit, seal};
 use acequia_hub::{Catalogue, HubError, Neighbour, Operator, PublishedVersion, Shelf, TakenDownVersion};
 use acequia_net::{CatalogueSource, Offered};
 use acequia_release::Verification;
@@ -198,6 +198,12 @@ impl Node {
             }
             acequia_blobs::write_file_atomically(&target, &self.blobs.get(digest)?)?;
         }
+        let seal = SealFile::new(
+            release.manifest,
+            &ExitSeal::from_text(release.seal.clone()),
+            &self.gate_key().verifier().to_hex(),
+        );
+        acequia_blobs::write_file_atomically(&folder.join(SEAL_FILE), &seal.to_bytes())?;
         Ok(release.files.len() as u64)
     }
 
@@ -411,11 +417,12 @@ fn listed(releases: &[Release], stones: &[Stone], mirrors: &[Mirror]) -> Digest 
     Digest::of(lines.collect::<String>().as_bytes())
 }
 
-/// Rechecks a downloaded version in a folder. Without the node's key the exit seal is not among the checks.
+/// Rechecks a downloaded version in a folder. The exit seal is among the checks where it lies there, too, as `seal.json`, and where
+/// the public key of a gate (64 hex digits) is given, whose it then must be.
 ///
 /// # Errors
 /// When there is no readable `manifest.json`.
-pub fn verify_folder(folder: &Path) -> Result<(Manifest, Verification), Failure> {
+pub fn verify_folder(folder: &Path, key: Option<&str>) -> Result<(Manifest, Verification), Failure> {
     const LARGEST_FILE_BYTES: u64 = 4 * 1024 * 1024 * 1024;
     let bytes = acequia_blobs::read_file(&folder.join("manifest.json"), "manifest.json", LARGEST_FILE_BYTES)?;
     let manifest: Manifest =
@@ -424,7 +431,25 @@ pub fn verify_folder(folder: &Path) -> Result<(Manifest, Verification), Failure>
         let plain = !path.starts_with('/') && path.split('/').all(|part| !part.is_empty() && part != "..");
         plain.then(|| std::fs::read(folder.join(path)).ok().map(Bytes::from)).flatten()
     };
-    let verification = acequia_release::verify(&manifest, read);
+    let mut verification = acequia_release::verify(&manifest, read);
+    let present = folder.join(SEAL_FILE).exists();
+    if present || key.is_some() {
+        const LARGEST_SEAL_BYTES: u64 = 64 * 1024;
+        let sealed = acequia_blobs::read_file(&folder.join(SEAL_FILE), SEAL_FILE, LARGEST_SEAL_BYTES).ok();
+        let sealed = sealed.and_then(|bytes| serde_json::from_slice::<SealFile>(&bytes).ok());
+        let digest = Digest::of(&bytes);
+        let wanted = |seal: &SealFile| key.is_none_or(|key| seal.key.eq_ignore_ascii_case(key));
+        let outcome = match sealed {
+            None if present => Err(format!("{SEAL_FILE} cannot be read")),
+            None => Err(format!("there is no {SEAL_FILE}; it is beside the version where it is served")),
+            Some(seal) if !seal.holds(&digest) => Err("the seal is not that of its key over this manifest".to_owned()),
+            Some(seal) if !wanted(&seal) => {
+                Err(format!("sealed with the key {}, not with the one asked for", seal.key))
+            }
+            Some(seal) => Ok(format!("key {}", seal.key)),
+        };
+        verification.put("exit seal", outcome);
+    }
     Ok((manifest, verification))
 }
 

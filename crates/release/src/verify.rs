@@ -41,7 +41,8 @@ impl Verification {
         self.checks.iter().all(|check| check.held)
     }
 
-    pub(crate) fn put(&mut self, name: &str, outcome: Result<String, String>) {
+    /// Adds a check: what was found, or what is wrong.
+    pub fn put(&mut self, name: &str, outcome: Result<String, String>) {
         let held = outcome.is_ok();
         let detail = outcome.unwrap_or_else(|problem| problem);
         self.checks.push(Check { name: name.to_owned(), held, detail });

@@ -62,6 +62,14 @@ fn snippets(version: &PublishedVersion, address: &str) -> Vec<Snippet> {
             ),
         });
         snippets.push(Snippet {
+            tool: "Python: polars",
+            note: "Reads only the parts of the file that are asked for.",
+            text: format!(
+                "# pip install polars\nimport polars as pl\n\ntrain = pl.scan_parquet(\n    \"{}\"\n).collect()",
+                link(&train.path)
+            ),
+        });
+        snippets.push(Snippet {
             tool: "R",
             note: "",
             text: format!(

@@ -331,6 +331,9 @@ pub(super) fn made(version: &PublishedVersion, address: &str) -> Markup {
             pre role="region" tabindex="0" aria-label="Commands to check a copy" {
                 code {
                     "curl --fail --remote-name " (address) (version_path(version)) "/SHA256SUMS\n"
+                    @if let Some((_, key)) = version.seal() {
+                        "curl --fail --remote-name " (address) (version_path(version)) "/seal.json    # of the key " (&key[..8.min(key.len())]) "…\n"
+                    }
                     "sha256sum --check SHA256SUMS\n"
                     "acequia verify .    # "
                     @match version.artefact() {

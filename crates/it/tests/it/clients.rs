@@ -57,6 +57,27 @@ fn stock_hub_clients_read_the_data_set() {
     script(&python, "clients.py", &demo(), |_, endpoint| vec![endpoint, DATASET.to_owned(), program]);
 }
 
+/// The last clients before 1.0 and those in JavaScript, as nobody.
+#[test]
+fn older_and_other_hub_clients_read_the_data_set() {
+    let home = demo();
+    match std::env::var("ACEQUIA_TEST_PYTHON_OLD") {
+        Ok(python) => script(&python, "clients.py", &home, |_, endpoint| vec![endpoint, DATASET.to_owned()]),
+        Err(_) => println!("skipped: run ./test, which installs huggingface_hub 0.36"),
+    }
+    match std::env::var("ACEQUIA_TEST_JS") {
+        Ok(package) => script("node", "reads.mjs", &home, |_, endpoint| vec![package, endpoint, DATASET.to_owned()]),
+        Err(_) => println!("skipped: @huggingface/hub is installed by ./test where npm is there"),
+    }
+}
+
+/// What the description of the interface says is so: nothing fails, what fits is taken, what does not fit is refused.
+#[test]
+fn the_interface_is_as_its_description_says() {
+    let Some(python) = python() else { return };
+    script(&python, "interface.py", &demo(), |_, endpoint| vec![endpoint]);
+}
+
 /// Consents as FHIR, of donors who allowed, refused, withdrew, and set an end, read by a library that knows nothing of this program.
 #[test]
 fn a_foreign_library_reads_the_consents() {
