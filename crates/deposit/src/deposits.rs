@@ -16,7 +16,7 @@ use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 use crate::capability::Signer;
 use crate::checks::{self, Finding};
 use crate::commit::CommitLine;
-use crate::draft::{Committed, Event, commit_id};
+use crate::draft::{Committed, Event, Once, commit_id};
 use crate::limits::{Limits, is_large};
 use crate::stow::{Sealed, SealedFile, Writer, Written};
 use crate::token::{Token, TokenEvent};
@@ -270,14 +270,17 @@ impl Deposits {
 
     // Drafts.
 
-    /// Begins a deposit.
+    /// Begins a deposit. Who asks again with the same key (see [`crate::Once`]) hears that it was begun.
     ///
     /// # Errors
-    /// [`DepositError::Exists`].
-    pub async fn begin(&self, name: &DepositName, by: &str) -> Result<(), DepositError> {
-        let key = name.key();
-        let event = json_of(&Event::Begun { by: by.to_owned() })?;
-        match self.place.store.append_after(&stream(&key), 0, self.now(), &event).await? {
+    /// [`DepositError::Exists`], [`DepositError::OtherRequest`].
+    pub async fn begin(&self, name: &DepositName, by: &str, key: Option<Digest>) -> Result<(), DepositError> {
+        let once = Once::asked(key, &["begin"]);
+        let event = json_of(&Event::Begun { by: by.to_owned(), once: once.clone() })?;
+        if self.place.store.append_after(&stream(&name.key()), 0, self.now(), &event).await?.is_some() {
+            return Ok(());
+        }
+        match self.existing(name).await?.answered(once.as_ref())? {
             Some(_) => Ok(()),
             None => Err(DepositError::Exists),
         }
@@ -538,13 +541,19 @@ impl Deposits {
     ///
     /// # Errors
     /// [`DepositError::Missing`], [`DepositError::Mending`].
-    pub(crate) async fn commit(self: &Arc<Self>, name: &DepositName, by: &str) -> Result<Committing, DepositError> {
+    pub(crate) async fn commit(
+        self: &Arc<Self>,
+        name: &DepositName,
+        by: &str,
+        key: Option<Digest>,
+    ) -> Result<Committing, DepositError> {
         self.existing(name).await?;
         Ok(Committing {
             working: self.working().await?,
             deposits: Arc::clone(self),
             name: name.clone(),
             by: by.to_owned(),
+            key,
             title: String::new(),
             message: String::new(),
             parent: None,
@@ -552,7 +561,8 @@ impl Deposits {
         })
     }
 
-    /// Hands a commit in under a tag, once it is fit for it. Findings come back when it is not, and nothing is recorded.
+    /// Hands a commit in under a tag, once it is fit for it. Findings come back when it is not, and nothing is recorded. Who asks
+    /// again with the same key hears that it was handed in.
     ///
     /// # Errors
     /// [`DepositError::Tag`], [`DepositError::Revision`], [`DepositError::Grows`] when the tag stands for another commit.
@@ -562,7 +572,7 @@ impl Deposits {
         revision: &str,
         tag: &str,
         message: &str,
-        by: &str,
+        (by, key): (&str, Option<Digest>),
     ) -> Result<Result<(), Vec<Finding>>, DepositError> {
         if !is_version(tag) {
             return Err(DepositError::Tag);
@@ -570,6 +580,10 @@ impl Deposits {
         let draft = self.existing(name).await?;
         let snapshot = draft.revision(revision).ok_or(DepositError::Revision)?;
         let commit = acequia_hub::wire::Snapshot::commit(&snapshot).to_owned();
+        let once = Once::asked(key, &["hand in", tag, &commit, message]);
+        if draft.answered(once.as_ref())?.is_some() {
+            return Ok(Ok(()));
+        }
         if let Some(there) = draft.tag(tag) {
             let what = "a tag stays where it is";
             return if there.commit == commit { Err(DepositError::Exists) } else { Err(DepositError::Grows { what }) };
@@ -580,7 +594,7 @@ impl Deposits {
         }
         let message = message.chars().take(10_000).collect();
         let (tag, by) = (tag.to_owned(), by.to_owned());
-        let event = Event::Tagged { tag: tag.clone(), commit, message, by };
+        let event = Event::Tagged { tag: tag.clone(), commit, message, by, once };
         self.append(name, &event, |draft| match draft.tag(&tag) {
             Some(_) => Err(DepositError::Exists),
             None => Ok(()),
@@ -696,6 +710,17 @@ enum Step {
     DeleteFolder(String),
 }
 
+impl Step {
+    /// Tells steps apart.
+    fn in_words(&self) -> String {
+        match self {
+            Self::Put(file) => format!("put {} {}", file.path, file.sha256),
+            Self::Delete { path, .. } => format!("delete {path}"),
+            Self::DeleteFolder(path) => format!("delete folder {path}"),
+        }
+    }
+}
+
 /// A commit that is being taken in.
 pub(crate) struct Committing {
     /// Nothing that it names is swept meanwhile.
@@ -703,6 +728,8 @@ pub(crate) struct Committing {
     deposits: Arc<Deposits>,
     name: DepositName,
     by: String,
+    /// What it is known by if the client asks again.
+    key: Option<Digest>,
     title: String,
     message: String,
     parent: Option<String>,
@@ -723,7 +750,11 @@ impl Committing {
         match line {
             CommitLine::Header { title, message, parent } => {
                 (self.title, self.message, self.parent) = (title, message, parent);
-                self.fresh(&*self.deposits.existing(&self.name).await?)?;
+                let draft = self.deposits.existing(&self.name).await?;
+                // Who asks again cannot have been first: whether it is the same is seen at the end.
+                if !self.key.is_some_and(|key| draft.knows(&key)) {
+                    self.fresh(&draft)?;
+                }
             }
             CommitLine::File { path, content } => {
                 let bytes = content.len() as u64;
@@ -762,8 +793,15 @@ impl Committing {
     /// [`DepositError::Stale`] when it was made from another commit than the newest; [`DepositError::Line`].
     pub(crate) async fn finish(self) -> Result<String, DepositError> {
         let key = self.name.key();
+        let steps: Vec<String> = self.steps.iter().map(Step::in_words).collect();
+        let words = [self.title.as_str(), &self.message, self.parent.as_deref().unwrap_or_default()];
+        let once =
+            Once::asked(self.key, &words.into_iter().chain(steps.iter().map(String::as_str)).collect::<Vec<_>>());
         loop {
             let draft = self.deposits.existing(&self.name).await?;
+            if let Some(commit) = draft.answered(once.as_ref())? {
+                return Ok(commit.to_owned());
+            }
             self.fresh(&draft)?;
             let files = self.applied(draft.head())?;
             let (old, new) = (draft.head(), &files);
@@ -776,7 +814,8 @@ impl Committing {
             let parent = draft.head_commit().to_owned();
             let commit = commit_id(&self.name, &parent, new, &self.title, &self.message);
             let (title, message, by) = (self.title.clone(), self.message.clone(), self.by.clone());
-            let committed = Committed { commit: commit.clone(), parent, title, message, by, put, gone };
+            let once = once.clone();
+            let committed = Committed { commit: commit.clone(), parent, title, message, by, put, gone, once };
             let event = json_of(&Event::Committed(committed))?;
             let now = self.deposits.now();
             let added = self.deposits.place.store.append_after(&stream(&key), draft.last, now, &event).await?;

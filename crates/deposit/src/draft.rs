@@ -9,9 +9,9 @@ use acequia_store::{Entry, StoreError};
 use acequia_types::{Digest, Timestamp, digest_named};
 use serde::{Deserialize, Serialize};
 
-use crate::DepositName;
 use crate::deposits::Swept;
 use crate::limits::is_large;
+use crate::{DepositError, DepositName};
 
 /// What happened to a deposit.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -20,6 +20,8 @@ pub(crate) enum Event {
     /// It was begun, without files.
     Begun {
         by: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        once: Option<Once>,
     },
     Committed(Committed),
     /// A commit was handed in.
@@ -28,6 +30,8 @@ pub(crate) enum Event {
         commit: String,
         message: String,
         by: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        once: Option<Once>,
     },
     /// The trustee took or refused what was handed in.
     Decided {
@@ -40,6 +44,30 @@ pub(crate) enum Event {
         objects: u64,
         bytes: u64,
     },
+}
+
+/// What a client that asks again is known by: it gets the first answer, and nothing happens twice (the header `Idempotency-Key`,
+/// draft-ietf-httpapi-idempotency-key-header).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Once {
+    /// Digest of the token's short name and the key.
+    pub key: Digest,
+    /// Digest of what was asked for.
+    pub request: Digest,
+}
+
+impl Once {
+    /// What a client with this token means by a key.
+    pub(crate) fn key(token: &str, key: &str) -> Digest {
+        let parts: [(&str, &[u8]); 2] = [("token", token.as_bytes()), ("key", key.as_bytes())];
+        digest_named("acequia deposit idempotency v1", parts)
+    }
+
+    /// A request that carried the key: what was asked, as texts.
+    pub(crate) fn asked(key: Option<Digest>, what: &[&str]) -> Option<Self> {
+        let parts = what.iter().map(|text| ("text", text.as_bytes()));
+        key.map(|key| Self { key, request: digest_named("acequia deposit request v1", parts) })
+    }
 }
 
 /// One commit: what it changed.
@@ -59,6 +87,9 @@ pub struct Committed {
     pub put: Vec<ReleasedFile>,
     /// Paths that are not there any more.
     pub gone: Vec<String>,
+    /// What the client that asks again is known by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub once: Option<Once>,
 }
 
 /// What the trustee did with what was handed in.
@@ -112,6 +143,8 @@ pub struct Draft {
     tags: Vec<Tag>,
     head: Arc<BTreeMap<String, ReleasedFile>>,
     swept: Swept,
+    /// What was asked for with each key, and the answer: a commit, a tag, or nothing.
+    once: BTreeMap<Digest, (Digest, String)>,
     /// Number of the last entry that is folded in.
     pub(crate) last: u64,
 }
@@ -147,6 +180,7 @@ impl Draft {
             tags: Vec::new(),
             head: Arc::default(),
             swept: Swept::default(),
+            once: BTreeMap::new(),
             last: 0,
         }
     }
@@ -158,12 +192,14 @@ impl Draft {
     pub(crate) fn apply(&mut self, entry: &Entry) -> Result<(), StoreError> {
         let unfit = || StoreError::Record { kind: "deposit" };
         match Event::deserialize(&entry.entry).map_err(|_| unfit())? {
-            Event::Begun { by } if self.commits.is_empty() => {
+            Event::Begun { by, once } if self.commits.is_empty() => {
+                self.remember(once, "");
                 let title = "Begin";
                 let commit = commit_id(&self.name, "", &self.head, title, "");
                 (self.begun_at, self.by) = (entry.at, by.clone());
                 let (title, message) = (title.to_owned(), String::new());
-                let begun = Committed { commit, parent: String::new(), title, message, by, put: vec![], gone: vec![] };
+                let parent = String::new();
+                let begun = Committed { commit, parent, title, message, by, put: vec![], gone: vec![], once: None };
                 self.commits.push(Arc::new((entry.at, begun)));
             }
             Event::Committed(committed) if committed.parent == self.head_commit() => {
@@ -172,9 +208,11 @@ impl Draft {
                     head.remove(path);
                 }
                 head.extend(committed.put.iter().map(|file| (file.path.clone(), file.clone())));
+                self.remember(committed.once.clone(), &committed.commit);
                 self.commits.push(Arc::new((entry.at, committed)));
             }
-            Event::Tagged { tag, commit, message, by } if self.tag(&tag).is_none() => {
+            Event::Tagged { tag, commit, message, by, once } if self.tag(&tag).is_none() => {
+                self.remember(once, &tag);
                 self.tags.push(Tag { tag, commit, message, at: entry.at, by, decision: None });
             }
             Event::Decided { tag, outcome, .. } => {
@@ -189,6 +227,29 @@ impl Draft {
         }
         self.last = entry.number;
         Ok(())
+    }
+
+    fn remember(&mut self, once: Option<Once>, answer: &str) {
+        if let Some(once) = once {
+            self.once.insert(once.key, (once.request, answer.to_owned()));
+        }
+    }
+
+    /// Whether something was asked for with this key.
+    pub(crate) fn knows(&self, key: &Digest) -> bool {
+        self.once.contains_key(key)
+    }
+
+    /// What was answered when the same was asked for with the same key.
+    ///
+    /// # Errors
+    /// [`DepositError::OtherRequest`] when something else was.
+    pub(crate) fn answered(&self, once: Option<&Once>) -> Result<Option<&str>, DepositError> {
+        match once.and_then(|once| Some((once, self.once.get(&once.key)?))) {
+            None => Ok(None),
+            Some((once, (request, answer))) if *request == once.request => Ok(Some(answer)),
+            Some(_) => Err(DepositError::OtherRequest),
+        }
     }
 
     /// What it is called.

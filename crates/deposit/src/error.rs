@@ -71,6 +71,9 @@ pub enum DepositError {
     /// The version cannot be handed in as a release: its tag.
     #[error("a deposit is handed in under a tag such as v1.0.0")]
     Tag,
+    /// A key that stands for one request came with another.
+    #[error("this idempotency key was used for another request")]
+    OtherRequest,
     /// The sealed bytes of a deposit cannot be opened.
     #[error("sealed bytes of a deposit cannot be opened")]
     Sealed,
@@ -103,6 +106,7 @@ impl Coded for DepositError {
             Self::Tag => "DP013",
             Self::Sealed => "DP014",
             Self::Mending => "DP015",
+            Self::OtherRequest => "DP016",
             Self::Store(error) => error.code(),
             Self::Blobs(error) => error.code(),
         }
@@ -124,6 +128,7 @@ impl Coded for DepositError {
             Self::Capability => "run the upload again; it asks for a new address",
             Self::Token { .. } => "see `acequia token create --help`",
             Self::Tag => "name the tag vX.Y.Z",
+            Self::OtherRequest => "make a new key for each request, and keep it only for asking the same again",
             Self::Sealed => "restore keys and blobs of the node from backups of the same day",
             Self::Mending => "wait until `acequia doctor --mend` is done, then try again",
             Self::Store(error) => error.hint(),
@@ -134,9 +139,12 @@ impl Coded for DepositError {
         match self {
             Self::Missing | Self::Revision => Exit::NotFound,
             Self::Exists | Self::Stale | Self::Grows { .. } | Self::Limit { .. } => Exit::PolicyRefused,
-            Self::Line { .. } | Self::Path { .. } | Self::NotUploaded { .. } | Self::Token { .. } | Self::Tag => {
-                Exit::Usage
-            }
+            Self::Line { .. }
+            | Self::Path { .. }
+            | Self::NotUploaded { .. }
+            | Self::Token { .. }
+            | Self::Tag
+            | Self::OtherRequest => Exit::Usage,
             Self::Capability => Exit::NotPermitted,
             Self::Damaged | Self::Sealed => Exit::Integrity,
             Self::Mending => Exit::Temporary,

@@ -25,7 +25,7 @@ pub mod xet;
 pub use checks::Finding;
 pub use commit::{CommitLine, CommitReader, LONGEST_LINE_BYTES};
 pub use deposits::{DepositLine, DepositState, Deposits, Place, Swept};
-pub use draft::{Committed, Decision, Draft, Outcome, Snapshot, Tag, files};
+pub use draft::{Committed, Decision, Draft, Once, Outcome, Snapshot, Tag, files};
 pub use error::DepositError;
 pub use limits::{Limits, is_large};
 pub use name::DepositName;

@@ -10,7 +10,7 @@ mod viewer;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use acequia_gate::{Artefact, Manifest, ReleasedFile};
+use acequia_gate::{Artefact, ExitSeal, GateKey, Manifest, ReleasedFile, SealFile};
 use acequia_hub::{
     CHUNK_BYTES, Catalogue, HubError, Mirrored, Neighbour, NeighbourState, NeighbourVersion, PublishedVersion, Shelf,
     router, router_at,
@@ -331,6 +331,14 @@ async fn repository_info() {
     let info = get(&app, &format!("/api/datasets/{DATASET}?blobs=true")).await.json();
     assert_eq!(info["id"], DATASET);
     assert_eq!(info["author"], "acequia");
+    // What has not changed is not sent again.
+    let first = get(&app, &format!("/api/datasets/{DATASET}")).await;
+    let known = [("if-none-match", first.header("etag"))];
+    let again = ask(&app, "GET", &format!("/api/datasets/{DATASET}"), &known, "").await;
+    assert_eq!((again.status, again.body.len()), (StatusCode::NOT_MODIFIED, 0));
+    for wrong in ["?blobs=maybe", "?blobs="] {
+        assert_eq!(get(&app, &format!("/api/datasets/{DATASET}{wrong}")).await.status, StatusCode::BAD_REQUEST);
+    }
     assert_eq!((&info["private"], &info["gated"], &info["disabled"]), (&json!(false), &json!(false), &json!(false)));
     assert_eq!(info["createdAt"], "2025-11-23T12:13:20.000Z");
     assert!(info["lastModified"].as_str() > info["createdAt"].as_str());
@@ -1284,4 +1292,46 @@ async fn what_the_promises_do_not_cover_is_said() {
     }
     let usual = tabs(&app().0, DATASET).await;
     assert!(!usual.contains("What these promises do not cover"));
+}
+
+#[tokio::test]
+async fn the_seal_of_a_copy_can_be_checked() {
+    let (app, memory) = app();
+    let version = newest(&memory.shelf());
+    let served = get(&app, &format!("/datasets/{DATASET}/v/1.1.0/seal.json")).await;
+    let seal: SealFile = serde_json::from_slice(&served.body).unwrap();
+    assert!(seal.holds(&version.digest()) && !seal.holds(&Digest::of(b"another")));
+    let other = GateKey::from_secret(&[9; 32]).verifier().to_hex();
+    assert!(!SealFile { key: other, ..seal.clone() }.holds(&version.digest()));
+    assert!(!SealFile { seal: ExitSeal::from_text("00".repeat(64)), ..seal }.holds(&version.digest()));
+    let bundle = get(&app, &format!("/datasets/{DATASET}/v/1.1.0/bundle.tar")).await;
+    let name = b"sample-survival-1.1.0/seal.json";
+    assert!(bundle.body.windows(name.len()).any(|part| part == name));
+}
+
+#[tokio::test]
+async fn words_and_conditions_choose_rows_on_the_page() {
+    let (app, _) = app();
+    let data = async |query: &str| get(&app, &format!("/datasets/{DATASET}/v/1.1.0/data?{query}")).await.text();
+    let all = data("split=test").await;
+    assert!(all.contains("Rows 1 to 50 of 450 in test") && all.contains("name=\"where\""));
+    let told = get(&app, &format!("/filter?dataset={DATASET}&split=test&where=%22time_days%22%3E1000")).await.json();
+    let found = told["num_rows_total"].as_u64().unwrap();
+    let some = data("split=test&where=%22time_days%22%3E1000").await;
+    assert!(some.contains(&format!("of {found} rows that fit, of 450 in test")), "{found}");
+    assert!(
+        some.contains("row=50") && some.contains("where=%22time_days%22%3E1000"),
+        "the next page keeps the condition"
+    );
+    let next = data("split=test&where=%22time_days%22%3E1000&row=50").await;
+    assert!(next.contains("Rows 51 to "));
+    let words = get(&app, &format!("/search?dataset={DATASET}&split=test&query=grade")).await.json();
+    let page = data("split=test&q=grade").await;
+    match words["num_rows_total"].as_u64().unwrap() {
+        0 => assert!(page.contains("No row in test fits.")),
+        found => assert!(page.contains(&format!("of {found} row"))),
+    }
+    let wrong = data("split=test&where=%3Cscript%3E").await;
+    assert!(wrong.contains("role=\"alert\"") && !wrong.contains("<script>"));
+    assert!(data("where=%22nothing%22%3D1").await.contains("role=\"alert\""));
 }

@@ -145,6 +145,7 @@ pub(crate) fn json_bytes(value: &impl Serialize) -> Option<Vec<u8>> {
 mod tests {
     use std::sync::Arc;
 
+    use acequia_custody::{Conditions, DuoTerm, Tier};
     use acequia_gate::Parcel;
     use arrow::array::{Int64Array, RecordBatch, StringArray, UInt32Array};
     use arrow::compute::take_record_batch;
@@ -403,6 +404,36 @@ mod tests {
         let fewer = table.select(&["age", "menopausal_status", "event"]).unwrap();
         assert_eq!(code(&fewer, &numbers, &good, &plan()), "RE006");
         assert_eq!(code(&table, &numbers, &good, &Plan { version: "1.0".to_owned(), ..plan() }), "RE001");
+        // A card that states too little is no card; the refusal says what to add.
+        let silent = Plan {
+            collection: Default::default(),
+            diversity: Default::default(),
+            health: Default::default(),
+            ..plan()
+        };
+        let silent = Plan { description: String::new(), keywords: Vec::new(), not_recorded: Vec::new(), ..silent };
+        assert_eq!(code(&table, &numbers, &good, &silent), "RE001");
+        let terms = |duo: &[DuoTerm]| {
+            let terms = Conditions { duo: duo.iter().copied().collect(), ..Conditions::default() };
+            Plan { terms, ..plan() }
+        };
+        // Terms that name nobody, or a day that they do not state, could not be kept.
+        for unfit in [DuoTerm::Disease, DuoTerm::Geography, DuoTerm::User, DuoTerm::TimeLimit, DuoTerm::Moratorium] {
+            assert_eq!(code(&table, &numbers, &good, &terms(&[unfit])), "RE001", "{unfit:?}");
+        }
+        let bound = make(&table, &numbers, &good, &terms(&[DuoTerm::NotCommercial, DuoTerm::Ethics])).unwrap();
+        assert_eq!(bound.manifest.terms.tier(), Tier::Controlled);
+        let card = String::from_utf8_lossy(&bound.files["README.md"]).into_owned();
+        assert!(card.contains("whom the trustee decided for") && card.contains("not used commercially"));
+        let croissant: Value = serde_json::from_slice(&bound.files["croissant.json"]).unwrap();
+        let listed: Vec<&str> =
+            croissant["usageInfo"].as_array().unwrap().iter().filter_map(|one| one["termCode"].as_str()).collect();
+        assert_eq!(listed, ["DUO_0000042", "DUO_0000021", "DUO_0000046"]);
+        let open = make(&table, &numbers, &good, &plan()).unwrap();
+        assert!(
+            !String::from_utf8_lossy(&open.manifest.to_bytes()).contains("terms"),
+            "what is open says nothing of it"
+        );
         assert_eq!(code(&table, &numbers, &good, &Plan { title: "bell \u{7}".to_owned(), ..plan() }), "RE001");
     }
 

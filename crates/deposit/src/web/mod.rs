@@ -160,6 +160,7 @@ pub(crate) fn refused(error: DepositError) -> Refusal {
         DepositError::Stale => Refusal::Stale { message },
         DepositError::Grows { .. } | DepositError::Capability => Refusal::Forbidden { message },
         DepositError::Limit { .. } => Refusal::Limit { message },
+        DepositError::OtherRequest => Refusal::Unfit { message, findings: Value::Array(Vec::new()) },
         DepositError::Mending => Refusal::Busy,
         DepositError::Sealed | DepositError::Store(_) | DepositError::Blobs(_) => {
             tracing::error!(code = error.code(), "{error}");

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use acequia_gate::Artefact;
 use acequia_hub::wire::{self, Fields, Refusal};
+use acequia_types::Digest;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 use futures_util::StreamExt;
@@ -13,6 +14,7 @@ use super::reads::page;
 use super::{Asked, forbidden, json, refused, sentence};
 use crate::checks::{Finding, check_card};
 use crate::commit::CommitReader;
+use crate::draft::Once;
 use crate::limits::is_large;
 use crate::token::Token;
 use crate::{DepositError, DepositName, Draft};
@@ -30,7 +32,22 @@ fn text<'v>(value: &'v Value, key: &str) -> &'v str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// Characters of an idempotency key.
+const LONGEST_KEY: usize = 255;
+
 impl Asked<'_> {
+    /// What the client is known by if it asks the same again.
+    fn key(&self, token: &Token) -> Result<Option<Digest>, Refusal> {
+        let Some(given) = self.head.headers.get("idempotency-key") else { return Ok(None) };
+        let key = given.to_str().unwrap_or_default().trim();
+        // The draft has it as a structured string, most clients as it is.
+        let key = key.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(key);
+        if key.is_empty() || key.len() > LONGEST_KEY {
+            return Err(malformed("An Idempotency-Key is 1 to 255 visible ASCII characters."));
+        }
+        Ok(Some(Once::key(&token.id, key)))
+    }
+
     fn page(&self, name: &DepositName) -> String {
         format!("{}{}", self.address, page(name))
     }
@@ -58,7 +75,7 @@ impl Asked<'_> {
         if (self.front.published)(artefact, &name.name) {
             return Err(Refusal::Exists(Some(url)));
         }
-        match self.deposits().begin(&name, &token.id).await {
+        match self.deposits().begin(&name, &token.id, self.key(token)?).await {
             Ok(()) => {
                 let told =
                     json!({ "url": url, "name": name.name.to_string(), "id": name.name.to_string(), "private": true });
@@ -154,7 +171,7 @@ impl Asked<'_> {
             return Err(forbidden("A deposit has one branch, main."));
         }
         let name = draft.name();
-        let mut committing = self.deposits().commit(name, &token.id).await.map_err(refused)?;
+        let mut committing = self.deposits().commit(name, &token.id, self.key(token)?).await.map_err(refused)?;
         let mut reader = CommitReader::default();
         let mut arriving = body.into_data_stream();
         while let Some(piece) = arriving.next().await {
@@ -187,9 +204,10 @@ impl Asked<'_> {
         // A client that loses patience meanwhile does not undo it: who asks again gets what was found, or hears that the tag is there.
         let (deposits, name) = (Arc::clone(self.deposits()), draft.name().clone());
         let words = [revision, tag, message, &token.id].map(str::to_owned);
+        let key = self.key(token)?;
         let handed = tokio::spawn(async move {
             let [revision, tag, message, by] = &words;
-            deposits.hand_in(&name, revision, tag, message, by).await
+            deposits.hand_in(&name, revision, tag, message, (by, key)).await
         });
         match handed.await.map_err(|_| Refusal::Store)?.map_err(refused)? {
             Ok(()) => Ok(wire::content(StatusCode::OK, "application/json", "{}")),

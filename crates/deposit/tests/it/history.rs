@@ -228,3 +228,55 @@ proptest! {
         prop_assert_eq!(once, again);
     }
 }
+
+#[tokio::test]
+async fn who_asks_again_with_a_key_gets_the_first_answer() {
+    let desk = Desk::new().await;
+    let create = json!({ "name": "cohort", "organization": "lab", "type": "dataset" }).to_string();
+    let (_, other) = desk.token("lab/*", true).await;
+    let ask = async |secret: &str, key: &str, path: &str, body: &str| {
+        desk.ask_with(Some(secret), "POST", path, &[("idempotency-key", key)], body.to_owned()).await
+    };
+    let (own, new) = (desk.secret.as_str(), "/api/repos/create");
+    assert_eq!(ask(own, "c-1", new, &create).await.status, StatusCode::OK);
+    assert_eq!(ask(own, "c-1", new, &create).await.status, StatusCode::OK, "the same again");
+    assert_eq!(ask(own, "c-2", new, &create).await.status, StatusCode::CONFLICT, "another key");
+    assert_eq!(ask(&other, "c-1", new, &create).await.status, StatusCode::CONFLICT, "the key of somebody else");
+
+    let first = desk.get("/api/datasets/lab/cohort").await.json()["sha"].as_str().unwrap().to_owned();
+    let lines = |parent: &str, content: &[u8]| {
+        let header = json!({ "key": "header", "value": { "summary": "Change", "parentCommit": parent } });
+        let card = CARD.replace("# Cohort", &format!("# Cohort {}", content.len()));
+        format!("{header}\n{}\n{}\n", file("README.md", card.as_bytes()), file("a.txt", content))
+    };
+    let path = "/api/datasets/lab/cohort/commit/main";
+    let second = head(&ask(own, "\"k-1\"", path, &lines(&first, b"1")).await);
+    // Others go on meanwhile; asking again still tells the first answer, and writes nothing.
+    let third = head(&desk.commit("lab/cohort", None, &[file("b.txt", b"2")]).await);
+    assert_eq!(head(&ask(own, "k-1", path, &lines(&first, b"1")).await), second);
+    assert_eq!(desk.get("/api/datasets/lab/cohort").await.json()["sha"], third.as_str());
+    let reused = ask(own, "k-1", path, &lines(&first, b"12")).await;
+    assert_eq!(reused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(reused.header("x-error-message").contains("another request"), "{}", reused.header("x-error-message"));
+    assert_eq!(ask(&other, "k-1", path, &lines(&first, b"1")).await.status, StatusCode::PRECONDITION_FAILED);
+    // Without a key, a lost answer cannot be told from somebody who was first.
+    assert_eq!(
+        desk.commit("lab/cohort", Some(&first), &[file("a.txt", b"1")]).await.status,
+        StatusCode::PRECONDITION_FAILED
+    );
+    for wrong in ["", "\"\"", &"k".repeat(256)] {
+        assert_eq!(ask(own, wrong, path, &lines(&third, b"3")).await.status, StatusCode::BAD_REQUEST, "{wrong:.5}");
+    }
+    // Many at once are one.
+    let body = lines(&third, b"many");
+    let many = futures_util::future::join_all((0..6).map(|_| ask(own, "k-2", path, &body))).await;
+    let heads: std::collections::BTreeSet<String> = many.iter().map(head).collect();
+    assert_eq!(heads.len(), 1, "{heads:?}");
+    assert_eq!(desk.get("/api/datasets/lab/cohort/commits/main").await.json().as_array().map(Vec::len), Some(4));
+
+    // The same after the node was started again.
+    let desk = desk.restarted().await;
+    let again = [("idempotency-key", "k-1")];
+    let again = desk.ask_with(Some(&desk.secret), "POST", path, &again, lines(&first, b"1")).await;
+    assert_eq!(head(&again), second);
+}

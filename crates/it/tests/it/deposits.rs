@@ -105,55 +105,83 @@ fn stock_clients_write_and_the_trustee_decides() {
     }
 }
 
-/// Uploads, again where the node was gone, until it is through; says how often.
+/// Uploads and then downloads, each again where the node was gone, until it is through; says how often.
 const UPLOAD: &str = r#"
-import hashlib, os, sys, tempfile, time
-os.environ.update(HF_ENDPOINT=sys.argv[1], HF_TOKEN=sys.argv[2], HF_HOME=tempfile.mkdtemp(), HF_HUB_DISABLE_PROGRESS_BARS="1")
+import hashlib, os, sys, time
+os.environ.update(HF_ENDPOINT=sys.argv[1], HF_TOKEN=sys.argv[2], HF_HOME=sys.argv[3], HF_HUB_DISABLE_PROGRESS_BARS="1")
 import huggingface_hub as hub
 name, data = "lab/long", hashlib.shake_256(b"long").digest(150_000_000)
 path = os.path.join(os.environ["HF_HOME"], "long.raw")
 open(path, "wb").write(data)
 hub.create_repo(name, repo_type="dataset", exist_ok=True)
 print("begun", flush=True)
-for attempt in range(1, 60):
-    try:
-        hub.upload_file(path_or_fileobj=path, path_in_repo="long.raw", repo_id=name, repo_type="dataset")
-        break
-    except Exception as error:
-        print("again", type(error).__name__, flush=True)
-        time.sleep(1)
-else:
+
+def until_through(call, **named):
+    for attempt in range(1, 60):
+        try:
+            return call(repo_id=name, repo_type="dataset", **named), attempt
+        except Exception as error:
+            print("again", type(error).__name__, flush=True)
+            time.sleep(1)
     sys.exit("never")
-back = hub.hf_hub_download(name, "long.raw", repo_type="dataset")
+
+_, uploads = until_through(hub.upload_file, path_or_fileobj=path, path_in_repo="long.raw")
+os.remove(path)
+back, downloads = until_through(hub.hf_hub_download, filename="long.raw")
 assert open(back, "rb").read() == data
 assert len(hub.list_repo_commits(name, repo_type="dataset")) == 2
-print("attempts", attempt, hub.__version__)
+print("attempts", uploads, downloads, hub.__version__)
 "#;
 
 fn serve_at(home: &Home, address: &str) -> Served {
     Served::of(home.command(&["serve", "--address", address]), &home.folder.path().join("serve.log"))
 }
 
-/// 150 MB, by clients that upload in parts and by those that use Xet; the node is killed at several places of it.
+/// Three places in 150 MB, other ones each time: which they were is printed.
+fn places() -> Vec<u64> {
+    let mut seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
+    let mut next = || {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed % 140_000_000
+    };
+    let mut places = vec![next(), next(), next()];
+    places.sort_unstable();
+    println!("killed at {places:?} bytes");
+    places
+}
+
+/// 150 MB up and down again, by clients that upload in parts and by those that use Xet; the node is killed at random places of both.
 #[test]
-fn an_upload_goes_on_after_the_node_was_killed() {
+fn uploads_and_downloads_go_on_after_the_node_was_killed() {
     for (label, python) in pythons() {
         let (home, secret) = node();
         let mut served = Some(serve_at(&home, "127.0.0.1:0"));
         let address = served.as_ref().unwrap().address.clone();
-        let words = ["-c", UPLOAD, &format!("http://{address}"), &secret];
+        let cache = home.folder.path().join("hf");
+        std::fs::create_dir(&cache).unwrap();
+        let words = ["-c", UPLOAD, &format!("http://{address}"), &secret, cache.to_str().unwrap()];
         let mut client =
             Command::new(&python).args(words).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let began = Instant::now();
-        for least in [4, 12, 20] {
-            // So many chunks of 4 MiB, in parts or xorbs.
-            while files(&home.path().join("blobs")).len() < least && client.try_wait().unwrap().is_none() {
+        let mut kill_when = |reached: &dyn Fn() -> bool| {
+            while !reached() && client.try_wait().unwrap().is_none() {
                 assert!(began.elapsed() < Duration::from_secs(300), "{label}");
                 std::thread::sleep(Duration::from_millis(5));
             }
             // `Served` kills without a word of warning.
             drop(served.take());
             served = Some(serve_at(&home, &address));
+        };
+        for place in places() {
+            // Chunks of 4 MiB, in parts or xorbs.
+            kill_when(&|| files(&home.path().join("blobs")).len() as u64 * (4 << 20) >= place);
+        }
+        for place in places() {
+            let length = |path: &std::path::PathBuf| std::fs::metadata(path).map_or(0, |told| told.len());
+            let arrived = || files(&cache.join("hub")).iter().map(length).max().unwrap_or(0);
+            kill_when(&|| !cache.join("long.raw").exists() && cache.join("hub").is_dir() && arrived() >= place);
         }
         let output = client.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
