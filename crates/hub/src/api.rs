@@ -1,6 +1,7 @@
 //! The read side of the Hub's JSON interface for data sets and models, as `huggingface_hub`, `datasets` and `@huggingface/hub`
 //! call it.
 
+use std::borrow::Cow;
 use std::collections::btree_map::Range;
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
@@ -9,6 +10,7 @@ use acequia_gate::{Artefact, ReleasedFile};
 use acequia_types::{Digest, Timestamp};
 use axum::body::Body;
 use axum::http::{HeaderMap, Response, header};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::catalogue::{Repository, is_large, plural};
@@ -246,9 +248,9 @@ fn sibling(file: &ReleasedFile, is_large: bool, blobs: bool) -> Value {
 /// Length of the text that git-lfs would keep in the repository instead of the file (git-lfs specification, "The
 /// Pointer").
 fn pointer_bytes(file: &ReleasedFile) -> usize {
-    let pointer =
-        format!("version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize {}\n", file.sha256, file.bytes);
-    pointer.len()
+    const FIXED: usize = "version https://git-lfs.github.com/spec/v1\noid sha256:\nsize \n".len();
+    const HEX_DIGITS: usize = 64;
+    FIXED + HEX_DIGITS + file.bytes.checked_ilog10().map_or(1, |digits| digits as usize + 1)
 }
 
 /// `GET /api/{kind}/{id}/tree/{revision}[/{folder}]`.
@@ -272,10 +274,12 @@ pub fn tree(
     let mut entries = Entries::behind(at.files(), folder, recursive, query.get("cursor").unwrap_or_default());
     let (mut page, mut last) = (Vec::new(), String::new());
     for entry in entries.by_ref().take(limit) {
-        page.push(entry.to_json(at, expand));
         last = entry.place();
+        page.push(entry);
     }
-    let mut response = answer_at(request, &Value::Array(page), Some(at.commit()));
+    let told: Vec<Told<'_>> = page.iter().map(|entry| entry.told(at, expand)).collect();
+    let mut response = fresh(request, "application/json", serde_json::to_vec(&told).unwrap_or_default());
+    put(response.headers_mut(), REPO_COMMIT, at.commit());
     if entries.next().is_some() {
         // The next page names the commit, so that a version published meanwhile does not mix into the list.
         let folder: String =
@@ -308,7 +312,7 @@ pub fn paths_info(at: &impl Snapshot, paths: &[String], expand: bool) -> Value {
             None
         }
     });
-    found.map(|entry| entry.to_json(at, expand)).collect()
+    found.map(|entry| serde_json::to_value(entry.told(at, expand)).unwrap_or_default()).collect()
 }
 
 /// Reads the body of `paths-info`, JSON or form.
@@ -320,7 +324,7 @@ pub fn wanted_paths(content_type: &str, body: &[u8]) -> Result<(Vec<String>, boo
     let text = std::str::from_utf8(body).map_err(|_| BAD)?;
     if !content_type.trim_start().to_ascii_lowercase().starts_with("application/json") {
         let fields = Fields::parse(text);
-        if fields.get("paths").is_none() {
+        if text.trim().is_empty() {
             return Err(BAD);
         }
         return Ok((fields.all("paths").map(str::to_owned).collect(), fields.is_true("expand")));
@@ -416,31 +420,68 @@ impl Entry<'_> {
         }
     }
 
-    fn to_json(&self, at: &impl Snapshot, expand: bool) -> Value {
-        let mut entry = match self {
-            Self::File(file) => {
-                let mut entry = json!({
-                    "type": "file", "oid": file.git_oid, "size": file.bytes, "path": file.path
-                });
-                if at.is_large(file) {
-                    entry["lfs"] = json!({
-                        "oid": file.sha256.to_string(), "size": file.bytes, "pointerSize": pointer_bytes(file)
-                    });
-                }
-                entry
-            }
-            Self::Folder(path) => {
-                json!({ "type": "directory", "oid": folder_oid(at.files(), path), "size": 0, "path": path })
-            }
-        };
-        if expand {
-            let last = match self {
-                Self::File(file) => at.last_change(&file.path, false),
-                Self::Folder(path) => at.last_change(path, true),
-            };
-            entry["lastCommit"] = json!({ "id": last.commit, "title": last.title, "date": iso_ms(last.at) });
+    fn told(&self, at: &impl Snapshot, expand: bool) -> Told<'_> {
+        let last = |path: &str, is_folder| expand.then(|| LastCommit::from(at.last_change(path, is_folder)));
+        match self {
+            Self::File(file) => Told {
+                kind: "file",
+                oid: Cow::Borrowed(&file.git_oid),
+                size: file.bytes,
+                path: &file.path,
+                lfs: at.is_large(file).then(|| Lfs::of(file)),
+                last_commit: last(&file.path, false),
+            },
+            Self::Folder(path) => Told {
+                kind: "directory",
+                oid: Cow::Owned(folder_oid(at.files(), path)),
+                size: 0,
+                path,
+                lfs: None,
+                last_commit: last(path, true),
+            },
         }
-        entry
+    }
+}
+
+/// A line of a tree as clients read it. It is written as it is made: a page may have a thousand of them.
+#[derive(Serialize)]
+struct Told<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    oid: Cow<'a, str>,
+    size: u64,
+    path: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lfs: Option<Lfs>,
+    #[serde(rename = "lastCommit", skip_serializing_if = "Option::is_none")]
+    last_commit: Option<LastCommit>,
+}
+
+/// What git-lfs would know of a file.
+#[derive(Serialize)]
+struct Lfs {
+    oid: Digest,
+    size: u64,
+    #[serde(rename = "pointerSize")]
+    pointer_bytes: usize,
+}
+
+impl Lfs {
+    fn of(file: &ReleasedFile) -> Self {
+        Self { oid: file.sha256, size: file.bytes, pointer_bytes: pointer_bytes(file) }
+    }
+}
+
+#[derive(Serialize)]
+struct LastCommit {
+    id: String,
+    title: String,
+    date: String,
+}
+
+impl From<Change> for LastCommit {
+    fn from(change: Change) -> Self {
+        Self { id: change.commit, title: change.title, date: iso_ms(change.at) }
     }
 }
 
@@ -606,6 +647,16 @@ mod tests {
             }
         }
         all
+    }
+
+    #[test]
+    fn a_pointer_is_as_long_as_git_lfs_writes_it() {
+        for bytes in [0, 9, 10, 12_345, u64::MAX] {
+            let file = ReleasedFile { bytes, ..ReleasedFile::of("a", b"") };
+            let spec =
+                format!("version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize {bytes}\n", file.sha256);
+            assert_eq!(pointer_bytes(&file), spec.len(), "{bytes}");
+        }
     }
 
     proptest! {

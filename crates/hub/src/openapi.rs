@@ -371,7 +371,7 @@ pub(crate) fn document(address: &str) -> Value {
     );
     let body = json!({
         "type": "object", "required": ["paths"],
-        "properties": { "paths": { "type": "array", "items": { "type": "string" }, "minItems": 1, "maxItems": 1000 }, "expand": { "type": "boolean" } },
+        "properties": { "paths": { "type": "array", "items": { "type": "string" }, "maxItems": 1000 }, "expand": { "type": "boolean" } },
     });
     asked["requestBody"] = json!({ "required": true, "content": {
         JSON: { "schema": body }, "application/x-www-form-urlencoded": { "schema": body },

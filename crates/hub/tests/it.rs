@@ -447,7 +447,8 @@ async fn paths_info_as_form_and_as_json() {
     assert!(by_form.json()[2]["lastCommit"]["date"].is_string());
     let one = ask(&app, "POST", &target, &as_json, r#"{"paths": "README.md"}"#).await;
     assert_eq!(one.json().as_array().unwrap().len(), 1);
-    assert_eq!(ask(&app, "POST", &target, &form, "").await.json(), json!([]));
+    assert_eq!(ask(&app, "POST", &target, &form, "expand=False").await.json(), json!([]));
+    assert_eq!(ask(&app, "POST", &target, &form, "").await.status, 400);
     for bad in ["", "{", "[]", r#"{"paths": 1}"#] {
         assert_eq!(ask(&app, "POST", &target, &as_json, bad).await.status, 400, "{bad}");
     }
