@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 use crate::catalogue::{Repository, is_large, plural};
 use crate::facts::Brief;
 use crate::http::{Fields, REPO_COMMIT, fresh, iso_ms, json_bytes, percent_encoded, put};
+use crate::openapi::is_truth;
 use crate::refusal::Refusal;
 use crate::search::{Facet, Order, Place, Query};
 use crate::{PublishedVersion, admission};
@@ -324,7 +325,7 @@ pub fn wanted_paths(content_type: &str, body: &[u8]) -> Result<(Vec<String>, boo
     let text = std::str::from_utf8(body).map_err(|_| BAD)?;
     if !content_type.trim_start().to_ascii_lowercase().starts_with("application/json") {
         let fields = Fields::parse(text);
-        if text.trim().is_empty() {
+        if text.trim().is_empty() || !fields.all("expand").all(is_truth) {
             return Err(BAD);
         }
         return Ok((fields.all("paths").map(str::to_owned).collect(), fields.is_true("expand")));

@@ -320,12 +320,17 @@ fn operation(route_path: &str, tag: &str, summary: &str, media_type: &str, asked
     json!({ "tags": [tag], "summary": summary, "parameters": parameters, "responses": answers })
 }
 
+/// Whether it is a truth value, in one of the ways in which clients write them.
+pub(crate) fn is_truth(value: &str) -> bool {
+    matches!(value, "true" | "True" | "1" | "false" | "False" | "0")
+}
+
 /// Whether the values of parameters are what the description says of them: whole numbers, and truth values as clients write them.
 pub(crate) fn well_typed(query: &Fields) -> bool {
     PARAMETERS.iter().filter(|parameter| parameter.place == "query").all(|parameter| {
         query.all(parameter.name).all(|value| match parameter.kind {
-            "integer" => value.bytes().all(|byte| byte.is_ascii_digit()) && value.len() <= 18 && !value.is_empty(),
-            "boolean" => matches!(value, "true" | "True" | "1" | "false" | "False" | "0"),
+            "integer" => value.parse::<i32>().is_ok_and(|number| number >= 0),
+            "boolean" => is_truth(value),
             _ => true,
         })
     })
@@ -373,8 +378,13 @@ pub(crate) fn document(address: &str) -> Value {
         "type": "object", "required": ["paths"],
         "properties": { "paths": { "type": "array", "items": { "type": "string" }, "maxItems": 1000 }, "expand": { "type": "boolean" } },
     });
+    // A form cannot say that a list is empty.
+    let mut form = body.clone();
+    form["required"] = json!([]);
+    form["minProperties"] = json!(1);
+    form["properties"]["paths"]["minItems"] = json!(1);
     asked["requestBody"] = json!({ "required": true, "content": {
-        JSON: { "schema": body }, "application/x-www-form-urlencoded": { "schema": body },
+        JSON: { "schema": body }, "application/x-www-form-urlencoded": { "schema": form },
     } });
     paths.insert("/api/datasets/{namespace}/{name}/paths-info/{revision}".to_owned(), json!({ "post": asked }));
     // The same with its arguments as a form.

@@ -15,10 +15,8 @@ hooks = """
 import schemathesis
 
 @schemathesis.serializer("application/x-ndjson")
-class Lines:
-    def as_requests(self, ctx, value):
-        return {"data": value if isinstance(value, (bytes, str)) else repr(value)}
-    as_werkzeug = as_requests
+def lines(ctx, value):
+    return value if isinstance(value, bytes) else str(value).encode()
 """
 with tempfile.TemporaryDirectory(prefix="acequia-interface-") as folder:
     (Path(folder) / "lines.py").write_text(hooks)
