@@ -204,11 +204,11 @@ pub(crate) static PROBLEMS: [Problem; 20] = [
     ),
     problem(
         "store-failed",
-        StatusCode::INTERNAL_SERVER_ERROR,
+        StatusCode::SERVICE_UNAVAILABLE,
         None,
         "The node cannot read this now",
         "The node cannot read this from its store now. Its operator finds the reason in the log.",
-        "Try again later; the operator finds the reason in the log.",
+        "Try again after the number of seconds in the header Retry-After; the operator finds the reason in the log.",
     ),
     problem(
         "immutable",
@@ -375,6 +375,7 @@ impl Refusal {
             Self::Method { allow } => put(headers, header::ALLOW, allow),
             Self::Range { size_bytes } => put(headers, header::CONTENT_RANGE, &format!("bytes */{size_bytes}")),
             Self::Busy => put(headers, header::RETRY_AFTER, "5"),
+            Self::Store => put(headers, header::RETRY_AFTER, "30"),
             Self::SignIn { page } | Self::NotAdmitted { page } => {
                 put(headers, header::LINK, &format!("<{page}>; rel=\"describedby\"; type=\"text/html\""));
                 if matches!(self, Self::SignIn { .. }) {

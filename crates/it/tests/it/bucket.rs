@@ -185,7 +185,7 @@ fn a_serving_node_outlives_its_server() {
     let served = Served::start(&home);
     server.kill();
     let answer = ask(&served, "GET", &path(0), None);
-    assert!(answer.0[""].contains(" 500 "), "{:?}", answer.0);
+    assert!(answer.0[""].contains(" 503 "), "{:?}", answer.0);
     // What lies in no bucket is served meanwhile.
     assert!(served.get("/").starts_with(b"HTTP/1.1 200"));
     assert!(ask(&served, "HEAD", &path(0), None).0[""].contains(" 200 "));
