@@ -413,6 +413,13 @@ mod tests {
         };
         let silent = Plan { description: String::new(), keywords: Vec::new(), not_recorded: Vec::new(), ..silent };
         assert_eq!(code(&table, &numbers, &good, &silent), "RE001");
+        for slip in ["foo", "cc-by-4.0", "CC-BY-4.0 ", "LicenseRef-", "LicenseRef-a/b", "MIT OR Apache-2.0", ""] {
+            let slip = Plan { license: slip.to_owned(), ..plan() };
+            assert_eq!(code(&table, &numbers, &good, &slip), "RE001", "{}", slip.license);
+        }
+        for known in ["CC0-1.0", "ODbL-1.0", "LicenseRef-trustee-2"] {
+            assert!(make(&table, &numbers, &good, &Plan { license: known.to_owned(), ..plan() }).is_ok(), "{known}");
+        }
         let terms = |duo: &[DuoTerm]| {
             let terms = Conditions { duo: duo.iter().copied().collect(), ..Conditions::default() };
             Plan { terms, ..plan() }

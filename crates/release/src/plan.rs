@@ -458,8 +458,15 @@ fn has_contact(agent: &Agent) -> Result<(), ReleaseError> {
 }
 
 pub(crate) fn is_license(field: &str, id: &str) -> Result<(), ReleaseError> {
-    let fits = id.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+'));
-    if fits { Ok(()) } else { Err(unfit(field, "is not an SPDX id such as CC-BY-4.0")) }
+    // What the list lacks has a name of its own there (SPDX 3.0.1, annex B).
+    let own = |id: &str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+        id.strip_prefix("LicenseRef-").is_some_and(|name| !name.is_empty() && name.chars().all(plain))
+    };
+    if spdx::license_id(id).is_some_and(|known| known.name == id) || own(id) {
+        return Ok(());
+    }
+    Err(unfit(field, "is not an id of the SPDX list such as CC-BY-4.0, nor LicenseRef- with a name"))
 }
 
 /// Share of what a card should state that it must state.
