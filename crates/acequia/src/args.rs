@@ -18,7 +18,7 @@ use crate::shift_dates::ShiftDatesArgs;
     name = "acequia",
     version,
     max_term_width = 100,
-    after_help = "Examples:\n  acequia demo\n  acequia --home my-node init\n  acequia --home my-node donate records/\n\nExit status: 0 done, 1 failed, 2 wrong words, 3 not found, 4 not permitted, 5 refused by policy,\n6 damaged, 75 try again later. Errors have a code that docs/errors.md explains."
+    after_help = "Examples:\n  acequia demo\n  acequia --home my-node init\n  acequia --home my-node donate records/\n\nExit status: 0 done, 1 failed, 2 wrong words, 3 not found, 4 not permitted, 5 refused by policy,\n6 damaged, 75 try again later. `acequia explain CODE` says what an error means."
 )]
 pub(crate) struct Args {
     /// Folder of the node
@@ -138,6 +138,12 @@ pub(crate) enum Command {
         /// Remove what interrupted work left behind
         #[arg(long)]
         mend: bool,
+    },
+    /// Say what an error code means and what to do
+    #[command(after_help = "Example:\n  acequia explain NO004")]
+    Explain {
+        /// Such as NO004
+        code: String,
     },
     /// Move the node's bytes to a bucket of S3 or back
     #[command(after_help = "Example:\n  acequia blobs copy --to s3://blobs/my-node")]

@@ -13,6 +13,7 @@ mod demo_network;
 mod deposit;
 mod diversity;
 mod events;
+mod explain;
 mod files;
 mod hierarchy;
 mod link;
@@ -166,6 +167,7 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
             out.doctor(&findings);
             return Ok(if held { ExitCode::SUCCESS } else { ExitCode::from(Exit::Integrity.code()) });
         }
+        Command::Explain { code } => explain::run(code, out)?,
         Command::Blobs { command } => {
             return blobs::run(&Node::open(home, threads).await?, command, progress, out).await;
         }
