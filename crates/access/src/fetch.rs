@@ -18,7 +18,7 @@ const LONGEST_ANSWER_BYTES: usize = 1 << 20;
 /// How long keys are kept before they are asked for again.
 const KEYS_FOR: Duration = Duration::from_secs(3600);
 /// How often keys are asked for at most, however many tokens name one that is not known.
-const KEYS_EVERY: Duration = Duration::from_secs(10);
+const KEYS_EVERY: Duration = Duration::from_secs(3);
 
 /// Whether something is told to this address: over HTTPS, or on this very machine.
 pub(crate) fn is_safe(url: &Url) -> bool {

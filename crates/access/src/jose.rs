@@ -110,7 +110,10 @@ impl<'t> Signed<'t> {
 pub(crate) const UNKNOWN_KEY: Rejected = Rejected("no known key signed the token");
 
 enum Public {
-    Rsa { modulus: Vec<u8>, exponent: Vec<u8> },
+    Rsa {
+        modulus: Vec<u8>,
+        exponent: Vec<u8>,
+    },
     /// A point of P-256, uncompressed.
     P256(Vec<u8>),
 }

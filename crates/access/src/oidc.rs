@@ -176,22 +176,24 @@ impl Provider {
             return Err(untrue("the answer is not the one of this login"));
         }
         let secret = self.login.client_secret.as_ref().map(|secret| secret.as_str());
-        let mut form = Serializer::new(String::new());
-        form.append_pair("grant_type", "authorization_code")
-            .append_pair("code", code)
-            .append_pair("redirect_uri", &self.redirect)
-            .append_pair("code_verifier", &begun.verifier);
         let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
         // Both are form-encoded before they go into the header (RFC 6749 §2.3.1).
-        let basic = secret.filter(|_| !metadata.secret_in_form).map(|secret| (encode(&self.login.client_id), encode(secret)));
-        if basic.is_none() {
-            form.append_pair("client_id", &self.login.client_id);
-            if let Some(secret) = secret {
-                form.append_pair("client_secret", secret);
+        let in_header = secret.filter(|_| !metadata.secret_in_form);
+        let basic = in_header.map(|secret| (encode(&self.login.client_id), encode(secret)));
+        let form = {
+            let mut form = Serializer::new(String::new());
+            form.append_pair("grant_type", "authorization_code")
+                .append_pair("code", code)
+                .append_pair("redirect_uri", &self.redirect)
+                .append_pair("code_verifier", &begun.verifier);
+            if basic.is_none() {
+                form.append_pair("client_id", &self.login.client_id);
+                form.extend_pairs(secret.map(|secret| ("client_secret", secret)));
             }
-        }
+            Zeroizing::new(form.finish())
+        };
         let basic = basic.as_ref().map(|(name, secret)| (name.as_str(), secret.as_str()));
-        let (good, told) = fetcher.post(&metadata.token, basic, &form.finish()).await?;
+        let (good, told) = fetcher.post(&metadata.token, basic, &form).await?;
         if !good {
             return Err(untrue("it takes the code for no good one"));
         }
@@ -200,8 +202,8 @@ impl Provider {
         self.check(&claims, &begun.nonce, clock.now())?;
         let access_token = told["access_token"].as_str();
         if let (Some(stated), Some(token)) = (claims["at_hash"].as_str(), access_token) {
-            let half = &Digest::of(token.as_bytes()).as_bytes()[..16];
-            if stated != URL_SAFE_NO_PAD.encode(half) {
+            let whole = Digest::of(token.as_bytes());
+            if stated != URL_SAFE_NO_PAD.encode(&whole.as_bytes()[..16]) {
                 return Err(untrue("the access token is not the one of the ID token"));
             }
         }

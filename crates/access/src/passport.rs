@@ -20,7 +20,7 @@ use url::Url;
 use crate::AccessError;
 use crate::fetch::{Fetcher, KeyRing, safe_url};
 use crate::jose::Signed;
-use crate::readers::{About, Outcome, Record, ReaderId, digest_of, kept};
+use crate::readers::{About, Outcome, ReaderId, Record, digest_of, kept};
 use crate::session::random;
 
 /// Most visas of a passport that are looked at.
@@ -113,7 +113,8 @@ impl Visa {
 impl Trust {
     pub(crate) fn new(issuers: Vec<TrustedIssuer>) -> Result<Self, AccessError> {
         let trusted = |stated: TrustedIssuer| {
-            let keys = safe_url(&stated.keys).ok_or(AccessError::Settings { what: "keys of a visa issuer must be an address of https" })?;
+            let keys = safe_url(&stated.keys)
+                .ok_or(AccessError::Settings { what: "keys of a visa issuer must be an address of https" })?;
             if stated.issuer.is_empty() {
                 return Err(AccessError::Settings { what: "a visa issuer has no issuer" });
             }
@@ -127,7 +128,13 @@ impl Trust {
     }
 
     /// The claims of something that a trusted issuer signed and that counts now, and whose it is.
-    async fn claims(&self, fetcher: &Fetcher, text: &str, visa: bool, now: Timestamp) -> Result<(usize, Value), AccessError> {
+    async fn claims(
+        &self,
+        fetcher: &Fetcher,
+        text: &str,
+        visa: bool,
+        now: Timestamp,
+    ) -> Result<(usize, Value), AccessError> {
         let signed = Signed::parse(text).map_err(|why| refused(why.0))?;
         let issuer = signed.said_issuer().unwrap_or_default();
         let jku = signed.jku.as_deref();
@@ -206,7 +213,12 @@ impl Trust {
     }
 
     /// The visas of a passport: a token of a trusted issuer with visas in it, all of one person.
-    pub(crate) async fn passport(&self, fetcher: &Fetcher, text: &str, now: Timestamp) -> Result<Vec<Visa>, AccessError> {
+    pub(crate) async fn passport(
+        &self,
+        fetcher: &Fetcher,
+        text: &str,
+        now: Timestamp,
+    ) -> Result<Vec<Visa>, AccessError> {
         let (_, claims) = self.claims(fetcher, text, false, now).await?;
         let subject = claims["sub"].as_str().ok_or(refused("the passport does not say whose it is"))?;
         let texts = claims["ga4gh_passport_v1"].as_array().ok_or(refused("the passport has no visas"))?;
@@ -247,9 +259,8 @@ impl Trust {
             return false;
         }
         // Registered access: a researcher by the word of an institution, who accepted what the rows are given under.
-        let researcher = of_kind("ResearcherStatus").any(|visa| {
-            visa.body.value == BONA_FIDE && matches!(visa.body.by.as_deref(), Some("so" | "system"))
-        });
+        let researcher = of_kind("ResearcherStatus")
+            .any(|visa| visa.body.value == BONA_FIDE && matches!(visa.body.by.as_deref(), Some("so" | "system")));
         let own_terms = format!("{path}/access?terms={}", digest_of(&manifest.terms));
         let mut accepted = BTreeSet::new();
         for visa in of_kind("AcceptedTermsAndPolicies") {
@@ -386,7 +397,10 @@ impl Issuer {
             }
             if let Some(until) = record.granted(version, now) {
                 let about = About::of(version);
-                let decided = record.requests().iter().filter(|request| request.about.terms == about.terms && request.about.name == about.name);
+                let decided = record
+                    .requests()
+                    .iter()
+                    .filter(|request| request.about.terms == about.terms && request.about.name == about.name);
                 let at = decided.filter_map(|request| match request.outcome {
                     Outcome::Granted { at, .. } => Some(at),
                     _ => None,

@@ -453,7 +453,9 @@ impl Readers {
                 return Err(AccessError::Form { what: "You have access already." });
             }
             if open().count() >= MOST_OPEN {
-                return Err(AccessError::Form { what: "Too many of your requests are open. Wait until some are decided." });
+                return Err(AccessError::Form {
+                    what: "Too many of your requests are open. Wait until some are decided.",
+                });
             }
             Ok(Event::Asked { about, sealed })
         };
@@ -524,10 +526,10 @@ impl Readers {
     pub async fn decide(&self, name: &str, decision: &Decision, by: &str) -> Result<RequestLine, AccessError> {
         let (reader, number) = self.found(name).await?;
         let by = by.trim().to_owned();
-        let refused = |what| Err(AccessError::Decision { what });
         if by.is_empty() {
-            return refused("it must be known who decides");
+            return Err(AccessError::Decision { what: "it must be known who decides" });
         }
+        let refused = |what| Err::<Event, _>(AccessError::Decision { what });
         let now = self.clock.now();
         let event = |record: &Record| {
             let request = record.requests.iter().find(|request| request.number == number);

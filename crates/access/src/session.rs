@@ -155,7 +155,13 @@ mod tests {
 
     fn login(browser: &str) -> Begun {
         let verifier = Zeroizing::new(String::new());
-        Begun { nonce: String::new(), verifier, next: "/".to_owned(), browser: Digest::of(browser.as_bytes()), at: at(0) }
+        Begun {
+            nonce: String::new(),
+            verifier,
+            next: "/".to_owned(),
+            browser: Digest::of(browser.as_bytes()),
+            at: at(0),
+        }
     }
 
     #[test]

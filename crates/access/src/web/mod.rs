@@ -24,7 +24,7 @@ use tower::ServiceExt;
 use crate::fetch::Fetcher;
 use crate::oidc::{Login, Provider};
 use crate::passport::{Issuer, Trust, TrustedIssuer, Visa};
-use crate::readers::{Readers, Record, ReaderId};
+use crate::readers::{ReaderId, Readers, Record};
 use crate::session::{Session, Sessions, random};
 use crate::token::{Scope, Token, Tokens};
 use crate::{AccessError, TokenError};
@@ -309,7 +309,8 @@ async fn serve(State(site): State<Arc<Site>>, request: Request) -> Response<Body
     let programs = route.is_for_programs();
     if method == "GET"
         && !programs
-        && let Some(elsewhere) = site.by_its_name(&head.headers, head.uri.path_and_query().map_or("/", |all| all.as_str()))
+        && let Some(elsewhere) =
+            site.by_its_name(&head.headers, head.uri.path_and_query().map_or("/", |all| all.as_str()))
     {
         return finished(see(&elsewhere), false);
     }
@@ -414,7 +415,13 @@ impl Site {
         let Some(session) = self.sessions.find(secret, now) else { return Ok(Visit::default()) };
         let reader = session.reader.clone();
         let visas = vec![self.sessions.visas(&reader)];
-        Ok(Visit { cookie: Some(secret.to_owned()), session: Some(session), reader: Some(reader), visas, ..Visit::default() })
+        Ok(Visit {
+            cookie: Some(secret.to_owned()),
+            session: Some(session),
+            reader: Some(reader),
+            visas,
+            ..Visit::default()
+        })
     }
 
     async fn reading(self: &Arc<Self>, visit: &Visit) -> Result<Reading, AccessError> {
@@ -545,7 +552,10 @@ impl Site {
             }
         };
         if route.is_for_programs() {
-            let mut reply = answer(status, &json!({ "status": status.as_u16(), "status_code": status.as_u16(), "code": code, "msg": words, "error": words }));
+            let mut reply = answer(
+                status,
+                &json!({ "status": status.as_u16(), "status_code": status.as_u16(), "code": code, "msg": words, "error": words }),
+            );
             if status == StatusCode::UNAUTHORIZED {
                 reply.response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
@@ -587,9 +597,19 @@ mod tests {
             assert_eq!(next(Some(good)).as_deref(), Some(good));
         }
         for bad in [
-            "", "datasets/a", "//evil.example/datasets/", "/\\evil.example", "https://evil.example/datasets/", "/login/start",
-            "/datasets/../login/start", "javascript:alert(1)", "/datasets/a\r\nset-cookie: x", "/%2f%2fevil.example", "/logout",
-            "/\t/evil.example", "/datasets/..//evil.example",
+            "",
+            "datasets/a",
+            "//evil.example/datasets/",
+            "/\\evil.example",
+            "https://evil.example/datasets/",
+            "/login/start",
+            "/datasets/../login/start",
+            "javascript:alert(1)",
+            "/datasets/a\r\nset-cookie: x",
+            "/%2f%2fevil.example",
+            "/logout",
+            "/\t/evil.example",
+            "/datasets/..//evil.example",
         ] {
             assert_eq!(next(Some(bad)), None, "{bad}");
         }

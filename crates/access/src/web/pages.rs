@@ -15,10 +15,7 @@ use crate::token::{Token, TokenLine};
 
 /// A page in the frame that all pages of a node share.
 fn framed(signed_in: bool, title: &str, here: &str, main: &Markup) -> String {
-    let mut links = vec![
-        ("/#list", "Data sets".to_owned(), false),
-        ("/models", "Models".to_owned(), false),
-    ];
+    let mut links = vec![("/#list", "Data sets".to_owned(), false), ("/models", "Models".to_owned(), false)];
     links.push(match signed_in {
         true => ("/account", "Your account".to_owned(), here == "/account"),
         false => ("/login", "Sign in".to_owned(), here == "/login"),

@@ -84,7 +84,11 @@ impl Site {
     }
 
     /// A question of DRS with passports in its body: the same question, of somebody who has these visas.
-    pub(super) async fn passported(self: &Arc<Self>, request: Request, hands_out: bool) -> Result<Response<Body>, Stop> {
+    pub(super) async fn passported(
+        self: &Arc<Self>,
+        request: Request,
+        hands_out: bool,
+    ) -> Result<Response<Body>, Stop> {
         let (mut head, body) = request.into_parts();
         let read = tokio::time::timeout(LONGEST_SENDING, axum::body::to_bytes(body, LONGEST_PASSPORTS_BYTES)).await;
         let Ok(Ok(body)) = read else { return Err(Stop::Long) };

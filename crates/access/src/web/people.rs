@@ -81,7 +81,12 @@ impl Site {
         Ok(reply)
     }
 
-    pub(super) async fn login_callback(&self, visit: &Visit, headers: &HeaderMap, query: &Fields) -> Result<Reply, Stop> {
+    pub(super) async fn login_callback(
+        &self,
+        visit: &Visit,
+        headers: &HeaderMap,
+        query: &Fields,
+    ) -> Result<Reply, Stop> {
         let provider = self.provider.as_ref().ok_or(Stop::Nothing)?;
         let browser = cookie(headers, &self.cookie_name("login")).ok_or(Stop::NoLogin)?;
         let state = query.get("state").ok_or(Stop::NoLogin)?;
@@ -136,28 +141,53 @@ impl Site {
             seen.push((access_path(artefact, &name.to_string()), name.to_string(), open));
         }
         let visas = self.sessions.visas(reader).iter().filter(|visa| visa.counts(now)).count();
-        let text = pages::account(&pages::Account { session, seen: &seen, tokens: &own, made, visas, address: &self.address, now });
+        let text = pages::account(&pages::Account {
+            session,
+            seen: &seen,
+            tokens: &own,
+            made,
+            visas,
+            address: &self.address,
+            now,
+        });
         Ok(page(StatusCode::OK, text))
     }
 
     pub(super) async fn make_token(&self, visit: &Visit, fields: &Fields) -> Result<Reply, Stop> {
         let (_, reader) = self.signed_in(visit, "/account")?;
         let name = written(fields, "name", 80).ok_or(form("Give the token a name of up to 80 letters."))?;
-        let scopes: Vec<&str> = fields.get("scopes").unwrap_or_default().split([',', ' ', '\n', '\r']).filter(|one| !one.is_empty()).collect();
+        let scopes: Vec<&str> = fields
+            .get("scopes")
+            .unwrap_or_default()
+            .split([',', ' ', '\n', '\r'])
+            .filter(|one| !one.is_empty())
+            .collect();
         if scopes.is_empty() || scopes.len() > MOST_SCOPES {
             return Err(form("Name what the token is for: namespace/name, or namespace/* for all of a namespace."));
         }
         let scopes: Vec<Scope> = scopes.into_iter().map(Scope::parse).collect::<Result<_, _>>()?;
-        let days = fields.get("days").and_then(|days| days.parse::<i64>().ok()).filter(|days| (1..=LONGEST_DAYS).contains(days));
+        let days = fields
+            .get("days")
+            .and_then(|days| days.parse::<i64>().ok())
+            .filter(|days| (1..=LONGEST_DAYS).contains(days));
         let days = days.ok_or(form("A token counts for 1 to 365 days."))?;
         let now = self.clock.now();
         let tokens = self.tokens.list().await?;
-        let counting = tokens.iter().filter(|token| token.reader.as_deref() == Some(reader.as_str()) && token.revoked_at.is_none() && now <= token.until);
+        let counting = tokens.iter().filter(|token| {
+            token.reader.as_deref() == Some(reader.as_str()) && token.revoked_at.is_none() && now <= token.until
+        });
         if counting.count() >= MOST_TOKENS {
             return Err(form("You have twenty tokens. Revoke one that you do not need any more."));
         }
         let until = Timestamp::from_unix_s(now.unix_s() + days * DAY_S);
-        let new = NewToken { holder: &name, scopes: &scopes, write: false, until, by: "reader", reader: Some(reader.as_str()) };
+        let new = NewToken {
+            holder: &name,
+            scopes: &scopes,
+            write: false,
+            until,
+            by: "reader",
+            reader: Some(reader.as_str()),
+        };
         let (token, secret) = self.tokens.make(&new).await?;
         self.account(visit, Some(Made { token: &token, secret: &secret })).await
     }
@@ -170,7 +200,11 @@ impl Site {
     }
 
     /// The version that a page of access is about: the newest, or the one that is asked for.
-    fn version(&self, (artefact, name): (Artefact, &str), wanted: Option<&str>) -> Result<(Arc<PublishedVersion>, Vec<Arc<PublishedVersion>>), Stop> {
+    fn version(
+        &self,
+        (artefact, name): (Artefact, &str),
+        wanted: Option<&str>,
+    ) -> Result<(Arc<PublishedVersion>, Vec<Arc<PublishedVersion>>), Stop> {
         let name = DatasetName::parse(name).map_err(|_| Stop::Nothing)?;
         let all = self.versions(artefact, &name);
         let found = match wanted {
@@ -219,7 +253,9 @@ impl Site {
         let ticked = fields.all("term").filter_map(DuoTerm::parse).collect();
         match self.readers.promise(reader, &version, ticked).await {
             Ok(()) => Ok(see(&path)),
-            Err(AccessError::Form { what }) => self.access_page(visit, about, &Fields::default(), Some((what, fields))).await,
+            Err(AccessError::Form { what }) => {
+                self.access_page(visit, about, &Fields::default(), Some((what, fields))).await
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -234,7 +270,9 @@ impl Site {
         };
         match asked {
             Ok(_) => Ok(see(&path)),
-            Err(AccessError::Form { what }) => self.access_page(visit, about, &Fields::default(), Some((what, fields))).await,
+            Err(AccessError::Form { what }) => {
+                self.access_page(visit, about, &Fields::default(), Some((what, fields))).await
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -253,7 +291,8 @@ fn words(fields: &Fields, session: &Session, needs_ethics: bool) -> Result<Words
         affiliation: session.affiliation.clone(),
         contact: line("contact", "Say how the trustee reaches you, by an e-mail address for instance.")?,
         project: line("project", "Say what the project is called.")?,
-        statement: written(fields, "statement", LONGEST_STATEMENT).ok_or("Say what you need the rows for, in up to 5,000 letters.")?,
+        statement: written(fields, "statement", LONGEST_STATEMENT)
+            .ok_or("Say what you need the rows for, in up to 5,000 letters.")?,
         institution: line("institution", "Say at which institution you work.")?,
         country: country.as_deref().and_then(Country::parse).ok_or("Write the country as two letters, such as DE.")?,
         ethics,
