@@ -365,7 +365,7 @@ impl Readers {
     }
 
     /// The reader whom the login knows by this name.
-    pub(crate) fn id_of(&self, issuer: &str, subject: &str) -> ReaderId {
+    pub fn id_of(&self, issuer: &str, subject: &str) -> ReaderId {
         ReaderId::of(&self.naming, issuer, subject)
     }
 
@@ -410,7 +410,7 @@ impl Readers {
     ///
     /// # Errors
     /// [`AccessError::Form`] when they are not all that she must promise, or people decide about the version.
-    pub(crate) async fn promise(
+    pub async fn promise(
         &self,
         reader: &ReaderId,
         version: &PublishedVersion,
@@ -431,7 +431,7 @@ impl Readers {
     ///
     /// # Errors
     /// [`AccessError::Form`] when she asked already, or people decide nothing about the version.
-    pub(crate) async fn ask(
+    pub async fn ask(
         &self,
         reader: &ReaderId,
         version: &PublishedVersion,

@@ -18,12 +18,16 @@ async fn a_reader_signs_in_through_the_institution_and_out_again() {
     let first = browser.get("/account").await;
     assert_eq!((first.status, first.header("location")), (StatusCode::SEE_OTHER, "/login?next=/account"));
     let page = browser.get("/login?next=/datasets/lab/promised/access").await;
-    assert!(page.text().contains("/login/start?next=/datasets/lab/promised/access") && page.text().contains("a university"));
+    assert!(
+        page.text().contains("/login/start?next=/datasets/lab/promised/access") && page.text().contains("a university")
+    );
     let back = browser.sign_in(&provider, "anna", "/datasets/lab/promised/access").await;
     assert_eq!(back.header("location"), "/datasets/lab/promised/access");
     let account = browser.get("/account").await;
     assert!(account.text().contains("Prof. anna, faculty@uni.example"), "{}", account.text());
-    for (header, value) in [("cache-control", "no-store"), ("x-frame-options", "DENY"), ("referrer-policy", "same-origin")] {
+    for (header, value) in
+        [("cache-control", "no-store"), ("x-frame-options", "DENY"), ("referrer-policy", "same-origin")]
+    {
         assert_eq!(account.header(header), value);
     }
     // Another login in the same browser makes another session, and ends this one.

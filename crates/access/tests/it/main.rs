@@ -5,7 +5,7 @@ mod provider;
 mod rights;
 mod visas;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, RwLock};
@@ -70,6 +70,17 @@ pub(crate) fn terms(duo: &[DuoTerm]) -> Conditions {
 }
 
 impl Memory {
+    pub(crate) fn clear(&self) {
+        self.versions.write().unwrap().clear();
+        *self.shelf.write().unwrap() = Arc::default();
+    }
+
+    /// The newest version of a name.
+    pub(crate) fn version(&self, name: &str) -> Arc<PublishedVersion> {
+        let name = DatasetName::parse(name).unwrap();
+        self.shelf().versions_of(Artefact::Dataset, &name).last().unwrap().clone()
+    }
+
     pub(crate) fn publish(&self, name: &str, version: &str, terms: Conditions, at_s: i64) {
         let rows = Bytes::from_static(ROWS);
         let card = Bytes::from_static(b"---\nlicense: cc-by-4.0\n---\n# Made up\n");
@@ -197,7 +208,12 @@ impl Node {
     pub(crate) async fn signed_in(&self, provider: &Provider, subject: &str) -> Browser<'_> {
         let mut browser = Browser::new(self);
         let answer = browser.sign_in(provider, subject, "/account").await;
-        assert_eq!((answer.status, answer.header("location")), (StatusCode::SEE_OTHER, "/account"), "{}", answer.text());
+        assert_eq!(
+            (answer.status, answer.header("location")),
+            (StatusCode::SEE_OTHER, "/account"),
+            "{}",
+            answer.text()
+        );
         browser
     }
 }
@@ -219,7 +235,10 @@ impl<'n> Browser<'n> {
         let answer = self.node.send(request.body(Body::from(body)).unwrap()).await;
         for cookie in answer.headers.get_all(header::SET_COOKIE) {
             let cookie = cookie.to_str().unwrap();
-            assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax") && cookie.contains("Path=/"), "{cookie}");
+            assert!(
+                cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax") && cookie.contains("Path=/"),
+                "{cookie}"
+            );
             let (name, rest) = cookie.split_once('=').unwrap();
             let value = rest.split(';').next().unwrap();
             match value.is_empty() {
@@ -279,8 +298,4 @@ pub(crate) async fn records(store: &Store) -> String {
         }
     }
     all
-}
-
-pub(crate) fn ids(terms: &BTreeSet<DuoTerm>) -> Vec<DuoTerm> {
-    terms.iter().copied().collect()
 }

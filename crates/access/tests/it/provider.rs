@@ -136,7 +136,11 @@ impl Provider {
             challenge: fields["code_challenge"].clone(),
         };
         self.state.lock().unwrap().codes.insert(code.clone(), known);
-        format!("/login/callback?code={code}&state={}&iss={}", fields["state"], url::form_urlencoded::byte_serialize(self.issuer.as_bytes()).collect::<String>())
+        format!(
+            "/login/callback?code={code}&state={}&iss={}",
+            fields["state"],
+            url::form_urlencoded::byte_serialize(self.issuer.as_bytes()).collect::<String>()
+        )
     }
 }
 
@@ -147,7 +151,8 @@ async fn serve(State((issuer, state)): State<(String, Arc<Mutex<Lies>>)>, reques
     match (manner, path.as_str()) {
         (Manner::Well, _) | (_, "/.well-known/openid-configuration" | "/jwks") => {}
         (Manner::WithoutEnd, _) => {
-            let piece = || std::future::ready(Some((Ok::<_, std::io::Error>(bytes::Bytes::from(vec![b' '; 1 << 16])), ())));
+            let piece =
+                || std::future::ready(Some((Ok::<_, std::io::Error>(bytes::Bytes::from(vec![b' '; 1 << 16])), ())));
             let stream = futures_util::stream::unfold((), move |()| piece());
             return Response::new(Body::from_stream(stream));
         }
