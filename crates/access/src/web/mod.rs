@@ -385,6 +385,7 @@ impl Site {
 
     /// A reader who came by the number of the own machine goes to its name, which the provider knows.
     fn by_its_name(&self, headers: &HeaderMap, target: &str) -> Option<String> {
+        self.provider.as_ref()?;
         let port = self.address.strip_prefix("http://localhost")?;
         let host = headers.get(header::HOST)?.to_str().ok()?;
         let numbers = ["127.0.0.1", "[::1]"].iter().any(|number| host == format!("{number}{port}"));
@@ -523,7 +524,7 @@ impl Site {
                 "AX021",
                 "This did not come from a page of this node, so nothing was done. Go back to the page and press the button there.".to_owned(),
             ),
-            Stop::Long => (StatusCode::BAD_REQUEST, "AX022", "The request is too long, or came too slowly.".to_owned()),
+            Stop::Long => (StatusCode::BAD_REQUEST, "AX022", "The request is too long, came too slowly, or cannot be read.".to_owned()),
             Stop::Unknown => (StatusCode::UNAUTHORIZED, "AX023", "A token of a reader is missing, or does not count.".to_owned()),
             Stop::NoLogin => (
                 StatusCode::FORBIDDEN,

@@ -14,6 +14,9 @@ use crate::{Browser, NOW, Node, ORIGIN, records};
 async fn a_reader_signs_in_through_the_institution_and_out_again() {
     let provider = Provider::start().await;
     let node = Node::new(Some(&provider), Vec::new()).await;
+    // By number, readers go to the name that the provider knows.
+    let request = Request::get("/login").header("host", "127.0.0.1:8080").body(axum::body::Body::empty()).unwrap();
+    assert_eq!(node.send(request).await.header("location"), format!("{ORIGIN}/login"));
     let mut browser = Browser::new(&node);
     let first = browser.get("/account").await;
     assert_eq!((first.status, first.header("location")), (StatusCode::SEE_OTHER, "/login?next=/account"));
@@ -237,9 +240,6 @@ async fn without_a_login_the_pages_say_so() {
     assert!(browser.get("/datasets/open/set/access").await.text().contains("Everybody may read"));
     let other = browser.post("/account", &[]).await;
     assert_eq!((other.status, other.header("allow")), (StatusCode::METHOD_NOT_ALLOWED, "GET, HEAD"));
-    // By number, readers go to the name that the provider knows.
-    let request = Request::get("/login").header("host", "127.0.0.1:8080").body(axum::body::Body::empty()).unwrap();
-    assert_eq!(node.send(request).await.header("location"), format!("{ORIGIN}/login"));
 }
 
 /// What is written to the log.
