@@ -195,3 +195,83 @@ fn key_of(stated: &Value) -> Option<Key> {
     }
     Some(Key { kid: stated.kid, algorithm, public })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    // A key and a token that OpenSSL made.
+    const MODULUS: &str = concat!(
+        "ubkoMSuIehtsaKIkLd0Vr-GjSxTNU2u5dmQCs-uxRBqtrIc96EBB6CRAoaFtEJK1evCsPz3gE0oQ5JAl2avWvph0mTcH9aEI8YC2pBirE5hGw5",
+        "i2OCRMDHSERDNqq9pWLWkSAk7kDwD-l53JvrjwBFrC0RSw8DV5lVozSCc4bZhqefkd0Qe_B0l-QUcP3oKqboRrdIFFrmDFGxnpYhm33gEumIzI",
+        "IQZfIYDyBq3P7GrUpycv5S8WaB_k7-r0YFSz-FCHEBraa1d9fyKfEpdoO6i5Hx2_Tkd-bQW2e3wilpgUKnL6QOJukEseEv2Z6cXhW3mBOkzvZI",
+        "KRyGa8AzMuZw",
+    );
+    const TOKEN: &str = concat!(
+        "eyJhbGciOiJSUzI1NiIsImtpZCI6InIifQ.eyJpc3MiOiJpIiwic3ViIjoicyJ9.kAEG9Ivz06t_Y44CeAzDxUCJgR9JTv5PkIgWhYvwmikJ_E",
+        "AlIWeqXxqhKkQbb2PJMHVj_4O9zBcPsujxxagc4uw-iEgyebIPsaDR9rnXW9diWstYpo1Q6m-ID7Jvm6D-1HUXNiCtn3XeBcQM0u-i6yoW3ntF",
+        "KlLDAq1jMUoY94Npclh9W7HW9BQ85Wl8-0YXHJWVW3pcu0C-7LMBTQ8SB2ehNCHPEduQQhyi9Mkxu_txIkql8VflazgCjNPg4mt9EFKleSLztA",
+        "b5dUsb9L-RBc0T1bwjDCeZbywbQRzL9xM6jw8a_2d2abeavn373OaCrBt0jxtoeEL3emeCeKCX_g",
+    );
+
+    fn keys(changes: &[(&str, Value)]) -> Keys {
+        let mut key = json!({ "kty": "RSA", "kid": "r", "n": MODULUS, "e": "AQAB" });
+        for (name, value) in changes {
+            key[*name] = value.clone();
+        }
+        Keys::parse(&json!({ "keys": [key] })).unwrap()
+    }
+
+    fn verified(text: &str, keys: &Keys) -> Result<Value, Rejected> {
+        Signed::parse(text)?.verified(keys)
+    }
+
+    #[test]
+    fn a_token_of_another_program_verifies_as_long_as_nothing_is_changed() {
+        assert_eq!(verified(TOKEN, &keys(&[])).unwrap(), json!({ "iss": "i", "sub": "s" }));
+        assert!(verified(TOKEN, &keys(&[("use", json!("sig")), ("alg", json!("RS256"))])).is_ok());
+        let (input, signature) = TOKEN.rsplit_once('.').unwrap();
+        let (header, claims) = input.split_once('.').unwrap();
+        let other = URL_SAFE_NO_PAD.encode(r#"{"iss":"i","sub":"t"}"#);
+        let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        for bad in [
+            format!("{header}.{other}.{signature}"),
+            format!("{header}.{claims}."),
+            format!("{header}.{claims}.{}", &signature[1..]),
+            format!("{}.{claims}.{signature}", part(r#"{"alg":"none"}"#)),
+            format!("{}.{claims}.{signature}", part(r#"{"alg":"ES256","kid":"r"}"#)),
+            format!("{}.{claims}.{signature}", part(r#"{"alg":"HS256","kid":"r"}"#)),
+            format!("{}.{claims}.{signature}", part(r#"{"alg":"RS256","kid":"r","crit":["exp"]}"#)),
+            format!("{header}.{claims}"),
+            format!("{header}.{claims}.{signature}.{signature}"),
+            format!("{header}=.{claims}.{signature}"),
+            "a".repeat(LONGEST_BYTES + 1),
+            String::new(),
+        ] {
+            assert!(verified(&bad, &keys(&[])).is_err(), "{bad:.80}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_for_what_it_says_and_long_enough() {
+        for change in [
+            ("use", json!("enc")),
+            ("alg", json!("PS256")),
+            ("alg", json!("RS512")),
+            ("key_ops", json!(["sign"])),
+            ("kid", json!("another")),
+            ("kty", json!("oct")),
+            ("n", json!(&MODULUS[..170])),
+            ("e", Value::Null),
+        ] {
+            assert!(verified(TOKEN, &keys(&[change.clone()])).is_err(), "{change:?}");
+        }
+        // Without a name a token is believed where there is one key only.
+        assert!(verified(TOKEN, &keys(&[("kid", Value::Null)])).is_ok());
+        let key = json!({ "kty": "RSA", "n": MODULUS, "e": "AQAB" });
+        assert!(verified(TOKEN, &Keys::parse(&json!({ "keys": [key, key] })).unwrap()).is_err());
+        assert!(Keys::parse(&json!({ "keys": 1 })).is_err());
+    }
+}
