@@ -25,6 +25,7 @@ def settle(browser, wanted):
 def act(browser, script, wanted):
     browser.events.clear()
     browser.run(script)
+    browser.wait("Page.loadEventFired")
     settle(browser, wanted)
 
 
@@ -54,22 +55,22 @@ def main():
             look(browser, script, "/login", "login")
             look(browser, script, f"/datasets/{registered}/access", "visitor")
             # Through the provider's own pages, which are elsewhere.
-            browser.call("Page.navigate", url=f"{endpoint}/login?next=/datasets/{registered}/access")
-            settle(browser, own("/login"))
+            show(browser, f"/login?next=/datasets/{registered}/access", 1280, 900, False, "light")
             act(browser, "document.querySelector('a.button').click()", lambda href: "/interaction/" in href)
-            browser.run("document.querySelector('[name=login]').value = 'anna'; document.querySelector('[name=password]').value = 'any'")
+            browser.run("document.querySelector('[name=login]').value = 'clara'; document.querySelector('[name=password]').value = 'any'")
             act(browser, "document.querySelector('[type=submit]').click()", lambda href: "/interaction/" in href)
             act(browser, "document.querySelector('[type=submit]').click()", own(f"/datasets/{registered}/access"))
             look(browser, script, f"/datasets/{registered}/access", "promise")
             boxes = browser.run("document.querySelectorAll('[type=checkbox]').length")
-            assert boxes and not browser.run("document.querySelectorAll(':checked').length")
+            ticked = browser.run("[...document.querySelectorAll(':checked')].map(e => e.outerHTML)")
+            assert boxes and not ticked, (boxes, ticked, browser.run("location.href"))
             browser.run("document.querySelectorAll('[type=checkbox]').forEach(box => box.click())")
             act(browser, "document.querySelector('main form button').click()", own(f"/datasets/{registered}/access"))
             assert "The rows are open to you" in browser.run("document.body.innerText")
             look(browser, script, f"/datasets/{registered}/access", "promised")
             look(browser, script, f"/datasets/{controlled}/access", "request")
             for name, text in {
-                "name": "Anna", "contact": "anna@uni.example", "institution": "Example University", "country": "DE",
+                "name": "Clara", "contact": "clara@uni.example", "institution": "Example University", "country": "DE",
                 "project": "Survival", "statement": "We compare how long people live.", "ethics": "12/2026",
             }.items():
                 browser.run(f"document.querySelector('[name={name}]').value = {json.dumps(text)}")

@@ -148,7 +148,7 @@ pub(super) fn account(shown: &Account<'_>) -> String {
                 @for token in &counting {
                     li.card {
                         h3 { (token.holder) }
-                        p.note { "For " (scopes(&token.scopes)) ", until " (token.until.day()) ". Called " code { (token.id) } " in logs." }
+                        p.note { "For " (scopes(&token.scopes)) ", until " (token.until.day()) ". The trustee knows it as " code { (token.id) } "." }
                         form method="post" action="/account/tokens/revoke" {
                             input type="hidden" name="token" value=(token.id);
                             button.button.calm type="submit" { "Revoke " span.unseen { (token.holder) " " } "now" }
