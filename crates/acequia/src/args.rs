@@ -161,6 +161,15 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: crate::account::AccountCommand,
     },
+    /// Decide who may read what is not open
+    #[command(
+        after_help = "Examples:\n  acequia access list --open\n  acequia access show 3f0c9a1e77ab-1\n  acequia access grant 3f0c9a1e77ab-1 --days 365 --by anna"
+    )]
+    Access {
+        /// What to do
+        #[command(subcommand)]
+        command: crate::access::AccessCommand,
+    },
     /// Let members of the network write to the node with stock Hub clients
     #[command(
         after_help = "Examples:\n  acequia token create --for 'Anna, Example Lab' --scope example-lab/* --by bernd\n  acequia token list\n  acequia token revoke 5f0c9a1e --by bernd"

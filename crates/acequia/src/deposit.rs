@@ -164,7 +164,8 @@ fn token_lines(tokens: &[TokenLine]) -> String {
             Some(at) => format!("revoked {}", at.day()),
             None => format!("until {}", token.until.day()),
         };
-        format!("{}  {may:<6} {:<32} {state:<18} {}", token.id, scopes.join(", "), token.holder)
+        let own = if token.reader.is_some() { " (a reader's own)" } else { "" };
+        format!("{}  {may:<6} {:<32} {state:<18} {}{own}", token.id, scopes.join(", "), token.holder)
     };
     tokens.iter().map(line).collect::<Vec<_>>().join("\n")
 }

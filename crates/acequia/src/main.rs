@@ -1,5 +1,6 @@
 //! The command line: words in, text out, exit codes. stdout is data, stderr is talk.
 
+mod access;
 mod account;
 mod among;
 mod args;
@@ -174,6 +175,7 @@ async fn command(args: &Args, threads: usize, out: &Out) -> Result<ExitCode, Fai
         Command::Account { command } => {
             account::run(&Node::open(home, threads).await?, command, args.quiet, out).await?
         }
+        Command::Access { command } => access::run(&Node::open(home, threads).await?, command, out).await?,
         Command::Token { command } => deposit::token(&Node::open(home, threads).await?, command, out).await?,
         Command::Deposit { command } => deposit::run(&Node::open(home, threads).await?, command, out).await?,
         Command::Demo { address, no_serve, network } => {

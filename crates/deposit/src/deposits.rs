@@ -5,11 +5,12 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use acequia_access::{NewToken, Scope, Token, TokenLine, Tokens};
 use acequia_blobs::{BlobStore, Key};
 use acequia_gate::ReleasedFile;
 use acequia_store::{KeyStore, Store, StoreError, StoredObject};
 use acequia_types::{Clock, DatasetName, Digest, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
@@ -19,12 +20,9 @@ use crate::commit::CommitLine;
 use crate::draft::{Committed, Event, Once, commit_id};
 use crate::limits::{Limits, is_large};
 use crate::stow::{Sealed, SealedFile, Writer, Written};
-use crate::token::{Token, TokenEvent};
 use crate::web::XorbIndexes;
-use crate::{DepositError, DepositName, Draft, Outcome, Scope, Snapshot, TokenLine};
+use crate::{DepositError, DepositName, Draft, Outcome, Snapshot};
 
-/// Stream of what happened to tokens.
-const TOKENS: &str = "deposit-tokens";
 /// What streams of deposits begin with.
 const DEPOSITS: &str = "deposit/";
 /// Commits whose findings are kept in mind.
@@ -55,26 +53,13 @@ pub struct Deposits {
     place: Place,
     wrapping: Key,
     pub(crate) signer: Signer,
-    tokens: Mutex<Tokens>,
+    tokens: Tokens,
     drafts: Mutex<BTreeMap<String, Arc<Draft>>>,
     /// Who writes shares it; who sweeps has it alone.
     writing: Arc<RwLock<()>>,
     /// What was found in commits, by their ids: checks of long tables outlast the patience of clients, who then ask again.
     checked: tokio::sync::Mutex<BTreeMap<String, Vec<Finding>>>,
     pub(crate) xorbs: XorbIndexes,
-}
-
-#[derive(Default)]
-struct Tokens {
-    last: u64,
-    all: Vec<TokenState>,
-}
-
-#[derive(Clone)]
-struct TokenState {
-    token: Token,
-    made_at: Timestamp,
-    revoked_at: Option<Timestamp>,
 }
 
 /// Held while bytes are written and until the record of them is.
@@ -140,11 +125,12 @@ impl Deposits {
         let root = Key::from_bytes(place.root);
         let wrapping = root.derive("acequia 2026 deposit wrapping key v1");
         let signer = Signer::new(*root.derive("acequia 2026 deposit address key v1").as_bytes());
+        let tokens = Tokens::new(place.store.clone(), Arc::clone(&place.clock));
         Self {
             place,
             wrapping,
             signer,
-            tokens: Mutex::default(),
+            tokens,
             drafts: Mutex::default(),
             writing: Arc::default(),
             checked: tokio::sync::Mutex::default(),
@@ -164,7 +150,7 @@ impl Deposits {
 
     // Tokens.
 
-    /// Makes a token. Returns it with its secret, which is not kept.
+    /// Makes a token for a member. Returns it with its secret, which is not kept.
     ///
     /// # Errors
     /// [`DepositError::Token`]; errors of the records.
@@ -176,14 +162,7 @@ impl Deposits {
         until: Timestamp,
         by: &str,
     ) -> Result<(Token, String), DepositError> {
-        let now = self.now();
-        if until <= now {
-            return Err(DepositError::Token { what: "the token would have expired already" });
-        }
-        let (token, secret) = Token::make(holder, scopes, write, until, by)?;
-        let event = json_of(&TokenEvent::Made { token: token.clone() })?;
-        self.place.store.append_entry(TOKENS, now, None, |_| Ok::<_, StoreError>(event)).await?;
-        Ok((token, secret))
+        Ok(self.tokens.make(&NewToken { holder, scopes, write, until, by, reader: None }).await?)
     }
 
     /// Every token, oldest first.
@@ -191,81 +170,28 @@ impl Deposits {
     /// # Errors
     /// Errors of the records.
     pub async fn tokens(&self) -> Result<Vec<TokenLine>, DepositError> {
-        let line = |state: TokenState| TokenLine {
-            id: state.token.id,
-            holder: state.token.holder,
-            scopes: state.token.scopes,
-            write: state.token.write,
-            made_at: state.made_at,
-            until: state.token.until,
-            revoked_at: state.revoked_at,
-        };
-        Ok(self.token_states().await?.into_iter().map(line).collect())
+        Ok(self.tokens.list().await?)
     }
 
     /// Revokes a token: from now on it opens nothing, and addresses that it asked for take nothing. `false` when it was revoked before.
     ///
     /// # Errors
-    /// [`DepositError::Missing`] when there is none of this id.
+    /// [`DepositError::Token`] when there is none of this id.
     pub async fn revoke_token(&self, id: &str, by: &str) -> Result<bool, DepositError> {
-        let states = self.token_states().await?;
-        let state = states.iter().find(|state| state.token.id == id).ok_or(DepositError::Missing)?;
-        if state.revoked_at.is_some() {
-            return Ok(false);
-        }
-        let event = json_of(&TokenEvent::Revoked { id: id.to_owned(), by: by.to_owned() })?;
-        self.place.store.append_entry(TOKENS, self.now(), None, |_| Ok::<_, StoreError>(event)).await?;
-        Ok(true)
+        Ok(self.tokens.revoke(id, by, None).await?)
     }
 
-    async fn token_states(&self) -> Result<Vec<TokenState>, DepositError> {
-        let last = self.tokens.lock().unwrap_or_else(PoisonError::into_inner).last;
-        let entries = self.place.store.entries_after(TOKENS, last).await?;
-        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        // Another request may have read the same entries meanwhile.
-        for entry in entries {
-            if entry.number <= tokens.last {
-                continue;
-            }
-            let unfit = |_| StoreError::Record { kind: "token" };
-            match TokenEvent::deserialize(&entry.entry).map_err(unfit)? {
-                TokenEvent::Made { token } => {
-                    tokens.all.push(TokenState { token, made_at: entry.at, revoked_at: None });
-                }
-                TokenEvent::Revoked { id, .. } => {
-                    let own = tokens.all.iter_mut().find(|state| state.token.id == id);
-                    if let Some(own) = own {
-                        own.revoked_at.get_or_insert(entry.at);
-                    }
-                }
-            }
-            tokens.last = entry.number;
-        }
-        Ok(tokens.all.clone())
-    }
-
-    async fn good_token(&self, is_it: impl Fn(&Token) -> bool) -> Result<Option<Token>, DepositError> {
-        let now = self.now();
-        let states = self.token_states().await?;
-        let good = states.into_iter().find(|state| is_it(&state.token) && state.revoked_at.is_none());
-        Ok(good.map(|state| state.token).filter(|token| now <= token.until))
-    }
-
-    /// The token with this secret, if it counts now.
+    /// The member's token with this secret, if it counts now. What readers made for themselves opens no deposit, whatever its scopes.
     ///
     /// # Errors
     /// Errors of the records.
     pub async fn token_of(&self, secret: &str) -> Result<Option<Token>, DepositError> {
-        if !secret.starts_with(crate::token::PREFIX) {
-            return Ok(None);
-        }
-        let digest = Digest::of(secret.as_bytes());
-        self.good_token(|token| token.is_of(&digest)).await
+        Ok(self.tokens.of_secret(secret).await?.filter(|token| token.reader.is_none()))
     }
 
-    /// The token of this id, if it counts now.
+    /// The member's token of this id, if it counts now.
     pub(crate) async fn token_named(&self, id: &str) -> Result<Option<Token>, DepositError> {
-        self.good_token(|token| token.id == id).await
+        Ok(self.tokens.named(id).await?.filter(|token| token.reader.is_none()))
     }
 
     // Drafts.

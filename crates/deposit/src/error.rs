@@ -1,5 +1,6 @@
 //! What can go wrong with deposits.
 
+use acequia_access::TokenError;
 use acequia_blobs::BlobError;
 use acequia_store::StoreError;
 use acequia_types::{Coded, Exit};
@@ -62,12 +63,9 @@ pub enum DepositError {
     /// The address for uploading is not, or no longer, good.
     #[error("this address for uploading is not good, or not any more")]
     Capability,
-    /// A name or time of a token that cannot be.
-    #[error("{what}")]
-    Token {
-        /// What is wrong.
-        what: &'static str,
-    },
+    /// A token that cannot be made, or is not there.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// The version cannot be handed in as a release: its tag.
     #[error("a deposit is handed in under a tag such as v1.0.0")]
     Tag,
@@ -102,7 +100,7 @@ impl Coded for DepositError {
             Self::Limit { .. } => "DP009",
             Self::Damaged => "DP010",
             Self::Capability => "DP011",
-            Self::Token { .. } => "DP012",
+            Self::Token(error) => error.code(),
             Self::Tag => "DP013",
             Self::Sealed => "DP014",
             Self::Mending => "DP015",
@@ -126,7 +124,7 @@ impl Coded for DepositError {
             }
             Self::Damaged => "run the upload again; what arrived whole is kept",
             Self::Capability => "run the upload again; it asks for a new address",
-            Self::Token { .. } => "see `acequia token create --help`",
+            Self::Token(error) => error.hint(),
             Self::Tag => "name the tag vX.Y.Z",
             Self::OtherRequest => "make a new key for each request, and keep it only for asking the same again",
             Self::Sealed => "restore keys and blobs of the node from backups of the same day",
@@ -139,12 +137,10 @@ impl Coded for DepositError {
         match self {
             Self::Missing | Self::Revision => Exit::NotFound,
             Self::Exists | Self::Stale | Self::Grows { .. } | Self::Limit { .. } => Exit::PolicyRefused,
-            Self::Line { .. }
-            | Self::Path { .. }
-            | Self::NotUploaded { .. }
-            | Self::Token { .. }
-            | Self::Tag
-            | Self::OtherRequest => Exit::Usage,
+            Self::Line { .. } | Self::Path { .. } | Self::NotUploaded { .. } | Self::Tag | Self::OtherRequest => {
+                Exit::Usage
+            }
+            Self::Token(error) => error.exit(),
             Self::Capability => Exit::NotPermitted,
             Self::Damaged | Self::Sealed => Exit::Integrity,
             Self::Mending => Exit::Temporary,

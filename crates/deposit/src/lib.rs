@@ -18,10 +18,10 @@ mod error;
 mod limits;
 mod name;
 mod stow;
-mod token;
 mod web;
 pub mod xet;
 
+pub use acequia_access::{Scope, Token, TokenLine};
 pub use checks::Finding;
 pub use commit::{CommitLine, CommitReader, LONGEST_LINE_BYTES};
 pub use deposits::{DepositLine, DepositState, Deposits, Place, Swept};
@@ -30,5 +30,4 @@ pub use error::DepositError;
 pub use limits::{Limits, is_large};
 pub use name::DepositName;
 pub use stow::{Sealed, SealedFile};
-pub use token::{Scope, Token, TokenLine};
 pub use web::{Published, router};

@@ -512,6 +512,11 @@ impl Shelf {
         self.of_kind(artefact).all.contains_key(&name.to_string())
     }
 
+    /// The versions of this name that are served, oldest first.
+    pub fn versions_of(&self, artefact: Artefact, name: &DatasetName) -> impl Iterator<Item = &Arc<PublishedVersion>> {
+        self.of_kind(artefact).all.get(&name.to_string()).into_iter().flat_map(Repository::served)
+    }
+
     pub(crate) fn dataset(&self, namespace: &str, name: &str) -> Option<&Repository> {
         self.repository(Artefact::Dataset, namespace, name)
     }

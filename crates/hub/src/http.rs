@@ -14,7 +14,7 @@ pub const REPO_COMMIT: HeaderName = HeaderName::from_static("x-repo-commit");
 const LONGEST_TARGET_BYTES: usize = 8 * 1024;
 
 /// Undoes percent-encoding. `None` when an escape is malformed or the result is not UTF-8.
-pub(crate) fn percent_decoded(text: &str) -> Option<String> {
+pub fn percent_decoded(text: &str) -> Option<String> {
     if !text.contains('%') {
         return Some(text.to_owned());
     }
@@ -220,6 +220,22 @@ pub fn parse_address(text: &str) -> Option<String> {
     is_host(host).then(|| text.to_owned())
 }
 
+/// A cookie by its name (RFC 6265 §5.4).
+pub fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let texts = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(found, _)| *found == name).map(|(_, value)| value)
+}
+
+/// Whether a request was sent by a page of `origin`. Browsers say so of every form and script; who says nothing is not believed.
+pub fn same_origin(headers: &HeaderMap, origin: &str) -> bool {
+    let said = |name: &str| headers.get(name).map(|value| value.as_bytes());
+    match said("sec-fetch-site") {
+        Some(site) => site == b"same-origin" && said("origin").is_none_or(|said| said == origin.as_bytes()),
+        None => said("origin") == Some(origin.as_bytes()),
+    }
+}
+
 fn is_host(host: &str) -> bool {
     let (name, port) = match host.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
@@ -311,5 +327,35 @@ mod tests {
         put(&mut headers, header::IF_RANGE, "W/\"abc\"");
         assert!(none_match(&headers, "abc") && !none_match(&headers, "ab"));
         assert!(!range_allowed(&headers, "abc"));
+    }
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn only_pages_of_this_node_are_believed() {
+        let own = "https://data.example.org";
+        let from = |pairs: &[(&'static str, &'static str)]| same_origin(&headers(pairs), own);
+        assert!(from(&[("origin", own)]) && from(&[("sec-fetch-site", "same-origin")]));
+        assert!(from(&[("origin", own), ("sec-fetch-site", "same-origin")]));
+        for forged in [
+            &[][..],
+            &[("origin", "null")],
+            &[("origin", "https://data.example.org.evil.example")],
+            &[("origin", "https://evil.example"), ("sec-fetch-site", "same-origin")],
+            &[("origin", own), ("sec-fetch-site", "cross-site")],
+            &[("sec-fetch-site", "same-site")],
+            &[("sec-fetch-site", "none")],
+        ] {
+            assert!(!from(forged), "{forged:?}");
+        }
+    }
+
+    #[test]
+    fn cookies_by_their_names() {
+        let headers = headers(&[("cookie", "a=1; session=x=y; b"), ("cookie", "language=de")]);
+        assert_eq!((cookie(&headers, "session"), cookie(&headers, "language")), (Some("x=y"), Some("de")));
+        assert_eq!((cookie(&headers, "b"), cookie(&headers, "sess")), (None, None));
     }
 }

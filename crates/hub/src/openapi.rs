@@ -262,8 +262,14 @@ const WRITTEN: [Written; 11] = [
     ),
 ];
 
-fn written_operation(path: &str, route: &Written) -> Value {
-    let mut operation = operation(path, "deposits", route.summary, JSON, &[]);
+/// What a router in front of the hub answers to readers.
+const PASSPORTS: [Written; 2] = [
+    written("get", "/ga4gh/jwks.json", "Keys of the GA4GH visas that this node issues", None),
+    written("get", "/ga4gh/userinfo", "Visas about what the reader of the token promised and was granted here", None),
+];
+
+fn written_operation(path: &str, tag: &str, route: &Written) -> Value {
+    let mut operation = operation(path, tag, route.summary, JSON, &[]);
     for unlike in ["304", "410"] {
         if let Some(answers) = operation["responses"].as_object_mut() {
             answers.shift_remove(unlike);
@@ -397,10 +403,12 @@ pub(crate) fn document(address: &str) -> Value {
         "schema": { "type": "object", "required": ["verb"], "properties": arguments },
     } } });
     paths["/oai"]["post"] = harvest;
-    for route in &WRITTEN {
+    let written =
+        WRITTEN.iter().map(|route| ("deposits", route)).chain(PASSPORTS.iter().map(|route| ("access", route)));
+    for (tag, route) in written {
         let own_paths = [Some(route.path.to_owned()), of_models(route.path)];
         for path in own_paths.into_iter().flatten() {
-            let own = written_operation(&path, route);
+            let own = written_operation(&path, tag, route);
             let methods = paths.entry(path).or_insert_with(|| json!({}));
             methods[route.method] = own;
         }
@@ -419,6 +427,7 @@ pub(crate) fn document(address: &str) -> Value {
             { "name": "viewer", "description": "As the Hub's data set viewer answers; also under the host name datasets-server." },
             { "name": "descriptions", "description": "A version in the forms that catalogues read." },
             { "name": "harvesting", "description": "The whole catalogue." },
+            { "name": "access", "description": "GA4GH passports. Those that come in go into the body of a DRS question, sent by POST; POST /ga4gh/token makes one of the visas (RFC 8693)." },
             { "name": "deposits", "description": "As huggingface_hub, datasets and @huggingface/hub write; with a token only." },
         ],
         "paths": paths,

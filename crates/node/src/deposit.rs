@@ -111,7 +111,7 @@ impl Node {
     /// Revokes a token. `false` when it was revoked before.
     ///
     /// # Errors
-    /// [`DepositError::Missing`] when there is none of this id.
+    /// [`DepositError::Token`] when there is none of this id.
     pub async fn revoke_token(&self, id: &str, by: &str) -> Result<bool, Failure> {
         Ok(self.deposits()?.revoke_token(id, by).await?)
     }

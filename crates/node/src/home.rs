@@ -205,6 +205,10 @@ impl Node {
         self.derived("acequia 2026 node deposit key v1")
     }
 
+    pub(crate) fn access_key(&self) -> [u8; 32] {
+        self.derived("acequia 2026 node access key v1")
+    }
+
     pub(crate) fn gate_key(&self) -> GateKey {
         GateKey::from_secret(&self.derived("acequia 2026 node exit seal key v1"))
     }

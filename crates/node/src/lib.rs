@@ -13,6 +13,7 @@
 //! # }
 //! ```
 
+mod access;
 mod accounts;
 mod blobs;
 mod cohort;
@@ -65,6 +66,7 @@ pub use serve::Serving;
 pub use settings::SettingsError;
 pub use training::TrainingRows;
 
+pub use acequia_access::{Decision, Outcome as AccessOutcome, RequestLine, RequestShown, Words};
 pub use acequia_custody::fhir::Release as FhirRelease;
 pub use acequia_custody::{Level, Purpose, rights};
 pub use acequia_deposit::{DepositLine, DepositState, Outcome, Token, TokenLine};

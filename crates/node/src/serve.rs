@@ -100,6 +100,11 @@ impl Node {
         let published: acequia_deposit::Published =
             Arc::new(move |artefact, name| on_shelf.shelf().holds(artefact, name));
         let router = acequia_deposit::router(Arc::clone(&deposits), published, public_address, router)?;
+        let own = match public_address {
+            Some(public) => public.trim_end_matches('/').to_owned(),
+            None => format!("http://localhost:{}", bound.port()),
+        };
+        let router = node.access(Arc::clone(&shelves) as Arc<dyn Catalogue>, &own, router)?;
         let sweep = {
             let node = Arc::clone(&node);
             tokio::spawn(async move {

@@ -33,13 +33,24 @@
 //! deposit_mb = 512000        # most MiB of one deposit, with all its commits
 //! commit_files = 25000       # most files that one commit changes
 //! keep_days = 30             # uploads that no commit took go after so many days
+//!
+//! [access]                                                 # default: nobody signs in, so only what is open is read
+//! issuer = "https://login.example.org"                     # OpenID Connect
+//! client_id = "acequia"
+//! client_secret_file = "/run/secrets/acequia-login"        # or client_secret_env = "VARIABLE"; the secret itself is not written here
+//! scopes = ["profile"]                                     # what is asked for beside openid
+//! name = "the login of your university"                    # what the page calls it
+//! [[access.visas]]                                         # whose GA4GH visas are believed
+//! issuer = "https://visas.example.org"
+//! keys = "https://visas.example.org/jwks.json"             # its keys: `jku` of its visas
 //! ```
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use acequia_access::{AccessError, Login, TrustedIssuer};
 use acequia_blobs::{BlobError, BlobStore};
 use acequia_custody::receipt::Controller;
 use acequia_deposit::Limits;
@@ -49,8 +60,11 @@ use acequia_hub::Operator;
 use acequia_store::Store;
 use acequia_types::{Coded, Exit};
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
 use crate::failure::Failure;
+
+const LONGEST_SECRET_BYTES: u64 = 4096;
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -62,6 +76,7 @@ pub(crate) struct Settings {
     governance: GovernanceSettings,
     network: NetworkSettings,
     deposits: Limits,
+    access: AccessSettings,
 }
 
 /// What is told to members of the network, and taken from them.
@@ -84,6 +99,19 @@ impl Default for NetworkSettings {
     fn default() -> Self {
         Self { catalogue: false, listen: None, sync_minutes: None, mirror: Vec::new(), mirror_quota_mb: 10 << 10 }
     }
+}
+
+/// Who signs readers in, and whose visas are believed.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct AccessSettings {
+    issuer: Option<String>,
+    client_id: Option<String>,
+    client_secret_file: Option<PathBuf>,
+    client_secret_env: Option<String>,
+    scopes: Option<Vec<String>>,
+    name: Option<String>,
+    visas: Vec<TrustedIssuer>,
 }
 
 #[derive(Deserialize, Default)]
@@ -144,7 +172,7 @@ impl Coded for SettingsError {
     fn hint(&self) -> &'static str {
         match self {
             Self::Row { .. } => {
-                "known are [store] url, [blobs] url, [engine] cluster, exchange and patience_s, [trustee] name, address, contact, country and authority, [governance] needs_assessment, [network] catalogue, listen, sync_minutes, mirror and mirror_quota_mb, [deposits] file_mb, deposit_mb, commit_files and keep_days"
+                "known are [store] url, [blobs] url, [engine] cluster, exchange and patience_s, [trustee] name, address, contact, country and authority, [governance] needs_assessment, [network] catalogue, listen, sync_minutes, mirror and mirror_quota_mb, [deposits] file_mb, deposit_mb, commit_files and keep_days, [access] issuer, client_id, client_secret_file, client_secret_env, scopes, name and visas"
             }
             Self::HalfACluster { .. } => "state both keys, or neither; see docs/cluster.md",
             Self::NoCluster => "build with --features cluster, or take [engine] out; see docs/cluster.md",
@@ -190,6 +218,46 @@ impl Settings {
     /// How much outside authors may send.
     pub(crate) fn deposits(&self) -> Limits {
         self.deposits
+    }
+
+    /// Who signs readers in; `None` where nobody does.
+    ///
+    /// # Errors
+    /// [`AccessError::Settings`], [`AccessError::Secret`].
+    pub(crate) fn login(&self, home: &Path) -> Result<Option<Login>, Failure> {
+        let own = &self.access;
+        let (issuer, client_id) = match (&own.issuer, &own.client_id) {
+            (Some(issuer), Some(client_id)) => (issuer.clone(), client_id.clone()),
+            (None, None) if own.client_secret_file.is_none() && own.client_secret_env.is_none() => return Ok(None),
+            _ => return Err(AccessError::Settings { what: "issuer and client_id belong together" }.into()),
+        };
+        let client_secret = match (&own.client_secret_file, &own.client_secret_env) {
+            (None, None) => None,
+            (Some(_), Some(_)) => {
+                return Err(AccessError::Settings {
+                    what: "client_secret_file and client_secret_env exclude each other",
+                }
+                .into());
+            }
+            (Some(path), None) => {
+                let read = acequia_blobs::read_file(&home.join(path), "the client secret", LONGEST_SECRET_BYTES);
+                let text = read.ok().and_then(|bytes| String::from_utf8(bytes.to_vec()).ok());
+                Some(Zeroizing::new(text.ok_or(AccessError::Secret)?.trim().to_owned()))
+            }
+            (None, Some(name)) => Some(Zeroizing::new(std::env::var(name).map_err(|_| AccessError::Secret)?)),
+        };
+        if client_secret.as_ref().is_some_and(|secret| secret.is_empty()) {
+            return Err(AccessError::Secret.into());
+        }
+        let passports = (!own.visas.is_empty()).then(|| "ga4gh_passport_v1".to_owned());
+        let scopes =
+            own.scopes.clone().unwrap_or_else(|| vec!["profile".to_owned()]).into_iter().chain(passports).collect();
+        Ok(Some(Login { issuer, client_id, client_secret, scopes, name: own.name.clone() }))
+    }
+
+    /// Whose visas are believed.
+    pub(crate) fn visas(&self) -> Vec<TrustedIssuer> {
+        self.access.visas.clone()
     }
 
     /// The trustee, as the catalogue names its publisher; `None` when nothing is stated.
@@ -290,6 +358,23 @@ mod tests {
         let settings: Settings = toml::from_str("[deposits]\nfile_mb = 1\n").unwrap();
         assert_eq!(settings.deposits(), Limits { file_mb: 1, ..Limits::default() });
         assert!(toml::from_str::<Settings>("[deposits]\nfile = 1\n").is_err());
+    }
+
+    #[test]
+    fn the_secret_of_the_login_comes_from_elsewhere() {
+        let home = tempfile::tempdir().unwrap();
+        let login = |text: &str| toml::from_str::<Settings>(text).unwrap().login(home.path());
+        let code = |text: &str| login(text).err().map(|failure| failure.code);
+        let both = "[access]\nissuer = \"https://login.example\"\nclient_id = \"a\"\n";
+        assert!(login("").unwrap().is_none());
+        assert!(login(both).unwrap().is_some_and(|login| login.client_secret.is_none()));
+        assert_eq!(code("[access]\nissuer = \"https://login.example\"\n").as_deref(), Some("AX004"));
+        assert_eq!(code(&format!("{both}client_secret_file = \"secret\"\n")).as_deref(), Some("AX005"));
+        assert_eq!(code(&format!("{both}client_secret_env = \"ACEQUIA_NO_SUCH\"\n")).as_deref(), Some("AX005"));
+        std::fs::write(home.path().join("secret"), "hidden\n").unwrap();
+        let read = login(&format!("{both}client_secret_file = \"secret\"\n")).unwrap().unwrap();
+        assert_eq!(read.client_secret.unwrap().as_str(), "hidden");
+        assert!(toml::from_str::<Settings>("[access]\nclient_secret = \"in the clear\"\n").is_err());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What browsers send: cookies, forms, languages.
+//! What browsers send: forms, languages.
 
 use axum::http::HeaderMap;
 use axum::http::header;
@@ -19,13 +19,6 @@ impl Fields {
     pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter(move |(field, _)| field == name).map(|(_, value)| value.as_str())
     }
-}
-
-/// A cookie by its name (RFC 6265 §5.4).
-pub(crate) fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
-    let texts = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(found, _)| *found == name).map(|(_, value)| value)
 }
 
 /// The language for a reader: what was chosen, or else what the browser asks for most (RFC 9110 §12.5.4), or else the first.
@@ -52,15 +45,6 @@ pub(crate) fn language<'l>(languages: &'l [String], chosen: Option<&str>, header
     best.map(|(_, found)| found).or(languages.first()).map_or("en", String::as_str)
 }
 
-/// Whether a request was sent by a page of `origin`. Browsers say so of every form and script; who says nothing is not believed.
-pub(crate) fn same_origin(headers: &HeaderMap, origin: &str) -> bool {
-    let said = |name: &str| headers.get(name).map(|value| value.as_bytes());
-    match said("sec-fetch-site") {
-        Some(site) => site == b"same-origin" && said("origin").is_none_or(|said| said == origin.as_bytes()),
-        None => said("origin") == Some(origin.as_bytes()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use axum::http::HeaderValue;
@@ -84,29 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn only_pages_of_this_node_are_believed() {
-        let own = "https://data.example.org";
-        let from = |pairs: &[(&'static str, &'static str)]| same_origin(&headers(pairs), own);
-        assert!(from(&[("origin", own)]) && from(&[("sec-fetch-site", "same-origin")]));
-        assert!(from(&[("origin", own), ("sec-fetch-site", "same-origin")]));
-        for forged in [
-            &[][..],
-            &[("origin", "null")],
-            &[("origin", "https://data.example.org.evil.example")],
-            &[("origin", "https://evil.example"), ("sec-fetch-site", "same-origin")],
-            &[("origin", own), ("sec-fetch-site", "cross-site")],
-            &[("sec-fetch-site", "same-site")],
-            &[("sec-fetch-site", "none")],
-        ] {
-            assert!(!from(forged), "{forged:?}");
-        }
-    }
-
-    #[test]
-    fn cookies_and_fields() {
-        let headers = headers(&[("cookie", "a=1; session=x=y; b"), ("cookie", "language=de")]);
-        assert_eq!((cookie(&headers, "session"), cookie(&headers, "language")), (Some("x=y"), Some("de")));
-        assert_eq!((cookie(&headers, "b"), cookie(&headers, "sess")), (None, None));
+    fn fields() {
         let fields = Fields::of(b"purpose=research&purpose=model-training&empty=&x=%C3%A4+b");
         assert_eq!(fields.all("purpose").collect::<Vec<_>>(), ["research", "model-training"]);
         assert_eq!((fields.get("empty"), fields.get("x"), fields.get("no")), (Some(""), Some("ä b"), None));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use acequia_custody::receipt::receipt;
 use acequia_custody::rights::{Event, Right};
 use acequia_custody::{Level, Purpose, Purposes};
+use acequia_hub::wire::{cookie, same_origin};
 use acequia_store::{Account, Holder, Opener};
 use acequia_types::{Day, Digest, DonorId, SourceId, Timestamp, parse_day};
 use acequia_vault::{ConsentChange, DeskError, Texts};
@@ -19,7 +20,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use crate::access::{NOT_SIGNED_IN_S, Principal, Resource, Situation, allowed};
-use crate::forms::{Fields, cookie, language, same_origin};
+use crate::forms::{Fields, language};
 use crate::passkeys::{Passkeys, Verified};
 use crate::routes::{About, Form, Found, Route, Verb, find};
 use crate::session::{By, Ceremony, Session, Sessions, random};

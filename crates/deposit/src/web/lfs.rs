@@ -15,8 +15,8 @@ use serde_json::{Map, Value, json};
 use super::{Asked, Front, json, refused};
 use crate::capability::{Capability, Signer, What};
 use crate::stow::{CHUNK_BYTES, Writer, Written};
-use crate::token::Token;
 use crate::{DepositError, DepositName, Deposits, Draft};
+use acequia_access::Token;
 
 /// Length of a part: a multiple of the chunks that bytes are sealed in.
 const PART_BYTES: u64 = 4 * CHUNK_BYTES;

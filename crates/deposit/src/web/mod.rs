@@ -25,8 +25,8 @@ use tower::ServiceExt;
 
 pub(crate) use xet::XorbIndexes;
 
-use crate::token::Token;
 use crate::{DepositError, DepositName, Deposits, Draft};
+use acequia_access::Token;
 
 /// Whether something of this name is published: then the deposit of that name is for the trustee only.
 pub type Published = Arc<dyn Fn(Artefact, &DatasetName) -> bool + Send + Sync>;

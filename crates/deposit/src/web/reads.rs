@@ -10,8 +10,8 @@ use axum::http::{HeaderMap, Method, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::{Asked, refused};
-use crate::token::Token;
 use crate::{Draft, Snapshot};
+use acequia_access::Token;
 
 /// Longest card that is shown.
 const LONGEST_CARD_BYTES: u64 = 1 << 20;
@@ -20,7 +20,7 @@ const LONGEST_PATHS_BYTES: usize = 1 << 20;
 
 impl Asked<'_> {
     pub(super) fn whoami(&self, token: &Token) -> Response<Body> {
-        let mut namespaces: Vec<&str> = token.scopes.iter().map(crate::Scope::namespace).collect();
+        let mut namespaces: Vec<&str> = token.scopes.iter().map(acequia_access::Scope::namespace).collect();
         namespaces.dedup();
         let (name, others) = namespaces.split_first().unwrap_or((&"", &[]));
         let role = if token.write { "write" } else { "read" };

@@ -16,8 +16,8 @@ use crate::checks::{Finding, check_card};
 use crate::commit::CommitReader;
 use crate::draft::Once;
 use crate::limits::is_large;
-use crate::token::Token;
 use crate::{DepositError, DepositName, Draft};
+use acequia_access::Token;
 
 /// Findings that stand in the sentence; the answer has all.
 const SAID: usize = 5;
@@ -60,7 +60,7 @@ impl Asked<'_> {
             _ => return Err(forbidden("Data sets and models can be deposited, nothing else.")),
         };
         let stated = text(&body, "organization");
-        let own = token.scopes.first().map_or("", crate::Scope::namespace);
+        let own = token.scopes.first().map_or("", acequia_access::Scope::namespace);
         let namespace = if stated.is_empty() { own } else { stated };
         let (namespace, name) = text(&body, "name").split_once('/').unwrap_or((namespace, text(&body, "name")));
         let name = DepositName::of(artefact, namespace, name)

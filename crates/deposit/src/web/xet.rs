@@ -21,9 +21,9 @@ use tokio::runtime::Handle;
 use super::{Asked, Front, forbidden, refused, sentence};
 use crate::capability::Signer;
 use crate::stow::SealedFile;
-use crate::token::Token;
 use crate::xet::{MAX_SHARD_BYTES, MAX_XORB_BYTES, Shard, XetError, XetHash, XorbIndex, XorbReader, Xorbs};
 use crate::{DepositError, DepositName, Deposits, Draft};
+use acequia_access::Token;
 
 const CAS_URL: HeaderName = HeaderName::from_static("x-xet-cas-url");
 const ACCESS_TOKEN: HeaderName = HeaderName::from_static("x-xet-access-token");

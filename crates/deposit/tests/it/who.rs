@@ -30,6 +30,34 @@ const WRITES: [&str; 8] = [
     "/api/datasets/lab/cohort/settings",
 ];
 
+/// A reader may give her token any name she likes. It reads published rows as she may, and no draft.
+#[tokio::test]
+async fn what_a_reader_made_for_herself_opens_no_deposit() {
+    let desk = Desk::new().await;
+    desk.begin("lab/cohort").await;
+    assert_eq!(desk.commit("lab/cohort", None, &[file("README.md", CARD.as_bytes())]).await.status, StatusCode::OK);
+    let tokens = acequia_access::Tokens::new(desk.store.clone(), desk.watch.clone());
+    let scopes = [acequia_deposit::Scope::parse("lab/*").unwrap()];
+    let until = acequia_types::Timestamp::from_unix_s(crate::NOW + 1000);
+    let reader = "0".repeat(32);
+    let new = acequia_access::NewToken {
+        holder: "a laptop",
+        scopes: &scopes,
+        write: false,
+        until,
+        by: "reader",
+        reader: Some(&reader),
+    };
+    let (_, secret) = tokens.make(&new).await.unwrap();
+    for path in READS {
+        assert!(desk.ask(Some(&secret), "GET", path, "").await.is_from_behind(), "{path}");
+    }
+    for path in WRITES {
+        assert!(desk.ask(Some(&secret), "POST", path, "{}").await.is_from_behind(), "{path}");
+    }
+    assert!(desk.ask(Some(&secret), "GET", "/api/whoami-v2", "").await.is_from_behind());
+}
+
 #[tokio::test]
 async fn whoever_has_no_token_for_it_sees_nothing() {
     let desk = Desk::new().await;

@@ -16,7 +16,7 @@ pub(crate) fn python() -> Option<String> {
 }
 
 /// The Python of the environment where Chromium is there too.
-fn browser() -> Option<String> {
+pub(crate) fn browser() -> Option<String> {
     if Command::new("chromium").arg("--version").output().is_err() {
         println!("skipped: Chromium is not installed");
         return None;
@@ -176,7 +176,18 @@ fn pages_stand_in_a_browser() {
         let page = format!("/datasets/{DATASET}");
         let difference = format!("{page}/compare/1.0.0..1.0.1");
         wait_for(served, &difference);
-        let paths = ["/", &page, "/?q=nothing-like-this", "/datasets/no/such", "/problems", "/network", &difference];
+        let access = format!("{page}/access");
+        let paths = [
+            "/",
+            &page,
+            "/?q=nothing-like-this",
+            "/datasets/no/such",
+            "/problems",
+            "/network",
+            &difference,
+            "/login",
+            &access,
+        ];
         let tabs = ["data", "files", "versions", "use", "governance"].map(|tab| format!("{page}/v/1.0.0/{tab}"));
         [endpoint].into_iter().chain(paths.map(str::to_owned)).chain(tabs).chain(models).collect()
     });

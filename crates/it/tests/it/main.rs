@@ -2,6 +2,7 @@
 //!
 //! Cargo builds the program because crate `acequia` has an integration test; see `program`.
 
+mod access;
 mod bucket;
 mod catalogues;
 mod clients;
