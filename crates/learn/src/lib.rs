@@ -32,6 +32,7 @@ mod double_masking;
 mod error;
 mod exchange;
 mod extraction;
+mod few;
 mod frozen;
 mod image;
 mod import;
@@ -39,6 +40,7 @@ mod local;
 mod masking;
 mod membership;
 mod model;
+mod overlap;
 mod packed;
 mod peer;
 mod plan;
@@ -51,6 +53,7 @@ mod table;
 mod tasks;
 mod validate;
 mod variable;
+mod words;
 
 pub use acequia_neural::{Convolution, Layers};
 pub use double_masking::{MaskedSum, Revealed, RoundKeys, SealedShares, Signatures, Turn, Vouching};
@@ -73,7 +76,9 @@ pub use protocol::{
     SiteUpdate, StillAllowed, SystemEntropy, line,
 };
 pub use publication::{FEWEST_TOLD, MOST_TOLD, TestedModel};
-pub use sovereignty::{Coordinator, ExitLog, Leaving, Ledger, Left, LogEntry, SiteRules, Turned};
+pub use sovereignty::{
+    Coordinator, ExitLog, Leaving, Ledger, Left, LogEntry, RefusalEntry, Refused, SiteRules, Turned, Unattacked,
+};
 pub use sums::Sums;
 pub use table::{Data, MappedColumn, Needs, Observed, SiteMap};
 pub use tasks::{

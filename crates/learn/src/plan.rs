@@ -667,6 +667,17 @@ impl Plan {
         digest_named("acequia run plan 1", [("plan", bytes.as_slice())])
     }
 
+    /// Whether sites still answer it.
+    ///
+    /// # Errors
+    /// [`LearnError::Expired`] after its last day.
+    pub fn valid_on(&self, day: Day) -> Result<(), LearnError> {
+        match self.last_day {
+            Some(last_day) if day > last_day => Err(LearnError::Expired { last_day: last_day.to_string() }),
+            _ => Ok(()),
+        }
+    }
+
     /// The network of a plan that has one and fits its variables.
     pub(crate) fn network(&self) -> Option<Network> {
         match &self.task {

@@ -18,7 +18,9 @@ mod identity;
 mod link;
 mod message;
 mod peers;
+mod proposal;
 mod queue;
+mod refusals;
 mod roster;
 mod site;
 #[cfg(test)]
