@@ -60,6 +60,12 @@ pub enum LearnError {
         /// Which sum.
         what: &'static str,
     },
+    /// A pooled sum cannot be of any rows.
+    #[error("the sums are not believed: no rows give such {what}")]
+    Implausible {
+        /// Which sums.
+        what: &'static str,
+    },
     /// The estimator has no answer for these data.
     #[error("the estimate does not exist: {reason}")]
     Estimate {
@@ -204,6 +210,7 @@ impl Coded for LearnError {
             Self::Foreign { .. } => "LE021",
             Self::Unlike { .. } => "LE022",
             Self::Few { .. } => "LE023",
+            Self::Implausible { .. } => "LE024",
             Self::Inference(error) => error.code(),
         }
     }
@@ -219,6 +226,9 @@ impl Coded for LearnError {
             Self::Range { .. } => "divide the variable by a constant in its steps, or standardise it",
             Self::Estimate { .. } => "leave out a variable that others determine, or set a ridge penalty",
             Self::Withheld { .. } => "the site's rules protect few persons; ask for a coarser result or more rows",
+            Self::Implausible { .. } => {
+                "a site sent what no rows give, by mistake or on purpose; masks hide which: run the plan with fewer sites to find it"
+            }
             Self::Few { .. } => {
                 "make the variable coarser, join levels, or leave out the variable or the site; a site where a level is empty counts as one where it is about few"
             }
@@ -260,7 +270,11 @@ impl Coded for LearnError {
             | Self::Untested { .. }
             | Self::Record { .. }
             | Self::Runs { .. } => Exit::PolicyRefused,
-            Self::Protocol { .. } | Self::Log { .. } | Self::Model { .. } | Self::Unlike { .. } => Exit::Integrity,
+            Self::Implausible { .. }
+            | Self::Protocol { .. }
+            | Self::Log { .. }
+            | Self::Model { .. }
+            | Self::Unlike { .. } => Exit::Integrity,
             Self::Entropy => Exit::Temporary,
             Self::File { .. } | Self::Table { .. } | Self::Cell { .. } | Self::Range { .. } | Self::Estimate { .. } => {
                 Exit::Failure

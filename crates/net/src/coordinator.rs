@@ -291,6 +291,16 @@ impl Coordinator {
     /// [`NetError`]; [`LearnError::TooFewSites`] when too few sites are left; [`LearnError::Tells`] when a model tells who was in
     /// the training.
     pub async fn run(&self, plan: &Plan) -> Result<NetworkReport, NetError> {
+        let ended = self.run_through(plan).await;
+        if let Err(error @ NetError::Learn(LearnError::Implausible { .. } | LearnError::Protocol { .. })) = &ended {
+            // Whose it is, nobody sees where there are masks.
+            let asked = Asked { what: "sum", about: Some(plan.digest()), round: None };
+            self.refusals.enter("the sites together", asked, error, self.clock.now());
+        }
+        ended
+    }
+
+    async fn run_through(&self, plan: &Plan) -> Result<NetworkReport, NetError> {
         self.is_valid_now()?;
         let text = plan.to_json();
         let digest = plan.digest();

@@ -74,6 +74,11 @@ impl MemberFolder {
         }
     }
 
+    /// Whether this node joined a network.
+    pub fn has_joined(&self) -> bool {
+        self.0.join("roster.json").exists()
+    }
+
     /// Folder of the queue of runs.
     pub fn site(&self) -> PathBuf {
         self.0.join("site")

@@ -358,6 +358,104 @@ fn no_task_answers_about_one_person() {
     }
 }
 
+/// Dominance looks at the outcome too, where sums tell its amounts, and in every question.
+#[test]
+fn one_person_who_makes_up_a_sum_of_the_outcome_is_not_told() {
+    let plan = plan("{ kind = \"linear\" }", SCORE, AGE, "two-aggregators");
+    let table = |name: &str| {
+        let rows: String = (0..60)
+            .map(|row| format!("{name}{row},{},{}\n", 40 + row, if row == 7 { 90_000.0 } else { secret(row) }))
+            .collect();
+        Data::from_csv(name, format!("pid,age,score\n{rows}").as_bytes(), &plan.needs(), &SiteMap::default()).unwrap()
+    };
+    let two = roster(&["north", "south"]);
+    let join = |ledger: &mut Ledger| {
+        Site::join("north", &plan, &two, vec![table("north")], rules(), ledger, ShareKey::from([7; 32])).unwrap()
+    };
+    let ask = Run::new(&plan, &two).ask();
+    withheld(join(&mut Ledger::default()).answer(&ask, now()), "too much of the sum of score");
+    // Also from a centre that the coordinator chooses, in a round of its choice.
+    let scales = vec![Scale { mean: 70.0, sd: 10.0 }, Scale { mean: 50.0, sd: 20.0 }];
+    let products = Ask { round: 2, question: Question::Products { scales }.into(), ..ask };
+    withheld(join(&mut Ledger::default()).answer(&products, now()), "too much of the sum of score");
+}
+
+/// A site that sends what no rows give: whoever gets the sum does not go on with it, masked or not. Sites answer no question with
+/// numbers that an honest one never has.
+#[test]
+fn a_poisoned_sum_and_a_poisoned_question_are_not_believed() {
+    let names = ["north", "south"];
+    let two = roster(&names);
+    for protection in ["none", "two-aggregators"] {
+        let plan = plan("{ kind = \"moments\" }", "", AGE, protection);
+        let mut run = Run::new(&plan, &two);
+        let ask = run.ask();
+        let mut aggregators = [Aggregator::new(&plan, &two), Aggregator::new(&plan, &two)];
+        aggregators.iter_mut().for_each(|aggregator| aggregator.open(&ask).unwrap());
+        for name in names {
+            let own = SiteRules { coordinator: Coordinator::Own, ..rules() };
+            let (tables, ledger) = (vec![table(name, &plan, 40..80)], &mut Ledger::default());
+            let mut site = Site::join(name, &plan, &two, tables, own, ledger, ShareKey::from([7; 32])).unwrap();
+            for (update, aggregator) in site.answer(&ask, now()).unwrap().iter().zip(&mut aggregators) {
+                let mut message = Message::from_bytes(name, update.bytes(), &plan, &ask).unwrap();
+                // The sum of squares, less than there are.
+                match &mut message.payload {
+                    Payload::Plain(values) if name == "south" => values[3] -= 200_000 << 60,
+                    Payload::Masked(values) if name == "south" => values[3] = values[3].wrapping_sub(200_000 << 60),
+                    _ => {}
+                }
+                let bytes = message.to_bytes(128);
+                match protection {
+                    "none" => run.receive(name, &bytes).unwrap(),
+                    _ => aggregator.receive(name, &bytes).unwrap(),
+                }
+            }
+        }
+        let ended = match protection {
+            "none" => run.close(),
+            _ => {
+                let sites = names.map(str::to_owned);
+                let [one, other] = aggregators.each_mut().map(|aggregator| aggregator.close(&sites).unwrap());
+                run.close_masked(&one, &other)
+            }
+        };
+        assert!(matches!(ended, Err(LearnError::Implausible { what: "sums of squares" })), "{ended:?}");
+    }
+    let plan = plan("{ kind = \"logistic\" }", "{ kind = \"binary\", value = { name = \"old\" } }", AGE, "none");
+    let ask = Run::new(&plan, &two).ask();
+    for (mean, sd, coefficient) in [(60.0, 1e-200, 0.0), (f64::MAX, 1.0, 0.0), (60.0, 10.0, 1e6)] {
+        let question = Question::Score { scales: vec![Scale { mean, sd }], coefficients: vec![0.0, coefficient] };
+        let poisoned = Ask { round: 2, question: question.into(), ..ask.clone() };
+        let csv: String = (40..80).map(|age| format!("{age},{}\n", u8::from(age > 60))).collect();
+        let data = Data::from_csv("north", format!("age,old\n{csv}").as_bytes(), &plan.needs(), &SiteMap::default());
+        let (tables, ledger) = (vec![data.unwrap()], &mut Ledger::default());
+        let mut site = Site::join("north", &plan, &two, tables, rules(), ledger, ShareKey::from([7; 32])).unwrap();
+        refused(site.answer(&poisoned, now()), "does not follow from the plan");
+    }
+}
+
+/// One site's steps move the mean no further than the plan lets them.
+#[test]
+fn steps_that_run_away_are_cut_by_each_site() {
+    let moved = |longest: &str| {
+        let task = format!(
+            "{{ kind = \"averaging\", strategy = {{ kind = \"fed-avg\" }}, rounds = 1, local_steps = 50, batch = 20, rate = 1.0{longest} }}"
+        );
+        let plan = plan(
+            &task,
+            "{ kind = \"binary\", value = { name = \"death\" } }",
+            "[[variables]]\nname = \"nodes\"\n",
+            "two-aggregators",
+        );
+        let fitted = model(run(&plan, four_sites(&plan), Architecture::Federated));
+        let Form::Logistic { intercept, .. } = &fitted.form else { panic!() };
+        intercept.hypot(fitted.coefficients()[0])
+    };
+    assert!(moved("") > 0.5);
+    let cut = moved(", longest_change = 0.25");
+    assert!(cut > 0.05 && cut <= 0.25 + 1e-6, "{cut}");
+}
+
 /// A plan is answered on its last day, and not after.
 #[test]
 fn a_plan_that_is_over_is_not_answered() {
