@@ -225,3 +225,60 @@ async fn an_aggregator_closes_a_round_once_and_over_enough_sites() {
     let of = |what: &str| log.iter().filter(|entry| entry.refused.what == what).count();
     assert!(of("close") >= 2 && of("open") == 1 && of("share") >= 3, "{log:?}");
 }
+
+/// A site that sends what no rows give: the run ends there, nobody gets a result, and the coordinator has it on record.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poisoned_sum_ends_the_run_and_is_on_record() {
+    let net = Loopback::new();
+    let masked = "protection = \"two-aggregators\", aggregators = [\"trustee\", \"council\"]";
+    let plan =
+        plan(&[("kind = \"cox\"", "kind = \"count\""), ("outcome = {", "# {"), (masked, "protection = \"none\"")]);
+    let standing = || ["count".to_owned()].into();
+    let mut up = Vec::new();
+    for site in ["north", "south"] {
+        up.push(net.site_with(site, standing(), acequia_learn::SiteRules::cautious()).await);
+    }
+    let network = net.open("east").await;
+    let coordinator = net.roster.expect("trustee", Role::Coordinator).unwrap().clone();
+    let east = {
+        let network = network.clone();
+        tokio::spawn(async move {
+            let link = loop {
+                match network.dial(&coordinator, Protocol::Run).await {
+                    Ok(link) => break link,
+                    Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+                }
+            };
+            while let Some(mut incoming) = link.next().await {
+                let bytes = incoming.read().await.unwrap();
+                let answer = match crate::message::read::<crate::message::Request>("trustee", &bytes).unwrap().0 {
+                    crate::message::Request::Ask { ask } => {
+                        let message = acequia_learn::Message {
+                            site: "east".to_owned(),
+                            round: ask.round,
+                            context: ask.context(),
+                            // Five rows, and five thousand of them with the event.
+                            payload: acequia_learn::Payload::Plain(vec![5 << 60, 5_000 << 60]),
+                        };
+                        Frame::by_hand(&json!({ "say": "sums" }), &message.to_bytes(64))
+                    }
+                    _ => frame(&json!({ "say": "yes" })),
+                };
+                incoming.answer(&answer).await;
+            }
+        })
+    };
+    let ended = net.run_all(&plan).await;
+    assert!(ended.as_ref().unwrap_err().to_string().contains("no rows give such rows with the event"), "{ended:?}");
+    let log = crate::refusals::refused_in(&net.home("trustee").join("runs")).unwrap();
+    let entry = &log.last().unwrap().refused;
+    assert_eq!((&*entry.code, &*entry.what, entry.about), ("LE024", "sum", Some(plan.digest())));
+    for site in ["north", "south"] {
+        assert!(net.queue(site).result(&plan.digest()).unwrap().is_none());
+    }
+    east.abort();
+    network.close().await;
+    for up in up {
+        up.kill().await;
+    }
+}
