@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --locked --workspace --bench rounds [-- SHARES RUNS]`. Each round, a question of 63 numbers a share goes to every client, and as
 //! many sums come back: quantiles, narrowed down by six bits a round (about a thousand numbers, then a million), without masks, between two
-//! aggregators and masked between the clients; then averaged weights of a network, and Cox. Every run begins
+//! aggregators and masked between the clients; then averaged weights of a network, and Cox; and quantiles without a coordinator. Every run begins
 //! with an offer and ends with the result. Printed are wall and CPU time of the coordinator, CPU time and peak memory of a client,
 //! and bytes against the least that could be sent: 8 bytes a number each way; the goal stands beside each figure. One aggregator is the
 //! coordinator, the other a process beside. A client has one thread for the network, as `acequia --threads 1 site serve`.
@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 
 use acequia_learn::{Data, LearnError, Plan, SiteMap, SiteRules, ValidationRequest};
 use acequia_net::{
-    AggregatorDesk, Coordinator, CoordinatorSettings, Held, HeldForValidation, Holdings, Member, MemberFolder, Members,
-    Network, Queue, Role, SiteAgent, SiteSettings,
+    AggregatorDesk, Among, Coordinator, CoordinatorSettings, Held, HeldForValidation, Holdings, Member, MemberFolder,
+    Members, Network, Queue, Role, SiteAgent, SiteSettings,
 };
 use acequia_types::SystemClock;
 
@@ -136,6 +136,9 @@ fn main() {
                 let ours = runtime.block_on(measure(What::Quantile { shares }, runs));
                 beside(ours, rounds);
             }
+            for shares in [16, 15_873] {
+                runtime.block_on(among(What::Quantile { shares }));
+            }
             for what in [What::Averaging { hidden: 333 }, What::Cox] {
                 let _ = runtime.block_on(measure(what, 1));
             }
@@ -172,7 +175,9 @@ fn beside((numbers, plain_s, masked_s): (f64, f64, f64), rounds: u32) {
 async fn client(home: &Path) {
     let folder = MemberFolder::of_node(home);
     let identity = folder.identity().unwrap();
-    let network = Network::open(&identity, folder.roster().unwrap(), None).await.unwrap();
+    let roster = folder.roster().unwrap();
+    let listen = roster.of_key(&identity.key()).and_then(|own| own.addresses.first()?.parse().ok());
+    let network = Network::open(&identity, roster, listen).await.unwrap();
     let settings = SiteSettings {
         folder: folder.site(),
         rules: SiteRules::own(),
@@ -219,6 +224,72 @@ fn numbers_of(queue: &Queue, what: What, plan: &Plan) -> (f64, f64) {
         Some((numbers, 8.0 * (numbers + asked)))
     });
     said.fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+}
+
+/// A run without a coordinator: from when all agreed until the last client has the result.
+async fn among(what: What) {
+    let base = tempfile::tempdir().unwrap();
+    let home = |name: &str| -> PathBuf { base.path().join(name) };
+    let clients: Vec<String> = (0..CLIENTS).map(|at| format!("client-{at}")).collect();
+    let cards: Vec<Member> = clients
+        .iter()
+        .map(|name| Member {
+            name: name.clone(),
+            title: None,
+            key: MemberFolder::of_node(&home(name)).identity().unwrap().key(),
+            roles: [Role::Site].into(),
+            addresses: vec![UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()],
+            catalogue: None,
+            web: None,
+        })
+        .collect();
+    let first = MemberFolder::of_node(&home(&clients[0])).identity().unwrap();
+    let roster = Members::new("Bench", cards, None, Vec::new()).unwrap().sign(&first);
+    for name in &clients {
+        MemberFolder::of_node(&home(name)).join(&roster.to_json(), Some(first.key())).unwrap();
+    }
+    let program = std::env::current_exe().unwrap();
+    let start = |name: &String| {
+        let mut command = Command::new(&program);
+        command
+            .arg("client")
+            .arg(home(name))
+            .env("MALLOC_MMAP_THRESHOLD_", "262144")
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    let running = Running(clients.iter().map(start).collect());
+    for masks in [Masks::None, Masks::TwoAggregators] {
+        let plan = plan(what, 0, masks);
+        let run = plan.digest();
+        let among = Among { by: clients[0].clone(), sites: clients.clone(), roster: roster.digest(), signature: None };
+        let queues: Vec<Queue> = clients.iter().map(|name| MemberFolder::of_node(&home(name)).queue()).collect();
+        queues[0].propose(&run, &plan.to_json(), &among).unwrap();
+        let stands = |queue: &Queue| queue.find(&run.short(16)).is_ok_and(|run| run.begun.is_some());
+        while !queues.iter().any(stands) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let (began, before) = (Instant::now(), spent(running.0[0].id()));
+        while !queues.iter().all(|queue| queue.result(&run).unwrap().is_some()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let (wall, after) = (began.elapsed().as_secs_f64(), spent(running.0[0].id()));
+        let rounds = queues[0].log(&run).unwrap().entries().iter().map(|entry| entry.left.round).max().unwrap_or(1);
+        let (numbers, _) = numbers_of(&queues[0], what, &plan);
+        let per_round = |value: f64| value / f64::from(rounds);
+        let time = match per_round(numbers) > 1e5 {
+            true => format!("a round takes {} s", beside_goal(per_round(wall), 0.4)),
+            false => format!("50 rounds take {} s", beside_goal(50.0 * per_round(wall), 2.0)),
+        };
+        println!(
+            "quantiles, {:.0} numbers a round, {rounds} rounds, without a coordinator, {}: {time}; CPU of a client {:.4} s a round; a client's peak {} MB",
+            per_round(numbers),
+            if masks == Masks::None { "without masks" } else { "masked between two in turns" },
+            per_round(after.0 - before.0),
+            beside_goal(after.1, 64.0)
+        );
+    }
 }
 
 /// Numbers, and seconds a round without masks and masked.
