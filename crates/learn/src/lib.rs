@@ -18,12 +18,16 @@
 //!     privacy = { minimum_rows = 3, minimum_sites = 2 }
 //! "#)?;
 //! let read = |name: &str, csv: &str| Data::from_csv(name, csv.as_bytes(), &plan.needs(), &SiteMap::default());
-//! let sites = vec![read("north", "age\n50\n60\n70\n")?, read("south", "age\n40\n55\n61\n72\n")?];
-//! let mut rules = SiteRules::cautious();
-//! rules.minimum_rows = 3;
+//! // Of fewer than ten persons a cautious site says nothing.
+//! let ages = |ages: std::ops::Range<u32>| ages.map(|age| format!("{age}\n")).collect::<String>();
+//! let sites = vec![
+//!     read("north", &format!("age\n{}", ages(40..60)))?,
+//!     read("south", &format!("age\n{}", ages(50..62)))?,
+//! ];
+//! let rules = SiteRules::cautious();
 //! let report = run_here(&plan, sites, Architecture::Federated, &rules, Timestamp::from_unix_s(0), &mut SeededEntropy::new(1))?;
 //! let Outcome::Moments(moments) = report.outcome else { panic!("moments were asked for") };
-//! assert_eq!((moments.rows, moments.variables[0].1), (7, 408.0 / 7.0));
+//! assert_eq!((moments.rows, moments.variables[0].1), (32, 1656.0 / 32.0));
 //! # Ok::<(), LearnError>(())
 //! ```
 
