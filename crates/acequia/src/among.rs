@@ -60,7 +60,7 @@ pub(crate) async fn run(args: &RunAmongArgs, home: &Path, out: &Out) -> Result<(
     for site in &sites {
         roster.expect(site, Role::Site)?;
     }
-    queue.propose(&run, &plan.to_json(), &Among { by: own, sites, roster: roster.digest() })?;
+    queue.propose(&run, &plan.to_json(), &Among { by: own, sites, roster: roster.digest(), signature: None })?;
     if queue.result(&run)?.is_none() {
         let shown = shown(&folder, &queue, &run).await?;
         if shown.decision.is_none() && !out.json {

@@ -116,6 +116,12 @@ pub(crate) enum NetworkCommand {
         #[command(subcommand)]
         command: CatalogueCommand,
     },
+    /// Show what left this node and what it refused, with the hash chains checked
+    ///
+    /// What left is listed by run; what was refused by what this node does in the network: as a site, as an aggregator, as a
+    /// coordinator. A chain that somebody changed is an error.
+    #[command(after_help = "Examples:\n  acequia network log\n  acequia network log --json")]
+    Log,
     /// Add up shares of sums for others; ends with Ctrl-C
     ///
     /// An aggregator sees numbers that are noise by themselves. Of the two that a run names, one must not be in the hands of the
@@ -168,6 +174,13 @@ pub(crate) enum SiteCommand {
         /// Who decides
         #[arg(long, value_name = "STAFF")]
         by: String,
+    },
+    /// Show what runs with noise gave away together, and what is left of the budget
+    #[command(after_help = "Example:\n  acequia site budget --rules site-rules.toml")]
+    Budget {
+        /// The site's own rules (TOML), for their budget
+        #[arg(long, value_name = "FILE")]
+        rules: Option<PathBuf>,
     },
     /// Answer nothing any more, at once
     #[command(after_help = "Example:\n  acequia site stop")]
@@ -314,6 +327,7 @@ pub(crate) async fn network(home: &Path, command: &NetworkCommand, out: &Out) ->
                 || format!("Signed by {}.", sites.join(", ")),
             );
         }
+        NetworkCommand::Log => log(&folder, out)?,
         // Needs an open node, which the others do not.
         NetworkCommand::Catalogue { .. } => {}
         NetworkCommand::Run(args) => crate::among::run(args, home, out).await?,
@@ -331,6 +345,46 @@ pub(crate) async fn network(home: &Path, command: &NetworkCommand, out: &Out) ->
             network.close().await;
         }
     }
+    Ok(())
+}
+
+/// Everything that left, and everything that was refused.
+fn log(folder: &MemberFolder, out: &Out) -> Result<(), Failure> {
+    let (queue, refused) = (folder.queue(), folder.refused()?);
+    let left =
+        queue.list()?.into_iter().map(|run| Ok((queue.log(&run.run)?, run))).collect::<Result<Vec<_>, NetError>>()?;
+    out.print(
+        || {
+            let left = left.iter().map(|(log, run)| json!({ "run": run.run, "title": run.offer.title, "left": log.entries(), "head": log.head() }));
+            let refused = refused.iter().map(|(role, entries)| json!({ "as": role, "refused": entries }));
+            json!({ "left": left.collect::<Vec<_>>(), "refused": refused.collect::<Vec<_>>() })
+        },
+        || {
+            let mut text = String::new();
+            for (log, run) in left.iter().filter(|(log, _)| !log.entries().is_empty()) {
+                text += &format!("{} ({})\n", run.offer.title, run.run.short(12));
+                for entry in log.entries() {
+                    let to = entry.left.to.join(", ");
+                    text += &format!("  {} round {} to {to}: {}\n", entry.left.at, entry.left.round, entry.left.words);
+                }
+            }
+            for (role, entries) in &refused {
+                for entry in entries {
+                    let refused = &entry.refused;
+                    let about = refused.about.map_or(String::new(), |about| format!(" of {}", about.short(12)));
+                    let round = refused.round.map_or(String::new(), |round| format!(", round {round}"));
+                    let more = if refused.more > 0 { format!(" ({} times more before)", refused.more) } else { String::new() };
+                    text += &format!(
+                        "{} refused as {role}: {}{about}{round} from {}, {}: {}{more}\n",
+                        refused.at, refused.what, refused.from, refused.code, refused.reason
+                    );
+                }
+            }
+            let (left, refused): (usize, usize) =
+                (left.iter().map(|(log, _)| log.entries().len()).sum(), refused.iter().map(|(_, entries)| entries.len()).sum());
+            text + &format!("{left} answers left, {refused} entries of what was refused; all chains hold")
+        },
+    );
     Ok(())
 }
 
@@ -370,6 +424,7 @@ pub(crate) async fn site(home: &Path, threads: usize, command: &SiteCommand, out
             let decision = queue.decide(&found.run, false, by, None, SystemClock.now())?;
             out.print(|| json!(decision), || format!("{} is refused.", found.offer.title));
         }
+        SiteCommand::Budget { rules } => budget(&queue, rules.as_deref(), out)?,
         SiteCommand::Stop => {
             queue.stop(true)?;
             out.print(
@@ -382,6 +437,25 @@ pub(crate) async fn site(home: &Path, threads: usize, command: &SiteCommand, out
             out.print(|| json!({ "stopped": false }), || "Runs that are allowed are answered again.".to_owned());
         }
     }
+    Ok(())
+}
+
+/// What was spent of the budget. Without one, at the delta that is used most.
+fn budget(queue: &Queue, rules: Option<&Path>, out: &Out) -> Result<(), Failure> {
+    let budget = rules_of(rules)?.rules.unwrap_or_else(SiteRules::cautious).budget;
+    let delta = budget.map_or(1e-6, |budget| budget.delta);
+    let (spent, runs) = queue.spent(delta)?;
+    let left = budget.map(|budget| (budget.epsilon - spent).max(0.0));
+    out.print(
+        || json!({ "spent": spent, "delta": delta, "runs": runs, "budget": budget, "left": left }),
+        || {
+            let of = match (budget, left) {
+                (Some(budget), Some(left)) => format!(" The budget is {}, so that {left:.3} is left.", budget.epsilon),
+                _ => " There is no budget; a rules file sets one.".to_owned(),
+            };
+            format!("{runs} runs with noise gave away epsilon {spent:.3} at delta {delta:e} together, whoever offered them.{of}")
+        },
+    );
     Ok(())
 }
 
@@ -414,6 +488,9 @@ fn show(queue: &Queue, run: &str, out: &Out) -> Result<(), Failure> {
                     format!("{what} by {} at {}{until}.\n", decision.by, decision.at)
                 }
             };
+            if run.offer.signature.is_some() {
+                text += &format!("{} signed the plan with its key of the roster.\n", run.offer.from);
+            }
             if let Some(among) = &run.among {
                 text += &format!("Among {}; {} signed so far.\n", among.sites.join(", "), run.agreed.len());
             }
@@ -432,16 +509,16 @@ fn show(queue: &Queue, run: &str, out: &Out) -> Result<(), Failure> {
     Ok(())
 }
 
+fn rules_of(path: Option<&Path>) -> Result<RulesFile, Failure> {
+    let Some(path) = path else { return Ok(RulesFile { standing: BTreeSet::new(), rules: None }) };
+    let text = text_of(path, "the rules of the site")?;
+    let read = toml::from_str(&text);
+    Ok(read.map_err(|error| LearnError::Plan { message: format!("the rules of the site: {}", error.message()) })?)
+}
+
 async fn serve(args: &ServeArgs, home: &Path, threads: usize, out: &Out) -> Result<(), Failure> {
     let folder = MemberFolder::of_node(home);
-    let file = match &args.rules {
-        Some(path) => {
-            let text = text_of(path, "the rules of the site")?;
-            toml::from_str(&text)
-                .map_err(|error| LearnError::Plan { message: format!("the rules of the site: {}", error.message()) })?
-        }
-        None => RulesFile { standing: BTreeSet::new(), rules: None },
-    };
+    let file = rules_of(args.rules.as_deref())?;
     let (identity, roster) = (folder.identity()?, folder.roster()?);
     let _serving = folder.serve()?;
     let has_address = roster.of_key(&identity.key()).is_some_and(|own| !own.addresses.is_empty());

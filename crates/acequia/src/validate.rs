@@ -6,6 +6,7 @@ use acequia_learn::{
     FrozenModel, ImportedModel, LearnError, Missing, Model, ModelManifest, Record, Validation, ValidationRequest,
     evaluate, validation_page,
 };
+use acequia_net::{MemberFolder, signed_here};
 use acequia_node::Failure;
 use acequia_types::{Clock, SystemClock};
 use clap::Args;
@@ -93,7 +94,9 @@ pub(crate) async fn run(args: &ValidateArgs, home: &Path, out: &Out) -> Result<(
             let reading = request.reading();
             let evaluated =
                 |site| evaluate(&request.model, &read_site(site, &reading.needs())?, &args.by, &request.settings);
-            (args.sites.iter().map(evaluated).collect::<Result<Vec<_>, LearnError>>()?, Vec::new())
+            let evaluations = args.sites.iter().map(evaluated).collect::<Result<Vec<_>, LearnError>>()?;
+            let signatures = signed_here(&MemberFolder::of_node(home), &request, &evaluations)?;
+            (evaluations, signatures)
         }
     };
     let record = Record::new(&request.model, sites, &request.settings, SystemClock.now().day()).signed(signatures);

@@ -45,6 +45,13 @@ impl Symmetric {
     /// # Errors
     /// [`LearnError::Estimate`] when the matrix is not positive definite to working precision.
     pub(crate) fn cholesky(&self) -> Result<Factor, LearnError> {
+        self.cholesky_above(1e-12).ok_or(LearnError::Estimate {
+            reason: "the information matrix is singular: a variable is determined by others or constant",
+        })
+    }
+
+    /// As [`Symmetric::cholesky`], with pivots above this part of their diagonal; none where one is not.
+    pub(crate) fn cholesky_above(&self, part: f64) -> Option<Factor> {
         let p = self.order;
         let mut lower = vec![0.0; p * p];
         for row in 0..p {
@@ -55,10 +62,8 @@ impl Symmetric {
                 }
                 if row == column {
                     // A pivot this small beside its diagonal is rounding: the variable is determined by others.
-                    if sum.is_nan() || sum <= self.get(row, row).abs() * 1e-12 {
-                        return Err(LearnError::Estimate {
-                            reason: "the information matrix is singular: a variable is determined by others or constant",
-                        });
+                    if sum.is_nan() || sum <= self.get(row, row).abs() * part {
+                        return None;
                     }
                     lower[row * p + row] = sum.sqrt();
                 } else {
@@ -66,7 +71,7 @@ impl Symmetric {
                 }
             }
         }
-        Ok(Factor { order: p, lower })
+        Some(Factor { order: p, lower })
     }
 
     /// Eigenvalues, largest first, and unit eigenvectors (Jacobi rotations; Golub and Van Loan 2013, section 8.5). Each
@@ -136,8 +141,8 @@ pub(crate) struct Factor {
 }
 
 impl Factor {
-    /// Solves for one right side.
-    pub(crate) fn solve(&self, right: &[f64]) -> Vec<f64> {
+    /// Solves for one right side with the lower triangle alone.
+    pub(crate) fn forward(&self, right: &[f64]) -> Vec<f64> {
         let p = self.order;
         let mut x = right.to_vec();
         for row in 0..p {
@@ -146,6 +151,13 @@ impl Factor {
             }
             x[row] /= self.lower[row * p + row];
         }
+        x
+    }
+
+    /// Solves for one right side.
+    pub(crate) fn solve(&self, right: &[f64]) -> Vec<f64> {
+        let p = self.order;
+        let mut x = self.forward(right);
         for row in (0..p).rev() {
             for k in row + 1..p {
                 x[row] -= self.lower[k * p + row] * x[k];

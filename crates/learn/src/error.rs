@@ -60,6 +60,12 @@ pub enum LearnError {
         /// Which sum.
         what: &'static str,
     },
+    /// A pooled sum cannot be of any rows.
+    #[error("the sums are not believed: no rows give such {what}")]
+    Implausible {
+        /// Which sums.
+        what: &'static str,
+    },
     /// The estimator has no answer for these data.
     #[error("the estimate does not exist: {reason}")]
     Estimate {
@@ -72,6 +78,14 @@ pub enum LearnError {
         /// Which site.
         site: String,
         /// The rule that is broken, in words, without counts of few persons.
+        reason: String,
+    },
+    /// Too few persons of the site are behind what the plan asks. Others are told only that it is so, or the refusal would tell more.
+    #[error("site {site} does not answer: {reason}")]
+    Few {
+        /// Which site.
+        site: String,
+        /// What is about few, for the site's own people.
         reason: String,
     },
     /// A message does not belong where it arrived.
@@ -195,6 +209,8 @@ impl Coded for LearnError {
             Self::Manifest { .. } => "LE020",
             Self::Foreign { .. } => "LE021",
             Self::Unlike { .. } => "LE022",
+            Self::Few { .. } => "LE023",
+            Self::Implausible { .. } => "LE024",
             Self::Inference(error) => error.code(),
         }
     }
@@ -210,6 +226,12 @@ impl Coded for LearnError {
             Self::Range { .. } => "divide the variable by a constant in its steps, or standardise it",
             Self::Estimate { .. } => "leave out a variable that others determine, or set a ridge penalty",
             Self::Withheld { .. } => "the site's rules protect few persons; ask for a coarser result or more rows",
+            Self::Implausible { .. } => {
+                "a site sent what no rows give, by mistake or on purpose; masks hide which: run the plan with fewer sites to find it"
+            }
+            Self::Few { .. } => {
+                "make the variable coarser, join levels, or leave out the variable or the site; a site where a level is empty counts as one where it is about few"
+            }
             Self::Protocol { .. } => "the parties do not run the same plan in the same round; start the run again",
             Self::TooFewSites { .. } => "wait until more sites are there, then start the run again",
             Self::Model { .. } => "train the model again, or fetch the file again",
@@ -242,12 +264,17 @@ impl Coded for LearnError {
             Self::File { problem: std::io::ErrorKind::NotFound, .. } => Exit::NotFound,
             Self::Expired { .. } | Self::Withdrawn { .. } => Exit::NotPermitted,
             Self::Withheld { .. }
+            | Self::Few { .. }
             | Self::TooFewSites { .. }
             | Self::Tells { .. }
             | Self::Untested { .. }
             | Self::Record { .. }
             | Self::Runs { .. } => Exit::PolicyRefused,
-            Self::Protocol { .. } | Self::Log { .. } | Self::Model { .. } | Self::Unlike { .. } => Exit::Integrity,
+            Self::Implausible { .. }
+            | Self::Protocol { .. }
+            | Self::Log { .. }
+            | Self::Model { .. }
+            | Self::Unlike { .. } => Exit::Integrity,
             Self::Entropy => Exit::Temporary,
             Self::File { .. } | Self::Table { .. } | Self::Cell { .. } | Self::Range { .. } | Self::Estimate { .. } => {
                 Exit::Failure

@@ -18,12 +18,16 @@
 //!     privacy = { minimum_rows = 3, minimum_sites = 2 }
 //! "#)?;
 //! let read = |name: &str, csv: &str| Data::from_csv(name, csv.as_bytes(), &plan.needs(), &SiteMap::default());
-//! let sites = vec![read("north", "age\n50\n60\n70\n")?, read("south", "age\n40\n55\n61\n72\n")?];
-//! let mut rules = SiteRules::cautious();
-//! rules.minimum_rows = 3;
+//! // Of fewer than ten persons a cautious site says nothing.
+//! let ages = |ages: std::ops::Range<u32>| ages.map(|age| format!("{age}\n")).collect::<String>();
+//! let sites = vec![
+//!     read("north", &format!("age\n{}", ages(40..60)))?,
+//!     read("south", &format!("age\n{}", ages(50..62)))?,
+//! ];
+//! let rules = SiteRules::cautious();
 //! let report = run_here(&plan, sites, Architecture::Federated, &rules, Timestamp::from_unix_s(0), &mut SeededEntropy::new(1))?;
 //! let Outcome::Moments(moments) = report.outcome else { panic!("moments were asked for") };
-//! assert_eq!((moments.rows, moments.variables[0].1), (7, 408.0 / 7.0));
+//! assert_eq!((moments.rows, moments.variables[0].1), (32, 1656.0 / 32.0));
 //! # Ok::<(), LearnError>(())
 //! ```
 
@@ -32,6 +36,7 @@ mod double_masking;
 mod error;
 mod exchange;
 mod extraction;
+mod few;
 mod frozen;
 mod image;
 mod import;
@@ -39,6 +44,7 @@ mod local;
 mod masking;
 mod membership;
 mod model;
+mod overlap;
 mod packed;
 mod peer;
 mod plan;
@@ -51,6 +57,7 @@ mod table;
 mod tasks;
 mod validate;
 mod variable;
+mod words;
 
 pub use acequia_neural::{Convolution, Layers};
 pub use double_masking::{MaskedSum, Revealed, RoundKeys, SealedShares, Signatures, Turn, Vouching};
@@ -73,7 +80,9 @@ pub use protocol::{
     SiteUpdate, StillAllowed, SystemEntropy, line,
 };
 pub use publication::{FEWEST_TOLD, MOST_TOLD, TestedModel};
-pub use sovereignty::{Coordinator, ExitLog, Leaving, Ledger, Left, LogEntry, SiteRules, Turned};
+pub use sovereignty::{
+    Coordinator, ExitLog, Leaving, Ledger, Left, LogEntry, RefusalEntry, Refused, SiteRules, Turned, Unattacked,
+};
 pub use sums::Sums;
 pub use table::{Data, MappedColumn, Needs, Observed, SiteMap};
 pub use tasks::{

@@ -48,6 +48,9 @@ pub enum Membership {
         sites: u64,
         /// Largest area under the curve that the plan allows, at the lower end of its 95 % interval.
         allowed: f64,
+        /// Sites among them where the attack could not be run, by name: half of their rows give no model.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        not_run: Vec<String>,
     },
     /// The attack was run on a model that was trained with noise, and stayed within. What it found was computed without noise, and
     /// is not told.
@@ -76,8 +79,12 @@ impl Membership {
                     extraction.as_ref().map_or(String::new(), |found| format!(" {}", found.words()))
                 )
             }
-            Self::AtSites { sites, allowed } => format!(
-                "Each of {sites} sites attacked a model of half of its own rows, which remembers each of them more than this model does. At none was the lower end of the area's 95 % interval above {allowed:.3}; what each found stays there."
+            Self::AtSites { sites, allowed, not_run } => format!(
+                "Each of {sites} sites attacked a model of half of its own rows, which remembers each of them more than this model does. At none was the lower end of the area's 95 % interval above {allowed:.3}; what each found stays there.{}",
+                match not_run.as_slice() {
+                    [] => String::new(),
+                    some => format!(" But at {} it could not be run: half of the rows give no model.", some.join(", ")),
+                }
             ),
             Self::Within { allowed } => format!(
                 "An attacker with the model and a row guessed whether it was learned from. The lower end of the area's 95 % interval was not above {allowed:.3}; the figures would tell of the rows without noise, and stay out."
@@ -226,9 +233,13 @@ impl Model {
     /// The model with the finding of its membership-inference test.
     ///
     /// # Errors
-    /// [`LearnError::Tells`] when even the lower end of an attack's interval is above what the plan allows.
+    /// [`LearnError::Tells`] when even the lower end of an attack's interval is above what the plan allows. A model that could not be
+    /// attacked says so, and is not published.
     pub fn tested(mut self, membership: Membership, rule: &PrivacyRule) -> Result<Self, LearnError> {
-        membership.within(rule)?;
+        match membership.within(rule) {
+            Ok(()) | Err(LearnError::Untested { .. }) => {}
+            Err(error) => return Err(error),
+        }
         self.membership = Some(match membership {
             Membership::LossThreshold { .. } if self.differential_privacy.is_some() => {
                 Membership::Within { allowed: rule.membership_auc }
@@ -243,10 +254,11 @@ impl Membership {
     /// Whether a plan allows a model with this finding.
     ///
     /// # Errors
-    /// [`LearnError::Tells`] when it does not.
+    /// [`LearnError::Tells`] when it does not; [`LearnError::Untested`] when nobody knows.
     pub fn within(&self, rule: &PrivacyRule) -> Result<(), LearnError> {
         match self {
             // It was held against the same plan before the figures were left out.
+            Self::AtSites { not_run, .. } if !not_run.is_empty() => Err(unattacked(not_run)),
             Self::AtSites { .. } | Self::Within { .. } => Ok(()),
             found => found.at_most(rule.membership_auc),
         }
@@ -255,7 +267,7 @@ impl Membership {
     /// Whether an attack succeeds no more than this, at the lower end of its 95 % interval.
     ///
     /// # Errors
-    /// [`LearnError::Tells`] when it does.
+    /// [`LearnError::Tells`] when it does; [`LearnError::Untested`] when nobody knows.
     pub(crate) fn at_most(&self, allowed: f64) -> Result<(), LearnError> {
         let (auc, low) = match self {
             Self::LossThreshold { auc, interval, advantage, rows_in, rows_out, extraction, .. } => {
@@ -266,16 +278,40 @@ impl Membership {
                 let best = attacks.into_iter().flatten().max_by(|a, b| a.1.total_cmp(&b.1));
                 best.unwrap_or((*auc, interval.0))
             }
+            Self::AtSites { not_run, .. } if !not_run.is_empty() => return Err(unattacked(not_run)),
             Self::AtSites { allowed, .. } | Self::Within { allowed } => (*allowed, *allowed),
-            Self::NotRun { .. } => return Ok(()),
+            Self::NotRun { reason } => return Err(LearnError::Untested { reason: reason.clone() }),
         };
         if low > allowed { Err(LearnError::Tells { auc, low, allowed }) } else { Ok(()) }
     }
 }
 
+fn unattacked(sites: &[String]) -> LearnError {
+    LearnError::Untested { reason: format!("at {} the attack could not be run", sites.join(", ")) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_not_attacked_did_not_pass() {
+        let rule = crate::Plan::from_toml(
+            "schema = \"acequia-plan/1\"\ntitle = \"A\"\ntask = { kind = \"count\" }\nprivacy = { minimum_rows = 10 }\naggregation = { protection = \"none\" }\n",
+        );
+        let rule = rule.unwrap().privacy;
+        let at_sites = |not_run: &[&str]| Membership::AtSites {
+            sites: 3,
+            allowed: 0.6,
+            not_run: not_run.iter().map(|site| (*site).to_owned()).collect(),
+        };
+        assert!(at_sites(&[]).within(&rule).is_ok());
+        for found in [at_sites(&["north"]), Membership::NotRun { reason: "there are no events".to_owned() }] {
+            assert!(matches!(found.within(&rule), Err(LearnError::Untested { .. })), "{found:?}");
+            assert!(matches!(found.at_most(1.0), Err(LearnError::Untested { .. })), "{found:?}");
+        }
+        assert!(at_sites(&["north"]).words().contains("at north it could not be run"));
+    }
 
     #[test]
     fn members_that_stand_out_are_found_and_others_are_not() {

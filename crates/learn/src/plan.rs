@@ -169,6 +169,10 @@ pub struct Averaging {
     /// First weights.
     #[serde(default)]
     pub start: Start,
+    /// Largest length (Euclidean norm) of the change that a site's steps come to in a round: each cuts its own, and whoever gets the sum
+    /// sees that the mean is within. One site then moves a round's mean by its share of rows times this, at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest_change: Option<f64>,
     /// Noise that hides every single row, in a bounded measure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub noise: Option<Noise>,
@@ -667,6 +671,17 @@ impl Plan {
         digest_named("acequia run plan 1", [("plan", bytes.as_slice())])
     }
 
+    /// Whether sites still answer it.
+    ///
+    /// # Errors
+    /// [`LearnError::Expired`] after its last day.
+    pub fn valid_on(&self, day: Day) -> Result<(), LearnError> {
+        match self.last_day {
+            Some(last_day) if day > last_day => Err(LearnError::Expired { last_day: last_day.to_string() }),
+            _ => Ok(()),
+        }
+    }
+
     /// The network of a plan that has one and fits its variables.
     pub(crate) fn network(&self) -> Option<Network> {
         match &self.task {
@@ -821,6 +836,11 @@ impl Plan {
                     return wrong(
                         "averaging needs a binary or a survival outcome, 1 to 10000 rounds, 1 to 100000 local_steps, a batch of 1 or more, and rates above 0",
                     );
+                }
+                if settings.longest_change.is_some_and(|longest| !(longest.is_finite() && longest > 0.0))
+                    || (settings.longest_change.is_some() && settings.noise.is_some())
+                {
+                    return wrong("task.longest_change must be above 0, and noise has a clip instead");
                 }
                 if let Some(layers) = &settings.network {
                     let Some(input) = input(&self.variables) else {

@@ -20,7 +20,7 @@ use crate::double_masking::{
 };
 use crate::masking::{Ring, add_masked, add_stream, combine, share};
 use crate::plan::{Plan, Protection};
-use crate::sovereignty::{ExitLog, Leaving, Ledger, Left, SiteRules, Turned, check, leaving};
+use crate::sovereignty::{ExitLog, Judged, Leaving, Ledger, Left, SiteRules, Turned, check, leaving};
 use crate::sums::Sums;
 use crate::table::Data;
 use crate::tasks::{Margins, Next, Outcome, Posed, Question, State, advance, answer, fits, in_turn, shape, start};
@@ -491,6 +491,8 @@ pub struct Site {
     roster: Roster,
     rules: SiteRules,
     tables: Vec<Data>,
+    /// What the rules look at of them.
+    judged: Judged,
     /// Digest over the rows of the tables.
     held: Digest,
     margins: Margins,
@@ -539,6 +541,7 @@ impl Site {
             roster: roster.clone(),
             rules,
             held: Data::held(&tables),
+            judged: Judged::new(&tables),
             tables,
             margins: Margins::default(),
             log: ExitLog::default(),
@@ -627,6 +630,16 @@ impl Site {
         Ok(leaving(&self.plan, &ask.question, ask.round, self.rows(), self.roster.sites.len(), self.adders()))
     }
 
+    /// Whether the site's rules would let the answer out, as far as they do not depend on the round.
+    ///
+    /// # Errors
+    /// [`LearnError::Withheld`] or [`LearnError::Few`] with the rule; [`LearnError::Protocol`] when the question is not of this run.
+    pub fn would_answer(&mut self, ask: &Ask) -> Result<(), LearnError> {
+        self.belongs(ask)?;
+        let sites = self.roster.sites.len();
+        check(&self.name, &self.plan, &self.rules, (&self.tables, &mut self.judged), sites, &ask.question)
+    }
+
     fn belongs(&self, ask: &Ask) -> Result<(), LearnError> {
         let refuse = |reason| Err(LearnError::Protocol { from: "the coordinator".to_owned(), reason });
         if ask.plan != self.digest {
@@ -674,13 +687,9 @@ impl Site {
             // Answers may be long; the next one takes their place in memory.
             _ => self.latest = None,
         }
-        if let Some(last_day) = self.plan.last_day
-            && now.day() > last_day
-        {
-            return Err(LearnError::Expired { last_day: last_day.to_string() });
-        }
+        self.plan.valid_on(now.day())?;
         let sites = self.roster.sites.len();
-        check(&self.name, &self.plan, &self.rules, &self.tables, sites, &ask.question)?;
+        check(&self.name, &self.plan, &self.rules, (&self.tables, &mut self.judged), sites, &ask.question)?;
         let sums = match self.summed.take() {
             Some((question, sums)) if question == asked => sums,
             _ => {

@@ -3,7 +3,6 @@
 use acequia_types::{Digest, digest_named};
 
 use crate::LearnError;
-use crate::membership::Membership;
 use crate::model::Model;
 use crate::validate::Record;
 
@@ -35,7 +34,6 @@ impl TestedModel {
         let untested = |reason: &str| LearnError::Untested { reason: reason.to_owned() };
         match &model.membership {
             None => return Err(untested("no test is on record")),
-            Some(Membership::NotRun { reason }) => return Err(untested(reason)),
             Some(found) => found.at_most(MOST_TOLD)?,
         }
         let digest = model.digest();
@@ -107,6 +105,7 @@ fn is_sound(record: &Record, model: &Model, digest: Digest) -> Result<(), LearnE
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Membership;
     use crate::validate::Validation;
     use crate::{Cohort, Fit, Form, SiteEvaluation, Ties};
     use acequia_types::parse_day;
@@ -175,8 +174,10 @@ mod tests {
         assert_eq!(kind(Some(Membership::NotRun { reason: "few".to_owned() })), "LE017");
         assert_eq!(kind(attacked(0.61)), "LE015");
         // A plan that allowed more at its sites than may be published.
-        assert_eq!(kind(Some(Membership::AtSites { sites: 3, allowed: 0.9 })), "LE015");
-        assert_eq!(kind(Some(Membership::AtSites { sites: 3, allowed: 0.6 })), "");
+        assert_eq!(kind(Some(Membership::AtSites { sites: 3, allowed: 0.9, not_run: Vec::new() })), "LE015");
+        assert_eq!(kind(Some(Membership::AtSites { sites: 3, allowed: 0.6, not_run: Vec::new() })), "");
+        let one = vec!["north".to_owned()];
+        assert_eq!(kind(Some(Membership::AtSites { sites: 3, allowed: 0.6, not_run: one })), "LE017");
         assert_eq!(kind(Some(Membership::Within { allowed: 0.9 })), "LE015");
         assert_eq!(kind(Some(Membership::Within { allowed: 0.6 })), "");
     }

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::LearnError;
 use crate::double_masking::threshold;
+use crate::few::{Bounds, People, dominated, few};
+use crate::overlap::tells_of_few;
 use crate::plan::{DELTAS, Guarantee, Plan, Protection, Task};
 use crate::table::Data;
 use crate::tasks::{Block, Question, shape};
@@ -21,6 +23,17 @@ pub enum Coordinator {
     Own,
     /// Somebody else.
     Other,
+}
+
+/// What a site does with a model that it cannot attack, for half of its rows give none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unattacked {
+    /// The model says so, and nobody publishes it.
+    #[default]
+    Mark,
+    /// It is told to nobody.
+    Refuse,
 }
 
 /// A site's standing rules. Where the plan is stricter, the plan counts.
@@ -47,6 +60,9 @@ pub struct SiteRules {
     /// What all runs with noise together may give away; none for no budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Guarantee>,
+    /// What becomes of a model that cannot be attacked here.
+    #[serde(default)]
+    pub unattacked: Unattacked,
 }
 
 impl SiteRules {
@@ -62,6 +78,7 @@ impl SiteRules {
             rows_per_coefficient: 5,
             minimum_difference: 10,
             budget: None,
+            unattacked: Unattacked::Mark,
         }
     }
 
@@ -77,6 +94,7 @@ impl SiteRules {
             rows_per_coefficient: 0,
             minimum_difference: 0,
             budget: None,
+            unattacked: Unattacked::Mark,
         }
     }
 }
@@ -145,15 +163,28 @@ fn withheld(site: &str, reason: impl Into<String>) -> LearnError {
     LearnError::Withheld { site: site.to_owned(), reason: reason.into() }
 }
 
+/// A site's rows for the rules, which are asked again in every round.
+pub(crate) struct Judged {
+    people: People,
+    /// Whether no variable of the plan is about few: found once, for rows and plan stay what they are.
+    is_about_many: bool,
+}
+
+impl Judged {
+    pub(crate) fn new(tables: &[Data]) -> Self {
+        Self { people: People::new(tables), is_about_many: false }
+    }
+}
+
 /// The rules about rows, sites, tasks and shapes.
 ///
 /// # Errors
-/// [`LearnError::Withheld`] with the rule.
+/// [`LearnError::Withheld`] with the rule; [`LearnError::Few`].
 pub(crate) fn check(
     site: &str,
     plan: &Plan,
     rules: &SiteRules,
-    tables: &[Data],
+    (tables, judged): (&[Data], &mut Judged),
     sites: usize,
     question: &Question,
 ) -> Result<(), LearnError> {
@@ -162,8 +193,13 @@ pub(crate) fn check(
     }
     let rows: u64 = tables.iter().map(|table| table.rows as u64).sum();
     let needed = plan.privacy.minimum_rows.max(rules.minimum_rows);
-    if rows < needed {
-        return Err(withheld(site, format!("fewer than {needed} of its rows are in the cohort")));
+    // Copies of a row make a cohort no larger.
+    let counted = if rules.coordinator == Coordinator::Other { judged.people.count() } else { rows };
+    if counted < needed {
+        return Err(withheld(
+            site,
+            format!("fewer than {needed} of its rows are in the cohort, where each person counts once"),
+        ));
     }
     let needed = plan.privacy.minimum_sites.max(rules.minimum_sites);
     if sites < needed {
@@ -188,44 +224,15 @@ pub(crate) fn check(
             return Err(withheld(site, format!("fewer than {count} rows are behind a step")));
         }
     }
-    if rules.coordinator == Coordinator::Other && matches!(question, Question::Prepare) {
-        let dominance = plan.privacy.dominance.min(rules.dominance);
-        let count = plan.privacy.minimum_count.max(rules.minimum_count);
-        let unmasked_count = (plan.aggregation.protection == Protection::None).then_some(count);
-        dominated(site, plan, tables, dominance, unmasked_count)?;
-    }
-    Ok(())
-}
-
-/// No row may make up more than this share of a variable's sum of absolute values. The sum of an indicator is a count
-/// instead: without a mask, few rows with it, or few without, are not told.
-fn dominated(
-    site: &str,
-    plan: &Plan,
-    tables: &[Data],
-    dominance: f64,
-    unmasked_count: Option<u64>,
-) -> Result<(), LearnError> {
-    for (j, variable) in plan.variables.iter().enumerate() {
-        let (mut sum, mut largest, mut rows, mut ones, mut is_indicator) = (0.0, 0.0f64, 0u64, 0u64, true);
-        for table in tables {
-            for row in 0..table.rows {
-                let x = table.row(row)[j];
-                sum += x.abs();
-                largest = largest.max(x.abs());
-                rows += 1;
-                ones += u64::from(x == 1.0);
-                is_indicator &= x == 0.0 || x == 1.0;
-            }
+    let is_noisy = plan.task.guarantee().is_some();
+    if rules.coordinator == Coordinator::Other && !is_noisy {
+        let share = plan.privacy.dominance.min(rules.dominance);
+        let least = plan.privacy.minimum_count.max(rules.minimum_count);
+        if !judged.is_about_many {
+            few(site, plan, tables, &judged.people, Bounds { least, share })?;
+            judged.is_about_many = true;
         }
-        if is_indicator {
-            let few = |count: u64| unmasked_count.is_some_and(|least| count > 0 && count < least);
-            if few(ones) || few(rows - ones) {
-                return Err(withheld(site, format!("{} splits off few rows", variable.name)));
-            }
-        } else if largest > dominance * sum {
-            return Err(withheld(site, format!("one row makes up too much of the sum of {}", variable.name)));
-        }
+        dominated(site, plan, tables, &judged.people, share, question)?;
     }
     Ok(())
 }
@@ -233,11 +240,13 @@ fn dominated(
 /// Which rows earlier answers were about. Stays inside the site.
 ///
 /// Two answers about cohorts that differ by one person tell about that person (DataSHIELD's issues on leave-one-out means
-/// show it). So a cohort that differs a little from one that was answered is refused; the same cohort is not.
+/// show it). So a cohort that differs a little from one that was answered is refused, and one that with several earlier ones leaves
+/// few persons over; the same cohort is not.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ledger {
-    /// Marks of the rows of each cohort that was answered. A mark is a digest of a row, cut to 64 bits.
+    /// Marks of the persons of each cohort that was answered. A mark is a digest, cut to 64 bits: of what names the person in the
+    /// site's table, or of the whole row where nothing does.
     cohorts: BTreeMap<Digest, BTreeSet<u64>>,
     /// Steps of each run with noise, by the digest of its plan.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -248,21 +257,37 @@ impl Ledger {
     /// Enters a cohort.
     ///
     /// # Errors
-    /// [`LearnError::Withheld`] when it differs from an earlier one by fewer than `minimum` rows.
+    /// [`LearnError::Withheld`] when it differs from an earlier one, or a combination of earlier ones, by fewer than `minimum` persons.
     pub fn enter(&mut self, site: &str, tables: &[Data], minimum: u64) -> Result<(), LearnError> {
-        let marks: BTreeSet<u64> = tables.iter().flat_map(|table| table.marks.iter().copied()).collect();
+        let marks: BTreeSet<u64> = tables.iter().flat_map(|table| table.persons.iter().copied()).collect();
+        let bytes: Vec<u8> = marks.iter().flat_map(|mark| mark.to_le_bytes()).collect();
+        let name = digest_named("acequia cohort 1", [("marks", bytes.as_slice())]);
+        if self.cohorts.contains_key(&name) {
+            return Ok(());
+        }
+        if (1..minimum).contains(&(marks.len() as u64)) {
+            return Err(withheld(site, format!("the cohort is of fewer than {minimum} persons")));
+        }
         for earlier in self.cohorts.values() {
             let different =
                 marks.symmetric_difference(earlier).take(usize::try_from(minimum).unwrap_or(usize::MAX)).count() as u64;
             if different > 0 && different < minimum {
                 return Err(withheld(
                     site,
-                    format!("the cohort differs from an earlier one by fewer than {minimum} rows"),
+                    format!("the cohort differs from an earlier one by fewer than {minimum} persons"),
                 ));
             }
         }
-        let bytes: Vec<u8> = marks.iter().flat_map(|mark| mark.to_le_bytes()).collect();
-        self.cohorts.insert(digest_named("acequia cohort 1", [("marks", bytes.as_slice())]), marks);
+        let earlier: Vec<&BTreeSet<u64>> = self.cohorts.values().collect();
+        let all: Vec<&BTreeSet<u64>> = earlier.iter().copied().chain([&marks]).collect();
+        // What earlier ones tell by themselves, under other rules, is told already.
+        if tells_of_few(&all, minimum) && !tells_of_few(&earlier, minimum) {
+            return Err(withheld(
+                site,
+                format!("the cohort and earlier ones together tell of fewer than {minimum} persons"),
+            ));
+        }
+        self.cohorts.insert(name, marks);
         Ok(())
     }
 
@@ -292,6 +317,13 @@ impl Ledger {
         }
         self.noisy.insert(run, steps);
         Ok(())
+    }
+
+    /// Epsilon that all runs with noise gave away together, at this delta, and how many runs they were.
+    pub fn spent(&self, delta: f64) -> (f64, usize) {
+        let all: Vec<NoisySteps> = self.noisy.values().copied().collect();
+        let epsilon = if all.is_empty() { 0.0 } else { epsilon(&all, delta) };
+        (epsilon, all.len())
     }
 
     /// Cohorts that were answered.
@@ -410,6 +442,77 @@ impl ExitLog {
     }
 }
 
+/// One thing that was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refused {
+    /// When.
+    pub at: Timestamp,
+    /// Who asked.
+    pub from: String,
+    /// What was asked, in a word: `offer`, `ask`, `share`.
+    pub what: String,
+    /// Digest of the run plan, or of the request, as far as it could be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<Digest>,
+    /// In which round.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round: Option<u32>,
+    /// Code of the error (docs/errors.md).
+    pub code: String,
+    /// Why, for the people here. Places and rules, never a value of a record.
+    pub reason: String,
+    /// How often the same was refused since the entry before, without an entry each.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub more: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_nothing(times: &u64) -> bool {
+    *times == 0
+}
+
+/// An entry of the log of what was refused, chained to everything before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefusalEntry {
+    /// What was refused.
+    pub refused: Refused,
+    /// Digest of this entry and, through the one before, of all earlier ones.
+    pub chain: Digest,
+}
+
+impl RefusalEntry {
+    /// The entry that follows an earlier one; none is before the first.
+    pub fn after(before: Option<Digest>, refused: Refused) -> Self {
+        let chain = Self::link(before, &refused);
+        Self { refused, chain }
+    }
+
+    fn link(before: Option<Digest>, refused: &Refused) -> Digest {
+        let before = before.unwrap_or_else(|| Digest::of(b"acequia refusals 1"));
+        let bytes = serde_json::to_vec(refused).unwrap_or_default();
+        digest_named("acequia refusals 1", [("before", before.as_bytes().as_slice()), ("refused", bytes.as_slice())])
+    }
+
+    /// Reads a log, one JSON document per line, and checks its chain.
+    ///
+    /// # Errors
+    /// [`LearnError::Log`] with the first entry that does not fit.
+    pub fn from_lines(text: &str) -> Result<Vec<Self>, LearnError> {
+        let mut entries: Vec<Self> = Vec::new();
+        for (at, line) in text.lines().enumerate() {
+            let broken = || LearnError::Log { entry: at + 1 };
+            let entry: Self = serde_json::from_str(line).map_err(|_| broken())?;
+            if Self::link(entries.last().map(|before| before.chain), &entry.refused) != entry.chain {
+                return Err(broken());
+            }
+            entries.push(entry);
+        }
+        Ok(entries)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -436,5 +539,31 @@ mod tests {
         let without: String =
             text.lines().enumerate().filter(|(at, _)| *at != 1).map(|(_, line)| format!("{line}\n")).collect();
         assert!(matches!(ExitLog::from_lines(&without), Err(LearnError::Log { entry: 2 })));
+    }
+
+    #[test]
+    fn what_was_refused_cannot_be_changed_or_left_out() {
+        let mut lines = String::new();
+        let mut before = None;
+        for round in 1..=3 {
+            let refused = Refused {
+                at: Timestamp::from_unix_s(0),
+                from: "trustee".to_owned(),
+                what: "ask".to_owned(),
+                about: None,
+                round: Some(round),
+                code: "LE009".to_owned(),
+                reason: "no".to_owned(),
+                more: 0,
+            };
+            let entry = RefusalEntry::after(before, refused);
+            before = Some(entry.chain);
+            lines += &format!("{}\n", serde_json::to_string(&entry).unwrap());
+        }
+        assert_eq!(RefusalEntry::from_lines(&lines).unwrap().len(), 3);
+        let changed = lines.replace("\"round\":2", "\"round\":5");
+        assert!(matches!(RefusalEntry::from_lines(&changed), Err(LearnError::Log { entry: 2 })));
+        let without = lines.lines().skip(1).collect::<Vec<_>>().join("\n");
+        assert!(matches!(RefusalEntry::from_lines(&without), Err(LearnError::Log { entry: 1 })));
     }
 }

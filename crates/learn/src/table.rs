@@ -27,6 +27,10 @@ pub struct SiteMap {
     /// The outcome, where the site records follow-up in other columns than the plan says.
     #[serde(default)]
     pub outcome: Option<Outcome>,
+    /// The site's column that names persons. No plan may use it, and by it persons are told apart where rows are counted and cohorts
+    /// compared; without it, rows are by all of their text.
+    #[serde(default)]
+    pub person: Option<String>,
 }
 
 /// Where a column of the plan comes from at this site.
@@ -101,6 +105,8 @@ pub struct Data {
     pub(crate) groups: Vec<Vec<String>>,
     /// One number per row, from the whole text of the row. Two tables share a number where they share a row.
     pub(crate) marks: Vec<u64>,
+    /// One number per row, from the column that names persons, or the mark where none does.
+    pub(crate) persons: Vec<u64>,
     /// Rows that lack a value.
     pub(crate) dropped: u64,
     /// Rows outside the cohort.
@@ -259,6 +265,7 @@ impl Data {
             observed: self.observed.clone(),
             groups: self.groups.clone(),
             marks: self.marks.clone(),
+            persons: self.persons.clone(),
             dropped: self.dropped,
             outside: self.outside,
         }
@@ -276,6 +283,7 @@ impl Data {
             all.rows += part.rows;
             all.x.extend_from_slice(&part.x);
             all.marks.extend_from_slice(&part.marks);
+            all.persons.extend_from_slice(&part.persons);
             all.dropped += part.dropped;
             all.outside += part.outside;
             match (&mut all.observed, &part.observed) {
@@ -303,6 +311,7 @@ impl Data {
             observed: Observed::Nothing,
             groups: self.groups.iter().map(|group| rows.iter().map(|row| group[*row].clone()).collect()).collect(),
             marks: rows.iter().map(|row| self.marks[*row]).collect(),
+            persons: rows.iter().map(|row| self.persons[*row]).collect(),
             dropped: 0,
             outside: 0,
         };
@@ -361,6 +370,8 @@ struct Builder<'a> {
     value: Option<(Found<'a>, &'a Variable)>,
     variables: Vec<Found<'a>>,
     groups: Vec<Found<'a>>,
+    /// Where persons are named.
+    person: Option<(usize, &'a str)>,
     outcome: Option<&'a Outcome>,
     row: u64,
     data: Data,
@@ -424,7 +435,21 @@ impl<'a> Builder<'a> {
                 .iter()
                 .position(|header| header == source)
                 .ok_or_else(|| LearnError::NoColumn { table: name.to_owned(), column: source.to_owned() })?;
+            if map.person.as_deref() == Some(source) {
+                return Err(LearnError::Withheld {
+                    site: name.to_owned(),
+                    reason: "the plan uses the column that names persons".to_owned(),
+                });
+            }
             Ok(Found { column, name: source.to_owned(), site_steps })
+        };
+        let person = match &map.person {
+            Some(column) => {
+                let at = headers.iter().position(|header| header == column);
+                let at = at.ok_or_else(|| LearnError::NoColumn { table: name.to_owned(), column: column.clone() })?;
+                Some((at, column.as_str()))
+            }
+            None => None,
         };
         let outcome = match needs.outcome {
             Some(_) => map.outcome.as_ref().or(needs.outcome),
@@ -458,6 +483,7 @@ impl<'a> Builder<'a> {
             value,
             variables: needs.variables.iter().map(|variable| find(variable.source())).collect::<Result<_, _>>()?,
             groups: needs.groups.iter().map(|group| find(group)).collect::<Result<_, _>>()?,
+            person,
             outcome,
             row: 0,
             data: Data {
@@ -468,6 +494,7 @@ impl<'a> Builder<'a> {
                 observed,
                 groups: vec![Vec::new(); needs.groups.len()],
                 marks: Vec::new(),
+                persons: Vec::new(),
                 dropped: 0,
                 outside: 0,
             },
@@ -612,6 +639,14 @@ impl<'a> Builder<'a> {
         let mut mark = [0; 8];
         hash.finalize_xof().fill(&mut mark);
         self.data.marks.push(u64::from_le_bytes(mark));
+        if let Some((column, name)) = self.person {
+            let key = text(column).trim();
+            if key.is_empty() {
+                return Err(self.cell(name, "has no value"));
+            }
+            blake3::Hasher::new_derive_key("acequia person 1").update(key.as_bytes()).finalize_xof().fill(&mut mark);
+        }
+        self.data.persons.push(u64::from_le_bytes(mark));
         self.data.rows += 1;
         Ok(())
     }

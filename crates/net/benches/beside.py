@@ -2,18 +2,34 @@
 
     python beside.py NUMBERS ROUNDS
 
-Each round sends so many float64 to every client and gets as many back, as `rounds.rs` does. Prints JSON: median seconds a round
+Makes a virtual environment beside the build (`target/beside-VERSION`) with flwr of the version below, once, and goes on in it. Each round sends so many float64 to every client and gets as many back, as `rounds.rs` does. Prints JSON: median seconds a round
 and the peak memory of a client in MB. Flower's older gRPC server is taken, since it is the faster of its two by far; without TLS.
 """
 
 import json
 import os
+import pathlib
 import statistics
 import subprocess
 import sys
 import time
+import venv
 
-import numpy
+FLWR = "1.41.0"
+
+
+def environment():
+    """The Python of an environment with flwr, made where there is none."""
+    target = os.environ.get("CARGO_TARGET_DIR")
+    target = pathlib.Path(target) if target else pathlib.Path(__file__).resolve().parents[3] / "target"
+    folder = target / f"beside-{FLWR}"
+    python = folder / "bin" / "python"
+    if not (folder / "made").exists():
+        venv.create(folder, clear=True, with_pip=True)
+        command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", f"flwr=={FLWR}"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        (folder / "made").touch()
+    return python
 
 
 def client(address):
@@ -39,6 +55,7 @@ def server(address, numbers, rounds):
     from flwr.common import ndarrays_to_parameters
     from flwr.server import ServerConfig, start_server
     from flwr.server.strategy import FedAvg
+    import numpy
 
     at = []
 
@@ -88,5 +105,7 @@ def main(numbers, rounds):
 if __name__ == "__main__":
     if sys.argv[1] == "client":
         client(sys.argv[2])
-    else:
+    elif len(sys.argv) > 3:
         main(int(sys.argv[1]), int(sys.argv[2]))
+    else:
+        sys.exit(subprocess.call([environment(), __file__, *sys.argv[1:3], "inside"]))

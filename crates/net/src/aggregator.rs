@@ -14,6 +14,7 @@ use crate::error::NetError;
 use crate::link::{Link, Network, Protocol};
 use crate::message::{Frame, Reply, Request, read};
 use crate::queue::{append_line, lines_of};
+use crate::refusals::{Asked, Refusals};
 use crate::roster::{Role, Roster};
 use crate::site::blocking;
 
@@ -45,6 +46,7 @@ pub struct AggregatorDesk {
     roster: Arc<Roster>,
     folder: PathBuf,
     clock: Arc<dyn Clock>,
+    refusals: Refusals,
     runs: Mutex<BTreeMap<Digest, Sum>>,
 }
 
@@ -56,7 +58,8 @@ impl AggregatorDesk {
     pub fn new(network: &Network, folder: impl Into<PathBuf>, clock: Arc<dyn Clock>) -> Result<Arc<Self>, NetError> {
         let roster = Arc::clone(network.roster());
         roster.expect(&network.own().name, Role::Aggregator)?;
-        Ok(Arc::new(Self { roster, folder: folder.into(), clock, runs: Mutex::default() }))
+        let folder = folder.into();
+        Ok(Arc::new(Self { roster, refusals: Refusals::new(&folder), folder, clock, runs: Mutex::default() }))
     }
 
     /// Answers whoever dials in, and dials nobody. Ends when the endpoint is closed.
@@ -82,8 +85,13 @@ impl AggregatorDesk {
     /// Answers one message.
     pub(crate) async fn answer(self: &Arc<Self>, from: &str, bytes: Vec<u8>) -> Frame {
         let (desk, from) = (Arc::clone(self), from.to_owned());
-        let reply = blocking(move || desk.reply(&from, &bytes)).await;
-        reply.unwrap_or_else(|error| {
+        let reply = blocking(move || {
+            let mut asked = Asked::default();
+            desk.reply(&from, &bytes, &mut asked).inspect_err(|error| {
+                desk.refusals.enter(&from, asked, error, desk.clock.now());
+            })
+        });
+        reply.await.unwrap_or_else(|error| {
             tracing::warn!(%error, "refused");
             Frame::from(&Reply::No { reason: error.to_string() })
         })
@@ -107,10 +115,11 @@ impl AggregatorDesk {
         if takes_part { Ok(sum) } else { Err(refuse("the sender does not take part")) }
     }
 
-    fn reply(&self, from: &str, bytes: &[u8]) -> Result<Frame, NetError> {
+    fn reply(&self, from: &str, bytes: &[u8], asked: &mut Asked) -> Result<Frame, NetError> {
         self.roster.valid_on(self.clock.now().day())?;
         let refuse = |reason| NetError::Message { from: from.to_owned(), reason };
         let (request, numbers) = read::<Request>(from, bytes)?;
+        *asked = request.asked();
         let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         match request {
             Request::Open { plan, sites, ask } => {

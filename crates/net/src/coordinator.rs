@@ -18,8 +18,10 @@ use tokio::time::Instant;
 use crate::aggregator::{AggregatorDesk, SITES_MIN};
 use crate::error::{NetError, file};
 use crate::link::{ASK_AGAIN, Link, Network, Protocol, Switchboard};
-use crate::message::{Frame, Reply, Request, read};
+use crate::message::{Attacked, Frame, Reply, Request, read};
+use crate::proposal;
 use crate::queue::{cbor, cbor_document, read_if_there, write_whole};
+use crate::refusals::{Asked, Refusals};
 use crate::roster::{Member, Role, Roster};
 use crate::site::{SiteAgent, Way, result_text};
 
@@ -182,6 +184,7 @@ pub struct Coordinator {
     switchboard: Arc<Switchboard>,
     own_desk: Option<Arc<AggregatorDesk>>,
     own_site: Option<Arc<SiteAgent>>,
+    refusals: Arc<Refusals>,
     watch: Arc<dyn Fn(RunEvent) + Send + Sync>,
 }
 
@@ -227,7 +230,8 @@ impl Coordinator {
                 });
             }
         });
-        Ok(Self { network, settings, clock, switchboard, own_desk, own_site: None, watch })
+        let refusals = Arc::new(Refusals::new(&settings.folder));
+        Ok(Self { network, settings, clock, switchboard, own_desk, own_site: None, refusals, watch })
     }
 
     /// The same coordinator, whose own rows take part as one more site.
@@ -287,6 +291,16 @@ impl Coordinator {
     /// [`NetError`]; [`LearnError::TooFewSites`] when too few sites are left; [`LearnError::Tells`] when a model tells who was in
     /// the training.
     pub async fn run(&self, plan: &Plan) -> Result<NetworkReport, NetError> {
+        let ended = self.run_through(plan).await;
+        if let Err(error @ NetError::Learn(LearnError::Implausible { .. } | LearnError::Protocol { .. })) = &ended {
+            // Whose it is, nobody sees where there are masks.
+            let asked = Asked { what: "sum", about: Some(plan.digest()), round: None };
+            self.refusals.enter("the sites together", asked, error, self.clock.now());
+        }
+        ended
+    }
+
+    async fn run_through(&self, plan: &Plan) -> Result<NetworkReport, NetError> {
         self.is_valid_now()?;
         let text = plan.to_json();
         let digest = plan.digest();
@@ -341,7 +355,7 @@ impl Coordinator {
                     let (_, numbers) = read::<Reply>(&site, &answer)?;
                     match run.receive(&site, numbers) {
                         Ok(()) => live.push(site),
-                        Err(error) => (self.watch)(RunEvent::LeftOut(site, error.to_string())),
+                        Err(error) => self.leave_out(site, &ask, &error.into()),
                     }
                 }
                 if live.len() < needed {
@@ -398,14 +412,14 @@ impl Coordinator {
         if sum.turns().is_empty() && !sum.is_done() {
             let within = self.settings.answer_within;
             let answers = join_all(live.iter().map(|site| self.ask_site(site, &question, within))).await;
-            self.receive_all(&mut sum, live.iter().cloned().zip(answers));
+            self.receive_all(&mut sum, ask, live.iter().cloned().zip(answers));
             sum.close_step()?;
             write_whole(path, &sum.to_bytes(), WHAT)?;
         }
         while !sum.is_done() {
             let turns = sum.turns();
             let answers = join_all(turns.keys().map(|site| self.turn(site, &sum, ask, &question))).await;
-            self.receive_all(&mut sum, turns.into_keys().zip(answers));
+            self.receive_all(&mut sum, ask, turns.into_keys().zip(answers));
             sum.close_step()?;
             write_whole(path, &sum.to_bytes(), WHAT)?;
         }
@@ -432,16 +446,30 @@ impl Coordinator {
     }
 
     /// Takes what sites said in a step; who said nothing, or something else, is left out.
-    fn receive_all(&self, sum: &mut MaskedSum, answers: impl Iterator<Item = (String, Result<Vec<u8>, NetError>)>) {
+    fn receive_all(
+        &self,
+        sum: &mut MaskedSum,
+        ask: &Ask,
+        answers: impl Iterator<Item = (String, Result<Vec<u8>, NetError>)>,
+    ) {
         for (site, answer) in answers {
             let taken = answer.and_then(|answer| match said(&site, &answer)? {
                 (Reply::Masked, update) => Ok(sum.receive(&site, update, self.network.roster().as_ref())?),
                 _ => Err(unexpected(&site)),
             });
             if let Err(error) = taken {
-                (self.watch)(RunEvent::LeftOut(site, error.to_string()));
+                self.leave_out(site, ask, &error);
             }
         }
+    }
+
+    /// Goes on without a site. What it said and should not have said is on record; that it said no, or nothing, is not.
+    fn leave_out(&self, site: String, ask: &Ask, error: &NetError) {
+        if !matches!(error, NetError::Refused { .. } | NetError::Unreachable { .. }) {
+            let asked = Asked { what: "answer", about: Some(ask.plan), round: Some(ask.round) };
+            self.refusals.enter(&site, asked, error, self.clock.now());
+        }
+        (self.watch)(RunEvent::LeftOut(site, error.to_string()));
     }
 
     /// Forgets where a run stands, once its result is kept: the next run of the same plan begins anew.
@@ -465,7 +493,7 @@ impl Coordinator {
     pub async fn offer_only(&self, plan: &Plan) -> Result<Vec<(String, Option<&'static str>)>, NetError> {
         self.is_valid_now()?;
         self.adders(plan)?;
-        self.said_once(&Frame::from(&Request::Offer { plan: plan.to_json() })).await
+        self.said_once(&self.offer_of(plan, plan.to_json())).await
     }
 
     /// What each site says to a message now, in a word; `None` where it cannot be reached in time.
@@ -510,10 +538,17 @@ impl Coordinator {
         write_whole(path, &cbor(&saved), WHAT)
     }
 
+    /// A plan, signed.
+    fn offer_of(&self, plan: &Plan, text: String) -> Frame {
+        let (identity, roster) = (self.network.identity(), self.network.roster().digest());
+        let signature = Some(proposal::sign(identity, &plan.digest(), &roster, &[]));
+        Frame::from(&Request::Offer { plan: text, signature })
+    }
+
     /// Sites that allow the plan, once all decided or the time is over.
     async fn offer(&self, plan: &Plan, text: &str, asked: BTreeSet<String>) -> Result<Vec<String>, NetError> {
         let until = Instant::now() + self.settings.decide_within;
-        let frame = Frame::from(&Request::Offer { plan: text.to_owned() });
+        let frame = self.offer_of(plan, text.to_owned());
         let decided = join_all(asked.iter().map(|site| self.decision(site, &frame, until))).await;
         let mut allowed = Vec::new();
         let mut waiting = 0;
@@ -585,10 +620,12 @@ impl Coordinator {
         let outcome = match outcome {
             Outcome::Model(model) => {
                 let attacked = self.ask_all(live, &Request::Attack { plan: digest }).await;
+                let mut not_run = Vec::new();
                 for (site, answer) in &attacked {
                     match read::<Reply>(site, answer)?.0 {
-                        Reply::Attacked { passed: true } => {}
-                        Reply::Attacked { passed: false } => {
+                        Reply::Attacked { found: Attacked::Passed } => {}
+                        Reply::Attacked { found: Attacked::NotRun } => not_run.push(site.clone()),
+                        Reply::Attacked { found: Attacked::Failed } => {
                             let reason = "an attack tells its rows from others".to_owned();
                             return Err(NetError::Refused { member: site.clone(), reason });
                         }
@@ -599,7 +636,8 @@ impl Coordinator {
                     let reason = "it did not attack the model".to_owned();
                     return Err(NetError::Unreachable { member: silent.clone(), reason });
                 }
-                let found = Membership::AtSites { sites: live.len() as u64, allowed: plan.privacy.membership_auc };
+                let (sites, allowed) = (live.len() as u64, plan.privacy.membership_auc);
+                let found = Membership::AtSites { sites, allowed, not_run };
                 Outcome::Model(Box::new(model.tested(found, &plan.privacy)?))
             }
             other => other,

@@ -120,6 +120,14 @@ pub enum NetError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// A plan is not signed by whoever proposes it.
+    #[error("the plan that {by} proposes is refused: {reason}")]
+    Unsigned {
+        /// Who proposes it.
+        by: String,
+        /// What is wrong with the signature.
+        reason: &'static str,
+    },
     /// Another process fetches the same file to the same place.
     #[error("another command fetches the same file to the same place")]
     Fetching,
@@ -157,6 +165,7 @@ impl Coded for NetError {
             Self::NotHad { .. } => "NT015",
             Self::Manifest { .. } => "NT016",
             Self::Fetching => "NT017",
+            Self::Unsigned { .. } => "NT018",
             Self::Learn(error) => error.code(),
             Self::Gate(error) => error.code(),
             Self::Blob(error) => error.code(),
@@ -198,6 +207,9 @@ impl Coded for NetError {
                 "`acequia network catalogue sync` says who answers; give the same command again, and it goes on where it was"
             }
             Self::Manifest { .. } => "the version is not taken in; tell whoever published it",
+            Self::Unsigned { .. } => {
+                "whoever proposes a plan signs it with the key of the roster, which this program does; both sides should run the same version of it, under the same roster"
+            }
             Self::Fetching => "wait until it is done, then try again",
             Self::Learn(error) => error.hint(),
             Self::Gate(error) => error.hint(),
@@ -210,7 +222,9 @@ impl Coded for NetError {
         match self {
             Self::Roster { .. } => Exit::Usage,
             Self::NoRun { .. } => Exit::NotFound,
-            Self::Untrusted { .. } | Self::NotAMember { .. } | Self::Refused { .. } => Exit::NotPermitted,
+            Self::Untrusted { .. } | Self::NotAMember { .. } | Self::Refused { .. } | Self::Unsigned { .. } => {
+                Exit::NotPermitted
+            }
             Self::NotAllowed { .. } | Self::Unreachable { .. } | Self::NotServed => Exit::Temporary,
             Self::NotHad { .. } | Self::Fetching => Exit::Temporary,
             Self::Contradiction { .. } | Self::Manifest { .. } => Exit::Integrity,

@@ -4,11 +4,13 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use acequia_learn::RefusalEntry;
 use serde::{Deserialize, Serialize};
 
 use crate::error::NetError;
 use crate::identity::{Identity, MemberKey};
 use crate::queue::{Queue, document, json, write_whole};
+use crate::refusals::refused_in;
 use crate::roster::Roster;
 
 const WHAT: &str = "the network folder of this node";
@@ -72,6 +74,11 @@ impl MemberFolder {
         }
     }
 
+    /// Whether this node joined a network.
+    pub fn has_joined(&self) -> bool {
+        self.0.join("roster.json").exists()
+    }
+
     /// Folder of the queue of runs.
     pub fn site(&self) -> PathBuf {
         self.0.join("site")
@@ -123,6 +130,15 @@ impl MemberFolder {
     /// Folder of what is fetched from neighbours, before it is whole, and of what was refused.
     pub fn catalogue(&self) -> PathBuf {
         self.0.join("catalogue")
+    }
+
+    /// Everything that this node refused, in each role (`site`, `aggregator`, `coordinator`), with the chains checked.
+    ///
+    /// # Errors
+    /// [`NetError::Learn`] when a chain is broken; [`NetError::File`].
+    pub fn refused(&self) -> Result<Vec<(&'static str, Vec<RefusalEntry>)>, NetError> {
+        let roles = [("site", self.site()), ("aggregator", self.aggregator()), ("coordinator", self.runs())];
+        roles.into_iter().map(|(role, folder)| Ok((role, refused_in(&folder)?))).collect()
     }
 
     /// Folder of an aggregator's closed rounds.

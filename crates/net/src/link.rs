@@ -50,6 +50,7 @@ const HANDSHAKE: Duration = Duration::from_secs(20);
 #[derive(Clone)]
 pub struct Network {
     endpoint: Endpoint,
+    identity: Identity,
     roster: Arc<Roster>,
     own: Member,
     traffic: Arc<Traffic>,
@@ -105,6 +106,11 @@ impl Network {
         Self::bind(identity, roster, listen, &[]).await
     }
 
+    /// The key that this end proves.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
     async fn bind(
         identity: &Identity,
         roster: Arc<Roster>,
@@ -136,7 +142,8 @@ impl Network {
             builder = builder.clear_ip_transports().bind_addr(listen).map_err(|error| failed(error.to_string()))?;
         }
         let endpoint = builder.bind().await.map_err(|error| failed(format!("{error:#}")))?;
-        Ok(Self { endpoint, roster, own, traffic: Arc::default() })
+        let identity = identity.clone();
+        Ok(Self { endpoint, identity, roster, own, traffic: Arc::default() })
     }
 
     /// This member.

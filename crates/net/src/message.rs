@@ -17,7 +17,9 @@
 use std::collections::BTreeMap;
 
 use acequia_gate::Outbound;
-use acequia_learn::{Accepted, Ask, Envelope, PartTotal, PeerMessage, SiteFinding, SiteUpdate, Turn};
+use acequia_learn::{
+    Accepted, Ask, Envelope, PartTotal, PeerMessage, Plan, SiteFinding, SiteUpdate, Turn, ValidationRequest,
+};
 use acequia_types::Digest;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -25,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalogue::{Given, Page};
 use crate::error::NetError;
+use crate::refusals::Asked;
 
 /// Bytes of a message, at most: a sum of two million numbers without a mask.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 33 << 20;
@@ -38,6 +41,9 @@ pub(crate) enum Request {
     Offer {
         /// The plan.
         plan: String,
+        /// The coordinator's signature under it.
+        #[serde(default)]
+        signature: Option<String>,
     },
     /// To a site: it begins, with these sites.
     Begin {
@@ -113,6 +119,54 @@ pub(crate) enum Request {
     },
 }
 
+impl Request {
+    /// What is asked, for the record of what is refused.
+    pub(crate) fn asked(&self) -> Asked {
+        let of = |what, about, round| Asked { what, about, round };
+        match self {
+            Self::Offer { plan, .. } => of("offer", Plan::from_json(plan).ok().map(|plan| plan.digest()), None),
+            Self::Begin { plan, .. } => of("begin", Some(*plan), None),
+            Self::Ask { ask } => of("ask", Some(ask.plan), Some(ask.round)),
+            Self::Turn { plan, .. } => of("turn", Some(*plan), None),
+            Self::Attack { plan } => of("attack", Some(*plan), None),
+            Self::End { plan, .. } => of("end", Some(*plan), None),
+            Self::Examine { request } => {
+                of("examine", ValidationRequest::from_json(request).ok().map(|request| request.digest()), None)
+            }
+            Self::Open { ask, .. } => of("open", Some(ask.plan), Some(ask.round)),
+            Self::Share { plan, round } => of("share", Some(*plan), Some(*round)),
+            Self::Present { plan, round } => of("present", Some(*plan), Some(*round)),
+            Self::Close { plan, round, .. } => of("close", Some(*plan), Some(*round)),
+        }
+    }
+}
+
+impl PeerRequest {
+    /// As [`Request::asked`].
+    pub(crate) fn asked(&self) -> Asked {
+        match self {
+            Self::Invite { plan, .. } => {
+                Asked { what: "invite", about: Plan::from_json(plan).ok().map(|plan| plan.digest()), round: None }
+            }
+            Self::Say { plan, round, what, .. } => {
+                Asked { what: what.in_a_word(), about: Some(*plan), round: Some(*round) }
+            }
+        }
+    }
+}
+
+/// What a site tells of its attack on a model. Why it could not be run stays there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Attacked {
+    /// It stayed below what the plan allows.
+    Passed,
+    /// It tells the site's rows from others.
+    Failed,
+    /// It could not be run.
+    NotRun,
+}
+
 /// What a member answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "say", rename_all = "kebab-case", deny_unknown_fields)]
@@ -146,10 +200,10 @@ pub(crate) enum Reply {
         /// The site's signature over request and evaluation.
         signature: String,
     },
-    /// Whether the site's own attack stayed below what the plan allows.
+    /// What came of the site's own attack.
     Attacked {
-        /// Whether it did.
-        passed: bool,
+        /// Whether it stayed below what the plan allows.
+        found: Attacked,
     },
 }
 
@@ -165,6 +219,12 @@ pub(crate) enum PeerRequest {
         roster: Digest,
         /// All who take part, sorted.
         sites: Vec<String>,
+        /// Which of them proposed it.
+        #[serde(default)]
+        by: String,
+        /// Its signature.
+        #[serde(default)]
+        signature: Option<String>,
         /// Who agreed, as far as the sender knows: names and signatures.
         agreed: BTreeMap<String, String>,
     },
@@ -214,6 +274,18 @@ pub(crate) enum What {
 }
 
 impl What {
+    fn in_a_word(&self) -> &'static str {
+        match self {
+            Self::Here => "here",
+            Self::Share { .. } => "share",
+            Self::Have { .. } => "have",
+            Self::Propose { .. } => "propose",
+            Self::Accept { .. } => "accept",
+            Self::Part => "part",
+            Self::Total => "total",
+        }
+    }
+
     /// Whether numbers follow.
     pub(crate) fn has_numbers(&self) -> bool {
         matches!(self, Self::Share { .. } | Self::Part | Self::Total)
@@ -453,7 +525,7 @@ mod tests {
     fn messages_are_read_as_they_were_said() {
         let plan = Digest::of(b"plan");
         let requests = [
-            Request::Offer { plan: "{\"a\": \"\\n\"}".to_owned() },
+            Request::Offer { plan: "{\"a\": \"\\n\"}".to_owned(), signature: Some("00".to_owned()) },
             Request::Begin { plan, roster: plan, sites: vec!["north".to_owned()] },
             Request::Close { plan, round: 3, sites: vec!["north".to_owned(), "south".to_owned()] },
             Request::Turn { plan, context: plan, turn: Turn::Confirm(vec!["north".to_owned()]) },
@@ -473,7 +545,14 @@ mod tests {
         let accepted = Some(Accepted { attempt: 0, sites: sites.clone() });
         let agreed = BTreeMap::from([("north".to_owned(), "00".to_owned())]);
         for request in [
-            PeerRequest::Invite { plan: "{}".to_owned(), roster: plan, sites: sites.clone(), agreed },
+            PeerRequest::Invite {
+                plan: "{}".to_owned(),
+                roster: plan,
+                sites: sites.clone(),
+                by: "north".to_owned(),
+                signature: None,
+                agreed,
+            },
             say(What::Here),
             say(What::Share { accepted }),
             say(What::Share { accepted: None }),

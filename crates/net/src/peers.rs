@@ -13,7 +13,7 @@ use std::time::Duration;
 use acequia_gate::let_out;
 use acequia_learn::{
     Dropouts, Envelope, LearnError, Left, Membership, Outcome, PATIENCE, PEERS_MIN, PartTotal, Peer, PeerMessage, Plan,
-    Promise, Roster as Sites, RoundTotal, Task, membership_test,
+    Promise, Roster as Sites, RoundTotal, Task, Unattacked, membership_test,
 };
 use acequia_types::{Digest, Timestamp, digest_named};
 use bytes::Bytes;
@@ -25,7 +25,9 @@ use tokio::time::Instant;
 use crate::error::NetError;
 use crate::link::{ASK_AGAIN, Incoming, Link, Protocol, Switchboard};
 use crate::message::{Frame, PeerReply, PeerRequest, What, read};
+use crate::proposal;
 use crate::queue::Among;
+use crate::refusals::Asked;
 use crate::roster::{Member, Role, Roster};
 use crate::site::{Approve, DIAL_AGAIN, SiteAgent, SiteEvent, blocking, result_text, told_to_others};
 
@@ -55,10 +57,12 @@ fn adders(roster: &Roster, sites: &[String]) -> Vec<String> {
     sites.iter().filter(can).cloned().collect()
 }
 
-/// What all sites of a run sign.
-fn agreement(plan: &Digest, roster: &Digest, sites: &[String]) -> Digest {
+/// What all sites of a run sign; one that could not attack a model of its own rows signs that, too.
+fn agreement(plan: &Digest, roster: &Digest, sites: &[String], is_unattacked: bool) -> Digest {
     let head = [("plan", plan.as_bytes().as_slice()), ("roster", roster.as_bytes().as_slice())];
-    digest_named(AGREEMENT, head.into_iter().chain(sites.iter().map(|site| ("site", site.as_bytes()))))
+    let unattacked = is_unattacked.then_some(("attack", b"not run".as_slice()));
+    let sites = sites.iter().map(|site| ("site", site.as_bytes()));
+    digest_named(AGREEMENT, head.into_iter().chain(sites).chain(unattacked))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -319,27 +323,36 @@ impl Peers {
 
     async fn answer(self: Arc<Self>, mut incoming: Incoming) {
         let from = incoming.from.clone();
+        let mut asked = Asked::default();
         let reply = match incoming.read().await {
-            Ok(bytes) => self.reply(&from, bytes.into()).await,
+            Ok(bytes) => self.reply(&from, bytes.into(), &mut asked).await,
             Err(error) => Err(error),
         };
         let reply = reply.unwrap_or_else(|error| {
+            self.agent.refusals.enter(&from, asked, &error, self.agent.clock.now());
             self.refused(&from, &error);
             PeerReply::No { reason: told_to_others(&error) }
         });
         incoming.answer(&Frame::from(&reply)).await;
     }
 
-    async fn reply(self: &Arc<Self>, from: &str, bytes: Bytes) -> Result<PeerReply, NetError> {
+    async fn reply(self: &Arc<Self>, from: &str, bytes: Bytes, asked: &mut Asked) -> Result<PeerReply, NetError> {
         let roster = self.agent.network.roster();
         roster.valid_on(self.agent.clock.now().day())?;
         roster.expect(from, Role::Site)?;
         let (request, rest) = read::<PeerRequest>(from, &bytes)?;
+        *asked = request.asked();
         let numbers = bytes.slice(bytes.len() - rest.len()..);
         match request {
-            PeerRequest::Invite { plan, roster, sites, agreed } => {
-                let (agent, from) = (Arc::clone(&self.agent), from.to_owned());
-                let among = Among { by: from, sites, roster };
+            PeerRequest::Invite { plan, roster, sites, by, signature, agreed } => {
+                if !sites.iter().any(|site| site == from) {
+                    return Err(refuse(
+                        from,
+                        "the sites are not in order, or this site or the sender is not among them",
+                    ));
+                }
+                let agent = Arc::clone(&self.agent);
+                let among = Among { by, sites, roster, signature };
                 let agreed = blocking(move || agent.invited(&plan, among, agreed)).await?;
                 Ok(PeerReply::Agreed { agreed })
             }
@@ -533,6 +546,8 @@ impl Peers {
                 done.push(self.act(&taking, Peer::take_over).await);
             }
             for error in done.into_iter().filter_map(Result::err) {
+                let asked = Asked { what: "ask", about: Some(taking.digest), round: Some(current.round) };
+                self.agent.refusals.enter(self.name(), asked, &error, self.agent.clock.now());
                 self.refused("this site", &error);
             }
             let next = tick_at.min(again_at);
@@ -572,6 +587,9 @@ impl Peers {
                 Ok(stands) => (look.wait, look.stands) = (ASK_AGAIN, stands),
                 Err(error) => {
                     look.wait = RETRY;
+                    // What this site does not take part in, and why: its rules, or an attack that tells its rows.
+                    let asked = Asked { what: "taking part", about: Some(run), round: None };
+                    self.agent.refusals.enter(self.name(), asked, &error, self.agent.clock.now());
                     self.refused("this site", &error);
                 }
             }
@@ -599,8 +617,13 @@ impl Peers {
         if !asks {
             return Ok((agreed.len(), is_allowed));
         }
-        let (roster, sites) = (among.roster, among.sites.clone());
-        let frame = Frame::from(&PeerRequest::Invite { plan: text, roster, sites, agreed: agreed.clone() });
+        let (roster, sites, by) = (among.roster, among.sites.clone(), among.by.clone());
+        let signature = match by == self.name() {
+            true => Some(proposal::sign(&self.agent.identity, &run, &roster, &sites)),
+            false => among.signature.clone(),
+        };
+        let invite = PeerRequest::Invite { plan: text, roster, sites, by, signature, agreed: agreed.clone() };
+        let frame = Frame::from(&invite);
         // Also those that agreed: they may know of sites that this one cannot reach.
         let others = among.sites.iter().filter(|site| *site != self.name());
         let asked = join_all(others.filter_map(|site| self.board.get(site)).map(|link| {
@@ -680,6 +703,8 @@ impl SiteAgent {
         let plan = Plan::from_json(text)?;
         let (run, from) = (plan.digest(), among.by.clone());
         self.may_run_among(&from, &plan, &among)?;
+        proposal::verify(self.network.roster(), &from, &run, &among.sites, among.signature.as_deref())?;
+        plan.valid_on(self.clock.now().day())?;
         {
             let _files = lock(&self.files);
             if self.queue.among(&run)?.is_none() {
@@ -711,7 +736,11 @@ impl SiteAgent {
         let plan = Plan::from_json(&text)?;
         self.may_run_among(&among.by, &plan, &among)?;
         let words = self.preview(&plan, &among.sites, Some(adders(self.network.roster(), &among.sites)))?;
-        self.enter(&among.by, run, &text, (&plan.title, plan.task.kind(), words), plan.last_day)
+        let signature = match among.by == self.name() {
+            true => Some(proposal::sign(&self.identity, run, &among.roster, &among.sites)),
+            false => among.signature.clone(),
+        };
+        self.enter(&among.by, signature, run, &text, (&plan.title, plan.task.kind(), words), plan.last_day)
     }
 
     /// Keeps what others signed, where they did, and says who did.
@@ -724,10 +753,11 @@ impl SiteAgent {
         let _files = lock(&self.files);
         let roster = self.network.roster();
         let mut agreed = self.queue.agreed(run)?;
-        let subject = agreement(run, &among.roster, &among.sites);
+        let subjects = [false, true].map(|unattacked| agreement(run, &among.roster, &among.sites, unattacked));
         let before = agreed.len();
         for (site, signature) in told {
-            let signed = |member: &Member| member.key.verifies(AGREEMENT, &subject, &signature);
+            let signed =
+                |member: &Member| subjects.iter().any(|subject| member.key.verifies(AGREEMENT, subject, &signature));
             if among.sites.contains(&site) && !agreed.contains_key(&site) && roster.named(&site).is_some_and(signed) {
                 agreed.insert(site, signature);
             }
@@ -774,14 +804,24 @@ impl SiteAgent {
             return Err(LearnError::Withdrawn { site: self.name().to_owned() }.into());
         }
         let is_attacked = gives_a_model(&plan.task);
-        if is_attacked && membership_test(plan, &held.tables).within(&plan.privacy).is_err() {
-            return Err(withheld("an attack tells its rows from others").into());
-        }
-        let subject = agreement(run, &among.roster, &among.sites);
+        let found = match is_attacked {
+            true => membership_test(plan, &held.tables).within(&plan.privacy),
+            false => Ok(()),
+        };
+        let unattacked = match found {
+            Ok(()) => None,
+            Err(LearnError::Untested { reason }) if self.settings.rules.unattacked == Unattacked::Mark => Some(reason),
+            Err(error @ LearnError::Untested { .. }) => return Err(error.into()),
+            Err(_) => return Err(withheld("an attack tells its rows from others").into()),
+        };
+        let subject = agreement(run, &among.roster, &among.sites, unattacked.is_some());
         let signature = self.identity.sign(AGREEMENT, &subject);
-        let words = match is_attacked {
-            true => "That this site takes part, and that an attack stayed within the plan's limit.",
-            false => "That this site takes part.",
+        let words = match (is_attacked, unattacked) {
+            (_, Some(reason)) => {
+                format!("That this site takes part, and that an attack could not be run, for {reason}.")
+            }
+            (true, None) => "That this site takes part, and that an attack stayed within the plan's limit.".to_owned(),
+            (false, None) => "That this site takes part.".to_owned(),
         };
         let _files = lock(&self.files);
         let mut log = self.queue.log(run)?;
@@ -792,7 +832,7 @@ impl SiteAgent {
             round: 0,
             attempt: 0,
             to: among.sites.iter().filter(|site| *site != self.name()).cloned().collect(),
-            words: words.to_owned(),
+            words,
             sent: vec![Digest::of(signature.as_bytes())],
             turned: None,
         });
@@ -959,13 +999,24 @@ impl SiteAgent {
         Ok(true)
     }
 
+    /// Sites that signed that they could not attack a model of their own rows.
+    fn unattacked(&self, taking: &Taking) -> Result<Vec<String>, NetError> {
+        let roster = self.network.roster();
+        let subject = agreement(&taking.digest, &roster.digest(), &taking.sites, true);
+        let signed = |(site, signature): &(String, String)| {
+            roster.named(site).is_some_and(|member| member.key.verifies(AGREEMENT, &subject, signature))
+        };
+        Ok(self.queue.agreed(&taking.digest)?.into_iter().filter(signed).map(|(site, _)| site).collect())
+    }
+
     /// The result as it is kept: every site attacked before it signed.
     fn may_keep(&self, taking: &Taking, work: &AtWork, outcome: Outcome) -> Result<Outcome, String> {
         let privacy = &taking.plan.privacy;
         let outcome = match outcome {
             Outcome::Model(model) => {
-                let found =
-                    Membership::AtSites { sites: work.peer.members().len() as u64, allowed: privacy.membership_auc };
+                let not_run = self.unattacked(taking).map_err(|error| error.to_string())?;
+                let (sites, allowed) = (work.peer.members().len() as u64, privacy.membership_auc);
+                let found = Membership::AtSites { sites, allowed, not_run };
                 Outcome::Model(Box::new(model.tested(found, privacy).map_err(|error| error.to_string())?))
             }
             other => other,

@@ -37,6 +37,9 @@ pub struct Offer {
     pub task: String,
     /// What would leave (of a run: in the first round), in sentences.
     pub words: String,
+    /// The signature of whoever proposed it, under plan, roster and, without a coordinator, sites.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
 }
 
 /// Who takes part in a run that began.
@@ -63,6 +66,9 @@ pub struct Among {
     pub sites: Vec<String>,
     /// Digest of the signed roster.
     pub roster: Digest,
+    /// The signature of the site that proposed it; its agent signs what was proposed here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
 }
 
 /// Why a run ended without a result.
@@ -446,6 +452,14 @@ impl Queue {
 
     pub(crate) fn ledger(&self) -> Result<Ledger, NetError> {
         Ok(document(&self.folder.join("ledger.json"), WHAT)?.unwrap_or_default())
+    }
+
+    /// Epsilon that all runs with noise gave away here together, at this delta, and how many runs they were.
+    ///
+    /// # Errors
+    /// [`NetError::File`].
+    pub fn spent(&self, delta: f64) -> Result<(f64, usize), NetError> {
+        Ok(self.ledger()?.spent(delta))
     }
 
     pub(crate) fn keep(&self, ledger: &Ledger) -> Result<(), NetError> {

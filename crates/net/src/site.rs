@@ -9,7 +9,7 @@ use acequia_custody::{Approval, ApprovalRefused, RunDecision};
 use acequia_gate::{Outbound, let_out};
 use acequia_learn::{
     Ask, Data, LearnError, Ledger, Left, Outcome, Plan, Protection, Roster as Sites, Run, Site, SiteRules, SiteUpdate,
-    StillAllowed, Turn, VALIDATION, ValidationRequest, membership_test,
+    StillAllowed, Turn, Unattacked, VALIDATION, ValidationRequest, membership_test,
 };
 use acequia_types::{Clock, Day, Digest};
 use futures_util::future::join_all;
@@ -18,9 +18,11 @@ use crate::aggregator::{AggregatorDesk, SITES_MIN};
 use crate::error::{NetError, file};
 use crate::identity::Identity;
 use crate::link::{Link, Network, Protocol};
-use crate::message::{Frame, Reply, Request, read};
+use crate::message::{Attacked, Frame, Reply, Request, read};
 use crate::peers::Peers;
+use crate::proposal;
 use crate::queue::{Begun, Offer, Queue};
+use crate::refusals::{Asked, Refusals};
 use crate::roster::{Member, Role, Roster, Signer};
 
 /// Between two attempts to dial a coordinator, at first and at most.
@@ -144,6 +146,8 @@ pub struct SiteAgent {
     pub(crate) identity: Identity,
     /// Held while files of the queue are read and written together.
     pub(crate) files: Mutex<()>,
+    /// What was refused here.
+    pub(crate) refusals: Refusals,
     running: Mutex<BTreeMap<Digest, Arc<Mutex<Running>>>>,
     pub(crate) desk: Desk,
     /// Connections to aggregators that are no coordinators.
@@ -167,6 +171,7 @@ impl SiteAgent {
         network.roster().expect(&network.own().name, Role::Site)?;
         Ok(Arc::new(Self {
             queue: Queue::new(&settings.folder),
+            refusals: Refusals::new(&settings.folder),
             identity: identity.clone(),
             files: Mutex::default(),
             network,
@@ -230,25 +235,34 @@ impl SiteAgent {
 
     /// Answers what a coordinator asks. A no says why, in words about rules and files, never about rows.
     pub(crate) async fn answer(self: &Arc<Self>, from: &str, bytes: Vec<u8>, way: Way<'_>) -> Frame {
-        match self.reply(from, bytes, way).await {
+        let mut asked = Asked::default();
+        match self.reply(from, bytes, way, &mut asked).await {
             Ok(frame) => frame,
             Err(error) => {
+                self.refusals.enter(from, asked, &error, self.clock.now());
                 (self.watch)(SiteEvent::Refused(error.to_string()));
                 Frame::from(&Reply::No { reason: told_to_others(&error) })
             }
         }
     }
 
-    async fn reply(self: &Arc<Self>, from: &str, bytes: Vec<u8>, way: Way<'_>) -> Result<Frame, NetError> {
+    async fn reply(
+        self: &Arc<Self>,
+        from: &str,
+        bytes: Vec<u8>,
+        way: Way<'_>,
+        asked: &mut Asked,
+    ) -> Result<Frame, NetError> {
         self.roster().valid_on(self.clock.now().day())?;
         self.roster().expect(from, Role::Coordinator)?;
         let sender = from.to_owned();
         // A question may be long; its bytes are not needed while it is answered.
         let request = self.desk.work(move || Ok(read::<Request>(&sender, &bytes)?.0)).await?;
+        *asked = request.asked();
         match request {
-            Request::Offer { plan } => {
+            Request::Offer { plan, signature } => {
                 let (agent, from) = (Arc::clone(self), from.to_owned());
-                Ok(Frame::from(&blocking(move || agent.offered(&from, &plan)).await?))
+                Ok(Frame::from(&blocking(move || agent.offered(&from, &plan, signature)).await?))
             }
             Request::Begin { plan, roster, sites } => {
                 if roster != self.roster().digest() {
@@ -297,9 +311,11 @@ impl SiteAgent {
         self.queue.decision(plan)
     }
 
-    fn offered(&self, from: &str, text: &str) -> Result<Reply, NetError> {
+    fn offered(&self, from: &str, text: &str, signature: Option<String>) -> Result<Reply, NetError> {
         let plan = Plan::from_json(text)?;
         let digest = plan.digest();
+        proposal::verify(self.roster(), from, &digest, &[], signature.as_deref())?;
+        plan.valid_on(self.clock.now().day())?;
         self.enough_sites(&plan)?;
         self.is_coordinated(from, &digest)?;
         if self.queue.waits(&digest)? && !self.settings.standing.contains(plan.task.kind()) {
@@ -308,7 +324,7 @@ impl SiteAgent {
         if self.queue.decision(&digest)?.is_none() {
             let all = self.roster().with_role(Role::Site).iter().map(|member| member.name.clone()).collect::<Vec<_>>();
             let words = self.preview(&plan, &all, None)?;
-            self.enter(from, &digest, text, (&plan.title, plan.task.kind(), words), plan.last_day)?;
+            self.enter(from, signature, &digest, text, (&plan.title, plan.task.kind(), words), plan.last_day)?;
         }
         self.standing_of(&digest)
     }
@@ -324,18 +340,33 @@ impl SiteAgent {
         let sites = Sites::new(sites.iter().cloned())?;
         let looked = self.held(plan).and_then(|held| {
             let rules = self.settings.rules.clone();
-            let (ledger, key) = (&mut Ledger::default(), self.identity.share_key());
-            let site = Site::join(self.name(), plan, &sites, held.tables, rules, ledger, key)?;
-            let site = match adders {
+            // As if it began now; nothing of it is kept.
+            let (mut ledger, key) = (self.queue.ledger()?, self.identity.share_key());
+            let site = Site::join(self.name(), plan, &sites, held.tables, rules, &mut ledger, key)?;
+            let mut site = match adders {
                 Some(adders) => site.in_turns(adders),
                 None => site,
             };
-            Ok(site.look(&Run::new(plan, &sites).ask())?)
+            let ask = Run::new(plan, &sites).ask();
+            site.would_answer(&ask)?;
+            Ok(format!("{} {}{}", plan.in_words(), self.budget_words(plan, &ledger), site.look(&ask)?.words))
         });
         Ok(match looked {
-            Ok(leaving) => leaving.words,
+            Ok(words) => words,
+            Err(NetError::Learn(error @ (LearnError::Withheld { .. } | LearnError::Few { .. }))) => {
+                format!("{}. {} Nothing would leave, for this site's rules: {error}.", plan.title, plan.in_words())
+            }
             Err(error) => format!("This site cannot answer the plan as its table is: {error}."),
         })
+    }
+
+    /// What a run with noise would leave of the budget, in a sentence.
+    fn budget_words(&self, plan: &Plan, with_it: &Ledger) -> String {
+        let Some(guarantee) = plan.task.guarantee() else { return String::new() };
+        let delta = self.settings.rules.budget.map_or(guarantee.delta, |budget| budget.delta);
+        let (spent, runs) = with_it.spent(delta);
+        let of = self.settings.rules.budget.map_or(String::new(), |budget| format!(" of {}", budget.epsilon));
+        format!("With it, {runs} runs with noise will have given away epsilon {spent:.3}{of} at delta {delta:e}. ")
     }
 
     /// A run that sites proposed to one another has no coordinator.
@@ -368,6 +399,7 @@ impl SiteAgent {
     pub(crate) fn enter(
         &self,
         from: &str,
+        signature: Option<String>,
         digest: &Digest,
         document: &str,
         (title, task, words): (&str, &str, String),
@@ -378,7 +410,7 @@ impl SiteAgent {
         let plain =
             |text: &str| text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect::<String>();
         let (title, words) = (plain(title), plain(&words));
-        let offer = Offer { from: from.to_owned(), at: now, title, task: task.to_owned(), words };
+        let offer = Offer { from: from.to_owned(), at: now, title, task: task.to_owned(), words, signature };
         self.queue.offer(digest, document, &offer)?;
         if self.settings.standing.contains(task) {
             self.queue.decide(digest, true, &format!("the standing rule for {task}"), last_day, now)?;
@@ -395,7 +427,10 @@ impl SiteAgent {
                 decision.approve(*digest, *digest, self.clock.now())?;
                 Reply::Yes
             }
-            Some(_) => Reply::No { reason: "its people decided against it".to_owned() },
+            Some(_) => {
+                let reason = "its people decided against it".to_owned();
+                return Err(LearnError::Withheld { site: self.name().to_owned(), reason }.into());
+            }
         })
     }
 
@@ -413,7 +448,7 @@ impl SiteAgent {
                 Err(error) => format!("This site cannot answer the request as its table is: {error}."),
             };
             let title = format!("Worth of: {}", request.model.title());
-            self.enter(from, &digest, text, (&title, VALIDATION, words), request.last_day)?;
+            self.enter(from, None, &digest, text, (&title, VALIDATION, words), request.last_day)?;
         }
         let reply = self.standing_of(&digest)?;
         if reply != Reply::Yes {
@@ -719,7 +754,22 @@ impl SiteAgent {
             return Err(LearnError::Withdrawn { site: self.name().to_owned() }.into());
         }
         let membership = membership_test(&run.plan, &run.tables);
-        let passed = membership.within(&run.plan.privacy).is_ok();
+        let asked = Asked { what: "attack", about: Some(digest), round: None };
+        let (found, words) = match membership.within(&run.plan.privacy) {
+            Ok(()) => (Attacked::Passed, "yes".to_owned()),
+            Err(LearnError::Untested { reason }) => {
+                let error = LearnError::Untested { reason: reason.clone() }.into();
+                if self.settings.rules.unattacked == Unattacked::Refuse {
+                    return Err(error);
+                }
+                self.refusals.enter(from, asked, &error, now);
+                (Attacked::NotRun, format!("not run, for {reason}"))
+            }
+            Err(error) => {
+                self.refusals.enter(from, asked, &error.into(), now);
+                (Attacked::Failed, "no".to_owned())
+            }
+        };
         let left = Left {
             at: now,
             plan: digest,
@@ -727,13 +777,17 @@ impl SiteAgent {
             round: 0,
             attempt: 0,
             to: vec![from.to_owned()],
-            words: format!("Whether an attack stayed within the plan's limit: {}.", if passed { "yes" } else { "no" }),
-            sent: vec![Digest::of(if passed { b"passed" } else { b"failed" })],
+            words: format!("Whether an attack stayed within the plan's limit: {words}."),
+            sent: vec![Digest::of(match found {
+                Attacked::Passed => b"passed".as_slice(),
+                Attacked::Failed => b"failed",
+                Attacked::NotRun => b"not run",
+            })],
             turned: None,
         };
         run.site.note(left);
         self.persist(&digest, &mut run)?;
-        Ok(Reply::Attacked { passed })
+        Ok(Reply::Attacked { found })
     }
 
     /// Keeps the result.
@@ -754,9 +808,16 @@ pub(crate) fn result_text(outcome: &Outcome) -> String {
     }
 }
 
-/// What a refusal says to others. Where a table does not fit, the place could tell whether a row of some kind is there.
+/// What a refusal says to others. Where a table does not fit, the place could tell whether a row of some kind is there; where too few
+/// persons are behind a plan, which variable it is could tell whether somebody is.
 pub(crate) fn told_to_others(error: &NetError) -> String {
     match error {
+        NetError::Learn(LearnError::Untested { .. }) => {
+            "this site cannot attack the model, and its rules tell none that was not attacked".to_owned()
+        }
+        NetError::Learn(LearnError::Few { site, .. }) => {
+            format!("site {site} does not answer: its rules about few persons do not allow it, and its people see why")
+        }
         NetError::Learn(
             LearnError::Withheld { .. }
             | LearnError::Protocol { .. }
@@ -768,6 +829,7 @@ pub(crate) fn told_to_others(error: &NetError) -> String {
         | NetError::NotAMember { .. }
         | NetError::Untrusted { .. }
         | NetError::Refused { .. }
+        | NetError::Unsigned { .. }
         | NetError::Unreachable { .. }
         | NetError::Approval(_) => error.to_string(),
         _ => "this site cannot answer it; its people see why".to_owned(),

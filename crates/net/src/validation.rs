@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::coordinator::{Coordinator, REFUSES, RunEvent, WAITS, said, unexpected};
 use crate::error::NetError;
+use crate::folder::MemberFolder;
 use crate::link::ASK_AGAIN;
 use crate::message::{Frame, Reply, Request};
 use crate::roster::Roster;
@@ -104,6 +105,30 @@ fn is_signed(roster: &Roster, signed: &SiteSignature, digest: Digest) -> Result<
         return Err(NetError::Untrusted { reason: "a site did not sign what stands there in its name" });
     }
     Ok(())
+}
+
+/// Signatures of this node under what it measured on its own rows: where it joined a network as a site, under what stands there in its
+/// name. None otherwise.
+///
+/// # Errors
+/// [`NetError::Untrusted`] when somebody changed its roster; [`NetError::File`].
+pub fn signed_here(
+    folder: &MemberFolder,
+    request: &ValidationRequest,
+    evaluations: &[SiteEvaluation],
+) -> Result<Vec<SiteSignature>, NetError> {
+    if !folder.has_joined() {
+        return Ok(Vec::new());
+    }
+    let (roster, identity) = (folder.roster()?, folder.identity()?);
+    let own = roster.of_key(&identity.key()).filter(|own| own.roles.contains(&crate::Role::Site));
+    let Some(own) = own else { return Ok(Vec::new()) };
+    let model = request.model.digest();
+    let signed = evaluations.iter().filter(|evaluation| evaluation.site == own.name).map(|evaluation| {
+        let signature = identity.sign(FINDING, &finding_digest(model, &request.settings, evaluation));
+        SiteSignature { site: own.name.clone(), key: own.key.to_string(), signature }
+    });
+    Ok(signed.collect())
 }
 
 /// Checks that every site of a record signed what stands there, for the record's model and settings, and that the sites are

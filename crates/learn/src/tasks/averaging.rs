@@ -19,6 +19,7 @@ use crate::plan::{Averaging, Noise, Outcome as PlanOutcome, Plan, Start, Strateg
 use crate::protocol::{Chance, out_of_turn};
 use crate::sums::{GRID, Sums};
 use crate::table::{Data, Observed};
+use crate::tasks::plausible::WEIGHT_MAX;
 use crate::tasks::scale::{Scale, prepared};
 use crate::tasks::{Anchor, Block, Kept, Next, Outcome, Question, fit, logistic};
 use crate::{Form, Model, Score};
@@ -55,7 +56,9 @@ fn is_scaffold(settings: &Averaging) -> bool {
 
 pub(crate) fn fits(plan: &Plan, settings: &Averaging, question: &Question) -> bool {
     let Question::Descend { step, scales, weights, anchor } = question else { return false };
-    let good = |numbers: &[f64]| numbers.len() == weights_len(plan) && numbers.iter().all(|x| x.is_finite());
+    // With noise a gradient is cut to a length, whatever the weights are.
+    let most = if settings.noise.is_some() { f64::MAX } else { WEIGHT_MAX };
+    let good = |numbers: &[f64]| numbers.len() == weights_len(plan) && numbers.iter().all(|x| x.abs() <= most);
     let anchored = is_scaffold(settings) && *step > 0;
     *step < settings.rounds
         && scales.len() == if prepares(plan, settings) { plan.variables.len() } else { 0 }
@@ -77,6 +80,10 @@ pub(crate) fn shape(plan: &Plan) -> Vec<Block> {
         "weights after {} steps of {} rows each, times the number of rows",
         settings.local_steps, settings.batch
     );
+    let steps = match settings.longest_change {
+        Some(longest) => format!("{steps}, whose change is cut to a length of {longest}"),
+        None => steps,
+    };
     let mut blocks =
         vec![Block::new("rows", 1, false), Block::new("rows with the event", 1, false), Block::new(&steps, q, false)];
     if is_scaffold(settings) {
@@ -285,6 +292,12 @@ pub(crate) fn add(
     }
     if own.iter().any(|w| !w.is_finite()) {
         return Err(LearnError::Estimate { reason: "the steps of a site run away; take a smaller rate" });
+    }
+    if let Some(longest) = settings.longest_change {
+        let length = own.iter().zip(weights).map(|(own, w)| (own - w) * (own - w)).sum::<f64>().sqrt();
+        if length > longest {
+            own.iter_mut().zip(weights).for_each(|(own, w)| *own = w + (*own - w) * (longest / length));
+        }
     }
     #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^53")]
     let n = count as f64;

@@ -71,7 +71,18 @@ pub(crate) fn moments_means(plan: &Plan, sums: &Sums) -> Result<Next, LearnError
     if rows < 2 {
         return Err(LearnError::Estimate { reason: "there are fewer than two rows" });
     }
-    let means = (0..plan.variables.len()).map(|j| sums.get(2 + j) / rows as f64).collect();
+    let minimum = plan.privacy.minimum_count;
+    let p = plan.variables.len();
+    let is_few = |j: usize| {
+        // Only numbers of 0 and 1 are their squares; their sum is a count.
+        let (sum, squares) = (sums.values()[2 + j], sums.values()[2 + p + j]);
+        sum == squares
+            && [sums.whole(2 + j), rows - sums.whole(2 + j).min(rows)].iter().any(|n| shown(*n, minimum).is_none())
+    };
+    if shown(rows, minimum).is_none() || (0..p).any(is_few) {
+        return Err(LearnError::Estimate { reason: "fewer rows than the plan's minimum_count are behind a mean" });
+    }
+    let means = (0..p).map(|j| sums.get(2 + j) / rows as f64).collect();
     Ok(Next::ask(Question::Spread { means }, Kept { rows, ..Kept::default() }))
 }
 

@@ -9,6 +9,7 @@ mod cox;
 mod describe;
 mod logrank;
 mod pca;
+mod plausible;
 mod regression;
 mod scale;
 mod survival;
@@ -298,6 +299,8 @@ pub(crate) fn fits(plan: &Plan, question: &Question) -> bool {
     let p = plan.variables.len();
     let good = |scales: &[Scale]| scales.len() == p && scales.iter().all(Scale::is_sound);
     let finite = |numbers: &[f64]| numbers.iter().all(|number| number.is_finite());
+    // Newton's method goes no further (`regression::newton`), so nobody who keeps to the plan asks.
+    let near = |coefficients: &[f64]| coefficients.iter().all(|b| b.abs() <= regression::COEFFICIENT_MAX);
     match (&plan.task, question) {
         (Task::Count, Question::Count)
         | (Task::KaplanMeier { .. }, Question::Times)
@@ -324,19 +327,19 @@ pub(crate) fn fits(plan: &Plan, question: &Question) -> bool {
         }
         (Task::Pca { .. }, Question::Products { scales }) => good(scales),
         (Task::Logistic { .. }, Question::Score { scales, coefficients }) => {
-            good(scales) && coefficients.len() == p + 1 && finite(coefficients)
+            good(scales) && coefficients.len() == p + 1 && near(coefficients)
         }
         (Task::DiscreteTime { ends_days, .. }, Question::Score { scales, coefficients }) => {
-            good(scales) && coefficients.len() == p + ends_days.len() && finite(coefficients)
+            good(scales) && coefficients.len() == p + ends_days.len() && near(coefficients)
         }
         (Task::Cox { stratified_by_site, .. }, Question::Score { scales, coefficients }) => {
-            *stratified_by_site && good(scales) && coefficients.len() == p && finite(coefficients)
+            *stratified_by_site && good(scales) && coefficients.len() == p && near(coefficients)
         }
         (Task::Cox { stratified_by_site, .. }, Question::RiskSets { scales, coefficients, times }) => {
             !stratified_by_site
                 && good(scales)
                 && coefficients.len() == p
-                && finite(coefficients)
+                && near(coefficients)
                 && !times.is_empty()
                 && times.windows(2).all(|pair| pair[0] < pair[1])
         }
@@ -454,6 +457,7 @@ pub(crate) fn answer(
 /// # Errors
 /// [`LearnError::Estimate`] when there is no estimate.
 pub(crate) fn advance(plan: &Plan, state: &State, sums: Sums, sites: &[String]) -> Result<Next, LearnError> {
+    plausible::plausible(plan, &state.question, &state.kept, &sums, sites)?;
     let kept = state.kept.clone();
     match (&plan.task, &*state.question) {
         (Task::Count, _) => Ok(Next::Done(Box::new(Outcome::Count(describe::count_result(plan, &sums))))),

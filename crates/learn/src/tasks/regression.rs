@@ -144,6 +144,9 @@ pub(crate) enum Step {
     Done(Vec<f64>, Symmetric, f64),
 }
 
+/// Largest coefficient of a scaled variable that means anything.
+pub(crate) const COEFFICIENT_MAX: f64 = 1e4;
+
 /// One step of Newton's method with halving. `penalties` are the second derivatives of the penalty.
 ///
 /// # Errors
@@ -181,7 +184,7 @@ pub(crate) fn newton(
     if step.iter().all(|step| step.abs() < settings.tolerance) {
         return Ok(Step::Done(next, factor.inverse(), local.log_likelihood));
     }
-    if kept.iterations >= settings.rounds || next.iter().any(|b| !b.is_finite() || b.abs() > 1e4) {
+    if kept.iterations >= settings.rounds || next.iter().any(|b| !b.is_finite() || b.abs() > COEFFICIENT_MAX) {
         return Err(no_convergence());
     }
     kept.last = Some((coefficients.to_vec(), objective));

@@ -9,6 +9,9 @@ use crate::table::{Data, Observed};
 use crate::tasks::Block;
 use crate::tasks::survival::{bins, grid_index};
 
+/// Largest number that is summed; see [`Sums::add`].
+const MOST: f64 = (1u64 << 62) as f64;
+
 /// Centre and unit of a variable.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -21,7 +24,8 @@ pub struct Scale {
 
 impl Scale {
     pub(crate) fn is_sound(&self) -> bool {
-        self.mean.is_finite() && self.sd.is_finite() && self.sd > 0.0
+        // Sums reach no further, and a unit this small would make numbers of rounding.
+        self.mean.abs() < MOST && self.sd < MOST && self.sd > 1e-100
     }
 
     pub(crate) fn of(self, x: f64) -> f64 {

@@ -320,6 +320,34 @@ pub fn evaluate<'m>(
     })
 }
 
+/// Bootstrap samples of a subgroup, at most: there may be many subgroups.
+const SUBGROUP_BOOTSTRAPS: u32 = 200;
+
+/// Some measures of a group, with intervals.
+fn of_group(
+    model: Frozen<'_>,
+    part: &Data,
+    names: &[&str],
+    settings: &Validation,
+) -> Result<Vec<Estimate>, LearnError> {
+    let prepared = Prepared::new(model, part, settings)?;
+    let wanted = |all: Vec<Estimate>| -> Vec<Estimate> {
+        all.into_iter().filter(|one| names.contains(&one.name.as_str())).collect()
+    };
+    let mut estimates = wanted(prepared.estimates(&vec![1.0; prepared.len()])?);
+    let mut drawn: Vec<Vec<f64>> = vec![Vec::new(); estimates.len()];
+    for number in 0..settings.bootstraps.min(SUBGROUP_BOOTSTRAPS) {
+        let weights = bootstrap_weights(settings.seed, number, prepared.rows());
+        if let Ok(sample) = prepared.estimates(&weights).map(wanted)
+            && sample.len() == estimates.len()
+        {
+            drawn.iter_mut().zip(&sample).for_each(|(drawn, one)| drawn.push(one.value));
+        }
+    }
+    estimates.iter_mut().zip(drawn).for_each(|(estimate, drawn)| estimate.interval = interval(drawn));
+    Ok(estimates)
+}
+
 /// Measures by group. Groups with few rows or events are told as one, without their names, which may be values of single
 /// persons; and that one must not be small itself, or the others would give it away by subtraction.
 fn subgroups(model: Frozen<'_>, data: &Data, groups: &[String], settings: &Validation) -> Vec<Subgroup> {
@@ -340,10 +368,7 @@ fn subgroups(model: Frozen<'_>, data: &Data, groups: &[String], settings: &Valid
             hidden.push(shown.remove(smallest));
         }
         for (value, part) in shown {
-            let estimates = Prepared::new(model, &part, settings)
-                .and_then(|prepared| prepared.estimates(&vec![1.0; prepared.len()]))
-                .map(|all| all.into_iter().filter(|one| SHOWN.contains(&one.name.as_str())).collect())
-                .unwrap_or_default();
+            let estimates = of_group(model, &part, &SHOWN, settings).unwrap_or_default();
             all.push(Subgroup {
                 column: column.clone(),
                 value: Some(value),

@@ -195,14 +195,18 @@ fn subgroups(groups: &[Subgroup]) -> Markup {
     }
     let value = |group: &Subgroup, name: &str| {
         group.estimates.iter().find(|one| one.name == name).map(|one| {
-            let error = one.standard_error.map_or(String::new(), |error| format!(" ± {}", number(error)));
-            format!("{}{error}", number(one.value))
+            let precision = match (one.interval, one.standard_error) {
+                (Some((low, high)), _) => format!(" ({} to {})", number(low), number(high)),
+                (None, Some(error)) => format!(" ± {}", number(error)),
+                (None, None) => String::new(),
+            };
+            format!("{}{precision}", number(one.value))
         })
     };
     html! {
         h3 { "Subgroups" }
         div.wide { table.folds {
-            caption { "Values ± standard error. Groups with few rows or events are not shown." }
+            caption { "Values with 95 % intervals from 200 bootstrap samples at most, or ± standard error. Groups with few rows or events are not shown." }
             thead { tr {
                 th scope="col" { "Group" } th.number scope="col" { "Rows" } th.number scope="col" { "Events" }
                 @for name in &measures { th.number scope="col" { (words(name)) } }

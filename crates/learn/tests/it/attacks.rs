@@ -32,7 +32,9 @@ fn join(
 #[track_caller]
 fn withheld(outcome: Result<impl Sized, LearnError>, words: &str) {
     match outcome {
-        Err(LearnError::Withheld { reason, .. }) => assert!(reason.contains(words), "{reason}"),
+        Err(LearnError::Withheld { reason, .. } | LearnError::Few { reason, .. }) => {
+            assert!(reason.contains(words), "{reason}");
+        }
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("it answered"),
     }
@@ -66,7 +68,7 @@ fn a_site_alone_or_with_few_rows_does_not_answer() {
 fn one_row_that_makes_up_a_sum_and_sums_that_show_persons_stay() {
     let two = roster(&["north", "south"]);
     let one = masked();
-    let ages = std::iter::repeat_n(1, 40).chain([100]);
+    let ages = (40..80).chain([5000]);
     let mut site = join("north", &one, &two, &mut Ledger::default(), ages).unwrap();
     withheld(site.answer(&Run::new(&one, &two).ask(), now()), "makes up too much");
     let open = plan("{ kind = \"histogram\", edges = [0, 50, 100] }", "", AGE, "none");
@@ -236,6 +238,283 @@ fn a_roster_is_bound_to_the_keys_of_its_members() {
     let signed = |document: &[u8]| names().identified_by(acequia_types::Digest::of(document)).digest();
     assert_ne!(signed(b"one"), signed(b"other"));
     assert_ne!(signed(b"one"), names().digest());
+}
+
+/// 60 rows of a hospital: a number of each person, a group, her age and what the attacker is after.
+fn sixty(name: &str, plan: &Plan) -> Data {
+    let rows: String = (0..60)
+        .map(|row| format!("{name}{row},{},{},{}\n", ["a", "b", "c"][row % 3], 40.0 + row as f64 / 2.0, secret(row)))
+        .collect();
+    Data::from_csv(name, format!("pid,group,age,score\n{rows}").as_bytes(), &plan.needs(), &SiteMap::default()).unwrap()
+}
+
+fn secret(row: usize) -> f64 {
+    (row * 37 % 101) as f64
+}
+
+const SCORE: &str = "{ kind = \"number\", value = { name = \"score\" } }";
+
+/// Variables that single out the person `north7` (43.5 years), each in another way.
+fn aimed() -> Vec<&'static str> {
+    vec![
+        "[[variables]]\nname = \"she\"\ncolumn = \"pid\"\nsteps = [{ one_of = [\"north7\"] }]\n",
+        // All but her.
+        "[[variables]]\nname = \"others\"\ncolumn = \"age\"\nsteps = [{ band = { edges = [43.2, 43.7], labels = [\"o\", \"x\", \"p\"] } }, { one_of = [\"o\", \"p\"] }]\n",
+        // Neither is about few; their difference is she.
+        "[[variables]]\nname = \"one\"\ncolumn = \"age\"\nsteps = [{ band = { edges = [43.2, 43.7, 55], labels = [\"w\", \"x\", \"y\", \"z\"] } }, { one_of = [\"x\", \"y\"] }]\n[[variables]]\nname = \"other\"\ncolumn = \"age\"\nsteps = [{ band = { edges = [43.2, 43.7, 55], labels = [\"w\", \"x\", \"y\", \"z\"] } }, { one_of = [\"y\"] }]\n",
+        // A sum of three bends of a line is 0 but at her age.
+        "[[variables]]\nname = \"low\"\ncolumn = \"age\"\nsteps = [{ floor = 43.0 }]\n[[variables]]\nname = \"mid\"\ncolumn = \"age\"\nsteps = [{ floor = 43.5 }]\n[[variables]]\nname = \"high\"\ncolumn = \"age\"\nsteps = [{ floor = 44.0 }]\n[[variables]]\nname = \"a\"\ncolumn = \"age\"\nsteps = [{ above = 43.2 }]\n[[variables]]\nname = \"b\"\ncolumn = \"age\"\nsteps = [{ floor = 43.2 }, { cap = 43.7 }]\n",
+    ]
+}
+
+/// dsBase issue 251: an indicator of one person in a masked regression is fitted exactly, and the coefficient is her outcome.
+#[test]
+fn a_variable_about_one_person_tells_nothing_also_under_masks() {
+    let run = |variables: &str, rules: &SiteRules, protection: &str| {
+        let plan = plan("{ kind = \"linear\" }", SCORE, variables, protection);
+        let tables = vec![sixty("north", &plan), sixty("south", &plan)];
+        run_here(&plan, tables, Architecture::Federated, rules, now(), &mut SeededEntropy::new(3))
+    };
+    // It is a real attack: where no rule stands against it, the intercept and her coefficient are her score. The person is at one
+    // hospital only.
+    let she = aimed()[0];
+    let fitted = model(run(she, &SiteRules::own(), "two-aggregators").unwrap());
+    let Form::Linear { intercept, .. } = &fitted.form else { panic!() };
+    close(intercept + fitted.coefficients()[0], secret(7), 1e-6);
+    for protection in ["two-aggregators", "double-masking", "none"] {
+        for variables in aimed() {
+            withheld(run(variables, &SiteRules::cautious(), protection), "");
+        }
+    }
+    // The site where she is says what the one says where she is not.
+    for name in ["north", "south"] {
+        let plan = plan("{ kind = \"linear\" }", SCORE, she, "two-aggregators");
+        let two = roster(&["north", "south"]);
+        let (tables, ledger) = (vec![sixty(name, &plan)], &mut Ledger::default());
+        let mut site = Site::join(name, &plan, &two, tables, rules(), ledger, ShareKey::from([7; 32])).unwrap();
+        withheld(site.answer(&Run::new(&plan, &two).ask(), now()), "she is about fewer than 10 of its persons");
+        assert!(site.log().entries().is_empty());
+    }
+    // What is about many goes through, and is the pooled result.
+    let groups = "[[variables]]\nname = \"a\"\ncolumn = \"group\"\nsteps = [{ one_of = [\"a\"] }]\n[[variables]]\nname = \"b\"\ncolumn = \"group\"\nsteps = [{ one_of = [\"b\"] }]\n[[variables]]\nname = \"age\"\n";
+    let cautious = model(run(groups, &SiteRules::cautious(), "two-aggregators").unwrap());
+    let pooled = model(run(groups, &SiteRules::own(), "none").unwrap());
+    all_close(cautious.coefficients(), pooled.coefficients(), 1e-6);
+}
+
+/// By symmetry the outcome: its sums of products with the variables would be hers.
+#[test]
+fn an_outcome_about_one_person_tells_nothing() {
+    for kind in ["number", "binary"] {
+        let outcome = format!(
+            "{{ kind = \"{kind}\", value = {{ name = \"she\", column = \"pid\", steps = [{{ one_of = [\"north7\"] }}] }} }}"
+        );
+        let task = if kind == "number" { "{ kind = \"linear\" }" } else { "{ kind = \"logistic\", ridge = 1.0 }" };
+        let plan = plan(task, &outcome, "[[variables]]\nname = \"score\"\n", "two-aggregators");
+        let tables = vec![sixty("north", &plan), sixty("south", &plan)];
+        let run = run_here(&plan, tables, Architecture::Federated, &rules(), now(), &mut SeededEntropy::new(3));
+        withheld(run, "she is about fewer than 10");
+    }
+}
+
+/// Every task looks at its variables before anything of them leaves.
+#[test]
+fn no_task_answers_about_one_person() {
+    let she = aimed()[0];
+    let age = "[[variables]]\nname = \"age\"\n";
+    let (late, number) = (
+        "{ kind = \"survival\", components = [{ time = \"age\", event = \"dead\" }] }",
+        "{ kind = \"binary\", value = { name = \"dead\" } }",
+    );
+    for (task, outcome) in [
+        ("{ kind = \"moments\" }", ""),
+        ("{ kind = \"histogram\", edges = [0, 0.5, 1] }", ""),
+        ("{ kind = \"quantile\", shares = [0.5], low = 0, high = 1, resolution = 0.5 }", ""),
+        ("{ kind = \"log-rank\", groups = [0, 1] }", late),
+        ("{ kind = \"logistic\" }", number),
+        ("{ kind = \"cox\" }", late),
+        ("{ kind = \"cox\", stratified_by_site = true }", late),
+        ("{ kind = \"discrete-time\", link = \"logit\", ends_days = [50, 80] }", late),
+        ("{ kind = \"pca\", components = 1 }", ""),
+        ("{ kind = \"boosting\", trees = 1, depth = 1 }", number),
+        (
+            "{ kind = \"averaging\", strategy = { kind = \"fed-avg\" }, rounds = 1, local_steps = 1, batch = 20, rate = 0.1 }",
+            number,
+        ),
+    ] {
+        let plan = plan(task, outcome, &format!("{she}{age}"), "two-aggregators");
+        let table = |name: &str| {
+            let rows: String =
+                (0..60).map(|row| format!("{name}{row},{},{}\n", 40.0 + row as f64 / 2.0, row % 2)).collect();
+            Data::from_csv(name, format!("pid,age,dead\n{rows}").as_bytes(), &plan.needs(), &SiteMap::default())
+                .unwrap()
+        };
+        let tables = vec![table("north"), table("south")];
+        let run = run_here(&plan, tables, Architecture::Federated, &rules(), now(), &mut SeededEntropy::new(3));
+        match run {
+            Err(LearnError::Few { reason, .. }) => assert!(reason.contains("fewer than 10"), "{task}: {reason}"),
+            other => panic!("{task}: {:?}", other.map(|report| report.outcome)),
+        }
+    }
+}
+
+/// Dominance looks at the outcome too, where sums tell its amounts, and in every question.
+#[test]
+fn one_person_who_makes_up_a_sum_of_the_outcome_is_not_told() {
+    let plan = plan("{ kind = \"linear\" }", SCORE, AGE, "two-aggregators");
+    let table = |name: &str| {
+        let rows: String = (0..60)
+            .map(|row| format!("{name}{row},{},{}\n", 40 + row, if row == 7 { 90_000.0 } else { secret(row) }))
+            .collect();
+        Data::from_csv(name, format!("pid,age,score\n{rows}").as_bytes(), &plan.needs(), &SiteMap::default()).unwrap()
+    };
+    let two = roster(&["north", "south"]);
+    let join = |ledger: &mut Ledger| {
+        Site::join("north", &plan, &two, vec![table("north")], rules(), ledger, ShareKey::from([7; 32])).unwrap()
+    };
+    let ask = Run::new(&plan, &two).ask();
+    withheld(join(&mut Ledger::default()).answer(&ask, now()), "too much of the sum of score");
+    // Also from a centre that the coordinator chooses, in a round of its choice.
+    let scales = vec![Scale { mean: 70.0, sd: 10.0 }, Scale { mean: 50.0, sd: 20.0 }];
+    let products = Ask { round: 2, question: Question::Products { scales }.into(), ..ask };
+    withheld(join(&mut Ledger::default()).answer(&products, now()), "too much of the sum of score");
+}
+
+/// A site that sends what no rows give: whoever gets the sum does not go on with it, masked or not. Sites answer no question with
+/// numbers that an honest one never has.
+#[test]
+fn a_poisoned_sum_and_a_poisoned_question_are_not_believed() {
+    let names = ["north", "south"];
+    let two = roster(&names);
+    for protection in ["none", "two-aggregators"] {
+        let plan = plan("{ kind = \"moments\" }", "", AGE, protection);
+        let mut run = Run::new(&plan, &two);
+        let ask = run.ask();
+        let mut aggregators = [Aggregator::new(&plan, &two), Aggregator::new(&plan, &two)];
+        aggregators.iter_mut().for_each(|aggregator| aggregator.open(&ask).unwrap());
+        for name in names {
+            let own = SiteRules { coordinator: Coordinator::Own, ..rules() };
+            let (tables, ledger) = (vec![table(name, &plan, 40..80)], &mut Ledger::default());
+            let mut site = Site::join(name, &plan, &two, tables, own, ledger, ShareKey::from([7; 32])).unwrap();
+            for (update, aggregator) in site.answer(&ask, now()).unwrap().iter().zip(&mut aggregators) {
+                let mut message = Message::from_bytes(name, update.bytes(), &plan, &ask).unwrap();
+                // The sum of squares, less than there are.
+                match &mut message.payload {
+                    Payload::Plain(values) if name == "south" => values[3] -= 200_000 << 60,
+                    Payload::Masked(values) if name == "south" => values[3] = values[3].wrapping_sub(200_000 << 60),
+                    _ => {}
+                }
+                let bytes = message.to_bytes(128);
+                match protection {
+                    "none" => run.receive(name, &bytes).unwrap(),
+                    _ => aggregator.receive(name, &bytes).unwrap(),
+                }
+            }
+        }
+        let ended = match protection {
+            "none" => run.close(),
+            _ => {
+                let sites = names.map(str::to_owned);
+                let [one, other] = aggregators.each_mut().map(|aggregator| aggregator.close(&sites).unwrap());
+                run.close_masked(&one, &other)
+            }
+        };
+        assert!(matches!(ended, Err(LearnError::Implausible { what: "sums of squares" })), "{ended:?}");
+    }
+    let plan = plan("{ kind = \"logistic\" }", "{ kind = \"binary\", value = { name = \"old\" } }", AGE, "none");
+    let ask = Run::new(&plan, &two).ask();
+    for (mean, sd, coefficient) in [(60.0, 1e-200, 0.0), (f64::MAX, 1.0, 0.0), (60.0, 10.0, 1e6)] {
+        let question = Question::Score { scales: vec![Scale { mean, sd }], coefficients: vec![0.0, coefficient] };
+        let poisoned = Ask { round: 2, question: question.into(), ..ask.clone() };
+        let csv: String = (40..80).map(|age| format!("{age},{}\n", u8::from(age > 60))).collect();
+        let data = Data::from_csv("north", format!("age,old\n{csv}").as_bytes(), &plan.needs(), &SiteMap::default());
+        let (tables, ledger) = (vec![data.unwrap()], &mut Ledger::default());
+        let mut site = Site::join("north", &plan, &two, tables, rules(), ledger, ShareKey::from([7; 32])).unwrap();
+        refused(site.answer(&poisoned, now()), "does not follow from the plan");
+    }
+}
+
+/// One site's steps move the mean no further than the plan lets them.
+#[test]
+fn steps_that_run_away_are_cut_by_each_site() {
+    let moved = |longest: &str| {
+        let task = format!(
+            "{{ kind = \"averaging\", strategy = {{ kind = \"fed-avg\" }}, rounds = 1, local_steps = 50, batch = 20, rate = 1.0{longest} }}"
+        );
+        let plan = plan(
+            &task,
+            "{ kind = \"binary\", value = { name = \"death\" } }",
+            "[[variables]]\nname = \"nodes\"\n",
+            "two-aggregators",
+        );
+        let fitted = model(run(&plan, four_sites(&plan), Architecture::Federated));
+        let Form::Logistic { intercept, .. } = &fitted.form else { panic!() };
+        intercept.hypot(fitted.coefficients()[0])
+    };
+    assert!(moved("") > 0.5);
+    let cut = moved(", longest_change = 0.25");
+    assert!(cut > 0.05 && cut <= 0.25 + 1e-6, "{cut}");
+}
+
+/// A plan is answered on its last day, and not after.
+#[test]
+fn a_plan_that_is_over_is_not_answered() {
+    let two = roster(&["north", "south"]);
+    let mut plan = masked();
+    plan.last_day = acequia_types::parse_day("2026-06-01");
+    let mut site = join("north", &plan, &two, &mut Ledger::default(), 40..80).unwrap();
+    let ask = Run::new(&plan, &two).ask();
+    site.answer(&ask, now()).unwrap();
+    let after = acequia_types::parse_timestamp("2026-06-02").unwrap();
+    let mut site = join("north", &plan, &two, &mut Ledger::default(), 40..80).unwrap();
+    match site.answer(&ask, after) {
+        Err(LearnError::Expired { last_day }) => assert_eq!(last_day, "2026-06-01"),
+        other => panic!("{other:?}"),
+    }
+    assert!(site.log().entries().is_empty());
+}
+
+/// A column that names persons is nobody's variable, condition or outcome, whatever is in it.
+#[test]
+fn a_column_that_names_persons_is_not_used() {
+    let map = SiteMap { person: Some("pid".to_owned()), ..SiteMap::default() };
+    let read = |plan: &Plan| Data::from_csv("north", "pid,age\n1,50\n2,60\n".as_bytes(), &plan.needs(), &map);
+    let mut chosen = masked();
+    chosen.cohort.conditions = vec![Condition {
+        column: "pid".into(),
+        one_of: Some(vec!["1".into()]),
+        at_least: None,
+        above: None,
+        at_most: None,
+        below: None,
+    }];
+    withheld(read(&chosen), "names persons");
+    withheld(read(&plan("{ kind = \"moments\" }", "", aimed()[0], "none")), "names persons");
+    assert_eq!(read(&masked()).unwrap().rows(), 2);
+}
+
+/// A cohort of a few persons, many times over, is one of a few persons.
+#[test]
+fn copies_of_rows_make_no_cohort_larger() {
+    let two = roster(&["north", "south"]);
+    let plan = masked();
+    let joined = |csv: String, map: &SiteMap| {
+        let data = Data::from_csv("north", csv.as_bytes(), &plan.needs(), map).unwrap();
+        Site::join("north", &plan, &two, vec![data], rules(), &mut Ledger::default(), ShareKey::from([7; 32])).unwrap()
+    };
+    let copied: String = (0..60).map(|row| format!("p{},{}\n", row % 15, 40 + row % 15)).collect();
+    let mut site = joined(format!("pid,age\n{copied}"), &SiteMap::default());
+    withheld(site.answer(&Run::new(&plan, &two).ask(), now()), "each person counts once");
+    // Copies that were edited are noticed where the table names the person.
+    let edited: String = (0..60).map(|row| format!("p{},{}\n", row % 15, 40 + row)).collect();
+    let map = SiteMap { person: Some("pid".to_owned()), ..SiteMap::default() };
+    let mut site = joined(format!("pid,age\n{edited}"), &map);
+    withheld(site.answer(&Run::new(&plan, &two).ask(), now()), "each person counts once");
+    // Of a variable that is about twenty rows of two persons, too.
+    let of_two: String =
+        (0..60).map(|row| format!("p{},{}\n", if row < 20 { row % 2 } else { row }, u8::from(row < 20))).collect();
+    let mut site = joined(format!("pid,age\n{of_two}"), &map);
+    withheld(site.answer(&Run::new(&plan, &two).ask(), now()), "fewer than 10");
 }
 
 /// Rows of chance: what a model knows of them, it knows by heart.

@@ -81,7 +81,24 @@ async fn a_site_answers_only_what_was_allowed_and_once() {
     let begin = |sites: &[&str]| json!({ "begin": { "plan": digest, "roster": net.roster.digest(), "sites": sites } });
     refused(&say(&link, &begin(&SITES)).await, "nobody here allowed this run");
     refused(&say(&link, &json!({ "ask": { "ask": ask } })).await, "did not begin here");
-    assert_eq!(say(&link, &json!({ "offer": { "plan": plan.to_json() } })).await["say"], "yes");
+    // Nobody's plan, or one that another signed, does not come before people; nor does one that is over.
+    let offer = |plan: &acequia_learn::Plan, by: &str| {
+        let signature = crate::proposal::sign(&net.identity(by), &plan.digest(), &net.roster.digest(), &[]);
+        json!({ "offer": { "plan": plan.to_json(), "signature": signature } })
+    };
+    refused(&say(&link, &json!({ "offer": { "plan": plan.to_json() } })).await, "it has no signature");
+    refused(&say(&link, &offer(&plan, "council")).await, "another key signed it");
+    let mut swapped = offer(&plan, "trustee");
+    let mut other = plan.clone();
+    other.title = "Another".to_owned();
+    swapped["offer"]["plan"] = other.to_json().into();
+    refused(&say(&link, &swapped).await, "another key signed it");
+    let mut late = plan.clone();
+    late.last_day = acequia_types::parse_day("2020-01-01");
+    refused(&say(&link, &offer(&late, "trustee")).await, "expired on 2020-01-01");
+    assert!(net.queue("north").list().unwrap().is_empty());
+    assert_eq!(say(&link, &offer(&plan, "trustee")).await["say"], "yes");
+    assert!(net.queue("north").list().unwrap()[0].offer.signature.is_some(), "it stays with the plan");
     refused(&say(&link, &begin(&["east", "south"])).await, "not among those");
     refused(&say(&link, &begin(&["north", "council"])).await, "council is not in the roster as site");
     assert_eq!(say(&link, &begin(&SITES)).await["say"], "yes");
@@ -105,6 +122,15 @@ async fn a_site_answers_only_what_was_allowed_and_once() {
     }
     up.kill().await;
     network.close().await;
+    // Each is in the hash chain of what was refused: who, what, and the code.
+    let log = crate::refusals::refused_in(&net.home("north").join("site")).unwrap();
+    let of = |what: &str, code: &str| {
+        log.iter().filter(|entry| (&*entry.refused.what, &*entry.refused.code) == (what, code)).count()
+    };
+    assert_eq!((of("offer", "NT018"), of("offer", "LE002")), (2, 1), "two plans without a signature of the trustee's");
+    assert!(of("begin", "NT005") >= 1 && of("begin", "NT003") == 1 && of("ask", "NT005") >= 1);
+    assert!(of("ask", "LE009") == 1 && of("ask", "LE008") == 1 && of("what cannot be read", "NT005") == 1);
+    assert!(log.iter().all(|entry| entry.refused.from == "trustee"));
 }
 
 /// A site is no coordinator, and an aggregator no place for its questions.
@@ -195,4 +221,64 @@ async fn an_aggregator_closes_a_round_once_and_over_enough_sites() {
         network.close().await;
     }
     coordinator.close().await;
+    let log = crate::refusals::refused_in(&net.home("council").join("aggregator")).unwrap();
+    let of = |what: &str| log.iter().filter(|entry| entry.refused.what == what).count();
+    assert!(of("close") >= 2 && of("open") == 1 && of("share") >= 3, "{log:?}");
+}
+
+/// A site that sends what no rows give: the run ends there, nobody gets a result, and the coordinator has it on record.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poisoned_sum_ends_the_run_and_is_on_record() {
+    let net = Loopback::new();
+    let masked = "protection = \"two-aggregators\", aggregators = [\"trustee\", \"council\"]";
+    let plan =
+        plan(&[("kind = \"cox\"", "kind = \"count\""), ("outcome = {", "# {"), (masked, "protection = \"none\"")]);
+    let standing = || ["count".to_owned()].into();
+    let mut up = Vec::new();
+    for site in ["north", "south"] {
+        up.push(net.site_with(site, standing(), acequia_learn::SiteRules::cautious()).await);
+    }
+    let network = net.open("east").await;
+    let coordinator = net.roster.expect("trustee", Role::Coordinator).unwrap().clone();
+    let east = {
+        let network = network.clone();
+        tokio::spawn(async move {
+            let link = loop {
+                match network.dial(&coordinator, Protocol::Run).await {
+                    Ok(link) => break link,
+                    Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+                }
+            };
+            while let Some(mut incoming) = link.next().await {
+                let bytes = incoming.read().await.unwrap();
+                let answer = match crate::message::read::<crate::message::Request>("trustee", &bytes).unwrap().0 {
+                    crate::message::Request::Ask { ask } => {
+                        let message = acequia_learn::Message {
+                            site: "east".to_owned(),
+                            round: ask.round,
+                            context: ask.context(),
+                            // Five rows, and five thousand of them with the event.
+                            payload: acequia_learn::Payload::Plain(vec![5 << 60, 5_000 << 60]),
+                        };
+                        Frame::by_hand(&json!({ "say": "sums" }), &message.to_bytes(64))
+                    }
+                    _ => frame(&json!({ "say": "yes" })),
+                };
+                incoming.answer(&answer).await;
+            }
+        })
+    };
+    let ended = net.run_all(&plan).await;
+    assert!(ended.as_ref().unwrap_err().to_string().contains("no rows give such rows with the event"), "{ended:?}");
+    let log = crate::refusals::refused_in(&net.home("trustee").join("runs")).unwrap();
+    let entry = &log.last().unwrap().refused;
+    assert_eq!((&*entry.code, &*entry.what, entry.about), ("LE024", "sum", Some(plan.digest())));
+    for site in ["north", "south"] {
+        assert!(net.queue(site).result(&plan.digest()).unwrap().is_none());
+    }
+    east.abort();
+    network.close().await;
+    for up in up {
+        up.kill().await;
+    }
 }

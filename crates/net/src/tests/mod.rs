@@ -3,6 +3,7 @@
 mod attacks;
 mod catalogue;
 mod peers;
+mod rules;
 mod runs;
 
 use std::collections::BTreeSet;
@@ -173,6 +174,16 @@ impl Loopback {
     }
 
     pub(super) async fn site_with(&self, name: &'static str, standing: BTreeSet<String>, rules: SiteRules) -> Up {
+        self.site_of(name, standing, rules, Arc::new(Table(name))).await
+    }
+
+    pub(super) async fn site_of(
+        &self,
+        name: &'static str,
+        standing: BTreeSet<String>,
+        rules: SiteRules,
+        holdings: Arc<dyn Holdings>,
+    ) -> Up {
         let network = self.open(name).await;
         let settings = SiteSettings {
             folder: self.home(name).join("site"),
@@ -181,9 +192,7 @@ impl Loopback {
             answer_within: Duration::from_secs(60),
         };
         let quiet = Arc::new(|_| {});
-        let agent =
-            SiteAgent::new(network.clone(), &self.identity(name), settings, Arc::new(Table(name)), clock(), quiet)
-                .unwrap();
+        let agent = SiteAgent::new(network.clone(), &self.identity(name), settings, holdings, clock(), quiet).unwrap();
         Up { task: tokio::spawn(agent.serve()), network }
     }
 

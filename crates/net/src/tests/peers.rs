@@ -190,7 +190,7 @@ impl Circle {
 
     fn among(&self, by: &str, sites: &[&str]) -> Among {
         let sites = sites.iter().map(|site| (*site).to_owned()).collect();
-        Among { by: by.to_owned(), sites, roster: self.roster.digest() }
+        Among { by: by.to_owned(), sites, roster: self.roster.digest(), signature: None }
     }
 
     fn propose(&self, by: &str, plan: &Plan) -> Digest {
@@ -491,7 +491,12 @@ async fn what_cannot_be_proposed_is_refused() {
     let link = network.dial(circle.roster.named("east").unwrap(), Protocol::Peers).await.unwrap();
     let masked = plan(&[]);
     let roster = circle.roster.digest();
-    let invite = |plan: &Plan, roster: Digest, sites: &[&str]| json!({ "invite": { "plan": plan.to_json(), "roster": roster, "sites": sites, "agreed": {} } });
+    let invite = |plan: &Plan, roster: Digest, sites: &[&str]| {
+        let named: Vec<String> = sites.iter().map(|site| (*site).to_owned()).collect();
+        let key = identity(circle.folder.path(), "north");
+        let signature = crate::proposal::sign(&key, &plan.digest(), &circle.roster.digest(), &named);
+        json!({ "invite": { "plan": plan.to_json(), "roster": roster, "sites": sites, "by": "north", "signature": signature, "agreed": {} } })
+    };
     refused(&say(&link, &invite(&masked, masked.digest(), &SITES), &[]).await, "another roster");
     refused(&say(&link, &invite(&masked, roster, &["east", "north"]), &[]).await, "fewer than three");
     refused(&say(&link, &invite(&masked, roster, &["east", "fifth", "south"]), &[]).await, "not in order");
@@ -501,6 +506,20 @@ async fn what_cannot_be_proposed_is_refused() {
         &say(&link, &invite(&masked, roster, &["east", "north", "trustee"]), &[]).await,
         "not in the roster as site",
     );
+    // A proposal that nobody signed, that another signed, or that was signed for other sites.
+    let mut unsigned = invite(&masked, roster, &["east", "north", "south"]);
+    unsigned["invite"]["signature"] = json!(null);
+    refused(&say(&link, &unsigned, &[]).await, "it has no signature");
+    let mut of_another = invite(&masked, roster, &["east", "north", "south"]);
+    of_another["invite"]["by"] = json!("south");
+    refused(&say(&link, &of_another, &[]).await, "another key signed it");
+    let mut for_others = invite(&masked, roster, &["east", "north", "south"]);
+    for_others["invite"]["signature"] = invite(&masked, roster, &SITES)["invite"]["signature"].clone();
+    refused(&say(&link, &for_others, &[]).await, "another key signed it");
+    let mut late = masked.clone();
+    late.last_day = acequia_types::parse_day("2020-01-01");
+    refused(&say(&link, &invite(&late, roster, &["east", "north", "south"]), &[]).await, "expired on 2020-01-01");
+    assert!(circle.queue("east").list().unwrap().is_empty(), "nothing of it is in the queue");
     let answer = say(&link, &invite(&masked, roster, &["east", "north", "south"]), &[]).await;
     assert!(answer["agreed"]["agreed"].is_object(), "{answer}");
     refused(&say(&link, &invite(&masked, roster, &SITES), &[]).await, "with other sites");
@@ -532,6 +551,11 @@ async fn what_cannot_be_proposed_is_refused() {
     kill(up).await;
     kill(others).await;
     network.close().await;
+    // Each is on record, with its code.
+    let log = crate::refusals::refused_in(&circle.folder.path().join("east").join("site")).unwrap();
+    let codes: BTreeSet<&str> = log.iter().map(|entry| entry.refused.code.as_str()).collect();
+    assert_eq!(codes, BTreeSet::from(["LE002", "LE008", "NT003", "NT005", "NT006", "NT018"]));
+    assert!(log.iter().all(|entry| ["east", "north"].contains(&&*entry.refused.from)));
 }
 
 /// Strangers, members of another role, sites of another run, and a member of the run that does not keep to the rules: each is refused,
@@ -646,6 +670,7 @@ async fn a_run_has_a_coordinator_or_none() {
         title: plan.title.clone(),
         task: "cox".to_owned(),
         words: String::new(),
+        signature: None,
     };
     queue.offer(&plan.digest(), &text, &words).unwrap();
     let refused = queue.propose(&plan.digest(), &text, &circle.among("north", &SITES)).unwrap_err();

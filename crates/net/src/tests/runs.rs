@@ -12,7 +12,7 @@ use acequia_types::{Clock, SystemClock};
 use tokio::sync::watch;
 
 use super::{Loopback, SITES, Table, clock, data, kill, offered, plan, third, untested};
-use crate::{Held, HeldForValidation, Holdings, NetError, Role, SiteAgent, SiteSettings, check_record};
+use crate::{Held, HeldForValidation, Holdings, MemberFolder, NetError, Role, SiteAgent, SiteSettings, check_record};
 
 /// The run in one process.
 fn here(plan: &Plan, sites: &[&str]) -> Outcome {
@@ -418,6 +418,13 @@ async fn sites_measure_a_model_and_sign() {
     assert!(check_record(&swapped, &net.roster).is_err());
     kill(up).await;
     network.close().await;
+    // A site that measures at home signs what stands there in its name, and in no other's.
+    let folder = MemberFolder::of_node(&net.home("north"));
+    folder.join(&net.roster.to_json(), Some(net.identity("trustee").key())).unwrap();
+    let own = crate::signed_here(&folder, &request, &record.sites).unwrap();
+    assert_eq!(own.as_slice(), &record.signatures[..1]);
+    let nowhere = tempfile::tempdir().unwrap();
+    assert!(crate::signed_here(&MemberFolder::of_node(nowhere.path()), &request, &record.sites).unwrap().is_empty());
 }
 
 /// A model that another program made goes to every site with its manifest, and what they sign is about both.
