@@ -275,12 +275,12 @@ impl PublishedVersion {
         format!("v{}", self.manifest().version.trim_start_matches('v'))
     }
 
-    /// Rows of all splits: people, as a released row is one person.
     /// Who may read its rows.
     pub fn tier(&self) -> Tier {
         self.manifest().terms.tier()
     }
 
+    /// Rows of all splits: people, as a released row is one person.
     pub(crate) fn people(&self) -> u64 {
         self.manifest().splits.iter().fold(0, |sum, (_, rows)| sum.saturating_add(*rows))
     }
