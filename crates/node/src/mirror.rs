@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use acequia_gate::{Artefact, ExitSeal, Manifest, OriginGate, Outbound, ReleasedFile};
+use acequia_gate::{Artefact, ExitSeal, Manifest, OriginGate, Outbound, ReleasedFile, SEAL_FILE, SealFile};
 use acequia_hub::{Mirrored, PublishedVersion, TakenDownVersion};
 use acequia_net::{
     CatalogueClient, Fetched, KnownVersion, MANIFEST_BYTES_MAX, Member, MemberKey, NetError, Roster, TakenDownThere,
@@ -310,7 +310,7 @@ impl Node {
     }
 
     /// Fetches a version that a neighbour publishes into a folder, each file checked against its content address before it has its
-    /// name, and `manifest.json` last. What is there is not fetched again, and what is there in part is continued.
+    /// name, and `manifest.json` last, but for the seal of its gate. What is there is not fetched again, and what is there in part is continued.
     ///
     /// # Errors
     /// [`NodeError::NotFound`], [`NodeError::TakenDown`], [`NodeError::NotMirrored`]; errors of the network.
@@ -335,6 +335,14 @@ impl Node {
             let there = std::fs::read(into.join(MANIFEST)).is_ok_and(|there| there == bytes);
             if !there {
                 acequia_blobs::write_file_atomically(&into.join(MANIFEST), &bytes)?;
+            }
+            // Beside the version, so that whoever gets the copy can check whose it is.
+            if let Some(gate) = found.memory.heard.gate() {
+                let key = gate.verifier().to_hex();
+                let seal = SealFile::new(found.known.manifest, &found.known.seal, &key).to_bytes();
+                if !std::fs::read(into.join(SEAL_FILE)).is_ok_and(|there| there == seal) {
+                    acequia_blobs::write_file_atomically(&into.join(SEAL_FILE), &seal)?;
+                }
             }
             let _ = std::fs::remove_dir(&parts);
             report.files += 1;

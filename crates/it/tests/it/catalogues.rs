@@ -105,7 +105,10 @@ fn what_a_neighbour_publishes_is_found_fetched_mirrored_and_withdrawn() {
     let at = |home: &Home, name: &str| home.folder.path().join(name);
     let original = at(&trustee, "original");
     trustee.json(&["release", "export", DATASET, "--to", original.to_str().unwrap()]);
-    let original = contents(&original);
+    let exported = contents(&original);
+    // The seal lies beside the files of the version, wherever they are written to.
+    let mut original = exported.clone();
+    assert!(original.remove(Path::new("seal.json")).is_some());
     let serving = Served::start(&trustee);
 
     // Found.
@@ -131,12 +134,14 @@ fn what_a_neighbour_publishes_is_found_fetched_mirrored_and_withdrawn() {
         (&fetched["files"], &fetched["fetched"], &fetched["present"]),
         (&count.into(), &count.into(), &0.into())
     );
-    assert_eq!(contents(&copy), original);
-    leiden.json(&["verify", into]);
+    assert_eq!(contents(&copy), exported);
+    let key = serde_json::from_slice::<Value>(&exported[Path::new("seal.json")]).unwrap()["key"].clone();
+    leiden.json(&["verify", into, "--key", key.as_str().unwrap()]);
+    leiden.refused(&["verify", into, "--key", &"0".repeat(64)], 6, "NO010");
     std::fs::write(copy.join("README.md"), "changed").unwrap();
     let again = leiden.json(&words(&["fetch", DATASET, "--into", into]))["fetched"].clone();
     assert_eq!((&again["fetched"], &again["present"]), (&1.into(), &(count - 1).into()));
-    assert_eq!(contents(&copy), original);
+    assert_eq!(contents(&copy), exported);
     leiden.refused(&words(&["fetch", "acequia/no-such", "--into", into]), 3, "NO009");
     leiden.refused(&words(&["fetch", DATASET, "--from", "nobody", "--into", into]), 4, "NT003");
 
@@ -181,7 +186,7 @@ fn what_a_neighbour_publishes_is_found_fetched_mirrored_and_withdrawn() {
     let fetched: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(output.status.success(), "{fetched}");
     assert_eq!(fetched["fetched"]["from"], serde_json::json!(["leiden", "trustee"]));
-    assert_eq!(contents(&rescued), original);
+    assert_eq!(contents(&rescued), exported);
 
     // Withdrawn there, and so here.
     let serving = Served::start(&trustee);
