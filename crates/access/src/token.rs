@@ -317,9 +317,9 @@ impl Tokens {
 
     async fn good(&self, is_it: impl Fn(&Token) -> bool) -> Result<Option<Token>, TokenError> {
         let now = self.clock.now();
-        let states = self.states().await?;
-        let good = states.into_iter().find(|state| is_it(&state.token) && state.revoked_at.is_none());
-        Ok(good.map(|state| state.token).filter(|token| now <= token.until))
+        let is_good = |state: &&State| is_it(&state.token) && state.revoked_at.is_none();
+        let good = self.look(|all| all.iter().find(is_good).map(|state| state.token.clone())).await?;
+        Ok(good.filter(|token| now <= token.until))
     }
 
     async fn put(&self, event: &TokenEvent) -> Result<(), TokenError> {
@@ -329,6 +329,11 @@ impl Tokens {
     }
 
     async fn states(&self) -> Result<Vec<State>, TokenError> {
+        self.look(<[State]>::to_vec).await
+    }
+
+    /// Looks at all tokens as the records have them at this moment.
+    async fn look<T>(&self, look: impl FnOnce(&[State]) -> T) -> Result<T, TokenError> {
         let last = self.known.lock().unwrap_or_else(PoisonError::into_inner).last;
         let entries = self.store.entries_after(TOKENS, last).await?;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -350,6 +355,6 @@ impl Tokens {
             }
             known.last = entry.number;
         }
-        Ok(known.all.clone())
+        Ok(look(&known.all))
     }
 }
