@@ -328,8 +328,11 @@ fn operation(route_path: &str, tag: &str, summary: &str, media_type: &str, asked
 
 /// Whether it is a truth value, in one of the ways in which clients write them.
 pub(crate) fn is_truth(value: &str) -> bool {
-    matches!(value, "true" | "True" | "1" | "false" | "False" | "0")
+    TRUTHS.contains(&value)
 }
+
+/// Truth values, as clients write them.
+const TRUTHS: [&str; 6] = ["true", "True", "1", "false", "False", "0"];
 
 /// Whether the values of parameters are what the description says of them: whole numbers, and truth values as clients write them.
 pub(crate) fn well_typed(query: &Fields) -> bool {
@@ -389,6 +392,7 @@ pub(crate) fn document(address: &str) -> Value {
     form["required"] = json!([]);
     form["minProperties"] = json!(1);
     form["properties"]["paths"]["minItems"] = json!(1);
+    form["properties"]["expand"] = json!({ "type": "string", "enum": TRUTHS });
     asked["requestBody"] = json!({ "required": true, "content": {
         JSON: { "schema": body }, "application/x-www-form-urlencoded": { "schema": form },
     } });
