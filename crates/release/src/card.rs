@@ -96,7 +96,7 @@ pub(crate) fn card(facts: &Facts<'_>) -> String {
 fn front_matter(facts: &Facts<'_>) -> String {
     let plan = facts.plan;
     let mut out = String::from("---\n");
-    put_license(&mut out, &plan.license);
+    put_license(&mut out, &plan.license, &plan.home);
     put(&mut out, format_args!("pretty_name: {}", yaml(&plan.title)));
     let languages = plan.languages.iter().map(|tag| tag.split('-').next().unwrap_or(tag).to_lowercase());
     put_list(&mut out, "language", languages);
@@ -136,7 +136,7 @@ fn opening(facts: &Facts<'_>) -> String {
         ("Version", format!("{}, released {}", plan.version, plan.released_on)),
         ("People", format!("{rows}, one row each")),
         ("Columns", facts.dictionary.columns.len().to_string()),
-        ("Licence", format!("[{}](<{}>)", md(&plan.license), license_address(&plan.license))),
+        ("Licence", format!("[{}](<{}>)", md(&plan.license), license_address(&plan.license, &plan.home))),
         ("Permitted use", format!("{} ({})", md(&plan.use_term.id), md(&plan.use_term.label))),
         ("Publisher", agent(&plan.publisher)),
         ("Home", format!("<{}>", plan.home)),
@@ -511,7 +511,7 @@ fn distribution(facts: &Facts<'_>) -> String {
         format_args!(
             "[{}](<{}>). Permitted use as a term of the Data Use Ontology: {} ({}).",
             md(&plan.license),
-            license_address(&plan.license),
+            license_address(&plan.license, &plan.home),
             md(&plan.use_term.id),
             md(&plan.use_term.label)
         ),
@@ -578,14 +578,14 @@ pub(crate) fn bibtex(
 }
 
 /// The licence in the Hub's words.
-pub(crate) fn put_license(out: &mut String, spdx: &str) {
+pub(crate) fn put_license(out: &mut String, spdx: &str, home: &str) {
     let hub = spdx.to_lowercase();
     if HUB_LICENSES.contains(&hub.as_str()) {
         put(out, format_args!("license: {hub}"));
     } else {
         put(out, format_args!("license: other"));
         put(out, format_args!("license_name: {}", yaml(&hub)));
-        put(out, format_args!("license_link: {}", yaml(&license_address(spdx))));
+        put(out, format_args!("license_link: {}", yaml(&license_address(spdx, home))));
     }
 }
 

@@ -82,7 +82,7 @@ pub(crate) fn croissant(plan: &Plan, dictionary: &Dictionary, files: &[ReleasedF
         "alternateName": plan.dataset.to_string(),
         "description": format!("{}\n\n{}", plan.summary, plan.description),
         "url": plan.home,
-        "license": license_address(&plan.license),
+        "license": license_address(&plan.license, &plan.home),
         "citeAs": card::citation(plan),
         "creator": plan.creators.iter().map(agent).collect::<Vec<_>>(),
         "publisher": agent(&plan.publisher),
@@ -262,8 +262,9 @@ fn responsible_ai(plan: &Plan) -> Vec<(&'static str, Value)> {
 }
 
 /// Where the licence's text is.
-pub(crate) fn license_address(spdx: &str) -> String {
-    format!("https://spdx.org/licenses/{spdx}")
+/// Where a licence's text stands: in the SPDX list, or at the data set's home where it is the trustee's own.
+pub(crate) fn license_address(spdx: &str, home: &str) -> String {
+    if spdx.starts_with("LicenseRef-") { home.to_owned() } else { format!("https://spdx.org/licenses/{spdx}") }
 }
 
 pub(crate) fn agent(agent: &Agent) -> Value {

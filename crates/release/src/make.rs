@@ -422,12 +422,14 @@ mod tests {
         }
         let terms = |duo: &[DuoTerm]| {
             let terms = Conditions { duo: duo.iter().copied().collect(), ..Conditions::default() };
-            Plan { terms, ..plan() }
+            Plan { terms, license: "LicenseRef-data-use-agreement".to_owned(), ..plan() }
         };
         // Terms that name nobody, or a day that they do not state, could not be kept.
         for unfit in [DuoTerm::Disease, DuoTerm::Geography, DuoTerm::User, DuoTerm::TimeLimit, DuoTerm::Moratorium] {
             assert_eq!(code(&table, &numbers, &good, &terms(&[unfit])), "RE001", "{unfit:?}");
         }
+        let passed_on = Plan { license: "CC-BY-4.0".to_owned(), ..terms(&[DuoTerm::NotCommercial]) };
+        assert_eq!(code(&table, &numbers, &good, &passed_on), "RE001", "a licence that lets anybody have it");
         let bound = make(&table, &numbers, &good, &terms(&[DuoTerm::NotCommercial, DuoTerm::Ethics])).unwrap();
         assert_eq!(bound.manifest.terms.tier(), Tier::Controlled);
         let card = String::from_utf8_lossy(&bound.files["README.md"]).into_owned();

@@ -528,6 +528,13 @@ impl Plan {
                 "names a day that it does not state; leave DUO:0000024 and DUO:0000025 out",
             ));
         }
+        // Licences of the list, as those of Creative Commons, let whoever has the rows pass them on to anybody.
+        if all.tier() != Tier::Open && !self.license.starts_with("LicenseRef-") {
+            return Err(unfit(
+                "license",
+                "lets whoever has the rows pass them on, which the terms of use do not; name one of your own, such as LicenseRef-data-use-agreement",
+            ));
+        }
         if all.data_classes.is_some() || all.after_death {
             return Err(unfit("terms", "are about whoever has the rows, so data_classes and after_death say nothing"));
         }

@@ -176,7 +176,8 @@ impl<'a> Description<'a> {
 
     pub(crate) fn license_iri(&self) -> String {
         let license = &self.version.manifest().license;
-        license_address(license).unwrap_or_else(|| license.clone())
+        // A licence of the trustee's own has no address but this page, which names it.
+        license_address(license).unwrap_or_else(|| format!("{}#licence", self.iri()))
     }
 
     /// Who made it. Never empty: a version that names nobody is its namespace's.

@@ -48,9 +48,11 @@ pub(super) fn enumerated(items: &[String]) -> String {
     }
 }
 
-/// Where a licence's text stands: Creative Commons' own page, or the SPDX list's.
+/// Where a licence's text stands: Creative Commons' own page, or the SPDX list's. Others have none that is known.
 pub(crate) fn license_address(spdx: &str) -> Option<String> {
-    let plain = !spdx.is_empty() && spdx.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.+".contains(&b));
+    let plain = !spdx.is_empty()
+        && !spdx.starts_with("LicenseRef-")
+        && spdx.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.+".contains(&b));
     if !plain {
         return None;
     }
@@ -98,5 +100,6 @@ mod tests {
         assert_eq!(license_address("CC-BY-4.0").as_deref(), Some("https://creativecommons.org/licenses/by/4.0/"));
         assert_eq!(license_address("ODbL-1.0").as_deref(), Some("https://spdx.org/licenses/ODbL-1.0.html"));
         assert_eq!(license_address("my \"licence\""), None);
+        assert_eq!(license_address("LicenseRef-data-use-agreement"), None);
     }
 }

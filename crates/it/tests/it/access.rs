@@ -47,6 +47,7 @@ fn node() -> Option<(Home, Served, Provider, String)> {
         let changes = [
             (format!("dataset = \"{DATASET}\""), format!("dataset = \"{name}\"")),
             ("[release]".to_owned(), format!("[release.terms]\n{terms}\n\n[release]")),
+            ("license = \"CC-BY-4.0\"".to_owned(), "license = \"LicenseRef-data-use-agreement\"".to_owned()),
         ];
         let changes = changes.each_ref().map(|(from, to)| (from.as_str(), to.as_str()));
         let recipe = changed_recipe(&home, &format!("{}.toml", name.replace('/', "-")), &changes);

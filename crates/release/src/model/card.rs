@@ -45,7 +45,7 @@ pub(super) fn card(model: &Model, records: &[(String, &Record)], plan: &ModelPla
 
 fn front_matter(model: &Model, records: &[(String, &Record)], plan: &ModelPlan) -> String {
     let mut out = String::from("---\n");
-    put_license(&mut out, &plan.license);
+    put_license(&mut out, &plan.license, &plan.home);
     let languages = plan.languages.iter().map(|tag| tag.split('-').next().unwrap_or(tag).to_lowercase());
     put_list(&mut out, "language", languages);
     put(&mut out, format_args!("library_name: onnx"));
@@ -122,7 +122,7 @@ fn opening(model: &Model, plan: &ModelPlan) -> String {
         ("Version", format!("{}, {}", plan.version, plan.released_on)),
         ("Kind", md(model.kind())),
         ("Digest", format!("`{}`", model.digest())),
-        ("Licence", format!("[{}](<{}>)", md(&plan.license), license_address(&plan.license))),
+        ("Licence", format!("[{}](<{}>)", md(&plan.license), license_address(&plan.license, &plan.home))),
         ("Made by", plan.creators.iter().map(agent).collect::<Vec<_>>().join(", ")),
         ("Published by", agent(&plan.publisher)),
         ("Use", format!("{} (`{}`)", md(&plan.use_term.label), plan.use_term.id)),

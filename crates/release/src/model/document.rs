@@ -27,7 +27,7 @@ pub(super) fn document(model: &Model, records: &[(String, &Record)], plan: &Mode
         "name": plan.title,
         "description": plan.description,
         "version": plan.version,
-        "license": crate::croissant::license_address(&plan.license),
+        "license": crate::croissant::license_address(&plan.license, &plan.home),
         "creator": plan.creators.iter().map(agent).collect::<Vec<Value>>(),
         "publisher": agent(&plan.publisher),
         "keywords": plan.keywords,
