@@ -20,7 +20,7 @@ use url::Url;
 use crate::AccessError;
 use crate::fetch::{Fetcher, KeyRing, safe_url};
 use crate::jose::{ES256, Signed};
-use crate::readers::{About, Outcome, ReaderId, Record, digest_of, kept};
+use crate::readers::{About, Outcome, ReaderId, Record, decidable, digest_of, kept};
 use crate::session::random;
 
 /// Most visas of a passport that are looked at.
@@ -45,6 +45,9 @@ pub struct TrustedIssuer {
     /// The claim `source` of visas that count; all when empty.
     #[serde(default)]
     pub sources: Vec<String>,
+    /// Whether its word that people granted access counts (`ControlledAccessGrants`): it decides as the trustee does.
+    #[serde(default)]
+    pub grants: bool,
     /// `https://host` of nodes of whose data sets, mirrored here, its visas speak; those of this node always are.
     #[serde(default)]
     pub addresses: Vec<String>,
@@ -60,7 +63,11 @@ struct Trusted {
 }
 
 /// The issuers that are believed.
-pub(crate) struct Trust(Vec<Trusted>);
+pub(crate) struct Trust {
+    all: Vec<Trusted>,
+    /// `https://host` of this node, for which passports and visas may be made out.
+    own: String,
+}
 
 /// A visa whose signature is good.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,7 +118,7 @@ impl Visa {
 }
 
 impl Trust {
-    pub(crate) fn new(issuers: Vec<TrustedIssuer>) -> Result<Self, AccessError> {
+    pub(crate) fn new(issuers: Vec<TrustedIssuer>, own: &str) -> Result<Self, AccessError> {
         let trusted = |stated: TrustedIssuer| {
             let keys = safe_url(&stated.keys)
                 .ok_or(AccessError::Settings { what: "keys of a visa issuer must be an address of https" })?;
@@ -120,11 +127,11 @@ impl Trust {
             }
             Ok(Trusted { stated, keys, ring: KeyRing::default() })
         };
-        Ok(Self(issuers.into_iter().map(trusted).collect::<Result<_, _>>()?))
+        Ok(Self { all: issuers.into_iter().map(trusted).collect::<Result<_, _>>()?, own: own.to_owned() })
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 
     /// The claims of something that a trusted issuer signed and that counts now, and whose it is.
@@ -139,7 +146,7 @@ impl Trust {
         let issuer = signed.said_issuer().unwrap_or_default();
         let jku = signed.jku.as_deref();
         // The same issuer may be listed with two places of keys.
-        let place = self.0.iter().position(|own| {
+        let place = self.all.iter().position(|own| {
             own.stated.issuer == issuer
                 && match jku {
                     Some(jku) => jku == own.stated.keys,
@@ -148,7 +155,7 @@ impl Trust {
                 }
         });
         let place = place.ok_or(refused("it is of no issuer that is trusted here"))?;
-        let own = &self.0[place];
+        let own = &self.all[place];
         let claims = own.ring.verified(fetcher, &own.keys, text).await?;
         let (Some(until), Some(at)) = (claims["exp"].as_i64(), claims["iat"].as_i64()) else {
             return Err(refused("it does not say when it ends"));
@@ -156,6 +163,16 @@ impl Trust {
         let latest = now.unix_s().saturating_add(LEEWAY_S);
         if until <= now.unix_s() || at > latest || claims["nbf"].as_i64().is_some_and(|from| from > latest) {
             return Err(refused("it does not count now"));
+        }
+        // What was made out for somebody else is not for this node (RFC 7519 §4.1.3).
+        let is_for = match &claims["aud"] {
+            Value::Null => true,
+            Value::String(one) => *one == self.own,
+            Value::Array(all) => all.iter().any(|one| one == self.own.as_str()),
+            _ => false,
+        };
+        if !is_for {
+            return Err(refused("it is for somebody else"));
         }
         Ok((place, claims))
     }
@@ -166,7 +183,7 @@ impl Trust {
         let body = Body::deserialize(&claims["ga4gh_visa_v1"]).map_err(|_| refused("the visa cannot be read"))?;
         let subject = claims["sub"].as_str().filter(|subject| !subject.is_empty());
         let subject = subject.ok_or(refused("the visa does not say whose it is"))?;
-        let sources = &self.0[issuer].stated.sources;
+        let sources = &self.all[issuer].stated.sources;
         if !sources.is_empty() && !sources.contains(&body.source) {
             return Err(refused("the source of the visa is not trusted here"));
         }
@@ -195,7 +212,7 @@ impl Trust {
         let mut own: BTreeSet<(Option<String>, String)> = BTreeSet::from([(None, subject.to_owned())]);
         let is_own = |own: &BTreeSet<(Option<String>, String)>, visa: &Visa| {
             own.contains(&(None, visa.subject.clone()))
-                || own.contains(&(Some(self.0[visa.issuer].stated.issuer.clone()), visa.subject.clone()))
+                || own.contains(&(Some(self.all[visa.issuer].stated.issuer.clone()), visa.subject.clone()))
         };
         // Links may lead to links; each round takes one step.
         for _ in 0..4 {
@@ -228,20 +245,14 @@ impl Trust {
 
     /// Whether a value is the address of something of this name: here, or at a node of which the issuer speaks.
     fn names(&self, visa: &Visa, own: &str, path: &str) -> bool {
-        let addresses = self.0[visa.issuer].stated.addresses.iter().map(|address| address.trim_end_matches('/'));
+        let addresses = self.all[visa.issuer].stated.addresses.iter().map(|address| address.trim_end_matches('/'));
         let mut all = addresses.chain([own]);
         all.any(|address| visa.body.value.strip_prefix(address) == Some(path))
     }
 
     /// Whether all conditions of a visa are met by the others (Passport 1.2, `conditions`: one of the lists, all in it).
     fn holds(&self, visa: &Visa, all: &[Visa], now: Timestamp) -> bool {
-        let Some(lists) = &visa.body.conditions else { return true };
-        lists.iter().any(|list| {
-            !list.is_empty()
-                && list.iter().all(|condition| {
-                    all.iter().any(|other| other != visa && other.counts(now) && meets(condition, &other.body))
-                })
-        })
+        holds(visa, all, now, MOST_STEPS)
     }
 
     /// Whether visas open the rows of a version. `own` is the address of this node.
@@ -250,8 +261,16 @@ impl Trust {
         let path = format!("/{}/{}", plural(manifest.artefact), manifest.dataset);
         let good = |visa: &&Visa| visa.counts(now) && self.holds(visa, visas, now);
         let of_kind = |kind: &'static str| visas.iter().filter(good).filter(move |visa| visa.body.kind == kind);
-        let granted = of_kind("ControlledAccessGrants")
-            .any(|visa| visa.body.by.as_deref() == Some("dac") && self.names(visa, own, &path));
+        // A grant is about terms: those that it names, or those that a version had when it was made.
+        let under_terms = format!("{path}?terms={}", digest_of(&manifest.terms));
+        let is_about = |visa: &Visa| {
+            self.names(visa, own, &under_terms)
+                || (self.names(visa, own, &path) && visa.from_s >= version.published_at().unix_s())
+        };
+        let granted = decidable(&manifest.terms)
+            && of_kind("ControlledAccessGrants").any(|visa| {
+                self.all[visa.issuer].stated.grants && visa.body.by.as_deref() == Some("dac") && is_about(visa)
+            });
         if granted {
             return true;
         }
@@ -267,10 +286,24 @@ impl Trust {
             if self.names(visa, own, &own_terms) {
                 accepted.extend(manifest.terms.duo.iter().copied());
             }
-            accepted.extend(self.0[visa.issuer].stated.policies.get(&visa.body.value).into_iter().flatten().copied());
+            accepted.extend(self.all[visa.issuer].stated.policies.get(&visa.body.value).into_iter().flatten().copied());
         }
         researcher && kept(version, &accepted)
     }
+}
+
+/// Visas that stand on one another, at most.
+const MOST_STEPS: u8 = 4;
+
+/// Whether a visa stands: one list of its conditions is met by others that stand themselves.
+fn holds(visa: &Visa, all: &[Visa], now: Timestamp, steps: u8) -> bool {
+    let Some(lists) = &visa.body.conditions else { return true };
+    let met = |condition: &Condition| {
+        all.iter().any(|other| {
+            other != visa && other.counts(now) && meets(condition, &other.body) && holds(other, all, now, steps - 1)
+        })
+    };
+    steps > 0 && lists.iter().any(|list| !list.is_empty() && list.iter().all(met))
 }
 
 fn meets(condition: &Condition, visa: &Body) -> bool {
@@ -405,7 +438,8 @@ impl Issuer {
                     Outcome::Granted { at, .. } => Some(at),
                     _ => None,
                 });
-                visa("ControlledAccessGrants", path.clone(), "dac", at.max().unwrap_or(now), until.unix_s())?;
+                let value = format!("{path}?terms={}", digest_of(&manifest.terms));
+                visa("ControlledAccessGrants", value, "dac", at.max().unwrap_or(now), until.unix_s())?;
             }
             if let Some(at) = record.promised(version) {
                 let value = format!("{path}/access?terms={}", digest_of(&manifest.terms));

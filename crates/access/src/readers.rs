@@ -279,7 +279,7 @@ pub(crate) fn kept(version: &PublishedVersion, terms: &BTreeSet<DuoTerm>) -> boo
 }
 
 /// Whether people can grant these terms: who is held to them all meets them, but for what only people can judge, and they did.
-fn decidable(terms: &Conditions) -> bool {
+pub(crate) fn decidable(terms: &Conditions) -> bool {
     judged(terms, terms.clone()).all(|reason| reason == Reason::AskResearchSpecific)
 }
 
@@ -392,11 +392,12 @@ impl Readers {
     async fn append(
         &self,
         reader: &ReaderId,
+        most: u64,
         decide: impl FnOnce(&Record) -> Result<Event, AccessError>,
     ) -> Result<u64, AccessError> {
         let at = self.clock.now();
         let decide = |entries: &[Entry]| {
-            if entries.len() as u64 >= MOST_ENTRIES {
+            if entries.len() as u64 >= most {
                 return Err(AccessError::Form { what: "You asked for too much. Write to the trustee." });
             }
             let event = decide(&Record::of(entries)?)?;
@@ -423,7 +424,11 @@ impl Readers {
             return Err(AccessError::Form { what: "Tick every box: who reads the rows keeps all of it." });
         }
         let about = About::of(version);
-        self.append(reader, |_| Ok(Event::Promised { about, terms })).await?;
+        // The same once more says nothing new.
+        if self.record(reader).await?.promised(version).is_some() {
+            return Ok(());
+        }
+        self.append(reader, MOST_ENTRIES, |_| Ok(Event::Promised { about, terms })).await?;
         Ok(())
     }
 
@@ -459,7 +464,7 @@ impl Readers {
             }
             Ok(Event::Asked { about, sealed })
         };
-        let number = self.append(reader, decide).await?;
+        let number = self.append(reader, MOST_ENTRIES, decide).await?;
         Ok(name_of(reader, number))
     }
 
@@ -552,7 +557,8 @@ impl Readers {
                 (Decision::Revoke { .. }, _) => refused("nothing is granted by it"),
             }
         };
-        self.append(&reader, event).await?;
+        // However much a reader wrote, the trustee has the last word.
+        self.append(&reader, u64::MAX, event).await?;
         let record = self.record(&reader).await?;
         let request = record.requests.iter().find(|request| request.number == number).ok_or(AccessError::NoRequest)?;
         Ok(self.line(&reader, request))

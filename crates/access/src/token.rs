@@ -164,9 +164,9 @@ impl Token {
         if new.reader.is_some() && new.write {
             return Err(TokenError::Unfit { what: "a reader's token writes nothing" });
         }
-        let mut bytes = [0; 36];
+        let mut bytes = [0; 40];
         getrandom::fill(&mut bytes).map_err(|_| TokenError::Randomness)?;
-        let (id, secret) = bytes.split_at(4);
+        let (id, secret) = bytes.split_at(8);
         let secret = format!("{PREFIX}{}", hex::encode(secret));
         let token = Self {
             id: hex::encode(id),

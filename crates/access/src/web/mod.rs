@@ -101,7 +101,7 @@ pub fn router(house: House, behind: Router) -> Result<Router, AccessError> {
     let signing = acequia_blobs::Key::from_bytes(house.root).derive("acequia 2026 visa signing key v1");
     let site = Site {
         provider: house.login.map(|login| Provider::new(login, &address)).transpose()?,
-        trust: Trust::new(house.visas)?,
+        trust: Trust::new(house.visas, &address)?,
         issuer: Issuer::new(signing.as_bytes(), &address)?,
         fetcher: Fetcher::new()?,
         sessions: Sessions::default(),

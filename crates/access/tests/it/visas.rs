@@ -36,6 +36,7 @@ impl Issuer {
             issuer: self.issuer.clone(),
             keys: self.keys.clone(),
             sources: vec!["https://dac.example".to_owned()],
+            grants: true,
             addresses: vec!["https://other.example/".to_owned()],
             policies: [(BONA_FIDE.to_owned(), [DuoTerm::HealthResearch].into())].into(),
         }
@@ -277,6 +278,56 @@ async fn visas_come_with_the_login_and_count_for_tokens() {
     assert_eq!(node.with_token(&rows_of("lab/decided"), &secret).await.status, StatusCode::FORBIDDEN);
 }
 
+/// What the trustee did not say that it believes, what is about other terms, and what is for somebody else opens nothing; and a pass
+/// makes no other.
+#[tokio::test]
+async fn a_grant_of_others_is_about_terms_and_for_this_node() {
+    let issuer = Issuer::start().await;
+    let passport = issuer.passport(&[issuer.visa(grant("lab/decided"))]);
+    let researchers_only = TrustedIssuer { grants: false, ..issuer.trusted() };
+    let decided = terms(&[DuoTerm::HealthResearch, DuoTerm::Ethics]);
+    let of = async |trusted: TrustedIssuer, published_s: i64| {
+        let node = Node::new(None, vec![trusted]).await;
+        node.memory.clear();
+        node.memory.publish("lab/decided", "1.0.0", decided.clone(), published_s);
+        node
+    };
+    let status = async |node: &Node, passport: &str| asked(node, &[passport.to_owned()]).await.status;
+    assert_eq!(status(&of(researchers_only, NOW - 10).await, &passport).await, StatusCode::FORBIDDEN);
+    // A version that came out after the grant may be under other terms, unless the grant names them.
+    let later = of(issuer.trusted(), NOW - 5).await;
+    assert_eq!(status(&later, &passport).await, StatusCode::FORBIDDEN);
+    let named = |digest: &str| {
+        let value = json!(format!("{ORIGIN}/datasets/lab/decided?terms={digest}"));
+        issuer.passport(&[issuer.visa(with(grant("lab/decided"), "value", value))])
+    };
+    let digest = Digest::of(&serde_json::to_vec(&decided).unwrap()).to_string();
+    assert_eq!(status(&later, &named(&digest)).await, StatusCode::OK, "the digest of the terms as JSON");
+    assert_eq!(status(&later, &named(&"0".repeat(64))).await, StatusCode::FORBIDDEN);
+    let node = of(issuer.trusted(), NOW - 10).await;
+    for (audience, expected) in [
+        (json!("https://elsewhere.example"), StatusCode::FORBIDDEN),
+        (json!(["https://elsewhere.example", ORIGIN]), StatusCode::OK),
+        (json!(ORIGIN), StatusCode::OK),
+        (json!(7), StatusCode::FORBIDDEN),
+    ] {
+        let mut claims = issuer.claims(Value::Null);
+        claims["ga4gh_passport_v1"] = json!([issuer.visa(grant("lab/decided"))]);
+        claims["aud"] = audience.clone();
+        let passport = issuer.key.sign_with(&issuer.header(), &claims);
+        assert_eq!(status(&node, &passport).await, expected, "passport for {audience}");
+        let mut claims = issuer.claims(grant("lab/decided"));
+        claims["aud"] = audience.clone();
+        let passport = issuer.passport(&[issuer.key.sign_with(&issuer.header(), &claims)]);
+        assert_eq!(status(&node, &passport).await, expected, "visa for {audience}");
+    }
+    let told = asked(&node, std::slice::from_ref(&passport)).await.json();
+    let pass = told["headers"][0].as_str().unwrap().strip_prefix("Authorization: ").unwrap().to_owned();
+    let again = Request::post(format!("{}/access/rows", object())).header("authorization", pass);
+    let again = node.send(again.body(Body::empty()).unwrap()).await;
+    assert_eq!((again.status, again.json().get("headers")), (StatusCode::OK, None));
+}
+
 /// A visa that one node issues opens the rows at another, which mirrors the data set and trusts the first.
 #[tokio::test]
 async fn a_visa_of_this_node_counts_at_another_that_trusts_it() {
@@ -292,6 +343,7 @@ async fn a_visa_of_this_node_counts_at_another_that_trusts_it() {
         issuer: address.clone(),
         keys: keys.clone(),
         sources: Vec::new(),
+        grants: true,
         addresses: vec![address.clone()],
         policies: Default::default(),
     };
