@@ -322,13 +322,15 @@ pub fn paths_info(at: &impl Snapshot, paths: &[String], expand: bool) -> Value {
 /// [`Refusal::Bad`] when it is neither.
 pub fn wanted_paths(content_type: &str, body: &[u8]) -> Result<(Vec<String>, bool), Refusal> {
     const BAD: Refusal = Refusal::Bad { what: "The body must be a form or a JSON object with `paths`." };
+    const MANY: Refusal = Refusal::Bad { what: "Ask for at most 1,000 paths at a time." };
     let text = std::str::from_utf8(body).map_err(|_| BAD)?;
     if !content_type.trim_start().to_ascii_lowercase().starts_with("application/json") {
         let fields = Fields::parse(text);
         if text.trim().is_empty() || !fields.all("expand").all(is_truth) {
             return Err(BAD);
         }
-        return Ok((fields.all("paths").map(str::to_owned).collect(), fields.is_true("expand")));
+        let paths: Vec<String> = fields.all("paths").map(str::to_owned).collect();
+        return if paths.len() > MOST_PATHS { Err(MANY) } else { Ok((paths, fields.is_true("expand"))) };
     }
     let body: Value = serde_json::from_str(text).map_err(|_| BAD)?;
     let paths = match body.get("paths") {
@@ -336,6 +338,9 @@ pub fn wanted_paths(content_type: &str, body: &[u8]) -> Result<(Vec<String>, boo
         Some(Value::Array(many)) => many.iter().filter_map(|path| path.as_str().map(str::to_owned)).collect(),
         _ => return Err(BAD),
     };
+    if paths.len() > MOST_PATHS {
+        return Err(MANY);
+    }
     Ok((paths, body.get("expand").and_then(Value::as_bool).unwrap_or(false)))
 }
 

@@ -449,6 +449,12 @@ async fn paths_info_as_form_and_as_json() {
     assert_eq!(one.json().as_array().unwrap().len(), 1);
     assert_eq!(ask(&app, "POST", &target, &form, "expand=False").await.json(), json!([]));
     assert_eq!(ask(&app, "POST", &target, &form, "").await.status, 400);
+    assert_eq!(ask(&app, "POST", &target, &form, &"paths=a&".repeat(1000)).await.status, 200);
+    assert_eq!(
+        ask(&app, "POST", &target, &form, &"paths=a&".repeat(1001)).await.status,
+        400,
+        "none is left out in silence"
+    );
     for bad in ["", "{", "[]", r#"{"paths": 1}"#] {
         assert_eq!(ask(&app, "POST", &target, &as_json, bad).await.status, 400, "{bad}");
     }
