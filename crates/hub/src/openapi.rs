@@ -69,7 +69,7 @@ const PARAMETERS: [Parameter; 32] = [
     query("expand", "string", "true", "More fields."),
     query("blobs", "boolean", "true", "With sizes and digests of files."),
     query("recursive", "boolean", "true", "With all that lies in folders."),
-    query("page", "integer", "1", "From 1.").with(r#"{"minimum":1}"#),
+    query("page", "integer", "1", "From 1.").with(r#"{"minimum":1,"maximum":2147483647}"#),
     query("verb", "string", "Identify", "As OAI-PMH 2.0 has them."),
     query("metadataPrefix", "string", "oai_dc", "`oai_dc` or `datacite`."),
     query("resumptionToken", "string", "", "From the page before."),
@@ -131,7 +131,7 @@ const ROUTES: [Route; 30] = [
     ),
     get("/api/datasets/{namespace}/{name}/refs", "hub", "Branches and tags", JSON, &[]),
     get("/api/datasets/{namespace}/{name}/commits/{revision}", "hub", "Versions, newest first", JSON, &[]),
-    get("/api/datasets/{namespace}/{name}/auth-check", "hub", "Whether one may read: always", "text/plain", &[]),
+    get("/api/datasets/{namespace}/{name}/auth-check", "hub", "Whether one may read the rows", "text/plain", &[]),
     get(
         "/api/datasets/{namespace}/{name}/croissant",
         "hub",
