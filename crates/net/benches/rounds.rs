@@ -7,10 +7,14 @@
 //! and bytes against the least that could be sent: 8 bytes a number each way; the goal stands beside each figure. One aggregator is the
 //! coordinator, the other a process beside. A client has one thread for the network, as `acequia --threads 1 site serve`.
 //!
+//! Members sync what they promise before they say it, here all five on one disk: the first line says how long a sync takes there. `TMPDIR`
+//! chooses the disk, and one in memory shows what is left without it.
+//!
 //! With `ACEQUIA_PYTHON` set to a Python, `beside.py` makes a virtual environment with Flower (flwr from PyPI, of a pinned version), which does
 //! as many rounds of as many numbers beside it.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -132,6 +136,7 @@ fn main() {
             let _ = runtime.block_on(measure(What::Quantile { shares: shares.parse().unwrap() }, runs));
         }
         None => {
+            println!("a sync of the disk takes {:.1} ms", sync_s() * 1e3);
             for (shares, runs, rounds) in [(16, 6, 50), (15_873, 1, 10)] {
                 let ours = runtime.block_on(measure(What::Quantile { shares }, runs));
                 beside(ours, rounds);
@@ -144,6 +149,21 @@ fn main() {
             }
         }
     }
+}
+
+/// How long it takes until a few bytes more of a file are on the disk, in the middle of many times.
+fn sync_s() -> f64 {
+    let mut file = tempfile::tempfile().unwrap();
+    let mut spans: Vec<f64> = (0..31)
+        .map(|_| {
+            let began = Instant::now();
+            file.write_all(&[0; 256]).unwrap();
+            file.sync_data().unwrap();
+            began.elapsed().as_secs_f64()
+        })
+        .collect();
+    spans.sort_by(f64::total_cmp);
+    spans[spans.len() / 2]
 }
 
 /// Flower's rounds with as many numbers, and how many times as long they take.

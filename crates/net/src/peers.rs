@@ -18,7 +18,7 @@ use acequia_learn::{
 use acequia_types::{Digest, Timestamp, digest_named};
 use bytes::Bytes;
 use futures_util::future::join_all;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -219,6 +219,8 @@ pub(crate) struct Peers {
     refusals: Mutex<BTreeMap<String, Instant>>,
     /// When proposals are looked after next.
     looks: Mutex<BTreeMap<Digest, Look>>,
+    /// Somebody told who else agreed.
+    heard: Notify,
     tasks: Mutex<JoinSet<()>>,
 }
 
@@ -244,6 +246,7 @@ impl Peers {
             sent: Mutex::default(),
             refusals: Mutex::default(),
             looks: Mutex::default(),
+            heard: Notify::new(),
             tasks: Mutex::default(),
         });
         let _ends = Ends(Arc::clone(&peers));
@@ -259,7 +262,10 @@ impl Peers {
             if let Err(error) = peers.gather_all().await {
                 peers.refused("this site", &error);
             }
-            tokio::time::sleep(ASK_AGAIN).await;
+            tokio::select! {
+                () = tokio::time::sleep(ASK_AGAIN) => {}
+                () = peers.heard.notified() => {}
+            }
         }
     }
 
@@ -353,7 +359,8 @@ impl Peers {
                 }
                 let agent = Arc::clone(&self.agent);
                 let among = Among { by, sites, roster, signature };
-                let agreed = blocking(move || agent.invited(&plan, among, agreed)).await?;
+                let (run, agreed) = blocking(move || agent.invited(&plan, among, agreed)).await?;
+                self.hears(run, agreed.len());
                 Ok(PeerReply::Agreed { agreed })
             }
             PeerRequest::Say { plan, round, attempt, what } => {
@@ -362,6 +369,21 @@ impl Peers {
                 }
                 self.said(from, plan, (round, attempt), what, numbers).await
             }
+        }
+    }
+
+    /// Looks after a proposal at once where more sites agreed than when it was looked after last.
+    fn hears(&self, run: Digest, agreed: usize) {
+        let mut looks = lock(&self.looks);
+        let is_news = looks.get_mut(&run).is_none_or(|look| {
+            let is_news = look.stands.0 < agreed;
+            if is_news {
+                look.at = Instant::now();
+            }
+            is_news
+        });
+        if is_news {
+            self.heard.notify_one();
         }
     }
 
@@ -583,8 +605,12 @@ impl Peers {
             let look = looks.entry(run).or_insert(Look { at: Instant::now(), wait: ASK_AGAIN, stands: (0, false) });
             match stands {
                 // Nothing happened: people think.
-                Ok(stands) if stands == look.stands => look.wait = (look.wait * 2).min(AGAIN.1),
-                Ok(stands) => (look.wait, look.stands) = (ASK_AGAIN, stands),
+                Ok(stands) if stands == look.stands => look.wait = (look.wait * 2).clamp(ASK_AGAIN, AGAIN.1),
+                // Who knows more tells the others, or begins.
+                Ok(stands) => {
+                    (look.wait, look.stands) = (Duration::ZERO, stands);
+                    self.heard.notify_one();
+                }
                 Err(error) => {
                     look.wait = RETRY;
                     // What this site does not take part in, and why: its rules, or an attack that tells its rows.
@@ -699,7 +725,7 @@ impl SiteAgent {
         text: &str,
         among: Among,
         agreed: BTreeMap<String, String>,
-    ) -> Result<BTreeMap<String, String>, NetError> {
+    ) -> Result<(Digest, BTreeMap<String, String>), NetError> {
         let plan = Plan::from_json(text)?;
         let (run, from) = (plan.digest(), among.by.clone());
         self.may_run_among(&from, &plan, &among)?;
@@ -723,7 +749,7 @@ impl SiteAgent {
             let reason = "its people decided against it".to_owned();
             return Err(LearnError::Withheld { site: self.name().to_owned(), reason }.into());
         }
-        self.learned_of(&run, &among, agreed)
+        Ok((run, self.learned_of(&run, &among, agreed)?))
     }
 
     /// Shows a proposal to the people here, once.
