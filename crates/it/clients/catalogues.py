@@ -3,7 +3,7 @@
 usage: catalogues.py ENDPOINT NAMESPACE/NAME [FOLDER]
 
 FOLDER holds the SHACL shapes of DCAT-AP 3.0.1 and HealthDCAT-AP Release 8, for open data; without it they are skipped.
-Needs `mlcroissant`, `pandas`, `pyarrow`, `pyshacl` and `rdflib`.
+Needs `datacite`, `mlcroissant`, `pandas`, `pyarrow`, `pyshacl` and `rdflib`.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import rdflib
+from datacite import schema45
 from rdflib.compare import isomorphic
 
 endpoint, name = sys.argv[1].rstrip("/"), sys.argv[2]
@@ -133,8 +134,8 @@ step(f"RO-Crate: {len(parts)} files beside it")
 
 # DataCite, schema.org, citations.
 datacite = read(f"{version}/datacite.json")
-for needed in "identifiers creators titles publisher publicationYear types schemaVersion".split():
-    assert datacite[needed], needed
+schema45.validate(datacite)
+assert datacite["url"] == version and datacite["alternateIdentifiers"][0]["alternateIdentifier"] == version
 KERNEL = "{http://datacite.org/schema/kernel-4}"
 resource = ElementTree.fromstring(fetch(f"{version}/datacite.xml")[0])
 assert resource.tag == f"{KERNEL}resource" and resource.find(f"{KERNEL}titles/{KERNEL}title").text == datacite["titles"][0]["title"]
@@ -145,7 +146,7 @@ assert json.loads(block) == schema and schema["@type"] == "Dataset"
 assert {file["contentUrl"] for file in schema["distribution"]} == downloads
 for kind in ("citation.json", "citation.bib", "CITATION.cff"):
     assert fetch(f"{version}/{kind}")[0], kind
-step("DataCite, schema.org in the page, citations")
+step("DataCite by the schema of 4.5, schema.org in the page, citations")
 
 # Signposting: what the header names is there, in the type it says.
 linkset = read(f"{version}/linkset.json")["linkset"][0]

@@ -90,7 +90,7 @@ pub use tasks::{
     QuantileResult, Question, Scale, State, SurvivalPoint, SurvivalResult, Tree,
 };
 pub use validate::{
-    Deviation, Estimate, Evidence, Field, Heading, Import, NetBenefit, Pooled, Predictor, Reading, Record,
+    Deviation, Estimate, Evidence, Field, Heading, Import, NetBenefit, Pooled, Predictor, Reading, Record, RocPoint,
     SiteEvaluation, SiteFinding, SiteSignature, Subgroup, VALIDATION, Validation, ValidationRequest, evaluate,
     finding_digest, page as validation_page,
 };

@@ -155,6 +155,7 @@ mod tests {
             fifths: Vec::new(),
             calibration_curve: Vec::new(),
             net_benefit: Vec::new(),
+            roc: Vec::new(),
             subgroups: Vec::new(),
             unlike_training: Vec::new(),
             bootstraps_failed: 0,

@@ -66,8 +66,10 @@ pub(crate) fn json(described: Description<'_>) -> Value {
     };
     let mut document = json!({
         "schemaVersion": "http://datacite.org/schema/kernel-4",
-        "identifiers": [{ "identifier": described.iri(), "identifierType": "URL" }],
-        "alternateIdentifiers": [{ "alternateIdentifier": described.version.digest().to_string(), "alternateIdentifierType": "SHA-256 of manifest.json" }],
+        "alternateIdentifiers": [
+            { "alternateIdentifier": described.iri(), "alternateIdentifierType": "URL" },
+            { "alternateIdentifier": described.version.digest().to_string(), "alternateIdentifierType": "SHA-256 of manifest.json" },
+        ],
         "url": described.iri(),
         "creators": described.creators().into_iter().map(creator).collect::<Vec<_>>(),
         "titles": [in_language(json!({ "title": manifest.title }))],

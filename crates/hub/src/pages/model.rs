@@ -404,7 +404,7 @@ fn one_site(site: &Value, id: &str) -> Markup {
             (thousands(count(site, "/events").unwrap_or_default())) " with the event; "
             (thousands(count(site, "/dropped").unwrap_or_default())) " left out for a missing value."
         }
-        div.plots { (calibration(site, id)) (benefit(site, id)) }
+        div.plots { (discrimination(site, id)) (calibration(site, id)) (benefit(site, id)) }
         (wide(&format!("Measures at {name}"), &html! {
             table {
                 caption { "Measures at " (name) }
@@ -421,6 +421,43 @@ fn one_site(site: &Value, id: &str) -> Markup {
             }
         }))
         (subgroups(site, id))
+    }
+}
+
+fn discrimination(site: &Value, id: &str) -> Markup {
+    let cuts: Vec<(f64, f64, f64)> = list(site, "/roc")
+        .iter()
+        .filter_map(|one| {
+            Some((number(one, "/flagged")?, number(one, "/sensitivity")?, 1.0 - number(one, "/specificity")?))
+        })
+        .collect();
+    if cuts.is_empty() {
+        return html! {};
+    }
+    let told: Vec<String> = cuts
+        .iter()
+        .map(|(flagged, with, without)| {
+            format!("of {flagged:.2} of all, {with:.2} of those with the event and {without:.2} of those without")
+        })
+        .collect();
+    let description = format!("Receiver operating characteristic: whom a cut picks out. {}.", told.join("; "));
+    let cuts = cuts.iter().map(|(_, with, without)| (*without, *with));
+    let model: Vec<(f64, f64)> = [(0.0, 0.0)].into_iter().chain(cuts).chain([(1.0, 1.0)]).collect();
+    let chance = [(0.0, 0.0), (1.0, 1.0)];
+    let drawn = Curves {
+        labels: ("picked out of those without the event", "of those with it"),
+        x: (0.0, 1.0),
+        y: (0.0, 1.0),
+        curves: &[Curve { class: "none", points: &chance }, Curve { class: "first", points: &model }],
+        points: &[],
+        band: &[],
+    };
+    html! {
+        figure {
+            figcaption { "Discrimination: whom does it pick out?" }
+            (curves(&Words { id: &format!("roc-{id}"), title: "Discrimination", description: &description }, &drawn))
+            ul.legend { li { (curve_swatch("first")) "the model" } li { (curve_swatch("none")) "chance" } }
+        }
     }
 }
 

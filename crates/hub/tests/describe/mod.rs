@@ -104,7 +104,7 @@ async fn a_description_is_the_same_each_time() {
 #[tokio::test]
 async fn citations() {
     let datacite = form("datacite.json").await.json();
-    assert_eq!(datacite["identifiers"][0]["identifier"], format!("{ADDRESS}{VERSION}"));
+    assert_eq!(datacite["alternateIdentifiers"][0]["alternateIdentifier"], format!("{ADDRESS}{VERSION}"));
     assert_eq!(datacite["publicationYear"], "2026");
     assert_eq!(datacite["rightsList"][0]["rightsIdentifier"], "CC-BY-4.0");
     let relation = |kind: &str| {

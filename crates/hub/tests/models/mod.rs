@@ -29,6 +29,10 @@ fn record(at: &[&str]) -> Value {
                 { "threshold": 0.1, "flagged": 1.0, "model": 0.3, "everybody": 0.3, "interval": [0.2, 0.4] },
                 { "threshold": 0.6, "flagged": 0.1, "model": 0.05, "everybody": -0.5, "interval": null },
             ],
+            "roc": [
+                { "flagged": 0.3, "sensitivity": 0.45, "specificity": 0.81 },
+                { "flagged": 0.7, "sensitivity": 0.84, "specificity": 0.42 },
+            ],
             "subgroups": [
                 { "column": "meno", "value": "<script>", "rows": 300, "events": 120, "estimates": [{ "name": "harrell_c", "value": 0.66, "standard_error": 0.02, "interval": null }] },
                 { "column": "meno", "value": null, "rows": null, "events": null, "estimates": [] },

@@ -8,7 +8,7 @@ use crate::plan::Link;
 use crate::tasks::{contribution, logistic};
 use crate::validate::sample::quantile_7;
 use crate::validate::survival::{Deviation, curve_points};
-use crate::validate::{Estimate, NetBenefit};
+use crate::validate::{Estimate, NetBenefit, RocPoint};
 use crate::variable::spline_term;
 
 /// Rows in ascending order of score.
@@ -213,6 +213,20 @@ impl Prepared {
                 }
             })
             .collect()
+    }
+
+    /// Whom acting on a risk of `cut` or more picks out. None where all rows have the event or none has.
+    #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^53")]
+    pub(crate) fn cut_at(&self, cut: f64) -> Option<RocPoint> {
+        let count = |of: &dyn Fn(usize) -> bool| (0..self.len()).filter(|row| of(*row)).count() as f64;
+        let (n, events) = (self.len() as f64, count(&|row| self.y[row]));
+        let flagged = count(&|row| self.risk[row] >= cut);
+        let right = count(&|row| self.risk[row] >= cut && self.y[row]);
+        (events > 0.0 && events < n).then(|| RocPoint {
+            flagged: flagged / n,
+            sensitivity: right / events,
+            specificity: 1.0 - (flagged - right) / (n - events),
+        })
     }
 
     #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^53")]

@@ -104,6 +104,17 @@ pub struct NetBenefit {
     pub interval: Option<(f64, f64)>,
 }
 
+/// Whom a cut through the predicted risks picks out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RocPoint {
+    /// Share of rows at or above the cut.
+    pub flagged: f64,
+    /// Share of those with the event that are at or above it.
+    pub sensitivity: f64,
+    /// Share of those without the event that are below it.
+    pub specificity: f64,
+}
+
 /// What the model is worth among some rows of a site.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Subgroup {
@@ -138,6 +149,9 @@ pub struct SiteEvaluation {
     pub calibration_curve: Vec<(f64, f64)>,
     /// Decision curve.
     pub net_benefit: Vec<NetBenefit>,
+    /// Receiver operating characteristic, from the highest cut to the lowest; no two cuts with few rows between them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roc: Vec<RocPoint>,
     /// Subgroups.
     pub subgroups: Vec<Subgroup>,
     /// Share of rows more than four standard deviations from the training mean, for each variable.
@@ -218,6 +232,14 @@ impl Prepared {
         }
     }
 
+    fn roc(&self, minimum_count: u64) -> Vec<RocPoint> {
+        let (risks, at): (&[f64], &dyn Fn(f64) -> Option<RocPoint>) = match self {
+            Self::Survival(prepared) => (&prepared.risk, &|cut| prepared.cut_at(cut)),
+            Self::Binary(prepared) => (&prepared.risk, &|cut| prepared.cut_at(cut)),
+        };
+        cuts(risks, usize::try_from(minimum_count).unwrap_or(usize::MAX)).into_iter().filter_map(at).collect()
+    }
+
     /// Where each row of the sample came from.
     fn rows(&self) -> &[usize] {
         match self {
@@ -225,6 +247,27 @@ impl Prepared {
             Self::Binary(prepared) => &prepared.row,
         }
     }
+}
+
+/// Cuts through the risks, from the highest: at most so many, for a curve that is read by eye.
+const CUTS_MAX: usize = 40;
+
+/// Risks that cut the rows into parts of equal size, as far as equal risks allow; none with fewer than `minimum` rows.
+fn cuts(risks: &[f64], minimum: usize) -> Vec<f64> {
+    let mut falling = risks.to_vec();
+    falling.sort_by(|a, b| b.total_cmp(a));
+    let n = falling.len();
+    let parts = (n / minimum.max(1)).min(CUTS_MAX);
+    let (mut cuts, mut before) = (Vec::new(), 0);
+    for part in 1..parts {
+        let cut = falling[n * part / parts - 1];
+        let above = falling.partition_point(|risk| *risk >= cut);
+        if above - before >= minimum && n - above >= minimum {
+            cuts.push(cut);
+            before = above;
+        }
+    }
+    cuts
 }
 
 fn unmeasured() -> LearnError {
@@ -314,6 +357,7 @@ pub fn evaluate<'m>(
         fifths,
         calibration_curve,
         net_benefit,
+        roc: prepared.roc(settings.minimum_count),
         subgroups: subgroups(model, measured, groups, settings),
         unlike_training: unlike_training(model, data),
         bootstraps_failed,

@@ -164,7 +164,7 @@ fn one_site(site: &SiteEvaluation, at: usize) -> Markup {
         section {
             h2 { "Site " (site.site) }
             p { (thousands(site.rows)) " rows, " (thousands(site.events)) " with the event; " (thousands(site.dropped)) " left out for a missing value." }
-            div.plots { (calibration(site, at)) (benefit(site, at)) }
+            div.plots { (discrimination(site, at)) (calibration(site, at)) (benefit(site, at)) }
             div.wide { table.folds {
                 thead { tr {
                     th scope="col" { "Measure" } th.number scope="col" { "Value" } th.number scope="col" { "Standard error" } th scope="col" { "95 % interval" }
@@ -312,6 +312,48 @@ fn items(headings: &[&Heading]) -> Markup {
             }
         } }
     }
+}
+
+fn discrimination(site: &SiteEvaluation, at: usize) -> Markup {
+    if site.roc.is_empty() {
+        return html! {};
+    }
+    let points = site.roc.iter().map(|one| (1.0 - one.specificity, one.sensitivity));
+    let points: Vec<(f64, f64)> = [(0.0, 0.0)].into_iter().chain(points).chain([(1.0, 1.0)]).collect();
+    let plot = Plot {
+        id: format!("roc-{at}"),
+        title: "Discrimination",
+        description: format!(
+            "Receiver operating characteristic. {}.",
+            site.roc
+                .iter()
+                .map(|one| {
+                    let (with, without) = (one.sensitivity, 1.0 - one.specificity);
+                    format!(
+                        "Flagging {:.2} of all: {with:.2} of those with the event, {without:.2} of those without",
+                        one.flagged
+                    )
+                })
+                .collect::<Vec<_>>()
+                .join("; ")
+        ),
+        x: (0.0, 1.0, 0.2),
+        y: (0.0, 1.0, 0.2),
+        labels: ("flagged of those without the event", "flagged of those with it"),
+    };
+    let legend = html! {
+        ul.legend {
+            li { (swatch(&html! { line.model x1="0" x2="26" y1="6" y2="6" {} })) "model" }
+            li { (swatch(&html! { line.reference x1="0" x2="26" y1="6" y2="6" {} })) "chance" }
+        }
+    };
+    plot.draw(
+        &legend,
+        &html! {
+            polyline.reference points=(plot.line(&[(0.0, 0.0), (1.0, 1.0)])) {}
+            polyline.model points=(plot.line(&points)) {}
+        },
+    )
 }
 
 fn calibration(site: &SiteEvaluation, at: usize) -> Markup {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::LearnError;
 use crate::special::normal_quantile;
 use crate::validate::sample::{Of, Sample, concordance, curve, quantile_7, small_cox};
-use crate::validate::{Estimate, NetBenefit};
+use crate::validate::{Estimate, NetBenefit, RocPoint};
 use crate::variable::spline_term;
 
 /// Numbers of one bootstrap sample or of the sample itself.
@@ -268,6 +268,28 @@ impl Prepared {
                 }
             })
             .collect()
+    }
+
+    /// Whom acting on a risk of `cut` or more picks out, of those with the event by the horizon and of those without (Heagerty et al. 2000,
+    /// by Bayes' rule from Kaplan–Meier curves of both sides of the cut). None where nobody or everybody has it.
+    pub(crate) fn cut_at(&self, cut: f64) -> Option<RocPoint> {
+        let side = |above: bool| {
+            let weights: Vec<f64> = self.risk.iter().map(|risk| f64::from(u8::from((*risk >= cut) == above))).collect();
+            let rows: f64 = weights.iter().sum();
+            let survival = if rows > 0.0 {
+                curve(&self.sample, &weights, Of::Event).at(&self.sample, self.horizon).0
+            } else {
+                1.0
+            };
+            (rows, rows * survival)
+        };
+        let ((above, above_free), (below, below_free)) = (side(true), side(false));
+        let (events, free) = (above + below - above_free - below_free, above_free + below_free);
+        (events > 0.0 && free > 0.0).then(|| RocPoint {
+            flagged: above / (above + below),
+            sensitivity: (above - above_free) / events,
+            specificity: below_free / free,
+        })
     }
 
     /// Mean predicted and Kaplan–Meier risk in groups of equal size by predicted risk.
