@@ -19,6 +19,10 @@ mod manual;
 mod models;
 mod papers;
 mod peers;
+#[path = "../../../store/tests/it/postgres.rs"]
+#[allow(dead_code, reason = "the tests of `store` use the rest")]
+mod postgres;
+mod records;
 #[path = "../../../blobs/tests/it/server.rs"]
 #[allow(dead_code, reason = "the tests of `blobs` use the rest")]
 mod server;

@@ -17,7 +17,7 @@ pub(crate) struct Prepared {
     score: Vec<f64>,
     lp: Vec<f64>,
     y: Vec<bool>,
-    risk: Vec<f64>,
+    pub(crate) risk: Vec<f64>,
     /// Places of rows of the file in this order.
     pub(crate) row: Vec<usize>,
 }

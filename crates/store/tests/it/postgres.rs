@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 /// Runs until it is dropped.
 pub(crate) struct Server {
+    bin: PathBuf,
     folder: tempfile::TempDir,
-    child: Child,
+    child: Option<Child>,
 }
 
 fn binaries() -> Option<PathBuf> {
@@ -53,23 +54,55 @@ impl Server {
             .output()
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let child = command(bin.join("postgres"))
+        let mut server = Self { bin, folder, child: None };
+        server.begin();
+        Some(server)
+    }
+
+    /// Starts it, or starts it again.
+    pub(crate) fn begin(&mut self) {
+        let child = command(self.bin.join("postgres"))
             .arg("-D")
-            .arg(&data)
+            .arg(self.folder.path().join("data"))
             .args(["-c", "listen_addresses=", "-c", "fsync=off", "-k"])
-            .arg(folder.path())
+            .arg(self.folder.path())
             .current_dir("/tmp")
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let server = Self { folder, child };
+        self.child = Some(child);
         let started = Instant::now();
-        while !server.folder.path().join(".s.PGSQL.5432").exists() {
+        while !self.asked("SELECT 1") {
             assert!(started.elapsed() < Duration::from_secs(60), "the server does not start");
             std::thread::sleep(Duration::from_millis(50));
         }
-        Some(server)
+    }
+
+    fn asked(&self, sql: &str) -> bool {
+        let asked = Command::new(self.bin.join("psql"))
+            .arg("-h")
+            .arg(self.folder.path())
+            .args(["-U", "acequia", "-d", "postgres", "-q", "-c", sql])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        asked.is_ok_and(|status| status.success())
+    }
+
+    /// Makes a database, and says where it is.
+    pub(crate) fn database(&self, name: &str) -> String {
+        assert!(self.asked(&format!("CREATE DATABASE {name}")), "{name}");
+        self.url(name)
+    }
+
+    /// Ends it at once; connections are cut.
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // SIGINT: fast shutdown.
+            let _ = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+            let _ = child.wait();
+        }
     }
 
     pub(crate) fn url(&self, database: &str) -> String {
@@ -79,8 +112,6 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // SIGINT: fast shutdown.
-        let _ = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
-        let _ = self.child.wait();
+        self.stop();
     }
 }
