@@ -11,3 +11,4 @@ mod noise;
 mod reference;
 mod support;
 mod validation;
+mod whole;
