@@ -8,6 +8,7 @@ mod flamby;
 mod imported;
 mod network;
 mod noise;
+mod proven;
 mod reference;
 mod support;
 mod validation;
