@@ -1,6 +1,7 @@
 //! Training and validation against numbers of other programs. `tests/data/survival-reference.json` says where each comes from.
 
 mod attacks;
+mod coordinated;
 mod decentralised;
 mod double_masking;
 mod equal;
