@@ -24,7 +24,8 @@ use crate::show::Out;
     after_help = "Examples:\n  acequia train examples/breast-cancer/survival.plan.toml --site rotterdam=examples/breast-cancer/rotterdam.csv -o model.json\n  acequia train survival.plan.toml --site north=north.csv --site south=south.parquet --donated pool.csv -o model.json --log left\n  acequia train survival.plan.toml --site north=north.csv --site south=south.csv --look\n  acequia train survival.plan.toml --donors donors.cohort.toml --site north=north.csv -o model.json\n  acequia train survival.plan.toml --network -o model.json"
 )]
 pub(crate) struct TrainArgs {
-    /// The run plan (TOML, or JSON)
+    /// The run plan (TOML, or JSON). Its key `aggregation.protection` says how sums are protected: `two-aggregators`, `proven` (the same,
+    /// with a proof that each number is in the plan's range), `double-masking` or `none`
     plan: PathBuf,
     /// A site and its table, CSV or Parquet; beside `name.csv`, `name.site.toml` says how its columns become the plan's
     #[arg(long = "site", required_unless_present_any = ["donors", "network"], conflicts_with = "network", value_name = "NAME=TABLE")]
@@ -175,6 +176,7 @@ pub(crate) async fn run(
     let mut plan = plan_of(&args.plan)?;
     if args.unmasked {
         plan.aggregation.protection = Protection::None;
+        plan.aggregation.proof = None;
     }
     if args.over.reach.network {
         return over_network(args, home, threads, &plan, out).await;
@@ -430,6 +432,7 @@ fn words(plan: &Plan, architecture: Architecture, report: &Report) -> String {
 fn protection_words(plan: &Plan) -> &'static str {
     match plan.aggregation.protection {
         Protection::TwoAggregators => "masked between two aggregators",
+        Protection::Proven => "masked between two aggregators, with proofs",
         Protection::DoubleMasking => "masked between the sites",
         Protection::None => "not masked",
     }

@@ -96,6 +96,14 @@ pub enum LearnError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// A site's numbers are not proven to be in the range that the plan states.
+    #[error("what {site} sent in round {round} is not proven to be in the plan's range, and is left out")]
+    Unproven {
+        /// Which site.
+        site: String,
+        /// Which round.
+        round: u32,
+    },
     /// Too few sites are left.
     #[error("{left} sites answered in round {round}, and the plan needs {needed}")]
     TooFewSites {
@@ -211,6 +219,7 @@ impl Coded for LearnError {
             Self::Unlike { .. } => "LE022",
             Self::Few { .. } => "LE023",
             Self::Implausible { .. } => "LE024",
+            Self::Unproven { .. } => "LE025",
             Self::Inference(error) => error.code(),
         }
     }
@@ -228,6 +237,9 @@ impl Coded for LearnError {
             Self::Withheld { .. } => "the site's rules protect few persons; ask for a coarser result or more rows",
             Self::Implausible { .. } => {
                 "a site sent what no rows give, by mistake or on purpose; masks hide which: run the plan with fewer sites to find it"
+            }
+            Self::Unproven { .. } => {
+                "ask the site why: its program is broken or lies; with dropouts = \"leave-out\" a run goes on without it"
             }
             Self::Few { .. } => {
                 "make the variable coarser, join levels, or leave out the variable or the site; a site where a level is empty counts as one where it is about few"
@@ -271,6 +283,7 @@ impl Coded for LearnError {
             | Self::Record { .. }
             | Self::Runs { .. } => Exit::PolicyRefused,
             Self::Implausible { .. }
+            | Self::Unproven { .. }
             | Self::Protocol { .. }
             | Self::Log { .. }
             | Self::Model { .. }

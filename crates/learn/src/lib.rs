@@ -32,6 +32,7 @@
 //! ```
 
 mod algebra;
+mod closing;
 mod double_masking;
 mod error;
 mod exchange;
@@ -49,6 +50,7 @@ mod packed;
 mod peer;
 mod plan;
 mod protocol;
+mod proven;
 mod publication;
 mod sovereignty;
 mod special;
@@ -60,6 +62,7 @@ mod variable;
 mod words;
 
 pub use acequia_neural::{Convolution, Layers};
+pub use closing::{Closed, SITES_MIN};
 pub use double_masking::{MaskedSum, Revealed, RoundKeys, SealedShares, Signatures, Turn, Vouching};
 pub use error::LearnError;
 pub use extraction::Extraction;
@@ -73,12 +76,13 @@ pub use model::{Fit, Form, LearnedFrom, Model, ModelVariable, Score};
 pub use peer::{Accepted, Envelope, PATIENCE, PEERS_MIN, Peer, PeerMessage, Promise, RoundTotal, Standing};
 pub use plan::{
     Aggregation, Averaging, Boosting, CensoredAt, Cohort, Component, Condition, Dropouts, Guarantee, Link, Missing,
-    Newton, Noise, Outcome as PlanOutcome, Plan, PrivacyRule, Protection, Start, Strategy, Task, Ties, TimeGrid,
+    Newton, Noise, Outcome as PlanOutcome, Plan, PrivacyRule, Proof, Protection, Start, Strategy, Task, Ties, TimeGrid,
 };
 pub use protocol::{
     Aggregator, Ask, Entropy, Message, PartTotal, Payload, Progress, Roster, Run, SeededEntropy, ShareKey, Site,
     SiteUpdate, StillAllowed, SystemEntropy, line,
 };
+pub use proven::{Verification, VerifyHalf, VerifyKey};
 pub use publication::{FEWEST_TOLD, MOST_TOLD, TestedModel};
 pub use sovereignty::{
     Coordinator, ExitLog, Leaving, Ledger, Left, LogEntry, RefusalEntry, Refused, SiteRules, Turned, Unattacked,

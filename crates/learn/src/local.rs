@@ -10,7 +10,10 @@ use crate::LearnError;
 use crate::double_masking::{MaskedSum, Signatures, Vouching};
 use crate::peer::{Envelope, Peer, PeerMessage};
 use crate::plan::{Aggregation, Plan, PrivacyRule, Protection};
-use crate::protocol::{Aggregator, Entropy, Progress, Roster, Run, ShareKey, Site, StillAllowed};
+use crate::protocol::{
+    Aggregator, Entropy, NO_PROOFS_AMONG_SITES, Progress, Roster, Run, ShareKey, Site, StillAllowed,
+};
+use crate::proven::VerifyKey;
 use crate::sovereignty::{ExitLog, Ledger, SiteRules};
 use crate::table::Data;
 use crate::tasks::Outcome;
@@ -73,12 +76,13 @@ pub fn run_while_allowed(
     names.sort_unstable();
     let digest = plan.digest();
     // Whoever holds all rows has no other site to hide a sum from.
-    let is_alone = plan.privacy.minimum_sites > 1 || plan.aggregation.protection == Protection::DoubleMasking;
+    let unmasked = matches!(plan.aggregation.protection, Protection::DoubleMasking | Protection::Proven);
+    let is_alone = plan.privacy.minimum_sites > 1 || unmasked;
     let alone = (architecture == Architecture::Centralised && is_alone).then(|| Plan {
         privacy: PrivacyRule { minimum_sites: 1, ..plan.privacy.clone() },
-        aggregation: match plan.aggregation.protection {
-            Protection::DoubleMasking => Aggregation { protection: Protection::None, ..plan.aggregation.clone() },
-            _ => plan.aggregation.clone(),
+        aggregation: match unmasked {
+            true => Aggregation { protection: Protection::None, proof: None, ..plan.aggregation.clone() },
+            false => plan.aggregation.clone(),
         },
         ..plan.clone()
     });
@@ -89,6 +93,9 @@ pub fn run_while_allowed(
             tables.into_iter().map(|table| (table.name.clone(), vec![table])).collect()
         }
     };
+    if architecture == Architecture::Decentralised && plan.aggregation.protection == Protection::Proven {
+        return Err(LearnError::Plan { message: NO_PROOFS_AMONG_SITES.to_owned() });
+    }
     let roster = Roster::new(groups.iter().map(|(name, _)| name.clone()))?;
     let secret = ShareKey::drawn(entropy)?;
     let mut sites = groups
@@ -110,10 +117,15 @@ pub fn run_while_allowed(
     let vouching = OneProcess { name: "coordinator".to_owned(), secret };
     let mut run = Run::new(plan, &roster);
     let mut aggregators = [Aggregator::new(plan, &roster), Aggregator::new(plan, &roster)];
+    let is_proven = plan.aggregation.protection == Protection::Proven;
+    if is_proven {
+        let key = VerifyKey::drawn(entropy)?;
+        aggregators.iter_mut().enumerate().for_each(|(own, aggregator)| aggregator.verifies(own, key.clone()));
+    }
     let mut bytes_out = 0;
     loop {
         let ask = run.ask();
-        let is_masked = plan.aggregation.protection == Protection::TwoAggregators;
+        let is_masked = plan.aggregation.protection.is_shared();
         let mut sum = MaskedSum::new(plan, &roster, &ask);
         if is_masked {
             for aggregator in &mut aggregators {
@@ -136,6 +148,13 @@ pub fn run_while_allowed(
         let rounds = run.round();
         let progress = if is_masked {
             let present = aggregators[0].present();
+            if is_proven {
+                let said = [aggregators[0].verify(&present)?, aggregators[1].verify(&present)?];
+                let refused = [aggregators[0].settle(&said[1])?, aggregators[1].settle(&said[0])?].concat();
+                if let Some(site) = refused.into_iter().next() {
+                    return Err(LearnError::Unproven { site, round: rounds });
+                }
+            }
             let (one, other) = (aggregators[0].close(&present)?, aggregators[1].close(&present)?);
             run.close_masked(&one, &other)?
         } else if plan.aggregation.protection == Protection::DoubleMasking {

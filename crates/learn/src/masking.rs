@@ -10,7 +10,7 @@ use acequia_types::Digest;
 use zeroize::Zeroize;
 
 use crate::LearnError;
-use crate::plan::Plan;
+use crate::plan::{Plan, Protection};
 use crate::sums::{FRACTION, Sums};
 use crate::tasks::Question;
 
@@ -26,6 +26,8 @@ impl Ring {
     /// of scaled variables and get 64.
     pub(crate) fn of(plan: &Plan, question: &Question) -> Self {
         match question {
+            // Elements of a field of 128 bits, not of this ring, take as many bytes.
+            _ if plan.aggregation.protection == Protection::Proven => Self { bits: 128, fraction: FRACTION },
             Question::Prepare | Question::Spread { .. } => Self { bits: 128, fraction: FRACTION },
             _ => Self { bits: 64, fraction: plan.aggregation.fraction_bits },
         }

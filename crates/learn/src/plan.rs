@@ -4,12 +4,15 @@
 //! more site (hybrid), and without a fixed coordinator (decentralised). Its digest names the run: everything sites say is
 //! bound to it.
 
+use std::collections::BTreeMap;
+
 use acequia_neural::{Input, Layers, Network};
 use acequia_privacy::{NoisySteps, epsilon};
 use acequia_types::{Day, Digest, digest_named};
 use serde::{Deserialize, Serialize};
 
 use crate::LearnError;
+use crate::proven::check_proof;
 use crate::variable::{Variable, check_steps, check_variable};
 
 /// A run plan. Read it with [`Plan::from_toml`] or [`Plan::from_json`]; both check it.
@@ -592,12 +595,26 @@ fn membership_auc() -> f64 {
 pub struct Aggregation {
     /// How sums are protected on their way.
     pub protection: Protection,
-    /// Names of the aggregators; two for `two-aggregators`.
+    /// Names of the aggregators; two for `two-aggregators` and `proven`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aggregators: Vec<String>,
     /// Bits after the binary point of masked sums.
     #[serde(default = "fraction_bits")]
     pub fraction_bits: u32,
+    /// What a site's numbers are at most; for `proven`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof>,
+}
+
+/// What every site proves of its numbers: that they are no larger than these rows within these ranges can make them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proof {
+    /// Rows of a site, at most.
+    pub rows: u64,
+    /// From and to, of each variable whose mean is asked for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ranges: BTreeMap<String, [f64; 2]>,
 }
 
 fn fraction_bits() -> u32 {
@@ -610,6 +627,7 @@ impl Default for Aggregation {
             protection: Protection::TwoAggregators,
             aggregators: vec!["aggregator-a".to_owned(), "aggregator-b".to_owned()],
             fraction_bits: fraction_bits(),
+            proof: None,
         }
     }
 }
@@ -623,6 +641,9 @@ pub enum Protection {
     /// The coordinator gets masked sums, and only the sum over all sites can be unmasked, by the sites together (Bonawitz et al. 2017).
     /// Needs no other organisation, and more messages; without a coordinator it is as with two aggregators.
     DoubleMasking,
+    /// As with two aggregators, and each share comes with a proof (Prio3) that the site's numbers are in the range that the plan states:
+    /// both aggregators refuse what is not. For counts, histograms and means.
+    Proven,
     /// The coordinator sees each site's sums. Exact to the last bit; for one owner, or for sums that may be public.
     None,
 }
@@ -631,6 +652,11 @@ impl Protection {
     /// Whether nobody sees a site's sums.
     pub fn is_masked(self) -> bool {
         self != Self::None
+    }
+
+    /// Whether two aggregators each get a share of them.
+    pub fn is_shared(self) -> bool {
+        matches!(self, Self::TwoAggregators | Self::Proven)
     }
 }
 
@@ -713,7 +739,7 @@ impl Plan {
         if self.privacy.minimum_sites == 0 || self.privacy.minimum_rows == 0 {
             return wrong("privacy.minimum_sites and privacy.minimum_rows must be at least 1");
         }
-        if self.aggregation.protection == Protection::TwoAggregators
+        if self.aggregation.protection.is_shared()
             && (self.aggregation.aggregators.len() != 2
                 || self.aggregation.aggregators[0] == self.aggregation.aggregators[1])
         {
@@ -727,6 +753,7 @@ impl Plan {
         if !(32..=52).contains(&self.aggregation.fraction_bits) {
             return wrong("aggregation.fraction_bits must be from 32 to 52: fewer lose digits, more leave no room");
         }
+        check_proof(self)?;
         let survival = matches!(self.outcome, Some(Outcome::Survival { .. }));
         let grid = |grid: TimeGrid| grid.days.is_finite() && grid.days > 0.0;
         let newton = |newton: Newton| newton.tolerance > 0.0 && newton.rounds > 0;

@@ -20,6 +20,7 @@ use crate::double_masking::{
 };
 use crate::masking::{Ring, add_masked, add_stream, combine, share};
 use crate::plan::{Plan, Protection};
+use crate::proven::{Measurement, Proofs, Verification, VerifyKey, check_rows};
 use crate::sovereignty::{ExitLog, Judged, Leaving, Ledger, Left, SiteRules, Turned, check, leaving};
 use crate::sums::Sums;
 use crate::table::Data;
@@ -246,6 +247,8 @@ pub enum Payload {
     Masked(Vec<u128>),
     /// The other share: what the stream is expanded from.
     Seed([u8; 32]),
+    /// A share with a proof, as the VDAF writes it.
+    Proven(Vec<u8>),
     /// Keys for double masking.
     Keys(RoundKeys),
     /// Secrets behind the site's masks, in shares for the others.
@@ -262,6 +265,7 @@ impl Payload {
             Self::Plain(_) => "plain",
             Self::Masked(_) => "masked",
             Self::Seed(_) => "seed",
+            Self::Proven(_) => "proven",
             Self::Keys(_) => "keys",
             Self::Shares(_) => "shares",
             Self::Confirmation(_) => "confirmation",
@@ -304,6 +308,7 @@ impl Message {
             }
             Payload::Masked(values) => write_residues(values, ring_bits, &mut bytes),
             Payload::Seed(seed) => bytes.extend_from_slice(seed),
+            Payload::Proven(share) => bytes.extend_from_slice(share),
             Payload::Keys(keys) => write_cbor(keys, &mut bytes),
             Payload::Shares(shares) => write_cbor(shares, &mut bytes),
             Payload::Confirmation(signature) => write_cbor(signature, &mut bytes),
@@ -346,6 +351,8 @@ impl Message {
             }
             "masked" => Payload::Masked(read_residues(numbers, ring.bits, expected).ok_or_else(wrong)?),
             "seed" => Payload::Seed(numbers.try_into().map_err(|_| wrong())?),
+            // Whoever adds up reads it with the proof.
+            "proven" => Payload::Proven(numbers.to_vec()),
             "keys" => Payload::Keys(read_cbor(numbers).ok_or_else(wrong)?),
             "shares" => Payload::Shares(read_cbor(numbers).ok_or_else(wrong)?),
             "confirmation" => Payload::Confirmation(read_cbor(numbers).ok_or_else(wrong)?),
@@ -362,13 +369,13 @@ pub(crate) fn write_numbers(numbers: impl ExactSizeIterator<Item = [u8; 16]>, wi
     numbers.for_each(|number| bytes.extend_from_slice(&number[..width]));
 }
 
-fn write_cbor(value: &impl Serialize, bytes: &mut Vec<u8>) {
+pub(crate) fn write_cbor(value: &impl Serialize, bytes: &mut Vec<u8>) {
     // Writing to memory does not fail.
     let _ = ciborium::into_writer(value, bytes);
 }
 
 /// Reads all of the bytes.
-fn read_cbor<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+pub(crate) fn read_cbor<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     let mut rest = bytes;
     let value = ciborium::from_reader(&mut rest).ok()?;
     rest.is_empty().then_some(value)
@@ -482,6 +489,19 @@ impl SiteUpdate {
 /// lasts.
 pub type StillAllowed = Arc<dyn Fn(u32) -> bool + Send + Sync>;
 
+/// Why sites among themselves prove nothing.
+pub(crate) const NO_PROOFS_AMONG_SITES: &str =
+    "protection proven needs two aggregators that are no sites: a coordinator runs it";
+
+/// Shares of the sums that answer a question, over these rows (their digest).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Drawn {
+    context: Digest,
+    rows: Digest,
+    shares: [Vec<u8>; 2],
+}
+
 /// A site in a run.
 pub struct Site {
     name: String,
@@ -509,6 +529,8 @@ pub struct Site {
     latest: Option<(Digest, Vec<SiteUpdate>)>,
     /// The last sums and what they answer, where somebody may take over: another mask is no reason to sum again.
     summed: Option<(Digest, Sums)>,
+    /// Shares that were drawn for a question, where they cannot be made again.
+    drawn: Option<Drawn>,
     /// Signs for this site, where masks are between sites.
     vouching: Option<Arc<dyn Vouching>>,
     /// This site's part in the masks of the round.
@@ -552,6 +574,7 @@ impl Site {
             said: BTreeMap::new(),
             latest: None,
             summed: None,
+            drawn: None,
             vouching: None,
             part: None,
             turned: Vec::new(),
@@ -572,6 +595,21 @@ impl Site {
         }
         self.log = log;
         self
+    }
+
+    /// What must be on disk before the last answer leaves: shares with proofs are drawn, and after a restart they could not be made
+    /// again. `None` where all follows from the site's key.
+    pub fn drawn(&self) -> Option<Vec<u8>> {
+        let drawn = self.drawn.as_ref()?;
+        let mut bytes = Vec::new();
+        write_cbor(drawn, &mut bytes);
+        Some(bytes)
+    }
+
+    /// The same site with what [`Site::drawn`] gave before a restart. What cannot be read is not believed, and drawn again.
+    #[must_use]
+    pub fn having_drawn(self, bytes: &[u8]) -> Self {
+        Self { drawn: read_cbor(bytes), ..self }
     }
 
     /// Puts on record something else that leaves for this run.
@@ -703,9 +741,7 @@ impl Site {
         let ring = Ring::of(&self.plan, &ask.question);
         let to = match &self.adders {
             Some(adders) => in_line(adders, &self.digest, ask),
-            None if self.plan.aggregation.protection == Protection::TwoAggregators => {
-                self.plan.aggregation.aggregators.clone()
-            }
+            None if self.plan.aggregation.protection.is_shared() => self.plan.aggregation.aggregators.clone(),
             None => vec!["coordinator".to_owned()],
         };
         let payloads = match self.plan.aggregation.protection {
@@ -726,6 +762,12 @@ impl Site {
                 let keys = part.keys();
                 self.part = Some(part);
                 vec![Payload::Keys(keys)]
+            }
+            Protection::Proven if self.adders.is_none() => {
+                self.drawn_for(&context, &ask.question, &sums)?.into_iter().map(Payload::Proven).collect()
+            }
+            Protection::Proven => {
+                return Err(LearnError::Plan { message: NO_PROOFS_AMONG_SITES.to_owned() });
             }
             Protection::TwoAggregators | Protection::DoubleMasking => {
                 let seed = self.share_key.seed(&context, &sums);
@@ -771,6 +813,19 @@ impl Site {
         self.answered.entry(ask.round).or_insert((ask.attempt, context));
         self.latest = Some((context, updates.clone()));
         Ok(updates)
+    }
+
+    /// Shares with proofs. They are drawn once for a question, for two sharings of one sum do not fit one another.
+    fn drawn_for(&mut self, context: &Digest, question: &Question, sums: &Sums) -> Result<[Vec<u8>; 2], LearnError> {
+        if let Some(drawn) = &self.drawn
+            && (drawn.context, drawn.rows) == (*context, self.held)
+        {
+            return Ok(drawn.shares.clone());
+        }
+        check_rows(&self.plan, &self.tables)?;
+        let shares = Measurement::of(&self.plan, question)?.shares(sums, context, &self.name)?;
+        self.drawn = Some(Drawn { context: *context, rows: self.held, shares: shares.clone() });
+        Ok(shares)
     }
 
     /// Takes a turn of double masking in the round of a question (its digest) that was answered with keys. `None` where something before
@@ -914,6 +969,9 @@ pub struct Aggregator {
     asked: Option<Ask>,
     shares: BTreeMap<String, Payload>,
     closed: Option<PartTotal>,
+    /// Whether it is the first (0) or the second (1) of the plan, and what it draws its questions to proofs from.
+    verifies: Option<(usize, VerifyKey)>,
+    proofs: Option<Proofs>,
 }
 
 impl Aggregator {
@@ -926,7 +984,53 @@ impl Aggregator {
             asked: None,
             shares: BTreeMap::new(),
             closed: None,
+            verifies: None,
+            proofs: None,
         }
+    }
+
+    /// Has agreed with the other aggregator on a key, as the first (0) or the second (1) of the plan. Counts for rounds that are opened
+    /// later; needed where shares come with proofs.
+    pub fn verifies(&mut self, own: usize, key: VerifyKey) {
+        self.verifies = Some((own, key));
+    }
+
+    /// Looks at the proofs of these sites. What comes out is for the other aggregator.
+    ///
+    /// # Errors
+    /// [`LearnError::Protocol`] when a share is not here, or nothing is to be proven.
+    pub fn verify(&mut self, sites: &[String]) -> Result<Verification, LearnError> {
+        let refuse = |reason| LearnError::Protocol { from: "the coordinator".to_owned(), reason };
+        let ask = self.asked.as_ref().ok_or_else(|| refuse("no round is open"))?;
+        let proofs = match self.proofs.take() {
+            Some(proofs) => proofs,
+            None => {
+                let (own, key) = self.verifies.clone().ok_or_else(|| refuse("there is nothing to prove"))?;
+                Proofs::new(Measurement::of(&self.plan, &ask.question)?, key, own, ask.context())
+            }
+        };
+        let proofs = self.proofs.insert(proofs);
+        for site in sites {
+            match self.shares.get(site) {
+                Some(Payload::Proven(share)) => proofs.look(site, share),
+                _ => return Err(refuse("a site is named whose share is not here")),
+            }
+        }
+        Ok(proofs.said().clone())
+    }
+
+    /// Decides about the proofs that were looked at, with what the other aggregator found. Sites whose proofs do not hold; no sum is
+    /// closed over them.
+    ///
+    /// # Errors
+    /// [`LearnError::Protocol`] when it is about another round.
+    pub fn settle(&mut self, other: &Verification) -> Result<Vec<String>, LearnError> {
+        let refuse = |reason| LearnError::Protocol { from: "an aggregator".to_owned(), reason };
+        let proofs = self.proofs.as_mut().ok_or_else(|| refuse("no proof was looked at"))?;
+        if other.context != proofs.said().context {
+            return Err(refuse("it is about proofs of another round"));
+        }
+        Ok(proofs.settle(other))
     }
 
     /// Takes the question of a round, as the sites got it.
@@ -949,6 +1053,7 @@ impl Aggregator {
         self.asked = Some(ask.clone());
         self.shares.clear();
         self.closed = None;
+        self.proofs = None;
         Ok(())
     }
 
@@ -969,7 +1074,13 @@ impl Aggregator {
     /// Takes a share that was read for the question of this round.
     pub(crate) fn take(&mut self, message: Message) -> Result<(), LearnError> {
         let refuse = |reason| Err(LearnError::Protocol { from: message.site.clone(), reason });
-        if !matches!(message.payload, Payload::Masked(_) | Payload::Seed(_)) {
+        let is_proven = self.plan.aggregation.protection == Protection::Proven;
+        let is_share = match message.payload {
+            Payload::Masked(_) | Payload::Seed(_) => !is_proven,
+            Payload::Proven(_) => is_proven,
+            _ => false,
+        };
+        if !is_share {
             return refuse("it is no share");
         }
         match self.shares.get(&message.site) {
@@ -1013,6 +1124,13 @@ impl Aggregator {
         }
         let context = ask.context();
         let ring = Ring::of(&self.plan, &ask.question);
+        if self.plan.aggregation.protection == Protection::Proven {
+            let values = self.proofs.as_ref().and_then(|proofs| proofs.add_up(&sites));
+            let Some(values) = values else { return refuse("a site is named whose share is not proven") };
+            let total = PartTotal { round: ask.round, context, sites, values, ring_bits: ring.bits };
+            self.closed = Some(total.clone());
+            return Ok(total);
+        }
         let length = length_of(&self.plan, &ask.question);
         let mut values = vec![0; length];
         for site in &sites {
@@ -1144,6 +1262,10 @@ impl Run {
             });
         }
         self.enough(one.sites.len())?;
+        if self.plan.aggregation.protection == Protection::Proven {
+            let measurement = Measurement::of(&self.plan, &self.state.question)?;
+            return self.go_on(measurement.combine(&one.values, &other.values, one.sites.len())?, &one.sites);
+        }
         let ring = Ring::of(&self.plan, &self.state.question);
         self.go_on(combine(ring, &one.values, &other.values), &one.sites)
     }

@@ -137,7 +137,11 @@ pub(crate) fn leaving(
             "masked: the coordinator gets random numbers, and masks come off only the sum, once {} of the sites signed whose sums are in it",
             threshold(sites)
         ),
-        (Protection::TwoAggregators | Protection::DoubleMasking, Some(adders)) => format!(
+        (Protection::Proven, None) => format!(
+            "split in two, with a proof that each number is within what the plan states: {} and {} each get random numbers, and only the sum over all sites can be read",
+            plan.aggregation.aggregators[0], plan.aggregation.aggregators[1]
+        ),
+        (Protection::TwoAggregators | Protection::DoubleMasking | Protection::Proven, Some(adders)) => format!(
             "split in two: no coordinator exists, {} add up in turns; two of them each get random numbers, and only the sum over all sites can be read, by every site",
             adders.join(", ")
         ),

@@ -1,18 +1,21 @@
 //! An aggregator: adds up shares of sums, which are noise to it. It keeps on disk over which sites it closed a round: a second
 //! sum over other sites is refused also after a crash, for the difference of the two could be somebody's data.
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use acequia_learn::{Aggregator, Ask, Dropouts, Plan, Roster as Sites};
-use acequia_types::{Clock, Digest};
-use serde::{Deserialize, Serialize};
+use acequia_learn::{
+    Aggregator, Ask, Closed, LearnError, Plan, Protection, Roster as Sites, Verification, VerifyHalf, VerifyKey,
+};
+use acequia_types::{Clock, Digest, digest_named};
 
 use crate::error::NetError;
+use crate::identity::Identity;
 use crate::link::{Link, Network, Protocol};
 use crate::message::{Frame, Reply, Request, read};
+use crate::proposal;
 use crate::queue::{append_line, lines_of};
 use crate::refusals::{Asked, Refusals};
 use crate::roster::{Role, Roster};
@@ -20,21 +23,20 @@ use crate::site::blocking;
 
 const WHAT: &str = "the list of closed rounds";
 
-/// Sites in a masked sum, at least, whatever a plan says: a sum over one is that one's.
-pub(crate) const SITES_MIN: usize = 2;
+/// What aggregators sign for one another: a half of a key, and what they found of proofs.
+const PROOFS: &str = "acequia proofs 1";
 
-/// A round that was closed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Closed {
-    context: Digest,
-    question: Digest,
-    sites: Vec<String>,
+/// An aggregator's half of the key for the proofs of a run, as it is signed.
+fn of_half(run: &Digest, roster: &Digest, half: &str) -> Digest {
+    let head = [("plan", run.as_bytes().as_slice()), ("roster", roster.as_bytes().as_slice())];
+    digest_named("acequia half of a verify key 1", head.into_iter().chain([("half", half.as_bytes())]))
 }
 
 /// A run at an aggregator.
 struct Sum {
     plan: Plan,
+    /// Name of the other aggregator, where shares come with proofs.
+    other: Option<String>,
     coordinator: String,
     sites: Vec<String>,
     aggregator: Aggregator,
@@ -44,6 +46,8 @@ struct Sum {
 /// An aggregator's desk.
 pub struct AggregatorDesk {
     roster: Arc<Roster>,
+    name: String,
+    identity: Identity,
     folder: PathBuf,
     clock: Arc<dyn Clock>,
     refusals: Refusals,
@@ -59,7 +63,16 @@ impl AggregatorDesk {
         let roster = Arc::clone(network.roster());
         roster.expect(&network.own().name, Role::Aggregator)?;
         let folder = folder.into();
-        Ok(Arc::new(Self { roster, refusals: Refusals::new(&folder), folder, clock, runs: Mutex::default() }))
+        let (name, identity) = (network.own().name.clone(), network.identity().clone());
+        Ok(Arc::new(Self {
+            roster,
+            name,
+            identity,
+            refusals: Refusals::new(&folder),
+            folder,
+            clock,
+            runs: Mutex::default(),
+        }))
     }
 
     /// Answers whoever dials in, and dials nobody. Ends when the endpoint is closed.
@@ -115,6 +128,49 @@ impl AggregatorDesk {
         if takes_part { Ok(sum) } else { Err(refuse("the sender does not take part")) }
     }
 
+    /// The other aggregator of a plan whose shares come with proofs.
+    fn other(&self, plan: &Plan) -> Result<Option<String>, NetError> {
+        if plan.aggregation.protection != Protection::Proven {
+            return Ok(None);
+        }
+        let names = &plan.aggregation.aggregators;
+        let other = names.iter().find(|name| **name != self.name).filter(|_| names.contains(&self.name));
+        let other =
+            other.ok_or(NetError::Message { from: self.name.clone(), reason: "the plan names other aggregators" })?;
+        self.roster.expect(other, Role::Aggregator)?;
+        Ok(Some(other.clone()))
+    }
+
+    fn half(&self, run: &Digest) -> VerifyHalf {
+        VerifyHalf::of(&self.identity.share_key(), run, &self.roster.digest())
+    }
+
+    /// Yes, with this aggregator's half of the key where proofs are to be verified.
+    fn opened(&self, sum: &Sum) -> Frame {
+        if sum.other.is_none() {
+            return Frame::from(&Reply::Yes);
+        }
+        let run = sum.ask.plan;
+        let key = hex::encode(self.half(&run).public());
+        let signature = self.identity.sign(PROOFS, &of_half(&run, &self.roster.digest(), &key));
+        Frame::from(&Reply::Opened { key, signature })
+    }
+
+    /// The key that this aggregator and the other have, and nobody else.
+    fn agreed(&self, run: &Digest, other: &str, half: &str, signature: &str) -> Result<VerifyKey, NetError> {
+        self.signed_by(other, &of_half(run, &self.roster.digest(), half), signature)?;
+        let bytes = hex::decode(half).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        let key = bytes.and_then(|bytes| self.half(run).with(&bytes));
+        key.ok_or_else(|| NetError::Message { from: other.to_owned(), reason: "it is no half of a key" })
+    }
+
+    fn signed_by(&self, other: &str, digest: &Digest, signature: &str) -> Result<(), NetError> {
+        match self.roster.expect(other, Role::Aggregator)?.key.verifies(PROOFS, digest, signature) {
+            true => Ok(()),
+            false => Err(NetError::Message { from: other.to_owned(), reason: "the other aggregator did not sign it" }),
+        }
+    }
+
     fn reply(&self, from: &str, bytes: &[u8], asked: &mut Asked) -> Result<Frame, NetError> {
         self.roster.valid_on(self.clock.now().day())?;
         let refuse = |reason| NetError::Message { from: from.to_owned(), reason };
@@ -122,13 +178,14 @@ impl AggregatorDesk {
         *asked = request.asked();
         let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         match request {
-            Request::Open { plan, sites, ask } => {
+            Request::Open { plan, signature, sites, ask } => {
                 self.roster.expect(from, Role::Coordinator)?;
                 for site in &sites {
                     self.roster.expect(site, Role::Site)?;
                 }
                 let plan = Plan::from_json(&plan)?;
                 let digest = plan.digest();
+                proposal::verify(&self.roster, from, &digest, &[], signature.as_deref())?;
                 if ask.attempt != 0 {
                     return Err(refuse("nobody takes over where there is a coordinator"));
                 }
@@ -139,8 +196,9 @@ impl AggregatorDesk {
                         let mut aggregator = Aggregator::new(&plan, &roster);
                         aggregator.open(&ask)?;
                         let (coordinator, sites) = (from.to_owned(), roster.sites().to_vec());
-                        entry.insert(Sum { plan, coordinator, sites, aggregator, ask });
-                        return Ok(Frame::from(&Reply::Yes));
+                        let other = self.other(&plan)?;
+                        let sum = entry.insert(Sum { plan, other, coordinator, sites, aggregator, ask });
+                        return Ok(self.opened(sum));
                     }
                 };
                 if sum.coordinator != from || ask.roster != sum.ask.roster {
@@ -153,7 +211,37 @@ impl AggregatorDesk {
                 }
                 sum.aggregator.open(&ask)?;
                 sum.ask = ask;
-                Ok(Frame::from(&Reply::Yes))
+                Ok(self.opened(sum))
+            }
+            Request::Verify { plan, round, sites, key, signature } => {
+                let sum = self.of(&mut runs, from, &plan, Role::Coordinator)?;
+                if round != sum.ask.round {
+                    return Err(refuse("the round is not open here"));
+                }
+                let other = sum.other.clone().ok_or_else(|| refuse("the plan asks for no proofs"))?;
+                let key = self.agreed(&plan, &other, &key, &signature)?;
+                let own = usize::from(sum.plan.aggregation.aggregators[0] != self.name);
+                sum.aggregator.verifies(own, key);
+                let verification = sum.aggregator.verify(&sites)?;
+                let signature = self.identity.sign(PROOFS, &verification.digest());
+                Ok(Frame::verified(&verification, signature))
+            }
+            Request::Settle { plan, round, signature } => {
+                let sum = self.of(&mut runs, from, &plan, Role::Coordinator)?;
+                if round != sum.ask.round {
+                    return Err(refuse("the round is not open here"));
+                }
+                let other = sum.other.clone().ok_or_else(|| refuse("the plan asks for no proofs"))?;
+                let verification = Verification::from_bytes(&other, numbers)?;
+                self.signed_by(&other, &verification.digest(), &signature)?;
+                let refused = sum.aggregator.settle(&verification)?;
+                for site in &refused {
+                    // Of the site, whoever told it: what was sent is on record with who sent it.
+                    let error = LearnError::Unproven { site: site.clone(), round }.into();
+                    let asked = Asked { what: "share", about: Some(plan), round: Some(round) };
+                    self.refusals.enter(site, asked, &error, self.clock.now());
+                }
+                Ok(Frame::from(&Reply::Settled { refused }))
             }
             Request::Share { plan, round } => {
                 let sum = self.of(&mut runs, from, &plan, Role::Site)?;
@@ -173,35 +261,16 @@ impl AggregatorDesk {
                 if round != sum.ask.round {
                     return Err(refuse("the round is not open here"));
                 }
-                let sites: BTreeSet<String> = sites.into_iter().collect();
-                let sites: Vec<String> = sites.into_iter().collect();
-                let closing = Closed { context: sum.ask.context(), question: sum.ask.question.digest(), sites };
-                if closing.sites.len() < SITES_MIN {
-                    return Err(refuse("a sum over one site would be that site's own"));
-                }
-                if sum.plan.privacy.dropouts == Dropouts::Wait && closing.sites != sum.sites {
-                    return Err(refuse("the plan lets nobody add up without a site that takes part"));
-                }
+                let closing = Closed::over(&sum.ask, sites);
                 let path = self.folder.join(format!("{plan}.closed.jsonl"));
                 let before = lines_of(&path, WHAT)?
                     .lines()
                     .map(serde_json::from_str::<Closed>)
                     .collect::<Result<Vec<_>, _>>()
                     .map_err(|_| NetError::File { what: WHAT, problem: std::io::ErrorKind::InvalidData })?;
-                let known = before.iter().find(|closed| closed.context == closing.context);
-                if known.is_some_and(|closed| *closed != closing) {
-                    return Err(refuse("the round was closed with other sites"));
-                }
-                // Two sums of one question over two sets of sites differ by somebody's rows, whatever the round.
-                if before.iter().any(|closed| closed.question == closing.question && closed.sites != closing.sites) {
-                    return Err(refuse("the same question was closed with other sites"));
-                }
-                let grew = |closed: &Closed| closing.sites.iter().any(|site| !closed.sites.contains(site));
-                if known.is_none() && before.last().is_some_and(grew) {
-                    return Err(refuse("a site that was left out stays out"));
-                }
-                let total = sum.aggregator.close(&closing.sites)?;
-                if known.is_none() {
+                let is_new = closing.is_new(from, &before, &sum.sites, sum.plan.privacy.dropouts)?;
+                let total = sum.aggregator.close(closing.sites())?;
+                if is_new {
                     // On record before the sum is seen by anybody.
                     append_line(&path, &serde_json::to_string(&closing).unwrap_or_default(), WHAT)?;
                 }

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use acequia_learn::{
     Ask, Dropouts, LearnError, MaskedSum, Membership, Outcome, PartTotal, Plan, Progress, Protection, Roster as Sites,
-    Run, State,
+    Run, SITES_MIN, State,
 };
 use acequia_types::{Clock, Digest};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::aggregator::{AggregatorDesk, SITES_MIN};
+use crate::aggregator::AggregatorDesk;
 use crate::error::{NetError, file};
 use crate::link::{ASK_AGAIN, Link, Network, Protocol, Switchboard};
 use crate::message::{Attacked, Frame, Reply, Request, read};
@@ -106,7 +106,10 @@ enum Adder {
 
 impl Adder {
     async fn ask(&self, request: &Request) -> Result<(String, Vec<u8>), NetError> {
-        let frame = Frame::from(request);
+        self.ask_frame(Frame::from(request)).await
+    }
+
+    async fn ask_frame(&self, frame: Frame) -> Result<(String, Vec<u8>), NetError> {
         match self {
             Self::Own(desk, name) => Ok((name.clone(), desk.answer(name, frame.to_bytes()).await.to_bytes())),
             Self::Other(other) => {
@@ -137,11 +140,44 @@ impl Adder {
         }
     }
 
-    async fn open(&self, plan: &str, sites: &[String], ask: &Ask) -> Result<(), NetError> {
-        let request = Request::Open { plan: plan.to_owned(), sites: sites.to_vec(), ask: ask.clone() };
+    /// Opens a round. What the other aggregator is told of the key for proofs, where the plan asks for them.
+    async fn open(
+        &self,
+        (plan, signature): (&str, &str),
+        sites: &[String],
+        ask: &Ask,
+    ) -> Result<Option<(String, String)>, NetError> {
+        let (plan, signature) = (plan.to_owned(), Some(signature.to_owned()));
+        let request = Request::Open { plan, signature, sites: sites.to_vec(), ask: ask.clone() };
         let (name, answer) = self.ask(&request).await?;
         match said(&name, &answer)? {
-            (Reply::Yes, _) => Ok(()),
+            (Reply::Yes, _) => Ok(None),
+            (Reply::Opened { key, signature }, _) => Ok(Some((key, signature))),
+            _ => Err(unexpected(&name)),
+        }
+    }
+
+    /// Has proofs looked at, with the other's half of the key. What the other is to be told of them, signed.
+    async fn verify(
+        &self,
+        ask: &Ask,
+        sites: &[String],
+        (key, signature): (String, String),
+    ) -> Result<(String, Vec<u8>), NetError> {
+        let request = Request::Verify { plan: ask.plan, round: ask.round, sites: sites.to_vec(), key, signature };
+        let (name, answer) = self.ask(&request).await?;
+        match said(&name, &answer)? {
+            (Reply::Verified { signature }, verification) => Ok((signature, verification.to_vec())),
+            _ => Err(unexpected(&name)),
+        }
+    }
+
+    /// Has proofs decided about, with what the other found. Sites whose proofs do not hold.
+    async fn settle(&self, ask: &Ask, (signature, found): (String, Vec<u8>)) -> Result<Vec<String>, NetError> {
+        let frame = Frame::settle(ask.plan, ask.round, signature, found);
+        let (name, answer) = self.ask_frame(frame).await?;
+        match said(&name, &answer)? {
+            (Reply::Settled { refused }, _) => Ok(refused),
             _ => Err(unexpected(&name)),
         }
     }
@@ -267,7 +303,7 @@ impl Coordinator {
     }
 
     fn adders(&self, plan: &Plan) -> Result<Vec<Adder>, NetError> {
-        if plan.aggregation.protection != Protection::TwoAggregators {
+        if !plan.aggregation.protection.is_shared() {
             return Ok(Vec::new());
         }
         let own = &self.network.own().name;
@@ -307,6 +343,7 @@ impl Coordinator {
         let path = self.settings.folder.join(format!("{digest}.state.cbor"));
         let adders = self.adders(plan)?;
         let roster_digest = self.network.roster().digest();
+        let signature = self.signed(&digest);
         let saved: Option<Saved> = cbor_document(&path, WHAT)?;
         let saved = saved.filter(|saved| saved.plan == digest && saved.roster == roster_digest);
         let (sites, mut live) = match &saved {
@@ -363,14 +400,19 @@ impl Coordinator {
                 }
                 run.close()?
             } else {
-                for opened in join_all(adders.iter().map(|adder| adder.open(&text, &sites, &ask))).await {
-                    opened?;
-                }
+                let signed = (text.as_str(), signature.as_str());
+                let opened = join_all(adders.iter().map(|adder| adder.open(signed, &sites, &ask))).await;
+                let keys = opened.into_iter().collect::<Result<Vec<_>, _>>()?;
                 let answers = self.ask_all(&live, &Request::Ask { ask: ask.clone() }).await;
                 let mut present: BTreeSet<String> = answers.into_iter().map(|(site, _)| site).collect();
                 for adder in &adders {
                     let there = adder.present(digest, ask.round).await?;
                     present.retain(|site| there.contains(site));
+                }
+                for site in self.unproven(&adders, keys, &ask, &present).await? {
+                    let error = LearnError::Unproven { site: site.clone(), round: ask.round };
+                    present.remove(&site);
+                    self.leave_out(site, &ask, &error.into());
                 }
                 let asked = std::mem::replace(&mut live, present.into_iter().collect());
                 if live.len() < needed {
@@ -394,6 +436,28 @@ impl Coordinator {
         let left_out = sites.iter().filter(|site| !live.contains(site)).cloned().collect();
         let (bytes_sent, bytes_received) = self.network.traffic_bytes();
         Ok(NetworkReport { outcome, rounds, sites: live, left_out, bytes_sent, bytes_received })
+    }
+
+    /// Sites whose shares are not proven to be in range, by either aggregator; none where the plan asks for no proofs. What the two
+    /// tell one another goes through here, signed, so that it cannot be changed.
+    async fn unproven(
+        &self,
+        adders: &[Adder],
+        keys: Vec<Option<(String, String)>>,
+        ask: &Ask,
+        present: &BTreeSet<String>,
+    ) -> Result<BTreeSet<String>, NetError> {
+        let sites: Vec<String> = present.iter().cloned().collect();
+        let ([one, other], [Some(of_one), Some(of_other)]) = (adders, keys.as_slice()) else {
+            return Ok(BTreeSet::new());
+        };
+        let (of_one, of_other) = (of_one.clone(), of_other.clone());
+        let found = join_all([one.verify(ask, &sites, of_other), other.verify(ask, &sites, of_one)]).await;
+        let [by_one, by_other] = <[_; 2]>::try_from(found).map_err(|_| unexpected("an aggregator"))?;
+        let (by_one, by_other) = (by_one?, by_other?);
+        let refused = join_all([one.settle(ask, by_other), other.settle(ask, by_one)]).await;
+        let refused = refused.into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(refused.into_iter().flatten().collect())
     }
 
     /// The sum of a round, whose masks come off in steps. What was settled in each is on disk before it is told: after a crash sites say
@@ -538,10 +602,14 @@ impl Coordinator {
         write_whole(path, &cbor(&saved), WHAT)
     }
 
+    /// This member's signature under a plan or request (its digest).
+    pub(crate) fn signed(&self, digest: &Digest) -> String {
+        proposal::sign(self.network.identity(), digest, &self.network.roster().digest(), &[])
+    }
+
     /// A plan, signed.
     fn offer_of(&self, plan: &Plan, text: String) -> Frame {
-        let (identity, roster) = (self.network.identity(), self.network.roster().digest());
-        let signature = Some(proposal::sign(identity, &plan.digest(), &roster, &[]));
+        let signature = Some(self.signed(&plan.digest()));
         Frame::from(&Request::Offer { plan: text, signature })
     }
 
@@ -560,7 +628,9 @@ impl Coordinator {
             }
         }
         let needed = match plan.aggregation.protection {
-            Protection::TwoAggregators | Protection::DoubleMasking => plan.privacy.minimum_sites.max(SITES_MIN),
+            Protection::TwoAggregators | Protection::Proven | Protection::DoubleMasking => {
+                plan.privacy.minimum_sites.max(SITES_MIN)
+            }
             Protection::None => plan.privacy.minimum_sites,
         };
         if allowed.is_empty() || allowed.len() < needed {

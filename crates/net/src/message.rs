@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use acequia_gate::Outbound;
 use acequia_learn::{
     Accepted, Ask, Envelope, PartTotal, PeerMessage, Plan, SiteFinding, SiteUpdate, Turn, ValidationRequest,
+    Verification,
 };
 use acequia_types::Digest;
 use bytes::Bytes;
@@ -84,11 +85,17 @@ pub(crate) enum Request {
     Examine {
         /// The request.
         request: String,
+        /// The coordinator's signature under it.
+        #[serde(default)]
+        signature: Option<String>,
     },
     /// To an aggregator: shares of this question will come.
     Open {
         /// The plan.
         plan: String,
+        /// The coordinator's signature under it.
+        #[serde(default)]
+        signature: Option<String>,
         /// All who take part.
         sites: Vec<String>,
         /// The question.
@@ -107,6 +114,28 @@ pub(crate) enum Request {
         plan: Digest,
         /// In which round.
         round: u32,
+    },
+    /// To an aggregator: do the proofs of these hold, as far as its shares tell? With the other aggregator's half of the key.
+    Verify {
+        /// Digest of the plan.
+        plan: Digest,
+        /// In which round.
+        round: u32,
+        /// Whose shares.
+        sites: Vec<String>,
+        /// The other's half (hex).
+        key: String,
+        /// The other's signature under it.
+        signature: String,
+    },
+    /// To an aggregator: what the other found of the proofs. It follows.
+    Settle {
+        /// Digest of the plan.
+        plan: Digest,
+        /// In which round.
+        round: u32,
+        /// The other's signature under it.
+        signature: String,
     },
     /// To an aggregator: the sum over these.
     Close {
@@ -130,12 +159,14 @@ impl Request {
             Self::Turn { plan, .. } => of("turn", Some(*plan), None),
             Self::Attack { plan } => of("attack", Some(*plan), None),
             Self::End { plan, .. } => of("end", Some(*plan), None),
-            Self::Examine { request } => {
+            Self::Examine { request, .. } => {
                 of("examine", ValidationRequest::from_json(request).ok().map(|request| request.digest()), None)
             }
             Self::Open { ask, .. } => of("open", Some(ask.plan), Some(ask.round)),
             Self::Share { plan, round } => of("share", Some(*plan), Some(*round)),
             Self::Present { plan, round } => of("present", Some(*plan), Some(*round)),
+            Self::Verify { plan, round, .. } => of("verify", Some(*plan), Some(*round)),
+            Self::Settle { plan, round, .. } => of("settle", Some(*plan), Some(*round)),
             Self::Close { plan, round, .. } => of("close", Some(*plan), Some(*round)),
         }
     }
@@ -192,6 +223,23 @@ pub(crate) enum Reply {
     Present {
         /// Names.
         sites: Vec<String>,
+    },
+    /// The round is open, and the aggregator's half of the key that proofs are verified with.
+    Opened {
+        /// The half (hex).
+        key: String,
+        /// The aggregator's signature under it.
+        signature: String,
+    },
+    /// What the other aggregator is told of proofs. It follows.
+    Verified {
+        /// The aggregator's signature under it.
+        signature: String,
+    },
+    /// Sites whose proofs do not hold: no sum is over them.
+    Settled {
+        /// Names.
+        refused: Vec<String>,
     },
     /// Half of a sum. Numbers follow.
     Part,
@@ -423,6 +471,16 @@ impl Frame {
     /// Bytes of a file of a served version.
     pub(crate) fn piece(given: Given) -> Self {
         Self::of(&CatalogueReply::Piece, given.into_bytes())
+    }
+
+    /// What an aggregator tells the other of proofs.
+    pub(crate) fn verified(verification: &Verification, signature: String) -> Self {
+        Self::of(&Reply::Verified { signature }, verification.to_bytes())
+    }
+
+    /// The same, handed on by the coordinator, who cannot change it.
+    pub(crate) fn settle(plan: Digest, round: u32, signature: String, verification: Vec<u8>) -> Self {
+        Self::of(&Request::Settle { plan, round, signature }, verification)
     }
 
     /// Half of a sum over several sites: noise without the other half.

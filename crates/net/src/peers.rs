@@ -13,7 +13,7 @@ use std::time::Duration;
 use acequia_gate::let_out;
 use acequia_learn::{
     Dropouts, Envelope, LearnError, Left, Membership, Outcome, PATIENCE, PEERS_MIN, PartTotal, Peer, PeerMessage, Plan,
-    Promise, Roster as Sites, RoundTotal, Task, Unattacked, membership_test,
+    Promise, Protection, Roster as Sites, RoundTotal, Task, Unattacked, membership_test,
 };
 use acequia_types::{Digest, Timestamp, digest_named};
 use bytes::Bytes;
@@ -691,6 +691,10 @@ impl SiteAgent {
         let takes_part = |name: &str| among.sites.iter().any(|site| site == name);
         if !among.sites.windows(2).all(|pair| pair[0] < pair[1]) || !takes_part(&among.by) || !takes_part(self.name()) {
             return Err(refuse(from, "the sites are not in order, or this site or the sender is not among them"));
+        }
+        if plan.aggregation.protection == Protection::Proven {
+            let message = "protection proven needs two aggregators that are no sites: a coordinator runs it".to_owned();
+            return Err(LearnError::Plan { message }.into());
         }
         let is_masked = plan.aggregation.protection.is_masked();
         let (least, adding) = if is_masked { (PEERS_MIN, 2) } else { (2, 1) };

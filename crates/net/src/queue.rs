@@ -2,7 +2,7 @@
 //! same, and a crash loses nothing.
 //!
 //! `runs/<digest of the plan>/` holds the plan, who offered it when, what would leave in plain words, the decision, the hash
-//! chain of what left, and the result. `ledger.json` holds marks of the rows of cohorts that were answered; `stopped` stops
+//! chain of what left, the shares of the last round where they came with proofs (`drawn.cbor`), and the result. `ledger.json` holds marks of the rows of cohorts that were answered; `stopped` stops
 //! everything at once.
 //!
 //! Of a run without a coordinator it also holds which sites it is among, who of them agreed, where this site stands
@@ -312,6 +312,16 @@ impl Queue {
     pub(crate) fn leaves(&self, plan: &Digest, entry: &LogEntry) -> Result<(), NetError> {
         let line = serde_json::to_string(entry).unwrap_or_default();
         append_line(&self.run(plan).join("left.jsonl"), &line, WHAT)
+    }
+
+    /// Shares with proofs of the last round, which are drawn once; before they leave.
+    pub(crate) fn keep_drawn(&self, plan: &Digest, shares: &[u8]) -> Result<(), NetError> {
+        write_whole(&self.run(plan).join("drawn.cbor"), shares, WHAT)
+    }
+
+    /// See [`Queue::keep_drawn`].
+    pub(crate) fn drawn(&self, plan: &Digest) -> Result<Option<Vec<u8>>, NetError> {
+        read_if_there(&self.run(plan).join("drawn.cbor"), WHAT)
     }
 
     pub(crate) fn finish(&self, plan: &Digest, outcome: &str) -> Result<(), NetError> {

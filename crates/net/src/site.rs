@@ -8,13 +8,13 @@ use std::time::Duration;
 use acequia_custody::{Approval, ApprovalRefused, RunDecision};
 use acequia_gate::{Outbound, let_out};
 use acequia_learn::{
-    Ask, Data, LearnError, Ledger, Left, Outcome, Plan, Protection, Roster as Sites, Run, Site, SiteRules, SiteUpdate,
-    StillAllowed, Turn, Unattacked, VALIDATION, ValidationRequest, membership_test,
+    Ask, Data, LearnError, Ledger, Left, Outcome, Plan, Protection, Roster as Sites, Run, SITES_MIN, Site, SiteRules,
+    SiteUpdate, StillAllowed, Turn, Unattacked, VALIDATION, ValidationRequest, membership_test,
 };
 use acequia_types::{Clock, Day, Digest};
 use futures_util::future::join_all;
 
-use crate::aggregator::{AggregatorDesk, SITES_MIN};
+use crate::aggregator::AggregatorDesk;
 use crate::error::{NetError, file};
 use crate::identity::Identity;
 use crate::link::{Link, Network, Protocol};
@@ -287,11 +287,16 @@ impl SiteAgent {
                 let (agent, from) = (Arc::clone(self), from.to_owned());
                 Ok(Frame::from(&blocking(move || agent.end(&from, plan, &outcome)).await?))
             }
-            Request::Examine { request } => {
+            Request::Examine { request, signature } => {
                 let (agent, from) = (Arc::clone(self), from.to_owned());
-                blocking(move || agent.examined(&from, &request)).await
+                blocking(move || agent.examined(&from, &request, signature)).await
             }
-            Request::Open { .. } | Request::Share { .. } | Request::Present { .. } | Request::Close { .. } => {
+            Request::Open { .. }
+            | Request::Share { .. }
+            | Request::Present { .. }
+            | Request::Verify { .. }
+            | Request::Settle { .. }
+            | Request::Close { .. } => {
                 Err(NetError::Message { from: from.to_owned(), reason: "a site adds nothing up" })
             }
         }
@@ -380,7 +385,7 @@ impl SiteAgent {
     /// Whether so many sites are in every sum as this site's rules want. Aggregators see to what the plan says, and to no more.
     fn enough_sites(&self, plan: &Plan) -> Result<(), NetError> {
         let (wanted, kept) = (self.settings.rules.minimum_sites, plan.privacy.minimum_sites.max(SITES_MIN));
-        if plan.aggregation.protection == Protection::TwoAggregators && wanted > kept {
+        if plan.aggregation.protection.is_shared() && wanted > kept {
             let reason = format!("its rules want {wanted} sites in every sum, and the plan's minimum_sites is {kept}");
             return Err(LearnError::Withheld { site: self.name().to_owned(), reason }.into());
         }
@@ -435,9 +440,10 @@ impl SiteAgent {
     }
 
     /// Measures a model on this site's rows, once its people allowed it, and signs what comes out.
-    fn examined(&self, from: &str, text: &str) -> Result<Frame, NetError> {
+    fn examined(&self, from: &str, text: &str, signature: Option<String>) -> Result<Frame, NetError> {
         let request = ValidationRequest::from_json(text)?;
         let digest = request.digest();
+        proposal::verify(self.roster(), from, &digest, &[], signature.as_deref())?;
         if self.queue.waits(&digest)? && !self.settings.standing.contains(VALIDATION) {
             return Ok(Frame::from(&Reply::Waits));
         }
@@ -448,7 +454,7 @@ impl SiteAgent {
                 Err(error) => format!("This site cannot answer the request as its table is: {error}."),
             };
             let title = format!("Worth of: {}", request.model.title());
-            self.enter(from, None, &digest, text, (&title, VALIDATION, words), request.last_day)?;
+            self.enter(from, signature, &digest, text, (&title, VALIDATION, words), request.last_day)?;
         }
         let reply = self.standing_of(&digest)?;
         if reply != Reply::Yes {
@@ -571,6 +577,10 @@ impl SiteAgent {
         let log = self.queue.log(run)?;
         let persisted = log.entries().len();
         let site = site.resumed(log);
+        let site = match self.queue.drawn(run)? {
+            Some(drawn) => site.having_drawn(&drawn),
+            None => site,
+        };
         let site = match &held.still_allowed {
             Some(still_allowed) => site.asking(Arc::clone(still_allowed)),
             None => site,
@@ -626,6 +636,9 @@ impl SiteAgent {
                 Ok(let_out(update, &approval)?)
             })
             .collect::<Result<Vec<_>, NetError>>()?;
+        if let Some(drawn) = run.site.drawn() {
+            self.queue.keep_drawn(&ask.plan, &drawn)?;
+        }
         self.persist(&ask.plan, &mut run)?;
         Ok((run.plan.aggregation.protection, outbound))
     }
@@ -666,7 +679,7 @@ impl SiteAgent {
         let (plan, round) = (ask.plan, ask.round);
         let (agent, coordinator) = (Arc::clone(self), from.to_owned());
         let (protection, updates) = self.desk.work(move || agent.cleared(&coordinator, &ask)).await?;
-        if protection != Protection::TwoAggregators {
+        if !protection.is_shared() {
             let update = updates.first();
             let update =
                 update.ok_or_else(|| NetError::Message { from: from.to_owned(), reason: "there is no answer" })?;

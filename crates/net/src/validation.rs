@@ -23,7 +23,7 @@ impl Coordinator {
         request: &ValidationRequest,
     ) -> Result<(Vec<SiteEvaluation>, Vec<SiteSignature>), NetError> {
         self.is_valid_now()?;
-        let frame = Frame::from(&Request::Examine { request: request.to_json() });
+        let frame = self.examination(request);
         let asked = self.asked_sites()?;
         let until = Instant::now() + self.decide_within();
         let answers = join_all(asked.iter().map(|site| self.finding(site, &frame, until))).await;
@@ -57,7 +57,13 @@ impl Coordinator {
         request: &ValidationRequest,
     ) -> Result<Vec<(String, Option<&'static str>)>, NetError> {
         self.is_valid_now()?;
-        self.said_once(&Frame::from(&Request::Examine { request: request.to_json() })).await
+        self.said_once(&self.examination(request)).await
+    }
+
+    /// A request, signed.
+    fn examination(&self, request: &ValidationRequest) -> Frame {
+        let signature = Some(self.signed(&request.digest()));
+        Frame::from(&Request::Examine { request: request.to_json(), signature })
     }
 
     async fn finding(&self, site: &str, frame: &Frame, until: Instant) -> Result<Found, NetError> {

@@ -10,6 +10,7 @@ mod clients;
 mod cluster;
 mod course;
 mod crash;
+mod demo;
 mod deposits;
 mod foreign;
 mod hostile;

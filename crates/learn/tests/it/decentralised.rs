@@ -9,10 +9,10 @@ use bytes::Bytes;
 use crate::support::*;
 
 /// Random numbers of the simulation.
-struct Dice(SeededEntropy);
+pub(crate) struct Dice(pub(crate) SeededEntropy);
 
 impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         let mut bytes = [0; 8];
         self.0.fill(&mut bytes).unwrap();
         u64::from_le_bytes(bytes) % bound
@@ -312,7 +312,7 @@ fn simulated(protection: &str, dropouts: Dropouts) -> (Plan, Vec<Data>) {
     (plan, tables)
 }
 
-fn seeds() -> u64 {
+pub(crate) fn seeds() -> u64 {
     std::env::var("ACEQUIA_SIMULATIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(8)
 }
 

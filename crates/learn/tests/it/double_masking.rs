@@ -14,7 +14,7 @@ const AGE: &str = "[[variables]]\nname = \"age\"\n";
 
 /// Stands for keys of a roster: a digest that others do not make here.
 #[derive(Clone)]
-struct Member(String);
+pub(crate) struct Member(pub(crate) String);
 
 impl Vouching for Member {
     fn sign(&self, statement: &Digest) -> String {

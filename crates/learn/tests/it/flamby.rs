@@ -5,7 +5,7 @@ use acequia_learn::*;
 use crate::support::*;
 
 /// Regions of Fed-TCGA-BRCA: training and test rows.
-fn tcga(plan: &Plan) -> Option<(Vec<Data>, Vec<Data>)> {
+pub(crate) fn tcga(plan: &Plan) -> Option<(Vec<Data>, Vec<Data>)> {
     let rows = std::fs::read_to_string(shared("federated/fed-tcga-brca/brca.csv")?).unwrap();
     let folds = std::fs::read_to_string(shared("federated/fed-tcga-brca/train_test_split.csv")?).unwrap();
     let fold: std::collections::HashMap<&str, &str> = folds
@@ -26,7 +26,7 @@ fn tcga(plan: &Plan) -> Option<(Vec<Data>, Vec<Data>)> {
     Some((all("train"), all("test")))
 }
 
-fn tcga_plan(task: &str, protection: &str) -> Option<Plan> {
+pub(crate) fn tcga_plan(task: &str, protection: &str) -> Option<Plan> {
     let rows = std::fs::read_to_string(shared("federated/fed-tcga-brca/brca.csv")?).unwrap();
     let header = csv_fields(rows.lines().next().unwrap());
     let variables: String = header[1..40]
@@ -59,7 +59,7 @@ fn tcga_is_the_reference_in_seven_rounds() {
     let Some(exact) = tcga_plan("1.0, time_grid = { days = 1 }, newton = { tolerance = 1e-11 }", "none") else {
         return;
     };
-    let reference = &reference()["fed_tcga_brca"];
+    let reference = &reference()["fed_tcga_brca"]["reference"];
     let (train, _) = tcga(&exact).unwrap();
     let fitted = model(run(&exact, train, Architecture::Federated));
     let theirs = reference["tcga_ridge1_unstrat_efron"]["coef"].as_object().unwrap();
@@ -96,7 +96,7 @@ fn tcga_is_the_reference_in_seven_rounds() {
 }
 
 /// Harrell's C by looking at every pair: an independent check of the fast one.
-fn harrell(model: &Model, data: &Data) -> f64 {
+pub(crate) fn harrell(model: &Model, data: &Data) -> f64 {
     let (lp, time, event) = data.predicted(model);
     let (mut pairs, mut good) = (0.0, 0.0);
     for i in 0..lp.len() {
@@ -131,7 +131,7 @@ fn heart_is_the_reference() {
         })
         .collect();
     let outcome = "{ kind = \"binary\", value = { name = \"label\" } }";
-    let reference = &reference()["fed_heart_disease"]["LR_ridge1_pooled_norm"];
+    let reference = &reference()["fed_heart_disease"]["logistic"]["LR_ridge1_pooled_norm"];
     let text = std::fs::read_to_string(path).unwrap();
     for (protection, within) in [("none", 1e-8), ("two-aggregators", 1e-6)] {
         let plan = plan("{ kind = \"logistic\", ridge = 1.0 }", outcome, &variables, protection);
@@ -229,7 +229,7 @@ fn strategies_on_tcga_are_within_two_published_deviations() {
 
 /// The rows of one centre in one part, with FLamby's features; every feature less its mean and divided by its deviation in the
 /// centre's training part.
-fn heart_by_centre(text: &str, centre: &str, part: &str) -> String {
+pub(crate) fn heart_by_centre(text: &str, centre: &str, part: &str) -> String {
     let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
     let at = |name: &str| rows[0].iter().position(|field| *field == name).unwrap();
     let number = |row: &[&str], name: &str| row[at(name)].parse::<f64>().unwrap();

@@ -7,31 +7,31 @@ use serde_json::Value;
 
 use crate::support::*;
 
-fn trained(task: &str, variables: &str, change: impl FnOnce(&mut Plan)) -> Model {
+pub(crate) fn trained(task: &str, variables: &str, change: impl FnOnce(&mut Plan)) -> Model {
     let mut plan = plan(&format!("{{ kind = \"cox\", {task} }}"), RFS, variables, "none");
     change(&mut plan);
     let table = read("rotterdam", &example("rotterdam.csv"), &plan, &SiteMap::default());
     model(run(&plan, vec![table], Architecture::Centralised))
 }
 
-const EXACT: &str = "time_grid = { days = 1 }, newton = { tolerance = 1e-11 }";
+pub(crate) const EXACT: &str = "time_grid = { days = 1 }, newton = { tolerance = 1e-11 }";
 
-fn model_b() -> Model {
+pub(crate) fn model_b() -> Model {
     trained(EXACT, MODEL_B, |_| ())
 }
 
-fn gbsg(model: &Model, cut_days: Option<f64>, groups: &[String]) -> Data {
+pub(crate) fn gbsg(model: &Model, cut_days: Option<f64>, groups: &[String]) -> Data {
     let (cohort, variables) = (Cohort::default(), model.inputs());
     let needs =
         Needs { cohort: &cohort, outcome: model.outcome.as_ref(), variables: &variables, may_lack: &[], groups };
     Data::read("gbsg", &example("gbsg.csv"), &needs, &gbsg_map(cut_days)).unwrap()
 }
 
-fn settings(model: &Model, days: f64, bootstraps: u32) -> Validation {
+pub(crate) fn settings(model: &Model, days: f64, bootstraps: u32) -> Validation {
     Validation { horizon_days: days, bootstraps, ..Validation::usual(model) }
 }
 
-fn get(estimates: &[Estimate], name: &str) -> (f64, f64) {
+pub(crate) fn get(estimates: &[Estimate], name: &str) -> (f64, f64) {
     let one = estimates.iter().find(|one| one.name == name).unwrap_or_else(|| panic!("{name}"));
     (one.value, one.standard_error.unwrap_or(f64::NAN))
 }
@@ -46,7 +46,7 @@ fn same(estimates: &[Estimate], name: &str, theirs: &Value, key: &str, within: f
 }
 
 #[track_caller]
-fn subgroup<'a>(site: &'a SiteEvaluation, name: &str) -> &'a Subgroup {
+pub(crate) fn subgroup<'a>(site: &'a SiteEvaluation, name: &str) -> &'a Subgroup {
     let named = |one: &Subgroup| one.value.as_ref().map(|value| format!("{}={value}", one.column));
     site.subgroups.iter().find(|one| named(one).as_deref() == Some(name)).unwrap_or_else(|| panic!("{name}"))
 }

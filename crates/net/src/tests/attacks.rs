@@ -133,6 +133,48 @@ async fn a_site_answers_only_what_was_allowed_and_once() {
     assert!(log.iter().all(|entry| entry.refused.from == "trustee"));
 }
 
+/// The question of a round, for an aggregator; the plan as somebody signed it.
+fn open_of(net: &Loopback, plan: &acequia_learn::Plan, ask: &acequia_learn::Ask, by: &str) -> Value {
+    let signature = crate::proposal::sign(&net.identity(by), &plan.digest(), &net.roster.digest(), &[]);
+    json!({ "open": { "plan": plan.to_json(), "signature": signature, "sites": SITES, "ask": ask } })
+}
+
+/// A model is measured for whoever signed the request, and only so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_to_measure_a_model_is_signed() {
+    let net = Loopback::new();
+    let (network, link, up) = trustee(&net, "north").await;
+    let plan = plan(&[]);
+    let tables = SITES.map(|site| super::data(site, &plan)).to_vec();
+    let rules = acequia_learn::SiteRules::own();
+    let now = acequia_types::Timestamp::from_unix_s(1_780_000_000);
+    let federated = acequia_learn::Architecture::Federated;
+    let mut entropy = acequia_learn::SeededEntropy::new(1);
+    let report = acequia_learn::run_here(&plan, tables, federated, &rules, now, &mut entropy).unwrap();
+    let acequia_learn::Outcome::Model(model) = report.outcome else { panic!("a model was asked for") };
+    let settings = acequia_learn::Validation { bootstraps: 0, ..acequia_learn::Validation::usual(&*model) };
+    let missing = acequia_learn::Missing::Drop;
+    let mut request = acequia_learn::ValidationRequest::new(*model, settings, Vec::new(), missing);
+    let examine = |request: &acequia_learn::ValidationRequest, signed: &acequia_learn::ValidationRequest, by: &str| {
+        let signature = crate::proposal::sign(&net.identity(by), &signed.digest(), &net.roster.digest(), &[]);
+        json!({ "examine": { "request": request.to_json(), "signature": signature } })
+    };
+    refused(&say(&link, &json!({ "examine": { "request": request.to_json() } })).await, "it has no signature");
+    refused(&say(&link, &examine(&request, &request, "council")).await, "another key signed it");
+    let other = request.clone();
+    request.settings.bootstraps = 100_000;
+    refused(&say(&link, &examine(&request, &other, "trustee")).await, "another key signed it");
+    assert!(net.queue("north").list().unwrap().is_empty(), "nobody was asked about it");
+    assert_eq!(say(&link, &examine(&other, &other, "trustee")).await["say"], "waits");
+    let waiting = net.queue("north").list().unwrap();
+    assert!(waiting.len() == 1 && waiting[0].offer.signature.is_some(), "it stays with the request");
+    up.kill().await;
+    network.close().await;
+    let log = crate::refusals::refused_in(&net.home("north").join("site")).unwrap();
+    let of = log.iter().filter(|entry| (&*entry.refused.what, &*entry.refused.code) == ("examine", "NT018"));
+    assert_eq!(of.count(), 2, "of two requests: {log:?}");
+}
+
 /// A site is no coordinator, and an aggregator no place for its questions.
 #[tokio::test(flavor = "multi_thread")]
 async fn roles_are_kept() {
@@ -164,14 +206,19 @@ async fn an_aggregator_closes_a_round_once_and_over_enough_sites() {
     let sites = Sites::new(SITES.map(str::to_owned)).unwrap().identified_by(net.roster.digest());
     // Where a plan does not say that sites may be left out, none is.
     let all = plan(&[]);
-    let open = json!({ "open": { "plan": all.to_json(), "sites": SITES, "ask": Run::new(&all, &sites).ask() } });
+    let open = open_of(&net, &all, &Run::new(&all, &sites).ask(), "trustee");
     assert_eq!(say(&link, &open).await["say"], "yes");
     let two = json!({ "close": { "plan": all.digest(), "round": 1, "sites": ["east", "north"] } });
     refused(&say(&link, &two).await, "without a site that takes part");
 
     let plan = plan(&[("minimum_sites = 2", "minimum_sites = 2, dropouts = \"leave-out\"")]);
     let ask = Run::new(&plan, &sites).ask();
-    let open = json!({ "open": { "plan": plan.to_json(), "sites": SITES, "ask": ask } });
+    let open = open_of(&net, &plan, &ask, "trustee");
+    // Nobody's plan, or one that another signed, is not added up for.
+    let mut unsigned = open.clone();
+    unsigned["open"]["signature"] = Value::Null;
+    refused(&say(&link, &unsigned).await, "it has no signature");
+    refused(&say(&link, &open_of(&net, &plan, &ask, "council")).await, "another key signed it");
     assert_eq!(say(&link, &open).await["say"], "yes");
     // A seed is a share of any shape.
     let share = |site: &str| {
@@ -223,7 +270,8 @@ async fn an_aggregator_closes_a_round_once_and_over_enough_sites() {
     coordinator.close().await;
     let log = crate::refusals::refused_in(&net.home("council").join("aggregator")).unwrap();
     let of = |what: &str| log.iter().filter(|entry| entry.refused.what == what).count();
-    assert!(of("close") >= 2 && of("open") == 1 && of("share") >= 3, "{log:?}");
+    assert!(of("close") >= 2 && of("open") == 2 && of("share") >= 3, "{log:?}");
+    assert!(log.iter().any(|entry| (&*entry.refused.what, &*entry.refused.code) == ("open", "NT018")), "{log:?}");
 }
 
 /// A site that sends what no rows give: the run ends there, nobody gets a result, and the coordinator has it on record.

@@ -3,6 +3,7 @@
 mod attacks;
 mod catalogue;
 mod peers;
+mod proven;
 mod rules;
 mod runs;
 
