@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-use acequia_deposit::xet::{Shard, XetHash, Xorb, XorbIndex};
+use acequia_xet::{Shard, XetHash, Xorb, XorbIndex};
 use libfuzzer_sys::fuzz_target;
 
 type Stored = BTreeMap<XetHash, (Vec<u8>, Arc<XorbIndex>)>;
@@ -14,7 +14,7 @@ macro_rules! recorded {
     ($folder:literal, $hash:literal) => {
         (
             $hash,
-            include_bytes!(concat!("../../crates/deposit/tests/data/xet/", $folder, "/", $hash, ".xorb")).as_slice(),
+            include_bytes!(concat!("../../crates/xet/tests/data/recordings/", $folder, "/", $hash, ".xorb")).as_slice(),
         )
     };
 }

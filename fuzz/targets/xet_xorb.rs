@@ -2,14 +2,14 @@
 
 #![no_main]
 
-use acequia_deposit::xet::{MAX_CHUNK_BYTES, Merkle, Unpacker, XetError, Xorb, XorbReader};
+use acequia_xet::{MAX_CHUNK_BYTES, Merkle, Unpacker, XetError, Xorb, XorbReader};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     // The first byte says how long the pieces are.
     let [step, bytes @ ..] = bytes else { return };
     let (mut reader, mut merkle, mut contents) = (XorbReader::default(), Merkle::default(), Vec::new());
-    let mut each = |chunk: &acequia_deposit::xet::Chunk, content: &[u8]| {
+    let mut each = |chunk: &acequia_xet::Chunk, content: &[u8]| {
         assert!(!content.is_empty() && content.len() == chunk.bytes() as usize && chunk.bytes() <= MAX_CHUNK_BYTES);
         merkle.push(*chunk.hash(), chunk.bytes());
         // As many as fit into memory; the hash is of all.

@@ -19,6 +19,7 @@ use crate::checks::{self, Finding};
 use crate::commit::CommitLine;
 use crate::draft::{Committed, Event, Once, commit_id};
 use crate::limits::{Limits, is_large};
+use crate::plans::{Plans, object_of};
 use crate::stow::{Sealed, SealedFile, Writer, Written};
 use crate::web::XorbIndexes;
 use crate::{DepositError, DepositName, Draft, Outcome, Snapshot};
@@ -60,6 +61,7 @@ pub struct Deposits {
     /// What was found in commits, by their ids: checks of long tables outlast the patience of clients, who then ask again.
     checked: tokio::sync::Mutex<BTreeMap<String, Vec<Finding>>>,
     pub(crate) xorbs: XorbIndexes,
+    pub(crate) plans: Plans,
 }
 
 /// Held while bytes are written and until the record of them is.
@@ -135,6 +137,7 @@ impl Deposits {
             writing: Arc::default(),
             checked: tokio::sync::Mutex::default(),
             xorbs: XorbIndexes::default(),
+            plans: Plans::default(),
         }
     }
 
@@ -374,9 +377,30 @@ impl Deposits {
         key: &str,
         object: &str,
         part: u64,
+        (writer, mut written): (Writer, Written),
+    ) -> Result<(), DepositError> {
+        let tag = if part == 0 { written.git_oid.clone() } else { written.sha256.short(32) };
+        let plan = written.plan.take();
+        self.keep_as(key, object, (part, tag), (writer, written)).await?;
+        match plan {
+            Some(plan) => self.keep_plan(key, object, &plan).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Every object and part of a deposit.
+    pub(crate) async fn stored(&self, key: &str) -> Result<Vec<StoredObject>, DepositError> {
+        Ok(self.place.store.objects(Some(key)).await?)
+    }
+
+    /// Records what was written with a tag of its own, and removes what it replaces.
+    pub(crate) async fn keep_as(
+        &self,
+        key: &str,
+        object: &str,
+        (part, tag): (u64, String),
         (writer, written): (Writer, Written),
     ) -> Result<(), DepositError> {
-        let tag = if part == 0 { written.git_oid } else { written.sha256.short(32) };
         let (deposit, object) = (key.to_owned(), object.to_owned());
         let stored =
             StoredObject { deposit, object, part, bytes: written.bytes, tag, at: self.now(), blobs: written.blobs };
@@ -418,7 +442,7 @@ impl Deposits {
             StoredObject { deposit: key.to_owned(), object, part: 0, bytes, tag: String::new(), at: self.now(), blobs };
         let file = self.sealed(key).await?.file(&stored);
         let seen = tokio::task::spawn_blocking(move || checks::digests(&file)).await;
-        let (sha256, git_oid) = seen.map_err(|_| DepositError::Sealed)??;
+        let (sha256, git_oid, plan) = seen.map_err(|_| DepositError::Sealed)??;
         if sha256 != *oid {
             // They are of no use: the next try sends them anew.
             for number in 1..=bytes.div_ceil(part_bytes) {
@@ -427,8 +451,10 @@ impl Deposits {
             }
             return Err(DepositError::Damaged);
         }
+        let object = stored.object.clone();
         let left = self.place.store.put_object(&StoredObject { tag: git_oid, ..stored }).await?;
-        self.remove_blobs(&left)
+        self.remove_blobs(&left)?;
+        self.keep_plan(key, &object, &plan).await
     }
 
     /// The bytes of a file of a draft.
@@ -601,7 +627,8 @@ impl Deposits {
             }
             let kept: BTreeSet<String> = self.existing(&name).await?.contents().map(|own| own.to_string()).collect();
             let mut swept = Swept::default();
-            for object in old.into_iter().filter(|object| object.part > 0 || !kept.contains(&object.object)) {
+            for object in old.into_iter().filter(|object| object.part > 0 || !kept.contains(object_of(&object.object)))
+            {
                 // The record first: a record never stands without its bytes.
                 let blobs = self.place.store.remove_object(&key, &object.object, object.part).await?;
                 self.remove_blobs(&blobs)?;

@@ -17,9 +17,9 @@ mod draft;
 mod error;
 mod limits;
 mod name;
+mod plans;
 mod stow;
 mod web;
-pub mod xet;
 
 pub use acequia_access::{Scope, Token, TokenLine};
 pub use checks::Finding;

@@ -12,6 +12,7 @@ use acequia_blobs::{BlobError, BlobStore, Key, open, seal};
 use acequia_hub::{HubError, wire};
 use acequia_store::StoredObject;
 use acequia_types::Digest;
+use acequia_xet::{Plan, Planner};
 use bytes::Bytes;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
@@ -64,6 +65,7 @@ impl Sealed {
             buffer: Zeroizing::new(Vec::new()),
             sha256: Sha256::new(),
             git,
+            planner: None,
             blobs: Vec::new(),
         }
     }
@@ -93,6 +95,7 @@ pub(crate) struct Writer {
     buffer: Zeroizing<Vec<u8>>,
     sha256: Sha256,
     git: Sha1,
+    planner: Option<Planner>,
     blobs: Vec<Digest>,
 }
 
@@ -102,9 +105,17 @@ pub(crate) struct Written {
     pub(crate) git_oid: String,
     pub(crate) bytes: u64,
     pub(crate) blobs: Vec<Digest>,
+    /// Of which xorbs it is made, if that was wanted.
+    pub(crate) plan: Option<Plan>,
 }
 
 impl Writer {
+    /// The same, which plans the object on the way.
+    pub(crate) fn planned(mut self) -> Self {
+        self.planner = Some(Planner::default());
+        self
+    }
+
     /// Takes more bytes.
     ///
     /// # Errors
@@ -116,6 +127,9 @@ impl Writer {
         }
         self.sha256.update(bytes);
         self.git.update(bytes);
+        if let Some(planner) = &mut self.planner {
+            planner.push(bytes);
+        }
         let chunk = usize::try_from(CHUNK_BYTES).unwrap_or(usize::MAX);
         while !bytes.is_empty() {
             let (now, rest) = bytes.split_at(bytes.len().min(chunk - self.buffer.len()));
@@ -153,6 +167,7 @@ impl Writer {
             git_oid: hex::encode(self.git.clone().finalize()),
             bytes: self.arrived,
             blobs: self.blobs.clone(),
+            plan: self.planner.take().map(Planner::finish),
         };
         Ok((self, written))
     }

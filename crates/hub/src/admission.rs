@@ -22,6 +22,12 @@ pub struct Reader(pub Arc<dyn Admits>);
 pub trait Admits: Send + Sync {
     /// Whether the rows of a version that is not open may be read.
     fn admits(&self, version: &PublishedVersion) -> Admission;
+
+    /// What opens the rows of this version, and of others of its name, at addresses that are read without the client's own token, as those of
+    /// xorbs are: for some hours, and no longer than the reader is admitted. Nothing for who asks by something that has no such pass.
+    fn pass(&self, _version: &PublishedVersion) -> Option<String> {
+        None
+    }
 }
 
 /// Whether the rows of a version may be read.

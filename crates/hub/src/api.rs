@@ -8,6 +8,7 @@ use std::iter::Peekable;
 
 use acequia_gate::{Artefact, ReleasedFile};
 use acequia_types::{Digest, Timestamp};
+use acequia_xet::XetHash;
 use axum::body::Body;
 use axum::http::{HeaderMap, Response, header};
 use serde::Serialize;
@@ -56,6 +57,11 @@ pub trait Snapshot {
     fn is_large(&self, file: &ReleasedFile) -> bool;
     /// What brought the present content of a file, or of a folder.
     fn last_change(&self, path: &str, is_folder: bool) -> Change;
+
+    /// The hash by which who asks can read a file by Xet, if so.
+    fn xet_hash(&self, _file: &ReleasedFile) -> Option<XetHash> {
+        None
+    }
 
     /// Whether `folder` (no slashes at its ends) holds a file at any depth. The root always does.
     fn has_folder(&self, folder: &str) -> bool {
@@ -435,6 +441,7 @@ impl Entry<'_> {
                 size: file.bytes,
                 path: &file.path,
                 lfs: at.is_large(file).then(|| Lfs::of(file)),
+                xet_hash: at.xet_hash(file).map(|hash| hash.to_string()),
                 last_commit: last(&file.path, false),
             },
             Self::Folder(path) => Told {
@@ -443,6 +450,7 @@ impl Entry<'_> {
                 size: 0,
                 path,
                 lfs: None,
+                xet_hash: None,
                 last_commit: last(path, true),
             },
         }
@@ -459,6 +467,8 @@ struct Told<'a> {
     path: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     lfs: Option<Lfs>,
+    #[serde(rename = "xetHash", skip_serializing_if = "Option::is_none")]
+    xet_hash: Option<String>,
     #[serde(rename = "lastCommit", skip_serializing_if = "Option::is_none")]
     last_commit: Option<LastCommit>,
 }

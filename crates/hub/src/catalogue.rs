@@ -53,6 +53,17 @@ pub trait Catalogue: Send + Sync + 'static {
     /// # Errors
     /// [`HubError::Missing`] or [`HubError::Unreadable`].
     fn read(&self, sha256: &Digest, range: Range<u64>) -> Result<Bytes, HubError>;
+
+    /// What was worked out from the content `sha256` and kept by [`Catalogue::keep`], if it is there. Called off the async threads.
+    fn kept(&self, _sha256: &Digest) -> Option<Bytes> {
+        None
+    }
+
+    /// Keeps what was worked out from the content `sha256`, if there is a place for it: it can be worked out again at any time.
+    fn keep(&self, _sha256: &Digest, _derived: &[u8]) {}
+
+    /// Removes what was kept of contents that are not `wanted` any more.
+    fn keep_only(&self, _wanted: &dyn Fn(&Digest) -> bool) {}
 }
 
 /// Another node of the network, and what it published.

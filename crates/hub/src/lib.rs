@@ -56,6 +56,7 @@ pub mod search;
 mod selection;
 mod site;
 mod viewer;
+mod xet;
 
 /// The forms of the Hub's interface, for who serves something other than published versions with them.
 pub mod wire {
@@ -69,6 +70,7 @@ pub mod wire {
         percent_encoded, put, same_origin, segments,
     };
     pub use crate::refusal::Refusal;
+    pub use crate::xet::{Hashed, Place as XetPlace, Wants as XetWants, plan as xet_plan, token as xet_token};
 }
 
 pub use admission::{Admission, Admits, Reader};

@@ -38,7 +38,7 @@ const fn query(name: &'static str, kind: &'static str, example: &'static str, de
 /// A whole number from 0 that fits everywhere.
 const WHOLE: &str = r#"{"minimum":0,"maximum":2147483647}"#;
 
-const PARAMETERS: [Parameter; 32] = [
+const PARAMETERS: [Parameter; 34] = [
     path("namespace", "acequia", "Who publishes the data set."),
     path("name", "breast-cancer-survival", "The data set."),
     path("model", "breast-cancer-recurrence", "The model."),
@@ -52,6 +52,8 @@ const PARAMETERS: [Parameter; 32] = [
     )
     .with(r#"{"pattern":"^v[0-9]+[.][0-9]+[.][0-9]+[.][.]v[0-9]+[.][0-9]+[.][0-9]+$"}"#),
     path("object", "", "SHA-256 of a file, or the commit of a version."),
+    path("file", "", "The hash of Xet of a file, from the header X-Xet-Hash.").with(r#"{"pattern":"^[0-9a-f]{64}$"}"#),
+    path("number", "0", "Place of a xorb in its file, from 0.").with(r#"{"pattern":"^[0-9]{1,9}$"}"#),
     query("search", "string", "survival", "Words that all occur; may be repeated."),
     query("author", "string", "acequia", "Namespace."),
     query("filter", "string", "license:cc-by-4.0", "A tag; may be repeated."),
@@ -118,7 +120,7 @@ const VIEW_FILTER: &[&str] = &["!dataset", "config", "!split", "where", "orderby
 const VIEW_SEARCH: &[&str] = &["!dataset", "config", "!split", "!query", "offset", "length", "at"];
 const VIEW_ROWS: &[&str] = &["!dataset", "config", "!split", "offset", "length", "at"];
 
-const ROUTES: [Route; 30] = [
+const ROUTES: [Route; 33] = [
     get("/api/datasets", "hub", "Data sets", JSON, LIST),
     get("/api/datasets/{namespace}/{name}", "hub", "A data set in its newest version", JSON, &["blobs", "expand"]),
     get("/api/datasets/{namespace}/{name}/revision/{revision}", "hub", "One version", JSON, &["blobs", "expand"]),
@@ -158,6 +160,27 @@ const ROUTES: [Route; 30] = [
         "hub",
         "Bytes of a file, whole or a range",
         "*/*",
+        &[],
+    ),
+    get(
+        "/api/datasets/{namespace}/{name}/xet-read-token/{revision}",
+        "hub",
+        "Where files are read by Xet, and what is shown there",
+        JSON,
+        &[],
+    ),
+    get(
+        "/api/datasets/{namespace}/{name}/xet/{revision}/v2/reconstructions/{file}",
+        "hub",
+        "Of which xorbs a file, or a range of it, is made (Xet protocol 1.1.0; `v1` in its first form)",
+        JSON,
+        &[],
+    ),
+    get(
+        "/api/datasets/{namespace}/{name}/xet/{revision}/xorbs/{file}/{number}",
+        "hub",
+        "Bytes of a xorb, whole or a range",
+        "application/octet-stream",
         &[],
     ),
     get("/api/openapi.json", "hub", "This description", JSON, &[]),
@@ -315,7 +338,7 @@ fn operation(route_path: &str, tag: &str, summary: &str, media_type: &str, asked
             "properties": { "msg": { "type": "string" }, "status_code": { "type": "integer" } },
         } } } });
     }
-    if route_path.contains("/resolve/") {
+    if route_path.contains("/resolve/") || route_path.contains("/xorbs/{file}") {
         answers["206"] = json!({ "description": "The range that was asked for.", "content": { media_type: {} } });
     }
     answers["304"] = json!({ "description": "Not changed since the ETag in If-None-Match." });

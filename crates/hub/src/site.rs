@@ -29,6 +29,7 @@ use crate::pages::Tab;
 use crate::refusal::{Gone, Refusal};
 use crate::search::{Facet, Found, Index, Query};
 use crate::selection::{Chosen, Selection};
+use crate::xet::{self, Hashed, Plans};
 use crate::{
     Catalogue, HubError, PublishedVersion, Shelf, api, body, bundle, files, http, openapi, pages, rows, viewer,
 };
@@ -75,6 +76,7 @@ struct Site {
     facts: Arc<FactsCache>,
     differences: Arc<Differences>,
     finder: Arc<Finder>,
+    plans: Arc<Plans>,
     /// Of looking through whole tables.
     turns: Semaphore,
 }
@@ -104,6 +106,7 @@ fn build(catalogue: Arc<dyn Catalogue>, address: Option<String>) -> Router {
         facts: Arc::default(),
         differences: Arc::default(),
         finder: Arc::default(),
+        plans: Arc::default(),
         turns: Semaphore::new(TURNS),
     };
     Router::new().fallback(serve).with_state(Arc::new(site))
@@ -417,6 +420,7 @@ impl Site {
             }
             ["api", "spaces"] => Ok(api::answer(headers, &serde_json::json!([]), None)),
             ["api", kind @ ("datasets" | "models"), namespace, name, rest @ ..] => {
+                self.plans.notice(&self.catalogue, &shelf);
                 let dataset = find(kind, namespace, name)?;
                 let is_dataset = *kind == "datasets";
                 let revision = |wanted: &str| served(dataset, wanted);
@@ -424,26 +428,37 @@ impl Site {
                 match rest {
                     [] => self.info(dataset, dataset.newest(), &query, headers).await,
                     ["revision", wanted] => self.info(dataset, revision(wanted)?, &query, headers).await,
-                    ["tree", wanted, folder @ ..] => api::tree(
-                        headers,
-                        &Versioned { dataset, version: revision(wanted)? },
-                        &folder.join("/"),
-                        &query,
-                        &address,
-                    ),
+                    ["tree", wanted, folder @ ..] => {
+                        let version = revision(wanted)?;
+                        let asked = self.by_xet(version, &address, &head);
+                        let at = Hashed { of: &Versioned { dataset, version }, hash: asked.hashes() };
+                        let mut response = api::tree(headers, &at, &folder.join("/"), &query, &address)?;
+                        personal(version, &mut response);
+                        Ok(response)
+                    }
                     ["paths-info", wanted] => {
                         let version = revision(wanted)?;
                         let body = axum::body::to_bytes(body, LONGEST_BODY_BYTES).await;
                         let body = body.map_err(|_| Refusal::TooLong)?;
                         let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
                         let (paths, expand) = api::wanted_paths(kind.unwrap_or_default(), &body)?;
-                        let found = api::paths_info(&Versioned { dataset, version }, &paths, expand);
+                        let asked = self.by_xet(version, &address, &head);
+                        let at = Hashed { of: &Versioned { dataset, version }, hash: asked.hashes() };
+                        let found = api::paths_info(&at, &paths, expand);
                         Ok(api::answer(&HeaderMap::new(), &found, Some(version)))
                     }
                     ["refs"] => Ok(api::answer(headers, &api::refs(dataset, &query), Some(dataset.newest()))),
                     ["commits", wanted] => {
                         let version = revision(wanted)?;
                         Ok(api::answer(headers, &api::commits(dataset, version), Some(version)))
+                    }
+                    ["xet-read-token", wanted] => self.by_xet(revision(wanted)?, &address, &head).token(),
+                    ["xet", commit, wanted @ ..] => {
+                        let version = revision(commit)?;
+                        let asked = self.by_xet(version, &address, &head);
+                        let mut response = asked.answer(&self.catalogue, wanted).await?;
+                        personal(version, &mut response);
+                        Ok(response)
                     }
                     ["compare", both] if is_dataset => match two(dataset, both)? {
                         Pair::InOrder(from, to) => self.difference(from, to, headers).await,
@@ -484,15 +499,25 @@ impl Site {
         listed
     }
 
+    /// A version as it is read by Xet.
+    fn by_xet<'a>(&'a self, version: &'a PublishedVersion, address: &'a str, head: &'a Parts) -> xet::Asked<'a> {
+        xet::Asked { plans: &self.plans, version, address, head }
+    }
+
     /// A file of a version, if who asks may have it.
     async fn resolve(&self, at: Versioned<'_>, path: &str, head: &Parts) -> Result<Response<Body>, Refusal> {
         let version = at.version;
+        self.plans.notice(&self.catalogue, &self.catalogue.shelf());
         // What is not there is told before anybody signs in for it.
         let closed = version.files().contains_key(path) && !is_open(version, path);
         if closed {
             admit(version, &head.extensions)?;
         }
         let mut response = files::resolve(&self.catalogue, at, path, &head.method, &head.headers).await?;
+        if let Some(file) = version.files().get(path) {
+            let address = own_address(&head.headers, self.address.as_deref());
+            self.by_xet(version, &address, head).tell(file, response.headers_mut());
+        }
         if closed {
             personal(version, &mut response);
         }
@@ -1089,7 +1114,7 @@ fn guard(response: &mut Response<Body>, reader: Reader) {
         // Open data without cookies or logins: any site may read it.
         let any = HeaderValue::from_static("*");
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, any);
-        let seen = "ETag, Link, Accept-Ranges, Content-Range, Content-Length, X-Repo-Commit, X-Error-Code, X-Error-Message, X-Revision, Retry-After";
+        let seen = "ETag, Link, Accept-Ranges, Content-Range, Content-Length, X-Repo-Commit, X-Error-Code, X-Error-Message, X-Revision, X-Xet-Hash, X-Xet-Cas-Url, X-Xet-Access-Token, X-Xet-Token-Expiration, Retry-After";
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(seen));
     }
 }

@@ -6,6 +6,7 @@ mod models;
 mod sample;
 mod versions;
 mod viewer;
+mod xet;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

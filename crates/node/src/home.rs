@@ -11,6 +11,7 @@
 //! <home>/outbox/new/        notices to recipients, one file each, for a carrier that moves them to outbox/sent/
 //! <home>/vocabulary.index   what codes mean, from an Athena download; without it the pack that comes with the program
 //! <home>/blobs/             sealed originals, sealed work tables, published files; elsewhere if `settings.toml` says so
+//! <home>/derived/xet/       of which xorbs published files are made: worked out from them, and again when it is not there
 //! <home>/network/           the node among others: its key there, the roster, runs, what is being fetched from neighbours
 //! <home>/lock               held while a command changes the node
 //! <home>/deposits.lock      shared by uploads of deposits, held alone while the node is mended

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
 use acequia_blobs::{BlobError, BlobStore};
@@ -24,6 +24,9 @@ use crate::home::Node;
 use crate::mirror::{Mirror, shown};
 use crate::pipeline::file_digest;
 use crate::settings::Settings;
+
+/// Longest plan that is read back: of a file of 50 GB whose chunks are all the shortest.
+const LONGEST_PLAN_BYTES: u64 = 128 << 20;
 
 /// That a version was taken down, and when.
 pub(crate) type Stone = (Timestamp, Tombstone);
@@ -235,6 +238,7 @@ impl Node {
         let shelves = Shelves {
             blobs: self.blobs.clone(),
             operator: settings.operator(),
+            derived: self.home.join("derived").join("xet"),
             donors,
             shelf: RwLock::new(Arc::new(shelf)),
             of: RwLock::new(of),
@@ -457,6 +461,8 @@ pub fn verify_folder(folder: &Path, key: Option<&str>) -> Result<(Manifest, Veri
 pub struct Shelves {
     blobs: BlobStore,
     operator: Option<Operator>,
+    /// What was worked out from published files, and can be again.
+    derived: PathBuf,
     /// Whether those who gave can sign in.
     donors: bool,
     shelf: RwLock<Arc<Shelf>>,
@@ -504,6 +510,30 @@ impl Catalogue for Shelves {
 
     fn donors_page(&self) -> Option<&'static str> {
         self.donors.then_some("/you")
+    }
+
+    fn kept(&self, sha256: &Digest) -> Option<Bytes> {
+        let read = acequia_blobs::read_file(&self.derived.join(sha256.to_string()), "a plan", LONGEST_PLAN_BYTES);
+        read.ok().map(Bytes::from)
+    }
+
+    fn keep(&self, sha256: &Digest, derived: &[u8]) {
+        let kept = acequia_blobs::make_private(&self.derived, "the folder of plans")
+            .and_then(|()| acequia_blobs::write_file_atomically(&self.derived.join(sha256.to_string()), derived));
+        if let Err(error) = kept {
+            tracing::warn!(code = error.code(), "a plan is not kept, and will be made again: {error}");
+        }
+    }
+
+    fn keep_only(&self, wanted: &dyn Fn(&Digest) -> bool) {
+        for entry in std::fs::read_dir(&self.derived).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let digest = name.to_str().and_then(|name| Digest::parse(name).ok());
+            if !digest.is_some_and(|digest| wanted(&digest)) {
+                // What cannot be removed now is removed when something is published again.
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
     }
 
     fn read(&self, sha256: &Digest, range: std::ops::Range<u64>) -> Result<Bytes, HubError> {

@@ -1,6 +1,7 @@
 //! Answers requests: the pages of readers, the interfaces for programs, and for everything else who asks.
 
 mod pages;
+mod passes;
 mod passports;
 mod people;
 
@@ -28,6 +29,7 @@ use crate::readers::{ReaderId, Readers, Record};
 use crate::session::{Session, Sessions, random};
 use crate::token::{Scope, Token, Tokens};
 use crate::{AccessError, TokenError};
+use passes::{Passes, Whose};
 
 const PAGE: &str = "text/html; charset=utf-8";
 /// Pages load the style sheet and the mark from this node and nothing else; no script, no frame.
@@ -80,6 +82,8 @@ struct Site {
     readers: Readers,
     tokens: Tokens,
     passes: Mutex<HashMap<Digest, Pass>>,
+    /// For addresses that are read without a token.
+    elsewhere: Passes,
     behind: Router,
 }
 
@@ -108,6 +112,9 @@ pub fn router(house: House, behind: Router) -> Result<Router, AccessError> {
         readers: Readers::new(house.store.clone(), Arc::clone(&house.clock), house.root),
         tokens: Tokens::new(house.store, Arc::clone(&house.clock)),
         passes: Mutex::default(),
+        elsewhere: Passes::new(
+            acequia_blobs::Key::from_bytes(house.root).derive("acequia 2026 reading pass key v1").as_bytes(),
+        ),
         clock: house.clock,
         catalogue: house.catalogue,
         contact: house.contact,
@@ -186,6 +193,8 @@ struct Visit {
     visas: People,
     /// Came with a pass.
     passed: bool,
+    /// What passes for other addresses stand for.
+    whose: Option<Whose>,
 }
 
 impl Visit {
@@ -202,6 +211,7 @@ struct Reading {
     scopes: Option<Vec<Scope>>,
     visas: People,
     known: bool,
+    whose: Option<Whose>,
     now: Timestamp,
 }
 
@@ -219,6 +229,12 @@ impl Admits for Reading {
             () if self.known => Admission::Refused,
             () => Admission::Unknown,
         }
+    }
+
+    fn pass(&self, version: &PublishedVersion) -> Option<String> {
+        let manifest = version.manifest();
+        let name = format!("{}/{}", plural(manifest.artefact), manifest.dataset);
+        Some(self.site.elsewhere.make(self.whose.as_ref()?, &name, self.now))
     }
 }
 
@@ -395,20 +411,9 @@ impl Site {
         let now = self.clock.now();
         if let Some(secret) = bearer(headers) {
             if secret.starts_with(PASS) {
-                let mut passes = self.passes.lock().unwrap_or_else(PoisonError::into_inner);
-                let digest = Digest::of(secret.as_bytes());
-                let good = passes.get(&digest).filter(|pass| now <= pass.until).map(|pass| pass.visas.clone());
-                if good.is_none() {
-                    passes.remove(&digest);
-                }
-                return Ok(good.map_or_else(Visit::default, |visas| Visit { visas, passed: true, ..Visit::default() }));
+                return Ok(self.passported_visit(Digest::of(secret.as_bytes()), now));
             }
-            let token = self.tokens.of_secret(secret).await?;
-            let reader = token.as_ref().and_then(|token| ReaderId::parse(token.reader.as_deref()?));
-            let visas = reader.iter().map(|reader| self.sessions.visas(reader)).collect();
-            // A member's token is for deposits, and names no reader.
-            let token = token.filter(|_| reader.is_some());
-            return Ok(Visit { token, reader, visas, ..Visit::default() });
+            return Ok(self.token_visit(self.tokens.of_secret(secret).await?));
         }
         let Some(secret) = cookie(headers, &self.cookie_name("reader")) else { return Ok(Visit::default()) };
         let Some(session) = self.sessions.find(secret, now) else { return Ok(Visit::default()) };
@@ -423,6 +428,36 @@ impl Site {
         })
     }
 
+    fn passported_visit(&self, digest: Digest, now: Timestamp) -> Visit {
+        let mut passes = self.passes.lock().unwrap_or_else(PoisonError::into_inner);
+        let good = passes.get(&digest).filter(|pass| now <= pass.until).map(|pass| pass.visas.clone());
+        if good.is_none() {
+            passes.remove(&digest);
+        }
+        let whose = Some(Whose::Passports(digest));
+        good.map_or_else(Visit::default, |visas| Visit { visas, passed: true, whose, ..Visit::default() })
+    }
+
+    fn token_visit(&self, token: Option<Token>) -> Visit {
+        let reader = token.as_ref().and_then(|token| ReaderId::parse(token.reader.as_deref()?));
+        let visas = reader.iter().map(|reader| self.sessions.visas(reader)).collect();
+        // A member's token is for deposits, and names no reader.
+        let token = token.filter(|_| reader.is_some());
+        let whose = token.as_ref().map(|token| Whose::Token(token.id.clone()));
+        Visit { token, reader, visas, whose, ..Visit::default() }
+    }
+
+    /// Who asks below an address of Xet, which is read with a pass: shown as a token or, where clients show none, in the address.
+    async fn xet_visit(&self, name: &str, headers: &HeaderMap, query: &wire::Fields) -> Result<Visit, AccessError> {
+        let now = self.clock.now();
+        let shown = bearer(headers).or_else(|| query.get("pass"));
+        match shown.and_then(|pass| self.elsewhere.read(pass, name, now)) {
+            Some(Whose::Token(id)) => Ok(self.token_visit(self.tokens.named(&id).await?)),
+            Some(Whose::Passports(digest)) => Ok(self.passported_visit(digest, now)),
+            None => self.visit(headers).await,
+        }
+    }
+
     async fn reading(self: &Arc<Self>, visit: &Visit) -> Result<Reading, AccessError> {
         let record = match &visit.reader {
             Some(reader) => Some(self.readers.record(reader).await?),
@@ -434,13 +469,21 @@ impl Site {
             scopes: visit.token.as_ref().map(|token| token.scopes.clone()),
             visas: visit.visas.clone(),
             known: visit.is_known(),
+            whose: visit.whose.clone(),
             now: self.clock.now(),
         })
     }
 
     /// A request that is answered behind, which learns who asks.
     async fn on(self: &Arc<Self>, parts: &[&str], mut request: Request) -> Response<Body> {
-        let visit = match self.visit(request.headers()).await {
+        let visit = match parts {
+            ["api", kind @ ("datasets" | "models"), namespace, name, "xet", ..] => {
+                let query = wire::Fields::parse(request.uri().query().unwrap_or_default());
+                self.xet_visit(&format!("{kind}/{namespace}/{name}"), request.headers(), &query).await
+            }
+            _ => self.visit(request.headers()).await,
+        };
+        let visit = match visit {
             Ok(visit) => visit,
             Err(error) => return finished(self.stopped(&Visit::default(), &error.into(), &Route::Drs), true),
         };

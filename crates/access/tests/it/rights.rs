@@ -320,3 +320,77 @@ async fn no_act_of_a_reader_comes_from_another_page() {
     assert_eq!(anna.get("/account").await.status, StatusCode::OK);
     assert!(records(&node.store).await.is_empty());
 }
+
+/// Xorbs are read without the token: by a pass that is asked for it at every request, and opens one name only.
+#[tokio::test]
+async fn a_pass_for_xorbs_ends_with_its_token() {
+    let provider = Provider::start().await;
+    let node = Node::new(Some(&provider), Vec::new()).await;
+    for other in ["lab/second", "lab/third"] {
+        node.memory.publish(other, "1.0.0", terms(PROMISED), NOW - 5);
+    }
+    let mut anna = node.signed_in(&provider, "anna").await;
+    let token = anna.token("lab/promised lab/second").await;
+    let told = |name: &str| format!("/api/datasets/{name}/xet-read-token/main");
+    assert_eq!(node.with_token(&told("lab/promised"), &token).await.status, StatusCode::FORBIDDEN, "no promise yet");
+    for name in ["lab/promised", "lab/second", "lab/third"] {
+        anna.promise(name, PROMISED).await;
+    }
+    let pass = async |name: &str| {
+        let answer = node.with_token(&told(name), &token).await.json();
+        (answer["accessToken"].as_str().unwrap().to_owned(), answer["casUrl"].as_str().unwrap().to_owned())
+    };
+    // A browser reads files as it always did.
+    assert_eq!(anna.get(&told("lab/promised")).await.status, StatusCode::UNAUTHORIZED);
+    let ((own, cas), (second, _)) = (pass("lab/promised").await, pass("lab/second").await);
+    assert!(own.starts_with("acequia_xet_") && own != second);
+    let cas = cas.split_once("/api/").map(|(_, path)| format!("/api/{path}")).unwrap();
+    let mut planner = acequia_xet::Planner::default();
+    planner.push(ROWS);
+    let hash = *planner.finish().hash();
+    let address = format!("{cas}/v2/reconstructions/{hash}");
+    let mut waited = 0;
+    let reconstruction = loop {
+        let answer = node.with_token(&address, &own).await;
+        if answer.status == StatusCode::OK {
+            break answer.json();
+        }
+        waited += 1;
+        assert!(waited < 500, "{}", answer.text());
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    };
+    let xorb = reconstruction["xorbs"][hash_of_one(&reconstruction)][0]["url"].as_str().unwrap();
+    let xorb = xorb.split_once("/api/").map(|(_, path)| format!("/api/{path}")).unwrap();
+    let bare = xorb.split_once('?').unwrap().0.to_owned();
+    let get =
+        async |path: &str| node.send(axum::http::Request::get(path).body(axum::body::Body::empty()).unwrap()).await;
+    assert_eq!(get(&xorb).await.bytes[8..], *ROWS);
+    assert_eq!(node.with_token(&bare, &own).await.status, StatusCode::OK);
+    let third = "/api/datasets/lab/third/xet/main";
+    for (path, shown, status) in [
+        (bare.clone(), "", StatusCode::UNAUTHORIZED),
+        (format!("{bare}?pass={second}"), "", StatusCode::UNAUTHORIZED),
+        (address.clone(), second.as_str(), StatusCode::UNAUTHORIZED),
+        (address.clone(), "public", StatusCode::UNAUTHORIZED),
+        (format!("{third}/v2/reconstructions/{hash}"), own.as_str(), StatusCode::UNAUTHORIZED),
+        // The token itself does not cover the third, whatever was promised.
+        (told("lab/third"), token.as_str(), StatusCode::FORBIDDEN),
+        // A pass is no token.
+        (rows_of("lab/promised"), own.as_str(), StatusCode::UNAUTHORIZED),
+        (format!("{}?pass={own}", rows_of("lab/promised")), "", StatusCode::UNAUTHORIZED),
+    ] {
+        let answer = if shown.is_empty() { get(&path).await } else { node.with_token(&path, shown).await };
+        assert_eq!((answer.status, answer.header("x-error-code")), (status, "GatedRepo"), "{path} {shown}");
+    }
+    let id = node.tokens().list().await.unwrap()[0].id.clone();
+    node.tokens().revoke(&id, "bernd", None).await.unwrap();
+    for path in [&xorb, &address] {
+        let answer = if path.contains("pass=") { get(path).await } else { node.with_token(path, &own).await };
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path}");
+    }
+}
+
+/// The only xorb of a reconstruction.
+fn hash_of_one(reconstruction: &serde_json::Value) -> &str {
+    reconstruction["terms"][0]["hash"].as_str().unwrap()
+}

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use acequia_gate::Artefact;
 use acequia_types::Digest;
+use acequia_xet::{Plan, Planner};
 use serde::Serialize;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
@@ -90,16 +91,17 @@ pub(crate) fn all(artefact: Artefact, files: &BTreeMap<String, Arc<SealedFile>>)
     Ok(findings)
 }
 
-/// SHA-256 and git's blob id of a file. Blocks.
-pub(crate) fn digests(file: &SealedFile) -> Result<(Digest, String), DepositError> {
-    let (mut sha256, mut git) = (Sha256::new(), Sha1::new());
+/// SHA-256 and git's blob id of a file, and of which xorbs it is made. Blocks.
+pub(crate) fn digests(file: &SealedFile) -> Result<(Digest, String, Plan), DepositError> {
+    let (mut sha256, mut git, mut planner) = (Sha256::new(), Sha1::new(), Planner::default());
     git.update(format!("blob {}\0", file.len()).as_bytes());
     let mut at = 0;
     while at < file.len() {
         let piece = file.read(at..at + CHUNK_BYTES)?;
         sha256.update(&piece);
         git.update(&piece);
+        planner.push(&piece);
         at += piece.len() as u64;
     }
-    Ok((Digest::from_bytes(sha256.finalize().into()), hex::encode(git.finalize())))
+    Ok((Digest::from_bytes(sha256.finalize().into()), hex::encode(git.finalize()), planner.finish()))
 }

@@ -153,6 +153,7 @@ async fn put(deposits: &Deposits, capability: &Capability, body: Body) -> Result
     deposits.room(key, *bytes, length).await?;
     let _working = deposits.working().await?;
     let writer = deposits.sealed(key).await?.writer(&object, first, length);
+    let writer = if part == 0 { writer.planned() } else { writer };
     let (writer, written) = receive(writer, body).await?;
     if part == 0 && written.sha256 != *oid {
         return Err(DepositError::Damaged);

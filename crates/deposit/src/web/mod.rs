@@ -190,6 +190,25 @@ impl Front {
             let Some(key) = xet::passed(self, pass).await? else { return Ok(Answered::Not(request)) };
             return xet::answer(self, &key, parts, request).await.map(Answered::With);
         }
+        if let ["api", kind, namespace, name, "xet", commit, rest @ ..] = parts
+            && let Some(name) = wire::artefact_of(kind).and_then(|kind| DepositName::of(kind, namespace, name))
+        {
+            // Xorbs are read without a token: their addresses carry the pass.
+            let query = wire::Fields::parse(request.uri().query().unwrap_or_default());
+            let shown = bearer(request.headers()).or_else(|| query.get("pass"));
+            if let Some(pass) = shown
+                && let Some(draft) = xet::read_by(self, pass, &name).await?
+            {
+                let (head, _) = request.into_parts();
+                let query = wire::Fields::parse(head.uri.query().unwrap_or_default());
+                let pass = bearer(&head.headers).or_else(|| query.get("pass")).unwrap_or_default();
+                let address = wire::own_address(&head.headers, self.address.as_deref());
+                let asked = (&head.method, &head.headers);
+                let answer = xet::read((self, &address), &draft, (commit, rest), pass, asked).await?;
+                return Ok(Answered::With(answer));
+            }
+            return Ok(Answered::Not(request));
+        }
         let Some(about) = about(parts) else { return Ok(Answered::Not(request)) };
         let token = match bearer(request.headers()) {
             Some(secret) => self.deposits.token_of(secret).await.map_err(refused)?,
@@ -254,6 +273,10 @@ impl Asked<'_> {
         match rest {
             ["paths-info", _] if *method == Method::POST => self.read(draft, rest, body).await,
             ["xet-write-token", ..] if reads => self.xet_token(token, draft),
+            ["xet-read-token", wanted] if reads => {
+                let at = draft.revision(wanted).ok_or(Refusal::Revision)?;
+                Ok(self.xet_read_token(token, &at))
+            }
             _ if reads => self.read(draft, rest, body).await,
             _ if !token.write => Err(forbidden("This token reads only. Ask the trustee for one that may write.")),
             _ => self.write(token, draft, rest, body).await,

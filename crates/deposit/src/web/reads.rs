@@ -42,14 +42,16 @@ impl Asked<'_> {
             [] => self.info(&revision("main")?, &query).await,
             ["revision", wanted] => self.info(&revision(wanted)?, &query).await,
             ["tree", wanted, folder @ ..] => {
-                wire::tree(headers, &revision(wanted)?, &folder.join("/"), &query, &self.address)
+                let at = wire::Hashed { of: &revision(wanted)?, hash: self.hashes(draft).await? };
+                wire::tree(headers, &at, &folder.join("/"), &query, &self.address)
             }
             ["paths-info", wanted] if self.head.method == Method::POST => {
                 let at = revision(wanted)?;
                 let body = axum::body::to_bytes(body, LONGEST_PATHS_BYTES).await.map_err(|_| Refusal::TooLong)?;
                 let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
                 let (paths, expand) = wire::wanted_paths(kind.unwrap_or_default(), &body)?;
-                let found = wire::paths_info(&at, &paths, expand);
+                let shown = wire::Hashed { of: &at, hash: self.hashes(draft).await? };
+                let found = wire::paths_info(&shown, &paths, expand);
                 Ok(wire::answer_at(&HeaderMap::new(), &found, Some(at.commit())))
             }
             ["refs"] => Ok(wire::answer_at(headers, &refs(draft, &query), Some(draft.head_commit()))),
@@ -65,7 +67,9 @@ impl Asked<'_> {
                 let file = at.files().get(&path).ok_or_else(missing)?;
                 let bytes = Arc::new(self.deposits().file(draft.name(), file).await.map_err(refused)?);
                 let cache = HeaderValue::from_static("private, no-cache");
-                wire::resolve(&bytes, &at, (&path, None), cache, &self.head.method, headers).await
+                let mut response = wire::resolve(&bytes, &at, (&path, None), cache, &self.head.method, headers).await?;
+                self.tell_of_xet(&at, file, response.headers_mut()).await?;
+                Ok(response)
             }
             _ => Err(Refusal::Page),
         }

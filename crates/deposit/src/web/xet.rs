@@ -9,11 +9,12 @@ use std::io::Write;
 use std::ops::Range;
 use std::sync::Arc;
 
-use acequia_hub::wire::{self, Refusal};
+use acequia_gate::ReleasedFile;
+use acequia_hub::wire::{self, Refusal, Snapshot as _, XetPlace, XetWants};
 use acequia_types::{Coded, DigestWriter};
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, Method, Response, StatusCode};
+use axum::http::{HeaderMap, Method, Response, StatusCode};
 use futures_util::StreamExt;
 use serde_json::json;
 use tokio::runtime::Handle;
@@ -21,13 +22,10 @@ use tokio::runtime::Handle;
 use super::{Asked, Front, forbidden, refused, sentence};
 use crate::capability::Signer;
 use crate::stow::SealedFile;
-use crate::xet::{MAX_SHARD_BYTES, MAX_XORB_BYTES, Shard, XetError, XetHash, XorbIndex, XorbReader, Xorbs};
-use crate::{DepositError, DepositName, Deposits, Draft};
+use crate::{DepositError, DepositName, Deposits, Draft, Snapshot};
 use acequia_access::Token;
+use acequia_xet::{MAX_SHARD_BYTES, MAX_XORB_BYTES, Shard, XetError, XetHash, XorbIndex, XorbReader, Xorbs};
 
-const CAS_URL: HeaderName = HeaderName::from_static("x-xet-cas-url");
-const ACCESS_TOKEN: HeaderName = HeaderName::from_static("x-xet-access-token");
-const EXPIRATION: HeaderName = HeaderName::from_static("x-xet-token-expiration");
 /// Bytes of a xorb that are looked at at a time.
 const PIECE_BYTES: u64 = 1 << 20;
 
@@ -39,14 +37,82 @@ impl Asked<'_> {
         }
         let until = Signer::until(self.deposits().now());
         let pass = self.deposits().signer.pass(&draft.name().key(), &token.id, until);
-        let told = json!({ "casUrl": self.address, "accessToken": pass, "exp": until.unix_s() });
-        let mut response = wire::answer_at(&HeaderMap::new(), &told, None);
-        let headers = response.headers_mut();
-        wire::put(headers, CAS_URL, &self.address);
-        wire::put(headers, ACCESS_TOKEN, &pass);
-        wire::put(headers, EXPIRATION, &until.unix_s().to_string());
-        Ok(response)
+        Ok(wire::xet_token(&self.address, &pass, until.unix_s()))
     }
+
+    /// `GET …/xet-read-token/{revision}`: where to read, and a pass for it.
+    pub(super) fn xet_read_token(&self, token: &Token, at: &Snapshot) -> Response<Body> {
+        let key = at.draft().name().key();
+        let until = Signer::until(self.deposits().now());
+        let pass = self.deposits().signer.pass(&key, &token.id, until);
+        let repository = format!("/api/{key}");
+        let place =
+            XetPlace { address: &self.address, repository: &repository, commit: at.commit(), pass: Some(&pass) };
+        place.token(until.unix_s())
+    }
+
+    /// Tells of Xet on an answer with a file of a draft.
+    pub(super) async fn tell_of_xet(
+        &self,
+        at: &Snapshot,
+        file: &ReleasedFile,
+        headers: &mut HeaderMap,
+    ) -> Result<(), Refusal> {
+        let key = at.draft().name().key();
+        if at.is_large(file)
+            && let Some(hash) = self.deposits().plan_hash(&key, file.sha256).await.map_err(refused)?
+        {
+            let repository = format!("/api/{key}");
+            let commit = at.commit();
+            XetPlace { address: &self.address, repository: &repository, commit, pass: None }.tell(headers, &hash);
+        }
+        Ok(())
+    }
+
+    /// The files of a draft with the hashes by which they can be read.
+    pub(super) async fn hashes(&self, draft: &Draft) -> Result<impl Fn(&ReleasedFile) -> Option<XetHash>, Refusal> {
+        let hashes = self.deposits().plan_hashes(&draft.name().key()).await.map_err(refused)?;
+        Ok(move |file: &ReleasedFile| hashes.get(&file.sha256.to_string()).copied().filter(|_| file.bytes > 0))
+    }
+}
+
+/// The draft that a pass reads, if it is the one of the address and the pass counts.
+pub(super) async fn read_by(front: &Front, pass: &str, name: &DepositName) -> Result<Option<Arc<Draft>>, Refusal> {
+    let deposits = &front.deposits;
+    let Ok((key, token)) = deposits.signer.read_pass(pass, deposits.now()) else { return Ok(None) };
+    if key != name.key() {
+        return Ok(None);
+    }
+    match deposits.token_named(token).await.map_err(refused)? {
+        Some(token) => front.seen(&token, name).await,
+        None => Ok(None),
+    }
+}
+
+/// What is read of a draft below `…/xet/{commit}`.
+pub(super) async fn read(
+    (front, address): (&Front, &str),
+    draft: &Arc<Draft>,
+    (commit, rest): (&str, &[&str]),
+    pass: &str,
+    (method, headers): (&Method, &HeaderMap),
+) -> Result<Response<Body>, Refusal> {
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return Err(Refusal::Method { allow: "GET, HEAD" });
+    }
+    let deposits = &front.deposits;
+    let at = draft.revision(commit).ok_or(Refusal::Revision)?;
+    let wants = XetWants::parse(rest).ok_or(Refusal::Page)?;
+    let key = draft.name().key();
+    let hashes = deposits.plan_hashes(&key).await.map_err(refused)?;
+    let named = |file: &&ReleasedFile| hashes.get(&file.sha256.to_string()) == Some(wants.file());
+    let absent = || Refusal::Entry { commit: at.commit().to_owned() };
+    let file = at.files().values().find(named).ok_or_else(absent)?;
+    let plan = deposits.plan(&key, file.sha256).await.map_err(refused)?.ok_or_else(absent)?;
+    let bytes = Arc::new(deposits.file(draft.name(), file).await.map_err(refused)?);
+    let repository = format!("/api/{key}");
+    let place = XetPlace { address, repository: &repository, commit: at.commit(), pass: Some(pass) };
+    wants.answer(&bytes, file.sha256, &plan, place, (method, headers)).await
 }
 
 /// The deposit that a pass is for, as records name it, if the pass counts.
@@ -221,7 +287,7 @@ fn shard(deposits: &Deposits, key: &str, bytes: &[u8], handle: &Handle) -> Resul
             continue;
         }
         handle.block_on(deposits.room(key, file.bytes(), file.bytes()))?;
-        let mut writer = handle.block_on(deposits.sealed(key))?.writer(&object, 0, file.bytes());
+        let mut writer = handle.block_on(deposits.sealed(key))?.writer(&object, 0, file.bytes()).planned();
         let mut content = file.rebuild(&mut here)?;
         while let Some(piece) = content.next()? {
             writer.write(piece)?;

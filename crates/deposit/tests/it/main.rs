@@ -1,13 +1,9 @@
 //! Deposits over their routes, as clients call them.
 
 mod checks;
-mod damage;
 mod history;
-mod made;
-mod recorded;
 mod uploads;
 mod who;
-mod write;
 mod xet;
 
 use std::path::Path;

@@ -24,7 +24,7 @@ type Named = (String, Vec<u8>);
 
 /// The uploads of a recording: xorbs by hash, shards in order.
 fn recorded(name: &str) -> (Vec<Named>, Vec<Vec<u8>>, Value) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/xet").join(name);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../xet/tests/data/recordings").join(name);
     let mut paths: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     let (mut xorbs, mut shards) = (Vec::new(), Vec::new());
@@ -113,4 +113,143 @@ async fn a_pass_is_for_one_deposit_and_what_is_damaged_is_refused() {
     assert_eq!((refused.status, refused.header("x-error-message")), (StatusCode::FORBIDDEN, READ_ONLY_MESSAGE));
     desk.days_later(1);
     assert!(desk.ask(Some(&own), "POST", "/v1/shards", shards[0].clone()).await.is_from_behind());
+}
+
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 9_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+/// A draft with one large file, its commit and its plan.
+async fn long(desk: &Desk, name: &str, content: &[u8]) -> (String, acequia_xet::Plan) {
+    desk.begin(name).await;
+    desk.upload(name, content).await;
+    let done = desk.commit(name, None, &[crate::large("long.raw", content), crate::file("a.txt", b"a")]).await;
+    let mut planner = acequia_xet::Planner::default();
+    planner.push(content);
+    (done.json()["commitOid"].as_str().unwrap().to_owned(), planner.finish())
+}
+
+/// The file again, from a reconstruction and the xorbs that it names, which carry no token.
+async fn rebuilt(desk: &Desk, told: &Value) -> Vec<u8> {
+    let mut content = Vec::new();
+    for term in told["terms"].as_array().unwrap() {
+        let hash = term["hash"].as_str().unwrap();
+        let url = told["xorbs"][hash][0]["url"].as_str().unwrap();
+        let xorb = desk.ask(None, "GET", crate::path_of(url), "").await;
+        assert_eq!(xorb.status, StatusCode::OK, "{url}");
+        assert_eq!(xorb.header("cache-control"), "private, no-cache");
+        let xorb_hash = acequia_xet::XetHash::parse(hash).unwrap();
+        let xorb = acequia_xet::Xorb::read(&xorb.bytes, &xorb_hash).unwrap();
+        let mut chunks = xorb.chunks(&(0..u32::try_from(term["range"]["end"].as_u64().unwrap()).unwrap())).unwrap();
+        while let Some((_, bytes)) = chunks.next().unwrap() {
+            content.extend_from_slice(bytes);
+        }
+    }
+    content
+}
+
+#[tokio::test]
+async fn drafts_are_read_by_xet_with_a_pass() {
+    let desk = Desk::new().await;
+    let content = noise(10_000_000);
+    let (commit, plan) = long(&desk, "lab/cohort", &content).await;
+    let hash = plan.hash().to_string();
+    let head = desk.ask(Some(&desk.secret), "HEAD", "/datasets/lab/cohort/resolve/main/long.raw", "").await;
+    assert_eq!(head.header("x-xet-hash"), hash);
+    assert!(
+        head.header("link").contains(&format!("/api/datasets/lab/cohort/xet-read-token/{commit}>; rel=\"xet-auth\""))
+    );
+    assert_eq!(desk.get("/datasets/lab/cohort/resolve/main/a.txt").await.header("x-xet-hash"), "");
+    let tree = desk.get("/api/datasets/lab/cohort/tree/main").await.json();
+    let of =
+        |path: &str| tree.as_array().unwrap().iter().find(|entry| entry["path"] == path).unwrap()["xetHash"].clone();
+    assert_eq!((of("long.raw"), of("a.txt")), (hash.clone().into(), Value::Null));
+
+    let reads = desk.token("lab/*", false).await;
+    let told = desk.ask(Some(&reads.1), "GET", "/api/datasets/lab/cohort/xet-read-token/main", "").await.json();
+    let pass = told["accessToken"].as_str().unwrap();
+    let cas = crate::path_of(told["casUrl"].as_str().unwrap()).to_owned();
+    assert_eq!(cas, format!("/api/datasets/lab/cohort/xet/{commit}"));
+    let address = format!("{cas}/v2/reconstructions/{hash}");
+    let whole = desk.ask(Some(pass), "GET", &address, "").await;
+    assert_eq!(whole.status, StatusCode::OK);
+    assert_eq!(rebuilt(&desk, &whole.json()).await, content);
+    let part = desk.ask_with(Some(pass), "GET", &address, &[("range", "bytes=9000000-9999999")], "").await.json();
+    let content_of_part = rebuilt(&desk, &part).await;
+    let offset = usize::try_from(part["offset_into_first_range"].as_u64().unwrap()).unwrap();
+    assert_eq!(content_of_part[offset..], content[9_000_000..]);
+
+    // Nobody else, nothing else, and nothing any more: as if there were no deposit.
+    let (other, _) = long(&desk, "lab/other", &content).await;
+    let own = desk.ask(Some(&reads.1), "GET", "/api/datasets/lab/other/xet-read-token/main", "").await.json();
+    let foreign = own["accessToken"].as_str().unwrap();
+    let xorb =
+        crate::path_of(whole.json()["xorbs"].as_object().unwrap().values().next().unwrap()[0]["url"].as_str().unwrap())
+            .to_owned();
+    let bare = xorb.split_once('?').unwrap().0.to_owned();
+    for (secret, path) in [
+        (None, address.clone()),
+        (Some(foreign), address.clone()),
+        (Some("public"), address.clone()),
+        (None, bare.clone()),
+        (None, format!("{bare}?pass={foreign}")),
+        (None, xorb.replace("lab/cohort", "lab/other")),
+        (Some(pass), format!("/api/datasets/lab/other/xet/{other}/v2/reconstructions/{hash}")),
+        (Some(pass), format!("/api/models/lab/cohort/xet/{commit}/v2/reconstructions/{hash}")),
+    ] {
+        assert!(desk.ask(secret, "GET", &path, "").await.is_from_behind(), "{path}");
+    }
+    for (secret, path, status) in [
+        (Some(pass), format!("{cas}/v2/reconstructions/{}", "0".repeat(64)), StatusCode::NOT_FOUND),
+        (Some(pass), format!("{cas}/xorbs/{hash}/999"), StatusCode::NOT_FOUND),
+        (
+            Some(pass),
+            format!("/api/datasets/lab/cohort/xet/{}/v2/reconstructions/{hash}", "0".repeat(40)),
+            StatusCode::NOT_FOUND,
+        ),
+    ] {
+        assert_eq!(desk.ask(secret, "GET", &path, "").await.status, status, "{path}");
+    }
+    assert_eq!(desk.ask(Some(pass), "POST", &address, "").await.status, StatusCode::METHOD_NOT_ALLOWED);
+    desk.deposits.revoke_token(&reads.0, "bernd").await.unwrap();
+    for path in [&address, &xorb] {
+        assert!(desk.ask(Some(pass), "GET", path, "").await.is_from_behind(), "revoked");
+    }
+}
+
+/// Whoever uploaded before there were plans reads by Xet as soon as one was made; plans go and stay with their files.
+#[tokio::test]
+async fn plans_are_made_where_they_are_missing_and_go_with_their_files() {
+    let desk = Desk::new().await;
+    let content = noise(5_000_000);
+    let (_, plan) = long(&desk, "lab/cohort", &content).await;
+    desk.upload("lab/cohort", b"nobody commits this, and it goes").await;
+    let key = "datasets/lab/cohort";
+    let of = |content: &[u8]| format!("xet-{}", Digest::of(content));
+    let there = async |content: &[u8]| desk.store.object(key, &of(content), 0).await.unwrap().is_some();
+    assert!(there(&content).await && there(b"nobody commits this, and it goes").await);
+    desk.days_later(31);
+    assert_eq!(desk.deposits.sweep().await.unwrap().objects, 2, "a file and its plan");
+    assert!(there(&content).await && !there(b"nobody commits this, and it goes").await);
+    let blobs = desk.store.remove_object(key, &of(&content), 0).await.unwrap();
+    blobs.iter().for_each(|blob| drop(desk.blobs.remove(blob)));
+    let secret = desk.token("lab/*", false).await.1;
+    let head = async || desk.ask(Some(&secret), "HEAD", "/datasets/lab/cohort/resolve/main/long.raw", "").await;
+    assert_eq!((head().await.status, head().await.header("x-xet-hash")), (StatusCode::OK, ""));
+    let mut waited = 0;
+    while head().await.header("x-xet-hash").is_empty() {
+        waited += 1;
+        assert!(waited < 500);
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(head().await.header("x-xet-hash"), plan.hash().to_string());
+    let doctored = desk.store.deposited_blobs().await.unwrap();
+    assert_eq!(doctored.len(), desk.blobs.list().unwrap().len(), "nothing lies there without record");
 }

@@ -105,6 +105,39 @@ fn stock_clients_write_and_the_trustee_decides() {
     }
 }
 
+/// Drafts and what is published, through a proxy that counts what is sent and cuts connections.
+#[test]
+fn stock_clients_read_by_xet() {
+    let Some(python) = python() else { return };
+    let home = Home::new();
+    home.json(&["demo", "--no-serve"]);
+    let words = ["token", "create", "--for", "A lab", "--scope", "lab/*", "--by", "bernd"];
+    let secret = home.json(&words)["secret"].as_str().unwrap().to_owned();
+    let plans = || {
+        let folder = home.path().join("derived/xet");
+        if folder.is_dir() { files(&folder).len() } else { 0 }
+    };
+    {
+        let served = Served::start(&home);
+        let endpoint = format!("http://{}", served.address);
+        let script = clients().join("xet.py");
+        succeeds(Command::new(&python).arg(script).args([&endpoint, &secret, "lab", crate::DATASET]));
+    }
+    // What was worked out is kept, and made again where it is not.
+    assert!(plans() > 0);
+    std::fs::remove_dir_all(home.path().join("derived")).unwrap();
+    let served = Served::start(&home);
+    served.get(&format!("/api/datasets/{}", crate::DATASET));
+    let began = Instant::now();
+    while plans() == 0 {
+        assert!(began.elapsed() < Duration::from_secs(20));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    drop(served);
+    let doctor = home.json(&["doctor", "--mend"]);
+    assert!(doctor.as_array().unwrap().iter().all(|finding| finding["held"] == true), "{doctor}");
+}
+
 /// Uploads and then downloads, each again where the node was gone, until it is through; says how often.
 const UPLOAD: &str = r#"
 import hashlib, os, sys, time

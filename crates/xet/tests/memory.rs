@@ -7,7 +7,7 @@ mod write;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use acequia_deposit::xet::{Codec, Merkle, RangeHasher, Shard, XetError, XetHash, Xorb, XorbReader, chunk_hash};
+use acequia_xet::{Codec, Merkle, RangeHasher, Shard, XetError, XetHash, Xorb, XorbReader, chunk_hash};
 use write::{End, Piece};
 
 /// Most memory that this process held until now, in KiB.

@@ -1,6 +1,6 @@
 //! Recordings with a byte changed: refused, or the same content.
 
-use acequia_deposit::xet::Xorb;
+use acequia_xet::Xorb;
 
 use crate::recorded::{rebuilt, small};
 

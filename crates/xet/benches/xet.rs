@@ -1,6 +1,6 @@
 //! How fast xorbs are read and files rebuilt, on one core: unpacked MB for a second of CPU time, best of some rounds.
 //!
-//! `cargo bench -p acequia-deposit --bench xet`
+//! `cargo bench -p acequia-xet --bench xet`
 
 #[path = "../tests/it/write.rs"]
 #[allow(dead_code, reason = "the tests use the rest")]
@@ -9,7 +9,7 @@ mod write;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use acequia_deposit::xet::{Codec, Shard, XetError, Xorb};
+use acequia_xet::{Codec, Shard, XetError, Xorb};
 use rustix::time::{ClockId, clock_gettime};
 use write::{End, Piece};
 

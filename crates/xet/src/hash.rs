@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use crate::xet::XetError;
+use crate::XetError;
 
 /// Key of the hash of a chunk's bytes (specification, "Chunk Hashes").
 const CHUNK_KEY: [u8; 32] = [
@@ -96,6 +96,29 @@ impl std::fmt::Debug for XetHash {
 /// Hash of a chunk's unpacked bytes: BLAKE3 with the key for data (specification, "Chunk Hashes").
 pub fn chunk_hash(bytes: &[u8]) -> XetHash {
     XetHash(*blake3::keyed_hash(&CHUNK_KEY, bytes).as_bytes())
+}
+
+/// Hash of a chunk whose bytes come one after the other.
+#[derive(Debug, Clone)]
+pub(super) struct ChunkHasher(blake3::Hasher);
+
+impl Default for ChunkHasher {
+    fn default() -> Self {
+        Self(blake3::Hasher::new_keyed(&CHUNK_KEY))
+    }
+}
+
+impl ChunkHasher {
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The hash of what came; the next chunk begins.
+    pub(super) fn take(&mut self) -> XetHash {
+        let hash = XetHash(*self.0.finalize().as_bytes());
+        self.0.reset();
+        hash
+    }
 }
 
 /// Hash of a run of chunks of a xorb, which only who has them can compute (specification, "Term Verification Hashes").

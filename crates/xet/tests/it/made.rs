@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use acequia_deposit::xet::{
+use acequia_types::{Coded, Exit};
+use acequia_xet::{
     Codec, MAX_UNPACKED_BYTES, MAX_XORB_BYTES, MAX_XORB_CHUNKS, Part, Shard, XetError, XetHash, Xorb, XorbReader,
 };
-use acequia_types::{Coded, Exit};
 use proptest::prelude::*;
 
 use crate::write::{self, End, Piece};

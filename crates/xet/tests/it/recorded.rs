@@ -1,11 +1,11 @@
-//! What real clients uploaded, see `data/xet/README.md`.
+//! What real clients uploaded, see `data/recordings/README.md`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use acequia_deposit::xet::{Codec, Shard, XetError, XetHash, Xorb, XorbIndex, XorbReader};
 use acequia_types::{Digest, DigestWriter};
+use acequia_xet::{Codec, File, Shard, XetError, XetHash, Xorb, XorbIndex, XorbReader};
 
 /// Uploads to one address: xorbs under the hashes of their addresses, shards, and what was in the files.
 pub(crate) struct Recording {
@@ -56,7 +56,7 @@ pub(crate) fn recordings(folder: &Path) -> Vec<(PathBuf, Recording)> {
 }
 
 pub(crate) fn small() -> Vec<(PathBuf, Recording)> {
-    recordings(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/xet"))
+    recordings(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/recordings"))
 }
 
 /// What is in the files of a shard: hash of each, length and SHA-256.
@@ -79,6 +79,15 @@ pub(crate) fn rebuilt(shard: &[u8], stored: &mut Stored) -> Result<BTreeMap<Stri
         files.insert(file.hash().to_string(), (length, digest.to_string()));
     }
     Ok(files)
+}
+
+/// The content of a file of a shard.
+pub(crate) fn rebuilt_content(file: &File<'_>, stored: &mut Stored) -> Vec<u8> {
+    let (mut all, mut content) = (Vec::new(), file.rebuild(stored).unwrap());
+    while let Some(piece) = content.next().unwrap() {
+        all.extend_from_slice(piece);
+    }
+    all
 }
 
 fn check(recordings: Vec<(PathBuf, Recording)>) {

@@ -6,9 +6,9 @@ use std::ops::Range;
 
 use acequia_types::Digest;
 
-use crate::xet::hash::words_reversed;
-use crate::xet::xorb::place;
-use crate::xet::{MAX_CHUNK_BYTES, MAX_XORB_CHUNKS, Merkle, Part, XetError, XetHash, XorbIndex};
+use crate::hash::words_reversed;
+use crate::xorb::place;
+use crate::{MAX_CHUNK_BYTES, MAX_XORB_CHUNKS, Merkle, Part, XetError, XetHash, XorbIndex};
 
 /// Most bytes of a shard. Clients begin another one at 64 MiB of records; lookup tables of older ones come on top.
 pub const MAX_SHARD_BYTES: u64 = 72 * 1024 * 1024;

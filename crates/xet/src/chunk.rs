@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use crate::xet::xorb::place;
-use crate::xet::{Part, XetError, XetHash, chunk_hash, lz4};
+use crate::xorb::place;
+use crate::{Part, XetError, XetHash, chunk_hash, lz4};
 
 /// Most unpacked bytes of a chunk (specification, "Chunk Header Structure").
 pub const MAX_CHUNK_BYTES: u32 = 128 * 1024;

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use acequia_deposit::xet::{Codec, Merkle, RangeHasher, XetHash, chunk_hash};
+use acequia_xet::{Codec, Merkle, RangeHasher, XetHash, chunk_hash};
 use lz4_flex::frame::FrameEncoder;
 
 /// A chunk's content and how it is packed.

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use crate::xet::chunk::{HEADER_BYTES, Header};
-use crate::xet::{Chunk, Merkle, Part, Unpacker, XetError, XetHash, chunk_hash};
+use crate::chunk::{HEADER_BYTES, Header};
+use crate::{Chunk, Merkle, Part, Unpacker, XetError, XetHash, chunk_hash};
 
 /// Most bytes of a xorb. The specification's limit is 64 MiB; clients count unpacked bytes up to it, so that headers and a footer may come
 /// on top.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::xet::shard::File;
-use crate::xet::{Chunk, Merkle, RangeHasher, Segment, Unpacker, XetError, XetHash, XorbIndex};
+use crate::shard::File;
+use crate::{Chunk, Merkle, RangeHasher, Segment, Unpacker, XetError, XetHash, XorbIndex};
 
 /// Where the xorbs are that files are made of: each one that was read, as it came.
 pub trait Xorbs {
