@@ -23,9 +23,9 @@ use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
 use crate::LearnError;
-use crate::masking::{Ring, add_masked, add_stream, subtract_stream};
+use crate::masking::{Residues, Ring};
 use crate::plan::{Dropouts, Plan};
-use crate::protocol::{Ask, Message, Payload, Roster, length_of, read_residues, write_residues};
+use crate::protocol::{Ask, Message, Payload, Roster, length_of};
 use crate::sovereignty::Turned;
 use crate::sums::Sums;
 
@@ -200,10 +200,10 @@ fn seal_key(
 }
 
 /// Adds the mask that two sites agreed on at the first in order, and subtracts it at the other.
-fn put_pair(ring: Ring, mask: &[u8; 32], context: &Digest, site: &str, other: &str, values: &mut [u128]) {
+fn put_pair(mask: &[u8; 32], context: &Digest, site: &str, other: &str, values: &mut Residues) {
     match site < other {
-        true => add_stream(ring, mask, context, values),
-        false => subtract_stream(ring, mask, context, values),
+        true => values.add_stream(mask, context),
+        false => values.subtract_stream(mask, context),
     }
 }
 
@@ -303,10 +303,6 @@ impl Part {
         self.question
     }
 
-    pub(crate) fn ring(&self) -> Ring {
-        self.ring
-    }
-
     pub(crate) fn keys(&self) -> RoundKeys {
         self.keys.clone()
     }
@@ -379,7 +375,7 @@ impl Part {
         Ok(SealedShares { commitment: commitment(&self.context, &self.name, &*self.secrets.own), sealed })
     }
 
-    fn mask(&mut self, sealed: &BTreeMap<String, Vec<u8>>) -> Result<Vec<u128>, LearnError> {
+    fn mask(&mut self, sealed: &BTreeMap<String, Vec<u8>>) -> Result<Residues, LearnError> {
         if sealed.contains_key(&self.name) || sealed.keys().any(|site| !self.asked.contains_key(site)) {
             return Err(Self::refuse("shares are not of sites that gave keys"));
         }
@@ -396,13 +392,12 @@ impl Part {
             let (key_share, own_share) = plain.split_at(SHARE_BYTES);
             shares.insert(site.clone(), (key_share.to_vec(), own_share.to_vec()));
         }
-        let encode = |value: &i128| self.ring.encode(*value, self.sites.len());
-        let mut masked = self.sums.values().iter().map(encode).collect::<Result<Vec<_>, _>>()?;
-        add_stream(self.ring, &self.secrets.own, &self.context, &mut masked);
+        let mut masked = Residues::encode(self.ring, self.sums.values(), self.sites.len())?;
+        masked.add_stream(&self.secrets.own, &self.context);
         for site in sealed.keys() {
             let mask = pair_mask(&self.secrets.mask, &self.asked[site].mask, &self.context, &self.name, site);
             let mask = mask.ok_or_else(|| Self::refuse("a key is none that a mask can be made with"))?;
-            put_pair(self.ring, &mask, &self.context, &self.name, site, &mut masked);
+            put_pair(&mask, &self.context, &self.name, site, &mut masked);
         }
         self.shares = shares;
         Ok(masked)
@@ -483,7 +478,7 @@ pub struct MaskedSum {
     ask: Ask,
     ring: Ring,
     record: Record,
-    total: Vec<u128>,
+    total: Residues,
 }
 
 impl MaskedSum {
@@ -499,7 +494,7 @@ impl MaskedSum {
             revealed: BTreeMap::new(),
         };
         let ring = Ring::of(plan, &ask.question);
-        let total = vec![0; length_of(plan, &ask.question)];
+        let total = Residues::zeros(ring, length_of(plan, &ask.question));
         Self { plan: plan.clone(), sites: roster.sites().to_vec(), ask: ask.clone(), ring, record, total }
     }
 
@@ -509,7 +504,7 @@ impl MaskedSum {
         let mut bytes = Vec::new();
         // Writing to memory does not fail.
         let _ = ciborium::into_writer(&self.record, &mut bytes);
-        write_residues(&self.total, self.ring.bits, &mut bytes);
+        bytes.extend_from_slice(self.total.bytes());
         bytes
     }
 
@@ -518,7 +513,7 @@ impl MaskedSum {
         let mut rest = bytes;
         let record: Record = ciborium::from_reader(&mut rest).ok()?;
         let new = Self::new(plan, roster, ask);
-        let total = read_residues(rest, new.ring.bits, new.total.len())?;
+        let total = Residues::read(new.ring, rest, new.total.len())?;
         (record.context == new.record.context).then_some(Self { record, total, ..new })
     }
 
@@ -598,12 +593,10 @@ impl MaskedSum {
                 keeps(&mut self.record.shares, from, shares)
             }
             (Step::Sums, Payload::Masked(masked)) => {
-                let mut numbers = Vec::new();
-                write_residues(&masked, self.ring.bits, &mut numbers);
                 let first = !self.record.summed.contains_key(from);
-                let is_new = keeps(&mut self.record.summed, from, Digest::of(&numbers));
+                let is_new = keeps(&mut self.record.summed, from, Digest::of(masked.bytes()));
                 if first {
-                    add_masked(self.ring, &masked, &mut self.total);
+                    self.total.add(&masked);
                 }
                 is_new
             }
@@ -661,14 +654,14 @@ impl MaskedSum {
     fn unmask(&mut self) -> Result<(), LearnError> {
         let context = self.record.context;
         let over = self.over();
-        let mut total = std::mem::take(&mut self.total);
+        let mut total = std::mem::replace(&mut self.total, Residues::zeros(self.ring, 0));
         for site in &over {
             let own = self.recovered(
                 site,
                 |revealed| &revealed.own,
                 |own| commitment(&context, site, own) == self.record.shares[site].commitment,
             )?;
-            subtract_stream(self.ring, &own, &context, &mut total);
+            total.subtract_stream(&own, &context);
         }
         for gone in self.dropped() {
             let keys = &self.record.keys[&gone];
@@ -678,7 +671,7 @@ impl MaskedSum {
                 let mask = pair_mask(&secret, &self.record.keys[site].mask, &context, &gone, site);
                 let mask = mask.ok_or_else(|| unfit(&gone))?;
                 // What the gone site would have put in cancels out what the other one did.
-                put_pair(self.ring, &mask, &context, &gone, site, &mut total);
+                put_pair(&mask, &context, &gone, site, &mut total);
             }
         }
         self.total = total;
@@ -709,7 +702,7 @@ impl MaskedSum {
     /// The sum over [`MaskedSum::over`], once it is there.
     pub(crate) fn sum(&self, ask: &Ask) -> Option<Sums> {
         let is_of_it = self.is_done() && ask.context() == self.record.context;
-        is_of_it.then(|| Sums::from_values(self.total.iter().map(|value| self.ring.decode(*value)).collect()))
+        is_of_it.then(|| self.total.decode(self.ring))
     }
 }
 

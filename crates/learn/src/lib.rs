@@ -71,6 +71,7 @@ pub use import::{
     Cell, Creator, Example, ImportedModel, InputColumn, InputPort, Lacking, ModelManifest, OutputPort, States,
 };
 pub use local::{Architecture, Report, run_here, run_while_allowed};
+pub use masking::Residues;
 pub use membership::{Membership, membership_test};
 pub use model::{Fit, Form, LearnedFrom, Model, ModelVariable, Score};
 pub use peer::{Accepted, Envelope, PATIENCE, PEERS_MIN, Peer, PeerMessage, Promise, RoundTotal, Standing};
@@ -87,7 +88,7 @@ pub use publication::{FEWEST_TOLD, MOST_TOLD, TestedModel};
 pub use sovereignty::{
     Coordinator, ExitLog, Leaving, Ledger, Left, LogEntry, RefusalEntry, Refused, SiteRules, Turned, Unattacked,
 };
-pub use sums::Sums;
+pub use sums::{PackedSums, Sums};
 pub use table::{Data, MappedColumn, Needs, Observed, SiteMap};
 pub use tasks::{
     Anchor, Block, CountResult, HistogramResult, LogRankResult, MomentsResult, Next, Node, Outcome, PcaResult, Posed,

@@ -33,92 +33,176 @@ impl Ring {
         }
     }
 
-    fn mask(self) -> u128 {
-        if self.bits == 128 { u128::MAX } else { (1 << self.bits) - 1 }
-    }
-
     /// Rounds to the ring's fraction. What could overflow once all sites are added is refused, never clipped: a clipped sum
     /// would be a wrong result that nobody notices.
-    pub(crate) fn encode(self, value: i128, sites: usize) -> Result<u128, LearnError> {
+    fn encode(self, value: i128, sites: usize) -> Result<i128, LearnError> {
         let drop = FRACTION - self.fraction;
         let rounded = if drop == 0 { value } else { (value + (1 << (drop - 1))) >> drop };
         let headroom = usize::BITS - sites.leading_zeros();
         if rounded.unsigned_abs() >> (self.bits - 1 - headroom) != 0 {
             return Err(LearnError::Range { what: "a masked sum" });
         }
-        #[expect(clippy::cast_sign_loss, reason = "two's complement is the ring")]
-        Ok(rounded as u128 & self.mask())
+        Ok(rounded)
     }
 
-    /// Back to a signed number with the fraction of plain sums.
-    pub(crate) fn decode(self, value: u128) -> i128 {
-        let drop = 128 - self.bits;
-        #[expect(clippy::cast_possible_wrap, reason = "two's complement is the ring")]
-        let signed = ((value << drop) as i128) >> drop;
-        signed << (FRACTION - self.fraction)
+    /// Bytes of a number.
+    fn width(self) -> usize {
+        (self.bits / 8) as usize
+    }
+}
+
+/// Numbers of a ring, in memory as they are on the wire: little-endian, 8 or 16 bytes each. So masks of long vectors are put on in place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Residues {
+    bytes: Vec<u8>,
+    width: usize,
+}
+
+impl Residues {
+    /// Zeros.
+    pub(crate) fn zeros(ring: Ring, len: usize) -> Self {
+        Self { bytes: vec![0; len * ring.width()], width: ring.width() }
+    }
+
+    /// Sums, rounded to the ring, with room for those of so many sites.
+    pub(crate) fn encode(ring: Ring, sums: &[i128], sites: usize) -> Result<Self, LearnError> {
+        let mut residues = Self { bytes: Vec::with_capacity(sums.len() * ring.width()), width: ring.width() };
+        for value in sums {
+            // The lower bytes of two's complement are the ring.
+            residues.bytes.extend_from_slice(&ring.encode(*value, sites)?.to_le_bytes()[..ring.width()]);
+        }
+        Ok(residues)
+    }
+
+    /// Reads so many numbers; `None` where there are more or fewer.
+    pub(crate) fn read(ring: Ring, bytes: &[u8], expected: usize) -> Option<Self> {
+        (expected.checked_mul(ring.width())? == bytes.len())
+            .then(|| Self { bytes: bytes.to_vec(), width: ring.width() })
+    }
+
+    /// Numbers of 128 bits.
+    pub fn wide(numbers: &[u128]) -> Self {
+        Self { bytes: numbers.iter().flat_map(|number| number.to_le_bytes()).collect(), width: 16 }
+    }
+
+    /// The numbers.
+    pub fn numbers(&self) -> impl Iterator<Item = u128> {
+        self.bytes.chunks_exact(self.width).map(|chunk| {
+            let mut number = [0; 16];
+            number[..chunk.len()].copy_from_slice(chunk);
+            u128::from_le_bytes(number)
+        })
+    }
+
+    /// As they are on the wire.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.bytes.len() / self.width
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Adds others, number by number.
+    pub(crate) fn add(&mut self, others: &Self) {
+        put(self.width, &mut self.bytes, &others.bytes, Way::Add);
+    }
+
+    /// Adds what a seed is expanded to.
+    pub(crate) fn add_stream(&mut self, seed: &[u8; 32], context: &Digest) {
+        self.put_stream(seed, context, Way::Add);
+    }
+
+    /// Subtracts it.
+    pub(crate) fn subtract_stream(&mut self, seed: &[u8; 32], context: &Digest) {
+        self.put_stream(seed, context, Way::Subtract);
+    }
+
+    fn put_stream(&mut self, seed: &[u8; 32], context: &Digest, way: Way) {
+        let mut stream = blake3::Hasher::new_keyed(seed).update(context.as_bytes()).finalize_xof();
+        let mut block = [0u8; 4096];
+        for bytes in self.bytes.chunks_mut(block.len()) {
+            stream.fill(&mut block);
+            put(self.width, bytes, &block, way);
+        }
+        block.zeroize();
+    }
+
+    /// Back to signed sums with the fraction of plain ones.
+    pub(crate) fn decode(&self, ring: Ring) -> Sums {
+        let raise = FRACTION - ring.fraction;
+        let values = match self.width {
+            8 => {
+                self.bytes.as_chunks().0.iter().map(|number| i128::from(i64::from_le_bytes(*number)) << raise).collect()
+            }
+            _ => self.bytes.as_chunks().0.iter().map(|number| i128::from_le_bytes(*number) << raise).collect(),
+        };
+        Sums::from_values(values)
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Way {
+    Add,
+    Subtract,
+}
+
+/// Adds or subtracts numbers of 8 or 16 bytes, as far as there are of both.
+fn put(width: usize, to: &mut [u8], by: &[u8], way: Way) {
+    match width {
+        8 => {
+            for (to, by) in to.as_chunks_mut().0.iter_mut().zip(by.as_chunks().0) {
+                let (one, other) = (u64::from_le_bytes(*to), u64::from_le_bytes(*by));
+                *to = match way {
+                    Way::Add => one.wrapping_add(other),
+                    Way::Subtract => one.wrapping_sub(other),
+                }
+                .to_le_bytes();
+            }
+        }
+        _ => {
+            for (to, by) in to.as_chunks_mut().0.iter_mut().zip(by.as_chunks().0) {
+                let (one, other) = (u128::from_le_bytes(*to), u128::from_le_bytes(*by));
+                *to = match way {
+                    Way::Add => one.wrapping_add(other),
+                    Way::Subtract => one.wrapping_sub(other),
+                }
+                .to_le_bytes();
+            }
+        }
     }
 }
 
 /// A site's vector in two shares.
 pub(crate) struct Shares {
     pub(crate) seed: [u8; 32],
-    pub(crate) masked: Vec<u128>,
-}
-
-pub(crate) fn subtract_stream(ring: Ring, seed: &[u8; 32], context: &Digest, values: &mut [u128]) {
-    each_mask(ring, seed, context, values.len(), |at, mask| {
-        values[at] = values[at].wrapping_sub(mask) & ring.mask();
-    });
-}
-
-pub(crate) fn add_stream(ring: Ring, seed: &[u8; 32], context: &Digest, values: &mut [u128]) {
-    each_mask(ring, seed, context, values.len(), |at, mask| {
-        values[at] = values[at].wrapping_add(mask) & ring.mask();
-    });
-}
-
-fn each_mask(ring: Ring, seed: &[u8; 32], context: &Digest, len: usize, mut put: impl FnMut(usize, u128)) {
-    let mut stream = blake3::Hasher::new_keyed(seed).update(context.as_bytes()).finalize_xof();
-    let width = (ring.bits / 8) as usize;
-    let mut block = [0u8; 4096];
-    let per_block = block.len() / width;
-    for start in (0..len).step_by(per_block) {
-        stream.fill(&mut block);
-        for at in start..len.min(start + per_block) {
-            let mut bytes = [0u8; 16];
-            let from = (at - start) * width;
-            bytes[..width].copy_from_slice(&block[from..from + width]);
-            put(at, u128::from_le_bytes(bytes));
-        }
-    }
-    block.zeroize();
+    pub(crate) masked: Residues,
 }
 
 /// Splits sums into two shares.
 pub(crate) fn share(
     ring: Ring,
-    sums: Sums,
+    sums: &Sums,
     context: &Digest,
     sites: usize,
     seed: [u8; 32],
 ) -> Result<Shares, LearnError> {
-    let mut masked =
-        sums.into_values().into_iter().map(|value| ring.encode(value, sites)).collect::<Result<Vec<_>, _>>()?;
-    subtract_stream(ring, &seed, context, &mut masked);
+    let mut masked = Residues::encode(ring, sums.values(), sites)?;
+    masked.subtract_stream(&seed, context);
     Ok(Shares { seed, masked })
 }
 
 /// Adds up two totals.
-pub(crate) fn combine(ring: Ring, one: &[u128], other: &[u128]) -> Sums {
-    let values = one.iter().zip(other).map(|(a, b)| ring.decode(a.wrapping_add(*b) & ring.mask())).collect();
-    Sums::from_values(values)
-}
-
-/// Adds a masked vector to a total.
-pub(crate) fn add_masked(ring: Ring, masked: &[u128], total: &mut [u128]) {
-    for (total, value) in total.iter_mut().zip(masked) {
-        *total = total.wrapping_add(*value) & ring.mask();
-    }
+pub(crate) fn combine(ring: Ring, one: &Residues, other: &Residues) -> Sums {
+    let mut total = one.clone();
+    total.add(other);
+    total.decode(ring)
 }
 
 #[cfg(test)]
@@ -133,13 +217,13 @@ mod tests {
 
     fn total(ring: Ring, sites: &[Vec<f64>], contexts: &[Digest]) -> Sums {
         let len = sites[0].len();
-        let (mut one, mut other) = (vec![0; len], vec![0; len]);
+        let (mut one, mut other) = (Residues::zeros(ring, len), Residues::zeros(ring, len));
         for (at, site) in sites.iter().enumerate() {
             let mut sums = Sums::zeros(len);
             site.iter().enumerate().for_each(|(at, x)| sums.add(at, *x));
-            let shares = share(ring, sums, &contexts[at], sites.len(), [u8::try_from(at).unwrap() + 1; 32]).unwrap();
-            add_masked(ring, &shares.masked, &mut one);
-            add_stream(ring, &shares.seed, &contexts[0], &mut other);
+            let shares = share(ring, &sums, &contexts[at], sites.len(), [u8::try_from(at).unwrap() + 1; 32]).unwrap();
+            one.add(&shares.masked);
+            other.add_stream(&shares.seed, &contexts[0]);
         }
         combine(ring, &one, &other)
     }
@@ -176,7 +260,7 @@ mod tests {
         let ring = Ring { bits: 64, fraction: 32 };
         let mut sums = Sums::zeros(1);
         sums.add(0, 1e9);
-        assert!(share(ring, sums.clone(), &context("x"), 1, [0; 32]).is_ok());
-        assert!(share(ring, sums, &context("x"), 4, [0; 32]).is_err());
+        assert!(share(ring, &sums, &context("x"), 1, [0; 32]).is_ok());
+        assert!(share(ring, &sums, &context("x"), 4, [0; 32]).is_err());
     }
 }

@@ -30,11 +30,10 @@ use serde::{Deserialize, Serialize};
 use crate::LearnError;
 use crate::plan::{Dropouts, Plan};
 use crate::protocol::{
-    Aggregator, Ask, Message, PartTotal, Payload, Progress, Roster, Run, Site, SiteUpdate, line, packing, read_packed,
-    split_head, write_numbers,
+    Aggregator, Ask, Message, PartTotal, Payload, Progress, Roster, Run, Site, SiteUpdate, line, split_head,
 };
 use crate::sovereignty::ExitLog;
-use crate::sums::Sums;
+use crate::sums::{PackedSums, Packing, Sums};
 use crate::tasks::{Outcome, State};
 
 /// Ticks after which a sum goes on without sites that are silent. A site that is only slow must not be left out: it stays out,
@@ -62,7 +61,7 @@ pub struct RoundTotal {
     pub question: Digest,
     /// Whose rows are in it, sorted.
     pub sites: Vec<String>,
-    values: Arc<Vec<i128>>,
+    values: Arc<PackedSums>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -71,19 +70,19 @@ struct TotalHead {
     round: u32,
     question: Digest,
     sites: Vec<String>,
-    packing: (u32, usize),
+    numbers: usize,
+    packing: Packing,
 }
 
 impl RoundTotal {
     /// As bytes: a line of JSON, then little-endian numbers.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let (shift, width) = packing(&self.values);
+        let (packing, numbers) = (self.values.packing(), self.values.len());
         let (round, question, sites) = (self.round, self.question, self.sites.clone());
         // A map of plain values can be written.
-        let mut bytes =
-            serde_json::to_vec(&TotalHead { round, question, sites, packing: (shift, width) }).unwrap_or_default();
+        let mut bytes = serde_json::to_vec(&TotalHead { round, question, sites, numbers, packing }).unwrap_or_default();
         bytes.push(b'\n');
-        write_numbers(self.values.iter().map(|value| (value >> shift).to_le_bytes()), width, &mut bytes);
+        bytes.extend_from_slice(self.values.bytes());
         bytes
     }
 
@@ -95,7 +94,8 @@ impl RoundTotal {
         let refuse = |reason| LearnError::Protocol { from: from.to_owned(), reason };
         let (head, numbers) = split_head(bytes).ok_or_else(|| refuse("it has no head"))?;
         let head: TotalHead = serde_json::from_slice(head).map_err(|_| refuse("its head cannot be read"))?;
-        let values = read_packed(numbers, head.packing).ok_or_else(|| refuse("it has another length"))?;
+        let values =
+            PackedSums::read(head.packing, numbers, head.numbers).ok_or_else(|| refuse("it has another length"))?;
         Ok(Self { round: head.round, question: head.question, sites: head.sites, values: Arc::new(values) })
     }
 }
@@ -209,7 +209,7 @@ pub struct Standing {
 struct Desk {
     aggregator: Aggregator,
     promises: BTreeMap<String, Option<Accepted>>,
-    plain: BTreeMap<String, Vec<i128>>,
+    plain: BTreeMap<String, PackedSums>,
     second_has: BTreeSet<String>,
     proposed: Option<Vec<String>>,
     /// What each site accepts.
@@ -671,7 +671,7 @@ impl Peer {
         let values = match agreed {
             Some(sites) if !masked && sites.iter().all(|site| desk.plain.contains_key(site)) => {
                 let mut sum = Sums::zeros(desk.plain[&sites[0]].len());
-                sites.iter().for_each(|site| sum.merge(&Sums::from_values(desk.plain[site].clone())));
+                sites.iter().for_each(|site| sum.merge(&desk.plain[site]));
                 Some((sites, sum.checked()?.into_values()))
             }
             Some(sites) if masked => {
@@ -683,7 +683,7 @@ impl Peer {
         };
         if let Some((sites, values)) = values {
             let (round, question) = (self.run.round(), self.run.ask().context());
-            let total = RoundTotal { round, question, sites, values: Arc::new(values) };
+            let total = RoundTotal { round, question, sites, values: Arc::new(PackedSums::of(&values)) };
             return Ok(self.say_all(attempt, &PeerMessage::Total(total)));
         }
         let proposed = proposed.filter(|_| is_new);

@@ -18,11 +18,11 @@ use crate::LearnError;
 use crate::double_masking::{
     MaskedSum, Part, Place, Revealed, RoundKeys, SITES_MAX, SealedShares, Turn, Vouching, needed,
 };
-use crate::masking::{Ring, add_masked, add_stream, combine, share};
+use crate::masking::{Residues, Ring, combine, share};
 use crate::plan::{Plan, Protection};
 use crate::proven::{Measurement, Proofs, Verification, VerifyKey, check_rows};
 use crate::sovereignty::{ExitLog, Judged, Leaving, Ledger, Left, SiteRules, Turned, check, leaving};
-use crate::sums::Sums;
+use crate::sums::{PackedSums, Packing, Sums};
 use crate::table::Data;
 use crate::tasks::{Margins, Next, Outcome, Posed, Question, State, advance, answer, fits, in_turn, shape, start};
 
@@ -242,9 +242,9 @@ impl Ask {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Payload {
     /// Sums as they are.
-    Plain(Vec<i128>),
+    Plain(PackedSums),
     /// A share: the vector less the stream.
-    Masked(Vec<u128>),
+    Masked(Residues),
     /// The other share: what the stream is expanded from.
     Seed([u8; 32]),
     /// A share with a proof, as the VDAF writes it.
@@ -289,24 +289,18 @@ pub struct Message {
 
 impl Message {
     /// The message as bytes: a line of JSON, then little-endian numbers, or CBOR (RFC 8949) where it carries none.
-    pub fn to_bytes(&self, ring_bits: u32) -> Vec<u8> {
+    pub fn to_bytes(&self) -> Vec<u8> {
         let kind = self.payload.kind();
         let mut head =
             serde_json::json!({ "site": self.site, "round": self.round, "context": self.context, "kind": kind });
-        let (shift, width) = match &self.payload {
-            Payload::Plain(values) => packing(values),
-            _ => (0, 0),
-        };
-        if width > 0 {
-            head["packing"] = serde_json::json!([shift, width]);
+        if let Payload::Plain(sums) = &self.payload {
+            head["packing"] = serde_json::json!(sums.packing());
         }
         let mut bytes = head.to_string().into_bytes();
         bytes.push(b'\n');
         match &self.payload {
-            Payload::Plain(values) => {
-                write_numbers(values.iter().map(|value| (value >> shift).to_le_bytes()), width, &mut bytes);
-            }
-            Payload::Masked(values) => write_residues(values, ring_bits, &mut bytes),
+            Payload::Plain(sums) => bytes.extend_from_slice(sums.bytes()),
+            Payload::Masked(values) => bytes.extend_from_slice(values.bytes()),
             Payload::Seed(seed) => bytes.extend_from_slice(seed),
             Payload::Proven(share) => bytes.extend_from_slice(share),
             Payload::Keys(keys) => write_cbor(keys, &mut bytes),
@@ -330,7 +324,7 @@ impl Message {
             context: Digest,
             kind: String,
             #[serde(default)]
-            packing: Option<(u32, usize)>,
+            packing: Option<Packing>,
         }
         let refuse = |reason| LearnError::Protocol { from: from.to_owned(), reason };
         let (head, numbers) = split_head(bytes).ok_or_else(|| refuse("it has no head"))?;
@@ -346,10 +340,10 @@ impl Message {
         let wrong = || refuse("it has another length");
         let payload = match head.kind.as_str() {
             "plain" => {
-                let read = head.packing.and_then(|packing| read_packed(numbers, packing));
-                Payload::Plain(read.filter(|read| read.len() == expected).ok_or_else(wrong)?)
+                let read = head.packing.and_then(|packing| PackedSums::read(packing, numbers, expected));
+                Payload::Plain(read.ok_or_else(wrong)?)
             }
-            "masked" => Payload::Masked(read_residues(numbers, ring.bits, expected).ok_or_else(wrong)?),
+            "masked" => Payload::Masked(Residues::read(ring, numbers, expected).ok_or_else(wrong)?),
             "seed" => Payload::Seed(numbers.try_into().map_err(|_| wrong())?),
             // Whoever adds up reads it with the proof.
             "proven" => Payload::Proven(numbers.to_vec()),
@@ -361,12 +355,6 @@ impl Message {
         };
         Ok(Self { site: head.site, round: head.round, context: head.context, payload })
     }
-}
-
-/// The lower `width` bytes of each number.
-pub(crate) fn write_numbers(numbers: impl ExactSizeIterator<Item = [u8; 16]>, width: usize, bytes: &mut Vec<u8>) {
-    bytes.reserve_exact(numbers.len() * width);
-    numbers.for_each(|number| bytes.extend_from_slice(&number[..width]));
 }
 
 pub(crate) fn write_cbor(value: &impl Serialize, bytes: &mut Vec<u8>) {
@@ -381,49 +369,10 @@ pub(crate) fn read_cbor<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Option<
     rest.is_empty().then_some(value)
 }
 
-pub(crate) fn write_residues(values: &[u128], ring_bits: u32, bytes: &mut Vec<u8>) {
-    write_numbers(values.iter().map(|value| value.to_le_bytes()), (ring_bits / 8) as usize, bytes);
-}
-
-/// How sums are written in few bytes without losing a bit: zeros at the end that all have are left out, and each gets as many
-/// bytes as the largest needs.
-pub(crate) fn packing(values: &[i128]) -> (u32, usize) {
-    let all = values.iter().fold(0, |all, value| all | value);
-    let shift = if all == 0 { 0 } else { all.trailing_zeros() };
-    let bits = values.iter().map(|value| 129 - (value >> shift).unsigned_abs().leading_zeros()).max().unwrap_or(8);
-    (shift, usize::try_from(bits.div_ceil(8)).unwrap_or(16).clamp(1, 16))
-}
-
-/// Reads what [`packing`] made short.
-pub(crate) fn read_packed(bytes: &[u8], (shift, width): (u32, usize)) -> Option<Vec<i128>> {
-    if shift >= 128 || !(1..=16).contains(&width) {
-        return None;
-    }
-    // The sign of a number that is shorter than 16 bytes.
-    let spare = 8 * u32::try_from(16 - width).unwrap_or(0);
-    let read = |bytes: [u8; 16]| ((i128::from_le_bytes(bytes) << spare) >> spare) << shift;
-    Some(numbers_of(bytes, width, bytes.len() / width)?.map(read).collect())
-}
-
 /// A line, and what is behind it.
 pub(crate) fn split_head(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = bytes.iter().take(1 << 16).position(|byte| *byte == b'\n')?;
     Some((&bytes[..end], &bytes[end + 1..]))
-}
-
-/// Little-endian numbers of so many bytes each.
-fn numbers_of(bytes: &[u8], width: usize, expected: usize) -> Option<impl Iterator<Item = [u8; 16]>> {
-    (bytes.len() == expected.checked_mul(width)?).then(|| {
-        bytes.chunks_exact(width).map(move |chunk| {
-            let mut number = [0; 16];
-            number[..width].copy_from_slice(chunk);
-            number
-        })
-    })
-}
-
-pub(crate) fn read_residues(bytes: &[u8], ring_bits: u32, expected: usize) -> Option<Vec<u128>> {
-    Some(numbers_of(bytes, (ring_bits / 8) as usize, expected)?.map(u128::from_le_bytes).collect())
 }
 
 /// Numbers that a question calls for.
@@ -453,8 +402,8 @@ pub struct SiteUpdate {
 }
 
 impl SiteUpdate {
-    fn new(message: &Message, to: String, ring: Ring) -> Self {
-        let bytes = message.to_bytes(ring.bits);
+    fn new(message: &Message, to: String) -> Self {
+        let bytes = message.to_bytes();
         let digest = Digest::of(&bytes);
         Self { site: message.site.clone(), round: message.round, to, digest, bytes: bytes.into() }
     }
@@ -745,7 +694,7 @@ impl Site {
             None => vec!["coordinator".to_owned()],
         };
         let payloads = match self.plan.aggregation.protection {
-            Protection::None => vec![Payload::Plain(sums.into_values())],
+            Protection::None => vec![Payload::Plain(PackedSums::of(sums.values()))],
             Protection::DoubleMasking if self.adders.is_none() => {
                 let seed = Zeroizing::new(self.share_key.seed(&context, &sums));
                 let vouching = self.vouching.as_deref().ok_or(LearnError::Plan {
@@ -771,7 +720,7 @@ impl Site {
             }
             Protection::TwoAggregators | Protection::DoubleMasking => {
                 let seed = self.share_key.seed(&context, &sums);
-                let shares = share(ring, sums, &context, sites, seed)?;
+                let shares = share(ring, &sums, &context, sites, seed)?;
                 vec![Payload::Masked(shares.masked), Payload::Seed(shares.seed)]
             }
         };
@@ -780,7 +729,7 @@ impl Site {
             .zip(payloads)
             .map(|(to, payload)| {
                 let message = Message { site: self.name.clone(), round: ask.round, context, payload };
-                SiteUpdate::new(&message, to, ring)
+                SiteUpdate::new(&message, to)
             })
             .collect();
         let words = leaving(&self.plan, &ask.question, ask.round, self.rows(), sites, self.adders()).words;
@@ -865,7 +814,7 @@ impl Site {
         }
         let Some(payload) = part.take(turn, vouching.as_ref())? else { return Ok(None) };
         let message = Message { site: self.name.clone(), round, context: *context, payload };
-        let update = SiteUpdate::new(&message, "coordinator".to_owned(), part.ring());
+        let update = SiteUpdate::new(&message, "coordinator".to_owned());
         let sent = vec![update.digest];
         match before {
             Some(before) if before != sent => {
@@ -922,8 +871,7 @@ pub struct PartTotal {
     pub context: Digest,
     /// Whose shares are in it, sorted.
     pub sites: Vec<String>,
-    values: Vec<u128>,
-    ring_bits: u32,
+    values: Residues,
 }
 
 impl PartTotal {
@@ -932,7 +880,7 @@ impl PartTotal {
         let head = serde_json::json!({ "round": self.round, "context": self.context, "sites": self.sites });
         let mut bytes = head.to_string().into_bytes();
         bytes.push(b'\n');
-        write_residues(&self.values, self.ring_bits, &mut bytes);
+        bytes.extend_from_slice(self.values.bytes());
         bytes
     }
 
@@ -954,10 +902,9 @@ impl PartTotal {
         if head.round != ask.round || head.context != ask.context() || !fits(plan, &ask.question) {
             return Err(refuse("it answers another question"));
         }
-        let ring_bits = Ring::of(plan, &ask.question).bits;
-        let values = read_residues(numbers, ring_bits, length_of(plan, &ask.question));
+        let values = Residues::read(Ring::of(plan, &ask.question), numbers, length_of(plan, &ask.question));
         let values = values.ok_or_else(|| refuse("it has another length"))?;
-        Ok(Self { round: head.round, context: head.context, sites: head.sites, values, ring_bits })
+        Ok(Self { round: head.round, context: head.context, sites: head.sites, values })
     }
 }
 
@@ -1127,20 +1074,20 @@ impl Aggregator {
         if self.plan.aggregation.protection == Protection::Proven {
             let values = self.proofs.as_ref().and_then(|proofs| proofs.add_up(&sites));
             let Some(values) = values else { return refuse("a site is named whose share is not proven") };
-            let total = PartTotal { round: ask.round, context, sites, values, ring_bits: ring.bits };
+            let total = PartTotal { round: ask.round, context, sites, values: Residues::wide(&values) };
             self.closed = Some(total.clone());
             return Ok(total);
         }
         let length = length_of(&self.plan, &ask.question);
-        let mut values = vec![0; length];
+        let mut values = Residues::zeros(ring, length);
         for site in &sites {
             match &self.shares[site] {
-                Payload::Masked(masked) => add_masked(ring, masked, &mut values),
-                Payload::Seed(seed) => add_stream(ring, seed, &context, &mut values),
+                Payload::Masked(masked) => values.add(masked),
+                Payload::Seed(seed) => values.add_stream(seed, &context),
                 _ => return refuse("a share is not masked"),
             }
         }
-        let total = PartTotal { round: ask.round, context, sites, values, ring_bits: ring.bits };
+        let total = PartTotal { round: ask.round, context, sites, values };
         self.closed = Some(total.clone());
         Ok(total)
     }
@@ -1155,7 +1102,7 @@ pub struct Run {
     roster: Roster,
     round: u32,
     state: State,
-    received: BTreeMap<String, Vec<i128>>,
+    received: BTreeMap<String, PackedSums>,
 }
 
 /// Where a run stands after a round.
@@ -1242,9 +1189,7 @@ impl Run {
         let received = std::mem::take(&mut self.received);
         self.enough(received.len())?;
         let sites: Vec<String> = received.keys().cloned().collect();
-        for values in received.into_values() {
-            total.merge(&Sums::from_values(values));
-        }
+        received.values().for_each(|sums| total.merge(sums));
         self.go_on(total.checked()?, &sites)
     }
 
@@ -1297,11 +1242,11 @@ impl Run {
     }
 
     /// Goes on from a sum that others added up.
-    pub(crate) fn adopt(&mut self, values: &[i128], sites: &[String]) -> Result<Progress, LearnError> {
-        if values.len() != self.length() {
+    pub(crate) fn adopt(&mut self, sums: &PackedSums, sites: &[String]) -> Result<Progress, LearnError> {
+        if sums.len() != self.length() {
             return Err(LearnError::Protocol { from: "a peer".to_owned(), reason: "the sum has another length" });
         }
-        self.go_on(Sums::from_values(values.to_vec()), sites)
+        self.go_on(Sums::from_values(sums.values()), sites)
     }
 
     fn enough(&self, left: usize) -> Result<(), LearnError> {

@@ -24,6 +24,7 @@ use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
 use crate::LearnError;
+use crate::masking::Residues;
 use crate::plan::{Plan, Proof, Protection, Task};
 use crate::protocol::{Entropy, ShareKey, length_of, read_cbor, write_cbor};
 use crate::sums::{FRACTION, Sums};
@@ -359,9 +360,8 @@ impl Measurement {
     ///
     /// # Errors
     /// [`LearnError::Implausible`] when no sites give it.
-    pub(crate) fn combine(&self, one: &[u128], other: &[u128], sites: usize) -> Result<Sums, LearnError> {
-        let share =
-            |values: &[u128]| AggregateShare::from(values.iter().copied().map(Field128::from).collect::<Vec<_>>());
+    pub(crate) fn combine(&self, one: &Residues, other: &Residues, sites: usize) -> Result<Sums, LearnError> {
+        let share = |values: &Residues| AggregateShare::from(values.numbers().map(Field128::from).collect::<Vec<_>>());
         let totals = self.vdaf.unshard(&(), [share(one), share(other)], sites);
         self.decode(&totals.map_err(|_| LearnError::Implausible { what: "proven sums" })?, sites)
     }

@@ -34,8 +34,8 @@ impl Protocol {
     /// Its name, with its version.
     const fn name(self) -> &'static [u8] {
         match self {
-            Self::Run => b"acequia/run/2",
-            Self::Peers => b"acequia/peers/1",
+            Self::Run => b"acequia/run/3",
+            Self::Peers => b"acequia/peers/2",
             Self::Catalogue => b"acequia/catalogue/1",
         }
     }

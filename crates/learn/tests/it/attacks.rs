@@ -400,11 +400,21 @@ fn a_poisoned_sum_and_a_poisoned_question_are_not_believed() {
                 let mut message = Message::from_bytes(name, update.bytes(), &plan, &ask).unwrap();
                 // The sum of squares, less than there are.
                 match &mut message.payload {
-                    Payload::Plain(values) if name == "south" => values[3] -= 200_000 << 60,
-                    Payload::Masked(values) if name == "south" => values[3] = values[3].wrapping_sub(200_000 << 60),
+                    Payload::Plain(sums) if name == "south" => {
+                        let mut values = sums.values();
+                        values[3] -= 200_000 << 60;
+                        *sums = PackedSums::of(&values);
+                    }
                     _ => {}
                 }
-                let bytes = message.to_bytes(128);
+                let mut bytes = message.to_bytes();
+                if let Payload::Masked(values) = &message.payload
+                    && name == "south"
+                {
+                    let start = bytes.len() - values.bytes().len();
+                    let (numbers, _) = bytes[start..].as_chunks_mut();
+                    numbers[3] = u128::from_le_bytes(numbers[3]).wrapping_sub(200_000 << 60).to_le_bytes();
+                }
                 match protection {
                     "none" => run.receive(name, &bytes).unwrap(),
                     _ => aggregator.receive(name, &bytes).unwrap(),

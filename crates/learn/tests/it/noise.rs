@@ -34,7 +34,8 @@ fn site(plan: &Plan, data: &Data, roster: &Roster, key: u8) -> Site {
 /// The numbers of an answer without a mask, in multiples of the last bit.
 fn numbers(update: &SiteUpdate, plan: &Plan, ask: &Ask) -> Vec<f64> {
     let message = Message::from_bytes(update.site(), update.bytes(), plan, ask).unwrap();
-    let Payload::Plain(values) = message.payload else { panic!("it is not masked") };
+    let Payload::Plain(sums) = message.payload else { panic!("it is not masked") };
+    let values = sums.values();
     values.iter().map(|value| *value as f64 / (1u64 << 60) as f64).collect()
 }
 

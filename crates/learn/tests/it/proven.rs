@@ -148,7 +148,7 @@ impl Round {
                 let to = usize::from(update.to() == "patients");
                 let mut message = Message::from_bytes(&name, update.bytes(), &self.plan, &ask).unwrap();
                 message.payload = change(&name, to, message.payload);
-                self.aggregators[to].receive(&name, &message.to_bytes(64)).unwrap();
+                self.aggregators[to].receive(&name, &message.to_bytes()).unwrap();
             }
         }
         let all = self.roster.sites().to_vec();
@@ -199,13 +199,17 @@ fn a_thousand_million_in_a_count_are_refused_by_both() {
         let mut site = Site::join(&name, &masked, &roster, vec![table], rules, &mut ledger, [5; 32].into()).unwrap();
         for update in site.answer(&ask, now()).unwrap() {
             let to = usize::from(update.to() == "patients");
-            let mut message = Message::from_bytes(&name, update.bytes(), &masked, &ask).unwrap();
-            if let Payload::Masked(numbers) = &mut message.payload
+            let message = Message::from_bytes(&name, update.bytes(), &masked, &ask).unwrap();
+            let mut bytes = message.to_bytes();
+            if let Payload::Masked(numbers) = &message.payload
                 && name == "site2"
             {
-                numbers[0] = numbers[0].wrapping_add(MUCH << 32) & u128::from(u64::MAX);
+                let start = bytes.len() - numbers.bytes().len();
+                let (numbers, _) = bytes[start..].as_chunks_mut();
+                numbers[0] =
+                    u64::from_le_bytes(numbers[0]).wrapping_add(u64::try_from(MUCH).unwrap() << 32).to_le_bytes();
             }
-            aggregators[to].receive(&name, &message.to_bytes(64)).unwrap();
+            aggregators[to].receive(&name, &bytes).unwrap();
         }
     }
     let all = roster.sites().to_vec();
@@ -303,7 +307,7 @@ fn no_proof_is_decided_by_a_word_about_another_round_and_none_is_summed_without(
     assert!(round.aggregators[0].verify(&two).is_err(), "no share is here");
     let masked =
         Message { site: "site0".to_owned(), round: 1, context: ask.context(), payload: Payload::Seed([0; 32]) };
-    assert!(round.aggregators[0].receive("site0", &masked.to_bytes(64)).is_err(), "a share without a proof");
+    assert!(round.aggregators[0].receive("site0", &masked.to_bytes()).is_err(), "a share without a proof");
     round.play(&mut |_, _, payload| payload);
     let mut elsewhere = Round::new(&proven(HISTOGRAM, "", VARIABLES, ""), [1, 1]);
     elsewhere.play(&mut |_, _, payload| payload);

@@ -603,7 +603,7 @@ async fn who_does_not_keep_to_the_rules_harms_no_run() {
     let link = network.dial(&target, Protocol::Peers).await.unwrap();
     let context = Digest::of(b"another question");
     let share = |of: &str, context: &Digest| {
-        let head = json!({ "site": of, "round": 3, "context": context, "kind": "plain", "packing": [0, 1] });
+        let head = json!({ "site": of, "round": 3, "context": context, "kind": "plain", "packing": [0, 8] });
         format!("{head}\n0").into_bytes()
     };
     refused(
@@ -630,7 +630,7 @@ async fn who_does_not_keep_to_the_rules_harms_no_run() {
         "numbers follow where none belong",
     );
     refused(&say(&link, &said(3, u32::MAX, json!("here")), &[]).await, "nobody takes over so often");
-    let total = json!({ "round": 3, "question": context, "sites": SITES, "packing": [0, 1] });
+    let total = json!({ "round": 3, "question": context, "sites": SITES, "numbers": 1, "packing": [0, 8] });
     refused(&say(&link, &said(3, 0, json!("total")), format!("{total}\n0").as_bytes()).await, "another question");
     refused(
         &say(&link, &json!({ "say": { "plan": context, "round": 1, "attempt": 0, "what": "here" } }), &[]).await,

@@ -94,7 +94,7 @@ async fn lies(network: Network, plan: Plan, sites: Sites) {
                         *number = (u128::from_le_bytes(*number) / 2 + 1_000_000_000).to_le_bytes();
                     }
                     let head = json!({ "share": { "plan": ask.plan, "round": ask.round } });
-                    let frame = Frame::by_hand(&head, &message.to_bytes(64));
+                    let frame = Frame::by_hand(&head, &message.to_bytes());
                     let answer = match update.to() {
                         "trustee" => link.ask(&frame).await.unwrap(),
                         _ => network.dial(&council, Protocol::Run).await.unwrap().ask(&frame).await.unwrap(),
