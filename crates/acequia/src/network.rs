@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use acequia_learn::{LearnError, Plan, Record, SiteEvaluation, SiteRules, SiteSignature, ValidationRequest};
+use acequia_learn::{
+    Evidence, LearnError, Plan, Record, SiteEvaluation, SiteRules, SiteSignature, ValidationRequest, validation_page,
+};
 use acequia_net::{
     AggregatorDesk, Coordinator, CoordinatorSettings, Held, HeldForValidation, Holdings, Member, MemberFolder,
     MemberKey, Members, NetError, Network, NetworkReport, Queue, QueuedRun, Role, Roster, RunEvent, SiteAgent,
-    SiteEvent, SiteSettings, Watch, check_record, listens_at,
+    SiteEvent, SiteSettings, Watch, check_record, listens_at, state,
 };
 use acequia_node::Failure;
 use acequia_types::{Clock, Day, Digest, SystemClock};
@@ -21,6 +23,7 @@ use serde_json::json;
 
 use crate::among::RunAmongArgs;
 use crate::catalogue::CatalogueCommand;
+use crate::files::write_aside;
 use crate::show::Out;
 use crate::train::{DonorRows, NamedTable, read_site, text_of};
 use crate::until_stopped;
@@ -98,6 +101,35 @@ pub(crate) enum NetworkCommand {
     Check {
         /// The record (JSON), as `acequia validate --network` wrote it
         record: PathBuf,
+    },
+    /// State in a validation record how far the evidence goes beyond what was measured, signed with this node's key
+    ///
+    /// L0 to L2 are measured. That a record is of another country or period and team (L3), ahead of time (L4) or a trial (L5) is for a named
+    /// person to state, with where to look it up. It stands in the record and on its page as stated, and changes no measured level.
+    #[command(
+        after_help = "Example:\n  acequia network state record.json --level L3 --by 'Dr. Anna Weber' --reference https://doi.org/10.1186/1471-2288-13-33 -o stated.json --page stated.html"
+    )]
+    State {
+        /// The record (JSON), as `acequia validate` wrote it
+        record: PathBuf,
+        /// L3, L4 or L5
+        #[arg(long, value_name = "LEVEL", value_parser = stated_level)]
+        level: Evidence,
+        /// Who states it
+        #[arg(long, value_name = "NAME")]
+        by: String,
+        /// Where it can be looked up: a publication, a registration
+        #[arg(long, value_name = "TEXT")]
+        reference: String,
+        /// What that person says about it
+        #[arg(long, value_name = "TEXT")]
+        says: Option<String>,
+        /// Where the record with the statement goes
+        #[arg(long, short, value_name = "FILE")]
+        out: PathBuf,
+        /// Write it as a page that can be printed, too
+        #[arg(long, value_name = "FILE.html")]
+        page: Option<PathBuf>,
     },
     /// Run a plan among sites, without a coordinator
     ///
@@ -247,6 +279,12 @@ fn role(text: &str) -> Result<Role, String> {
     serde_json::from_value(json!(text)).map_err(|_| "site, coordinator or aggregator".to_owned())
 }
 
+/// A level that a person may state.
+fn stated_level(text: &str) -> Result<Evidence, String> {
+    let level = serde_json::from_value(json!(text)).ok().filter(|level: &Evidence| *level >= Evidence::L3);
+    level.ok_or_else(|| "L3, L4 or L5: the others are measured".to_owned())
+}
+
 /// A key by its digits, or by the card that has it.
 fn trusted(text: &str) -> Result<MemberKey, Failure> {
     match text.parse() {
@@ -326,6 +364,16 @@ pub(crate) async fn network(home: &Path, command: &NetworkCommand, out: &Out) ->
                 || json!({ "record": record.digest(), "signed_by": sites }),
                 || format!("Signed by {}.", sites.join(", ")),
             );
+        }
+        NetworkCommand::State { record, level, by, reference, says, out: to, page } => {
+            let record = Record::from_json(&text_of(record, "the record")?)?;
+            let said = (*level, by.clone(), reference.clone(), says.clone());
+            let record = state(&folder, record, said, SystemClock.now().day())?;
+            write_aside(to, &record.to_json())?;
+            if let Some(page) = page {
+                write_aside(page, &validation_page(&record))?;
+            }
+            out.print(|| json!(record), || crate::validate::words(&record));
         }
         NetworkCommand::Log => log(&folder, out)?,
         // Needs an open node, which the others do not.

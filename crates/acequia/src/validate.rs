@@ -48,6 +48,9 @@ pub(crate) struct ValidateArgs {
     /// Subgroups with fewer rows or events are not shown
     #[arg(long, default_value_t = 10, value_name = "N")]
     minimum: u64,
+    /// Measure on the persons whom the model's plan held out (cohort.held_out), at sites it learned from
+    #[arg(long)]
+    held_out: bool,
     /// Leave out rows that lack a value, and count them, instead of stopping
     #[arg(long)]
     drop_missing: bool,
@@ -83,6 +86,7 @@ pub(crate) async fn run(args: &ValidateArgs, home: &Path, out: &Out) -> Result<(
         settings.thresholds.sort_by(f64::total_cmp);
     }
     (settings.bootstraps, settings.seed, settings.minimum_count) = (args.bootstraps, args.seed, args.minimum);
+    settings.held_out = args.held_out;
     let missing = if args.drop_missing { Missing::Drop } else { model.cohort().missing };
     let request = ValidationRequest::new(model, settings, args.by.clone(), missing);
     if args.reach.offer {
@@ -125,8 +129,11 @@ fn frozen(path: &Path, manifest: Option<&Path>) -> Result<FrozenModel, LearnErro
     Ok(ImportedModel::new(ModelManifest::from_toml(&text)?, bytes)?.into())
 }
 
-fn words(record: &Record) -> String {
+pub(crate) fn words(record: &Record) -> String {
     let mut text = format!("{}\n{}\n{}\n", record.title, record.statement, record.evidence_words);
+    for statement in &record.statements {
+        text += &format!("{}\n", statement.words());
+    }
     if let Some(import) = &record.imported {
         text += &format!(
             "{} {} by {}, under {}; {} of its maker's examples came out the same\n",

@@ -76,8 +76,9 @@ pub use membership::{Membership, membership_test};
 pub use model::{Fit, Form, LearnedFrom, Model, ModelVariable, Score};
 pub use peer::{Accepted, Envelope, PATIENCE, PEERS_MIN, Peer, PeerMessage, Promise, RoundTotal, Standing};
 pub use plan::{
-    Aggregation, Averaging, Boosting, CensoredAt, Cohort, Component, Condition, Dropouts, Guarantee, Link, Missing,
-    Newton, Noise, Outcome as PlanOutcome, Plan, PrivacyRule, Proof, Protection, Start, Strategy, Task, Ties, TimeGrid,
+    Aggregation, Averaging, Boosting, CensoredAt, Cohort, Component, Condition, Dropouts, Guarantee, HeldOut, Link,
+    Missing, Newton, Noise, Outcome as PlanOutcome, Plan, PrivacyRule, Proof, Protection, Start, Strategy, Task, Ties,
+    TimeGrid,
 };
 pub use protocol::{
     Aggregator, Ask, Entropy, Message, PartTotal, Payload, Progress, Roster, Run, SeededEntropy, ShareKey, Site,
@@ -96,8 +97,8 @@ pub use tasks::{
 };
 pub use validate::{
     Deviation, Estimate, Evidence, Field, Heading, Import, NetBenefit, Pooled, Predictor, Reading, Record, RocPoint,
-    SiteEvaluation, SiteFinding, SiteSignature, Subgroup, VALIDATION, Validation, ValidationRequest, evaluate,
-    finding_digest, page as validation_page,
+    SiteEvaluation, SiteFinding, SiteSignature, Statement, Subgroup, VALIDATION, Validation, ValidationRequest,
+    evaluate, finding_digest, page as validation_page,
 };
 pub use variable::{Image, Step, Variable};
 

@@ -440,6 +440,35 @@ pub struct Cohort {
     /// Texts that stand for a missing value, besides the empty field.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing_values: Vec<String>,
+    /// Persons whom a model does not learn from, at every site, so that it can be measured on them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_out: Option<HeldOut>,
+}
+
+/// Which persons are held out. A lot decides, by what the site has of each: it falls the same whenever the table is read, and all rows of a
+/// person are on one side.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeldOut {
+    /// Share of persons, about.
+    pub share: f64,
+    /// Decides the lots.
+    #[serde(default)]
+    pub seed: u64,
+    /// Whether these are read, and not the others; never part of a document.
+    #[serde(skip)]
+    pub only: bool,
+}
+
+impl HeldOut {
+    /// Whether the person of a mark is on the side that is read.
+    pub(crate) fn reads(&self, mark: u64) -> bool {
+        let mut hash = blake3::Hasher::new_derive_key("acequia held out 1");
+        hash.update(&self.seed.to_le_bytes()).update(&mark.to_le_bytes());
+        let mut lot = [0; 4];
+        hash.finalize_xof().fill(&mut lot);
+        (f64::from(u32::from_le_bytes(lot)) < self.share * 4_294_967_296.0) == self.only
+    }
 }
 
 /// What to do with rows that lack a value.
@@ -754,6 +783,21 @@ impl Plan {
             return wrong("aggregation.fraction_bits must be from 32 to 52: fewer lose digits, more leave no room");
         }
         check_proof(self)?;
+        if let Some(held_out) = &self.cohort.held_out {
+            let learns = !matches!(
+                self.task,
+                Task::Count
+                    | Task::Moments
+                    | Task::Histogram { .. }
+                    | Task::Quantile { .. }
+                    | Task::KaplanMeier { .. }
+                    | Task::LogRank { .. }
+                    | Task::Pca { .. }
+            );
+            if !(learns && held_out.share > 0.0 && held_out.share < 1.0) {
+                return wrong("cohort.held_out is for tasks that give a model, with a share between 0 and 1");
+            }
+        }
         let survival = matches!(self.outcome, Some(Outcome::Survival { .. }));
         let grid = |grid: TimeGrid| grid.days.is_finite() && grid.days > 0.0;
         let newton = |newton: Newton| newton.tolerance > 0.0 && newton.rounds > 0;

@@ -353,6 +353,28 @@ fn bad_row(error: &csv::Error) -> String {
     }
 }
 
+/// Over all cells of a row.
+fn row_hash<'t>(text: &dyn Fn(usize) -> &'t str, fields: usize) -> blake3::Hasher {
+    let mut hash = blake3::Hasher::new();
+    for column in 0..fields {
+        let cell = text(column);
+        hash.update(&(cell.len() as u64).to_le_bytes());
+        hash.update(cell.as_bytes());
+    }
+    hash
+}
+
+/// The first 64 bits.
+fn cut(hash: &blake3::Hasher) -> u64 {
+    let mut mark = [0; 8];
+    hash.finalize_xof().fill(&mut mark);
+    u64::from_le_bytes(mark)
+}
+
+fn person_mark(key: &str) -> u64 {
+    cut(blake3::Hasher::new_derive_key("acequia person 1").update(key.as_bytes()))
+}
+
 /// A column of the plan at this site: where it is, what the site does with it.
 struct Found<'a> {
     column: usize,
@@ -556,6 +578,16 @@ impl<'a> Builder<'a> {
                 return Ok(());
             }
         }
+        if let Some(held_out) = &self.needs.cohort.held_out {
+            let mark = match self.person {
+                Some((column, _)) => person_mark(text(column).trim()),
+                None => cut(&row_hash(text, fields)),
+            };
+            if !held_out.reads(mark) {
+                self.data.outside += 1;
+                return Ok(());
+            }
+        }
         let start = self.data.x.len();
         for (at, (found, variable)) in self.variables.iter().zip(self.needs.variables).enumerate() {
             if let Some(image) = &variable.image {
@@ -626,27 +658,21 @@ impl<'a> Builder<'a> {
                 Err(_) => String::new(),
             });
         }
-        let mut hash = blake3::Hasher::new();
-        for column in 0..fields {
-            let cell = text(column);
-            hash.update(&(cell.len() as u64).to_le_bytes());
-            hash.update(cell.as_bytes());
-        }
+        let mut hash = row_hash(text, fields);
         if self.data.width > self.variables.len() {
             // Other pixels under the same name are another row.
             self.data.x[start..].iter().for_each(|number| _ = hash.update(&number.to_le_bytes()));
         }
-        let mut mark = [0; 8];
-        hash.finalize_xof().fill(&mut mark);
-        self.data.marks.push(u64::from_le_bytes(mark));
+        let mut mark = cut(&hash);
+        self.data.marks.push(mark);
         if let Some((column, name)) = self.person {
             let key = text(column).trim();
             if key.is_empty() {
                 return Err(self.cell(name, "has no value"));
             }
-            blake3::Hasher::new_derive_key("acequia person 1").update(key.as_bytes()).finalize_xof().fill(&mut mark);
+            mark = person_mark(key);
         }
-        self.data.persons.push(u64::from_le_bytes(mark));
+        self.data.persons.push(mark);
         self.data.rows += 1;
         Ok(())
     }

@@ -75,10 +75,15 @@ fn cohort(cohort: &Cohort) -> String {
         Missing::Refuse => "a missing value stops it",
         Missing::Drop => "rows that lack a value are left out",
     };
-    match conditions.as_slice() {
+    let mut text = match conditions.as_slice() {
         [] => format!(" All rows count; {missing}."),
         some => format!(" Rows count where {}; {missing}.", some.join(" and ")),
+    };
+    if let Some(held_out) = &cohort.held_out {
+        let percent = held_out.share * 100.0;
+        text += &format!(" About {percent} % of the persons are held out by lot: the model does not learn from them.");
     }
+    text
 }
 
 fn condition(condition: &Condition) -> String {

@@ -41,4 +41,4 @@ pub use message::{Frame, read_anything};
 pub use queue::{Among, Begun, Failed, Offer, Queue, QueuedRun};
 pub use roster::{Member, Members, Role, Roster, listens_at};
 pub use site::{Approve, Held, HeldForValidation, Holdings, SiteAgent, SiteEvent, SiteSettings, Watch};
-pub use validation::{check_record, signed_here};
+pub use validation::{check_record, check_statements, signed_here, state};

@@ -1,13 +1,14 @@
 //! What a frozen model is worth at the sites of the network, each finding signed by its site.
 
-use acequia_learn::{Record, SiteEvaluation, SiteSignature, ValidationRequest, finding_digest};
-use acequia_types::Digest;
+use acequia_learn::{Evidence, Record, SiteEvaluation, SiteSignature, Statement, ValidationRequest, finding_digest};
+use acequia_types::{Day, Digest};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use crate::coordinator::{Coordinator, REFUSES, RunEvent, WAITS, said, unexpected};
 use crate::error::NetError;
 use crate::folder::MemberFolder;
+use crate::identity::MemberKey;
 use crate::link::ASK_AGAIN;
 use crate::message::{Frame, Reply, Request};
 use crate::roster::Roster;
@@ -137,6 +138,41 @@ pub fn signed_here(
     Ok(signed.collect())
 }
 
+/// What a signature under a statement is for.
+const STATEMENT: &str = "acequia statement 1";
+
+/// States beyond what a record measured how far its evidence goes, signed with this node's key. See [`Statement`].
+///
+/// # Errors
+/// [`NetError::Learn`] when it states a level that is measured, or leaves out who states it or where to look it up; [`NetError::File`].
+pub fn state(
+    folder: &MemberFolder,
+    record: Record,
+    (level, by, reference, says): (Evidence, String, String, Option<String>),
+    on: Day,
+) -> Result<Record, NetError> {
+    let identity = folder.identity()?;
+    let (key, signature) = (identity.key().to_string(), String::new());
+    let mut statement = Statement { level, by, reference, says, on, key, signature };
+    statement.signature = identity.sign(STATEMENT, &statement.digest(&record));
+    Ok(record.stating(statement)?)
+}
+
+/// Checks that whoever's key stands under a statement signed it, about what the record measured.
+///
+/// # Errors
+/// [`NetError::Untrusted`].
+pub fn check_statements(record: &Record) -> Result<(), NetError> {
+    let is_signed = |statement: &Statement| {
+        let key = statement.key.parse::<MemberKey>();
+        key.is_ok_and(|key| key.verifies(STATEMENT, &statement.digest(record), &statement.signature))
+    };
+    match record.statements.iter().all(is_signed) {
+        true => Ok(()),
+        false => Err(NetError::Untrusted { reason: "a statement is not signed by the key that stands there" }),
+    }
+}
+
 /// Checks that every site of a record signed what stands there, for the record's model and settings, and that the sites are
 /// pooled as they are there. The other fields are the record keeper's words.
 ///
@@ -146,6 +182,7 @@ pub fn check_record(record: &Record, roster: &Roster) -> Result<(), NetError> {
     if record.sites.is_empty() || Record::pool(&record.sites) != record.pooled {
         return Err(NetError::Untrusted { reason: "the sites are not pooled as they are there" });
     }
+    check_statements(record)?;
     for evaluation in &record.sites {
         let signed = record.signatures.iter().find(|signed| signed.site == evaluation.site);
         let signed =

@@ -7,7 +7,7 @@ use acequia_custody::{
     Approval, Ask, Conditions, Grant, History, Operation, Policy, Purpose, RunDecision, approve_granted,
 };
 use acequia_gate::{Artefact, Manifest, let_out};
-use acequia_learn::{LearnedFrom, Model, Record, TestedModel};
+use acequia_learn::{LearnError, LearnedFrom, Model, Record, TestedModel};
 use acequia_release::{ModelPlan, Source, release_model};
 use acequia_store::{Published, Release};
 use acequia_types::{DatasetName, Digest, DonorId, digest_named};
@@ -67,6 +67,10 @@ impl ModelRecipe {
         let digest = digest_named("acequia model card v1", parts);
         let read = |bytes: &Vec<u8>| Ok(Record::from_json(&String::from_utf8_lossy(bytes))?);
         let records = records.iter().map(read).collect::<Result<Vec<_>, Failure>>()?;
+        if records.iter().any(|record| acequia_net::check_statements(record).is_err()) {
+            let problem = "a statement in it is not signed by the key that stands there";
+            return Err(LearnError::Record { problem }.into());
+        }
         Ok(Self { model: Model::from_bytes(&model)?, records, plan, digest })
     }
 

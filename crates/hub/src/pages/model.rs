@@ -16,7 +16,7 @@ use crate::facts::{Facts, count, list, number, text};
 pub(crate) fn evidence_in_short(level: Option<&str>) -> &'static str {
     match level {
         Some("L0") => "L0: only where it learned",
-        Some("L1") => "L1: resampled where it learned",
+        Some("L1") => "L1: on others where it learned",
         Some("L2") => "L2: at another site",
         Some("L3") => "L3: in another country or period",
         Some("L4") => "L4: ahead of time",
@@ -344,6 +344,14 @@ fn one_record(record: &Value, told: &Value, at: usize) -> Markup {
     let signed = list(record, "/signatures").len();
     html! {
         p { (text(record, "/evidence_words").unwrap_or_default()) }
+        @for stated in list(record, "/statements") {
+            p {
+                "Stated by a person and not measured: " (evidence_in_short(text(stated, "/level"))) ". By "
+                (text(stated, "/by").unwrap_or_default()) " on " (text(stated, "/on").unwrap_or_default()) ", see "
+                (text(stated, "/reference").unwrap_or_default()) "."
+                @if let Some(says) = text(stated, "/says") { " " q { (says) } }
+            }
+        }
         p {
             "Frozen: nothing was refitted. "
             @if let Some(days) = horizon { "Risks are those by day " (rounded(days, 2)) " (" (rounded(days / 365.25, 2)) " years). " }

@@ -44,6 +44,7 @@ fn record(at: &[&str]) -> Value {
         "schema": "acequia-validation/1", "evidence": "L2", "evidence_words": "L2, external: measured at a site the model did not learn from.",
         "settings": { "horizon_days": 1826.25, "bootstraps": 1000 }, "signatures": [],
         "sites": at.iter().map(site).collect::<Vec<_>>(), "pooled": pooled,
+        "statements": [{ "level": "L3", "by": "Dr <b>", "reference": "doi:10.1000/1", "says": "x & y", "on": "2026-01-01", "key": "ab", "signature": "cd" }],
     })
 }
 
@@ -221,6 +222,15 @@ async fn the_hubs_routes_answer_for_models_as_for_data_sets() {
     ] {
         assert_eq!(ask(&app, "POST", &target, &[], &body).await.status.as_u16(), status, "{target}");
     }
+}
+
+/// What a person states stands there as stated, beside what was measured.
+#[tokio::test]
+async fn what_is_stated_about_a_model_is_shown_as_stated() {
+    let page = get(&router(shelf()), &format!("/models/{MODEL}/v/1.0.0/evidence")).await.text();
+    let stated = "Stated by a person and not measured: L3: in another country or period. By Dr &lt;b&gt; on 2026-01-01, see doi:10.1000/1.";
+    assert!(page.contains(stated) && page.contains("<q>x &amp; y</q>"), "{page}");
+    well_made(&page, "evidence");
 }
 
 /// A model without a record says so everywhere; one whose record cannot be read says nothing false.

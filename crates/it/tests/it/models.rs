@@ -159,6 +159,19 @@ fn what_must_not_be_published_stays() {
         refused(&card, 5, "LE019");
     }
     write(model.as_bytes());
+    // What is stated is signed, and only what is not measured can be.
+    let (record, page) = (at(&home, "record.json"), at(&home, "record.html"));
+    let state = |level: &str| {
+        let who = ["--by", "Dr. Anna Weber", "--reference", "doi:10.1000/1", "-o", &record, "--page", &page];
+        home.run(&[&["network", "state", record.as_str(), "--level", level][..], &who].concat())
+    };
+    assert_eq!(state("L2").status.code(), Some(2), "it is measured");
+    assert!(state("L3").status.success());
+    assert!(std::fs::read_to_string(&page).unwrap().contains("Stated, not measured: L3"));
+    let stated = std::fs::read_to_string(&record).unwrap();
+    std::fs::write(&record, stated.replace("\"level\": \"L3\"", "\"level\": \"L5\"")).unwrap();
+    refused(&card, 5, "LE018");
+    std::fs::write(&record, &stated).unwrap();
     assert_eq!(home.json(&["release", "list"]), json!([]), "nothing of it is out");
     let alike = ("license = \"CC-BY-4.0\"", "license = \"CC-BY-SA-4.0\"");
     let alike = changed(&card, &[("[[learned_from]]", source), alike]);

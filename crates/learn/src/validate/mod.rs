@@ -22,7 +22,7 @@ use crate::validate::sample::quantile_7;
 pub(crate) use binary::area_under_curve;
 pub use page::page;
 pub use pool::Pooled;
-pub use record::{Evidence, Field, Heading, Import, Predictor, Record};
+pub use record::{Evidence, Field, Heading, Import, Predictor, Record, Statement};
 pub use request::{Reading, SiteFinding, SiteSignature, VALIDATION, ValidationRequest, finding_digest};
 pub use survival::Deviation;
 
@@ -42,6 +42,9 @@ pub struct Validation {
     pub seed: u64,
     /// Rows, and events, below which a subgroup is not shown.
     pub minimum_count: u64,
+    /// Whether only persons count whom the model's plan held out from training.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held_out: bool,
 }
 
 impl Validation {
@@ -56,6 +59,7 @@ impl Validation {
             bootstraps: 1000,
             seed: 1,
             minimum_count: 10,
+            held_out: false,
         }
     }
 
@@ -316,6 +320,9 @@ pub fn evaluate<'m>(
     settings: &Validation,
 ) -> Result<SiteEvaluation, LearnError> {
     let model = model.into();
+    if settings.held_out && model.cohort().held_out.is_none() {
+        return Err(LearnError::Model { message: "its plan held nobody out (cohort.held_out)".to_owned() });
+    }
     let events = data.events();
     let few = |rows: u64, events: u64| rows < settings.minimum_count || events < settings.minimum_count;
     if few(data.rows as u64, events) {

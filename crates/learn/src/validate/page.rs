@@ -29,6 +29,9 @@ pub fn page(record: &Record) -> String {
                         h1 { "Validation: " (record.title) }
                         p.statement { (record.statement) }
                         p.evidence { strong { "Evidence " } (record.evidence_words) }
+                        @for statement in &record.statements {
+                            p.evidence { (statement.words()) " Signed with key " code { (statement.key.get(..16).unwrap_or(&statement.key)) } "." }
+                        }
                     }
                     (facts(record))
                     @if record.sites.len() > 1 { (all_sites(record)) }

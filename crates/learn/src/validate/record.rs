@@ -17,7 +17,7 @@ use crate::validate::{Pooled, SiteEvaluation, SiteSignature, Validation};
 pub enum Evidence {
     /// The rows the model learned from.
     L0,
-    /// Resampling of these rows.
+    /// Persons at these sites who were held out from training.
     L1,
     /// Rows of another site.
     L2,
@@ -34,7 +34,9 @@ impl Evidence {
     pub fn words(self) -> &'static str {
         match self {
             Self::L0 => "L0, apparent: measured on sites the model learned from, so the numbers are too good",
-            Self::L1 => "L1, internal: measured by resampling the training rows",
+            Self::L1 => {
+                "L1, internal: measured at sites the model learned from, on persons who were held out from training by lot"
+            }
             Self::L2 => "L2, external: measured at a site the model did not learn from",
             Self::L3 => "L3, external and independent: another country or period, another team",
             Self::L4 => "L4, prospective and silent: measured ahead of time, without acting on it",
@@ -125,6 +127,67 @@ impl Import {
     }
 }
 
+/// What a person states about how far the evidence goes, beyond what was measured: that another team did it, in another country or
+/// period, ahead of time, in a trial. Nothing of it is computed, and it changes no level that was measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Statement {
+    /// L3, L4 or L5.
+    pub level: Evidence,
+    /// Who states it.
+    pub by: String,
+    /// Where it can be looked up: a registration, a publication.
+    pub reference: String,
+    /// In that person's own words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub says: Option<String>,
+    /// On which day.
+    pub on: Day,
+    /// Key that signed it.
+    pub key: String,
+    /// The signature.
+    pub signature: String,
+}
+
+impl Statement {
+    /// What is signed: the statement, and what the record measured.
+    pub fn digest(&self, record: &Record) -> Digest {
+        let bare = Self { signature: String::new(), ..self.clone() };
+        let bytes = serde_json::to_vec(&bare).unwrap_or_default();
+        let measured = record.measured();
+        let parts = [("measured", measured.as_bytes().as_slice()), ("statement", bytes.as_slice())];
+        digest_named("acequia statement 1", parts)
+    }
+
+    fn check(&self) -> Result<(), LearnError> {
+        let wrong = |message: &str| Err(LearnError::Model { message: message.to_owned() });
+        if self.level < Evidence::L3 {
+            return wrong("L0 to L2 are measured, never stated");
+        }
+        let texts = [&self.by, &self.reference].into_iter().chain(&self.says);
+        let is_said =
+            |text: &String| !text.trim().is_empty() && text.len() <= 2_000 && !text.chars().any(char::is_control);
+        match texts.into_iter().all(is_said) {
+            true => Ok(()),
+            false => {
+                wrong("a statement says who states it and where to look it up, in a line each of at most 2,000 bytes")
+            }
+        }
+    }
+
+    /// In a sentence, as what it is.
+    pub fn words(&self) -> String {
+        let says = self.says.as_ref().map_or(String::new(), |says| format!(" \u{201c}{says}\u{201d}"));
+        format!(
+            "Stated, not measured: {}. By {} on {}, see {}.{says}",
+            self.level.words(),
+            self.by,
+            self.on,
+            self.reference
+        )
+    }
+}
+
 /// A validation record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -165,6 +228,9 @@ pub struct Record {
     /// Signatures of sites that measured by themselves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signatures: Vec<SiteSignature>,
+    /// What persons state beyond what was measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub statements: Vec<Statement>,
     /// Sites pooled.
     pub pooled: Vec<Pooled>,
     /// Headings of TRIPOD+AI and PROBAST+AI.
@@ -193,7 +259,7 @@ impl Record {
         let model = model.into();
         let mut sites = sites;
         sites.sort_by(|a, b| a.site.cmp(&b.site));
-        let (evidence, words) = evidence(model, &sites);
+        let (evidence, words) = evidence(model, &sites, settings.held_out);
         let names: Vec<&str> = sites.iter().map(|site| site.site.as_str()).collect();
         let evidence_words = format!(
             "{words}. Measured on {measured_on} at: {}. Sites are told apart by the names they gave; whether country, period or team differ from training is for a person to state.",
@@ -224,6 +290,7 @@ impl Record {
             settings: settings.clone(),
             sites,
             signatures: Vec::new(),
+            statements: Vec::new(),
             pooled,
             headings,
         }
@@ -258,9 +325,29 @@ impl Record {
     /// # Errors
     /// [`LearnError::Model`] with line and column.
     pub fn from_json(text: &str) -> Result<Self, LearnError> {
-        serde_json::from_str(text).map_err(|error| LearnError::Model {
+        let record: Self = serde_json::from_str(text).map_err(|error| LearnError::Model {
             message: format!("line {}, column {} is not what a record has there", error.line(), error.column()),
-        })
+        })?;
+        record.statements.iter().try_for_each(Statement::check)?;
+        Ok(record)
+    }
+
+    /// Names what was measured: the record without what people wrote into it.
+    pub fn measured(&self) -> Digest {
+        let mut bare = self.clone();
+        bare.statements.clear();
+        bare.headings.iter_mut().filter_map(|heading| heading.person.as_mut()).for_each(|field| field.answer = None);
+        digest_named("acequia measured 1", [("record", bare.to_json().as_bytes())])
+    }
+
+    /// The same record with one more statement.
+    ///
+    /// # Errors
+    /// [`LearnError::Model`] when it states a level that is measured, or does not say who states it and where to look it up.
+    pub fn stating(mut self, statement: Statement) -> Result<Self, LearnError> {
+        statement.check()?;
+        self.statements.push(statement);
+        Ok(self)
     }
 
     /// Names the record.
@@ -270,12 +357,13 @@ impl Record {
 }
 
 /// Evidence of the weakest site, in words. Where nobody says what a model learned from, nothing more than the least is claimed.
-fn evidence(model: Frozen<'_>, sites: &[SiteEvaluation]) -> (Evidence, String) {
+fn evidence(model: Frozen<'_>, sites: &[SiteEvaluation], held_out: bool) -> (Evidence, String) {
     let Some(learned) = model.sites() else {
         let words = "L0, not known: its maker does not say at which sites the model was developed, so these rows may be among those it learned from";
         return (Evidence::L0, words.to_owned());
     };
     let level = match sites.iter().any(|site| learned.contains(&site.site)) {
+        true if held_out => Evidence::L1,
         true => Evidence::L0,
         false => Evidence::L2,
     };

@@ -7,7 +7,7 @@ use crate::LearnError;
 use crate::frozen::{Frozen, FrozenModel};
 use crate::import::ImportedDocument;
 use crate::model::Model;
-use crate::plan::{Cohort, Missing};
+use crate::plan::{Cohort, HeldOut, Missing};
 use crate::sovereignty::SiteRules;
 use crate::table::{Data, Needs};
 use crate::validate::{SiteEvaluation, Validation, evaluate};
@@ -119,11 +119,17 @@ impl ValidationRequest {
         digest_named("acequia validation request 1", [("request", bytes.as_slice())])
     }
 
+    /// Elsewhere nobody is held out; where the model learned, those who were may be asked for.
+    fn held_out(&self, model: Frozen<'_>) -> Option<HeldOut> {
+        let held_out = model.cohort().held_out.filter(|_| self.settings.held_out);
+        held_out.map(|held_out| HeldOut { only: true, ..held_out })
+    }
+
     /// How a site reads its table for it.
     pub fn reading(&self) -> Reading {
         let model = Frozen::from(&self.model);
         Reading {
-            cohort: Cohort { missing: self.missing, ..model.cohort().clone() },
+            cohort: Cohort { missing: self.missing, held_out: self.held_out(model), ..model.cohort().clone() },
             variables: model.variables(),
             may_lack: model.may_lack(),
             outcome: model.outcome().cloned(),

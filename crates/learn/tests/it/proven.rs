@@ -1,6 +1,7 @@
 //! Shares that come with proofs: the same results, and no sum over what is out of range.
 
 use acequia_learn::*;
+use proptest::prelude::*;
 
 use crate::support::*;
 
@@ -295,6 +296,31 @@ fn honest_shares_are_proven_and_all_others_are_not() {
     let refused = round.play(&mut |site, to, _| earlier[&(site.to_owned(), to)].clone());
     assert_eq!(refused[0].len(), 4, "bound to plan, roster, round and question");
     assert_eq!(refused[0], refused[1]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// What the first aggregator's share is changed to behind the public part, or what either is told of proofs: it is refused, and
+    /// nothing breaks.
+    #[test]
+    fn whatever_bytes_come_no_sum_is_over_them(at in 64usize..4_000, bits in 1u8.., other in prop::collection::vec(any::<u8>(), 0..200)) {
+        let plan = proven(COUNT, RFS, "", "");
+        let refused = Round::new(&plan, [1, 1]).play(&mut |site, to, payload| match payload {
+            Payload::Proven(mut share) if site == "site1" && to == 0 => {
+                let at = 64 + (at - 64) % (share.len() - 64);
+                share[at] ^= bits;
+                Payload::Proven(share)
+            }
+            Payload::Proven(_) if site == "site2" => Payload::Proven(other.clone()),
+            payload => payload,
+        });
+        prop_assert_eq!(&refused[0], &["site1", "site2"]);
+        prop_assert_eq!(&refused[0], &refused[1]);
+        if let Ok(word) = Verification::from_bytes("somebody", &other) {
+            let _ = Round::new(&plan, [1, 1]).aggregators[0].settle(&word);
+        }
+    }
 }
 
 #[test]

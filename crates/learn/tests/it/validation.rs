@@ -214,6 +214,58 @@ fn a_thousand_bootstraps_of_a_whole_record_take_seconds() {
     assert_eq!(Model::from_json(&model.to_json()).unwrap().digest(), model.digest());
 }
 
+/// A plan may hold persons out by lot: nobody learns from them, and what is measured on them where the model learned is internal.
+#[test]
+fn persons_held_out_are_learned_from_nowhere_and_measured_on_as_internal() {
+    let held_out = |share: f64, seed: u64| Some(HeldOut { share, seed, only: false });
+    let mut plan = plan(&format!("{{ kind = \"cox\", {EXACT} }}"), RFS, MODEL_B, "none");
+    plan.cohort.held_out = held_out(0.25, 1);
+    let map = SiteMap::from_toml("person = \"pid\"").unwrap();
+    let table = read("rotterdam", &example("rotterdam.csv"), &plan, &map);
+    let left: f64 = 2982.0 - table.rows() as f64;
+    assert!((left / 2982.0 - 0.25).abs() < 0.03, "{left}");
+    assert_eq!(
+        read("rotterdam", &example("rotterdam.csv"), &plan, &map).rows(),
+        table.rows(),
+        "the lot falls the same"
+    );
+    let mut other = plan.clone();
+    other.cohort.held_out = held_out(0.25, 2);
+    assert_ne!(
+        Data::held(&[read("rotterdam", &example("rotterdam.csv"), &other, &map)]),
+        Data::held(std::slice::from_ref(&table))
+    );
+    assert!(plan.in_words().contains("About 25 % of the persons are held out by lot"));
+    let model = model(run(&plan, vec![table.clone()], Architecture::Centralised));
+
+    let asked = |held_out: bool| Validation { held_out, ..settings(&model, 1800.0, 0) };
+    let rows = |held_out: bool| {
+        let request = ValidationRequest::new(model.clone(), asked(held_out), Vec::new(), Missing::Refuse);
+        let reading = request.reading();
+        Data::read("rotterdam", &example("rotterdam.csv"), &reading.needs(), &map).unwrap()
+    };
+    assert_eq!(rows(true).rows() + table.rows(), 2982, "all others");
+    assert_eq!(rows(false).rows(), 2982, "elsewhere nobody is held out");
+    let internal = evaluate(&model, &rows(true), &[], &asked(true)).unwrap();
+    let (c, _) = get(&internal.estimates, "harrell_c");
+    assert!((0.6..0.75).contains(&c), "{c}");
+    let record = Record::new(&model, vec![internal.clone()], &asked(true), now().day());
+    assert_eq!(record.evidence, Evidence::L1);
+    assert!(record.evidence_words.contains("held out from training by lot"));
+    let apparent = evaluate(&model, &rows(false), &[], &asked(false)).unwrap();
+    assert_eq!(Record::new(&model, vec![apparent], &asked(false), now().day()).evidence, Evidence::L0);
+    let mut elsewhere = internal;
+    elsewhere.site = "gbsg".to_owned();
+    assert_eq!(Record::new(&model, vec![elsewhere], &asked(false), now().day()).evidence, Evidence::L2);
+    // A model whose plan held nobody out has nobody to be measured on.
+    let b = model_b();
+    let settings = Validation { held_out: true, ..settings(&b, 1826.25, 0) };
+    assert!(matches!(evaluate(&b, &gbsg(&b, Some(1826.25), &[]), &[], &settings), Err(LearnError::Model { .. })));
+    let counts = "schema = \"acequia-plan/1\"\ntitle = \"A\"\ntask = { kind = \"count\" }\nprivacy = { minimum_rows = 20 }\naggregation = { protection = \"none\" }\ncohort = { held_out = { share = 0.5 } }\n";
+    assert!(Plan::from_toml(counts).is_err(), "there is no model to measure");
+    assert!(Plan::from_toml(&plan.to_json().replace("0.25", "1.5")).is_err());
+}
+
 /// What people must say is left to them, and the page needs nothing but itself.
 #[test]
 fn the_record_claims_nothing_for_people_and_its_page_stands_alone() {

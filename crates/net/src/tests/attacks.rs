@@ -306,7 +306,10 @@ async fn a_poisoned_sum_ends_the_run_and_is_on_record() {
                             round: ask.round,
                             context: ask.context(),
                             // Five rows, and five thousand of them with the event.
-                            payload: acequia_learn::Payload::Plain(acequia_learn::PackedSums::of(&[5 << 60, 5_000 << 60])),
+                            payload: acequia_learn::Payload::Plain(acequia_learn::PackedSums::of(&[
+                                5 << 60,
+                                5_000 << 60,
+                            ])),
                         };
                         Frame::by_hand(&json!({ "say": "sums" }), &message.to_bytes())
                     }

@@ -6,6 +6,7 @@ mod peers;
 mod proven;
 mod rules;
 mod runs;
+mod statements;
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, UdpSocket};
