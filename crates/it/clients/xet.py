@@ -167,6 +167,14 @@ assert (folder / "long.raw").read_bytes() == first
 assert not proxy.asked("/xet/") and proxy.asked(r"^GET .*/resolve/"), proxy.paths
 step("without Xet as before")
 
+# What a client remembers to have sent to one deposit is not there in another.
+again = f"{namespace}/by-xet-again"
+api.create_repo(again, repo_type="dataset", private=True)
+api.upload_file(path_or_fileobj=first, path_in_repo="again.raw", repo_id=again, repo_type="dataset")
+back = hub.hf_hub_download(again, "again.raw", repo_type="dataset", cache_dir=tempfile.mkdtemp(dir=home.name))
+assert Path(back).read_bytes() == first
+step("the same bytes in another deposit")
+
 # What is published: by anybody, with no token.
 environment.pop("HF_TOKEN")
 anybody = hub.HfApi(token=False)

@@ -37,7 +37,9 @@ impl Asked<'_> {
         }
         let until = Signer::until(self.deposits().now());
         let pass = self.deposits().signer.pass(&draft.name().key(), &token.id, until);
-        Ok(wire::xet_token(&self.address, &pass, until.unix_s()))
+        // Clients remember which xorbs they sent to an address, whatever the token: each deposit has one of its own.
+        let address = format!("{}/api/{}/xet-write", self.address, draft.name().key());
+        Ok(wire::xet_token(&address, &pass, until.unix_s()))
     }
 
     /// `GET …/xet-read-token/{revision}`: where to read, and a pass for it.
