@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
 use crate::capability::Signer;
-use crate::checks::{self, Finding};
+use crate::checks::{self, Finding, ModelSummary};
 use crate::commit::CommitLine;
 use crate::draft::{Committed, Event, MAIN, Once, branch_of, commit_id, is_branch};
 use crate::limits::{Limits, is_large};
@@ -626,6 +626,25 @@ impl Deposits {
         }
         checked.insert(commit, findings.clone());
         Ok(findings)
+    }
+
+    /// What the model files of a commit say of themselves, by their paths. Of those that nothing is wrong with.
+    ///
+    /// # Errors
+    /// [`DepositError::Sealed`]; errors of records and blobs.
+    pub async fn summaries(
+        &self,
+        name: &DepositName,
+        snapshot: &Snapshot,
+    ) -> Result<BTreeMap<String, ModelSummary>, DepositError> {
+        use acequia_hub::wire::Snapshot as _;
+        let mut files = BTreeMap::new();
+        let models = |path: &str| [".safetensors", ".onnx"].iter().any(|end| path.to_ascii_lowercase().ends_with(end));
+        for (path, file) in snapshot.files().iter().filter(|(path, _)| models(path)) {
+            files.insert(path.clone(), Arc::new(self.file(name, file).await?));
+        }
+        let told = tokio::task::spawn_blocking(move || checks::summaries(&files));
+        told.await.map_err(|_| DepositError::Sealed)?
     }
 
     /// The trustee took or refused what was handed in under a tag.

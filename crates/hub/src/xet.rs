@@ -117,7 +117,10 @@ impl Wants {
     pub fn parse(rest: &[&str]) -> Option<Self> {
         let hash = |text: &str| XetHash::parse(text).ok();
         match rest {
-            ["v1", "reconstructions", file] => Some(Self::Reconstruction { file: hash(file)?, second: false }),
+            // Clients before hf_xet 1.2 name no version.
+            ["v1", "reconstructions", file] | ["reconstructions", file] => {
+                Some(Self::Reconstruction { file: hash(file)?, second: false })
+            }
             ["v2", "reconstructions", file] => Some(Self::Reconstruction { file: hash(file)?, second: true }),
             ["xorbs", file, number] => Some(Self::Xorb { file: hash(file)?, number: number.parse().ok()? }),
             _ => None,

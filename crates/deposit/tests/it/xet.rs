@@ -262,3 +262,32 @@ async fn plans_are_made_where_they_are_missing_and_go_with_their_files() {
     let doctored = desk.store.deposited_blobs().await.unwrap();
     assert_eq!(doctored.len(), desk.blobs.list().unwrap().len(), "nothing lies there without record");
 }
+
+/// The crate `hf-hub` 1.0.0 uploads by Xet only, and asks as for LFS; `hf_xet` before 1.2 has other addresses.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_offers_xet_is_told_where() {
+    let desk = Desk::new().await;
+    desk.begin("lab/cohort").await;
+    let asked = desk.asked("lab/cohort", b"content", &["basic", "multipart", "xet"]).await;
+    let upload = &asked["actions"]["upload"];
+    assert_eq!(upload["href"], "http://node.example/api/datasets/lab/cohort/xet-write-token/main");
+    let header = |name: &str| upload["header"][name].as_str().unwrap().to_owned();
+    let cas = header("X-Xet-Cas-Url");
+    assert_eq!(cas, "http://node.example/api/datasets/lab/cohort/xet-write");
+    assert!(header("X-Xet-Token-Expiration").parse::<i64>().unwrap() > crate::NOW);
+    let (cas, pass) = (crate::path_of(&cas).to_owned(), header("X-Xet-Access-Token"));
+    let (xorbs, shards, files) = recorded("one");
+    let (hash, bytes) = &xorbs[0];
+    let answer = desk.ask(Some(&pass), "POST", &format!("{cas}/xorb/default/{hash}"), bytes.clone()).await;
+    assert_eq!(answer.json(), json!({ "was_inserted": true }));
+    let shard = format!("{cas}/shard/default/{}", "0".repeat(64));
+    assert_eq!(desk.ask(Some(&pass), "POST", &shard, shards[0].clone()).await.status, StatusCode::OK);
+    let sha256 = files[0]["sha256"].as_str().unwrap();
+    assert!(desk.store.object("datasets/lab/cohort", sha256, 0).await.unwrap().is_some());
+    // Who does not offer it sends to an address that is good for the object only, as before.
+    let plain = desk.asked("lab/cohort", b"content", &["basic", "multipart"]).await;
+    assert!(plain["actions"]["upload"]["href"].as_str().unwrap().contains("/deposits/datasets/lab/cohort/"));
+    // What is here is not sent again, by whatever way.
+    desk.upload("lab/cohort", b"content").await;
+    assert!(desk.asked("lab/cohort", b"content", &["xet"]).await["actions"].is_null());
+}
