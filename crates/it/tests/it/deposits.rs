@@ -69,6 +69,8 @@ fn stock_clients_write_and_the_trustee_decides() {
     };
     let model = format!("models/lab/net-{label}");
     assert_eq!(state(&listed, &model), ["handed-in"]);
+    let shown = home.json(&["deposit", "show", &format!("lab/net-{label}")]);
+    assert_eq!(shown["models"]["model.onnx"]["operator_sets"]["ai.onnx"], 17, "{shown}");
     let into = home.folder.path().join("incoming");
     // Killed when the files are there: nothing is on record, and it may be done again.
     let half = home.folder.path().join("half");
