@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use acequia_node::{
-    Artefact, Clock, DepositLine, DepositShown, DepositState, Exit, Failure, Node, NodeError, Outcome, SystemClock,
-    Timestamp, TokenLine,
+    Artefact, Clock, DepositLine, DepositShown, DepositState, Exit, Failure, ModelSummary, Node, NodeError, Outcome,
+    SystemClock, Tensor, Timestamp, TokenLine,
 };
 use clap::{Subcommand, ValueEnum};
 use serde_json::json;
@@ -257,6 +257,12 @@ fn words(shown: &DepositShown) -> String {
     for file in &shown.files {
         text.push_str(&format!("  {:>12} {}\n", file.bytes, file.path));
     }
+    for (branch, commit) in &shown.branches {
+        text.push_str(&format!("branch {branch}: {commit}\n"));
+    }
+    for (path, summary) in &shown.models {
+        text.push_str(&summary_words(path, summary));
+    }
     match shown.findings.as_slice() {
         [] => text.push_str("Nothing keeps the newest commit from being handed in.\n"),
         findings => {
@@ -273,4 +279,31 @@ fn words(shown: &DepositShown) -> String {
         ));
     }
     text
+}
+
+/// What a model file says of itself, in a few lines.
+fn summary_words(path: &str, summary: &ModelSummary) -> String {
+    let counted = |counts: &std::collections::BTreeMap<String, u64>| -> String {
+        counts.iter().map(|(name, count)| format!("{count} {name}")).collect::<Vec<_>>().join(", ")
+    };
+    let listed = |ports: &[Tensor]| -> String {
+        let port = |port: &Tensor| format!("{} {}[{}]", port.name, port.kind, port.shape.join(","));
+        ports.iter().map(port).collect::<Vec<_>>().join("; ")
+    };
+    match summary {
+        ModelSummary::Safetensors { tensors, parameters, types, metadata, .. } => {
+            let metadata: String = metadata.iter().map(|(key, text)| format!("    {key}: {text}\n")).collect();
+            format!("{path}: {tensors} tensors, {parameters} parameters ({})\n{metadata}", counted(types))
+        }
+        ModelSummary::Onnx { operator_sets, operators, inputs, outputs, .. } => {
+            let sets: Vec<String> = operator_sets.iter().map(|(name, version)| format!("{name} {version}")).collect();
+            format!(
+                "{path}: {}\n    operators: {}\n    inputs: {}\n    outputs: {}\n",
+                sets.join(", "),
+                counted(operators),
+                listed(inputs),
+                listed(outputs)
+            )
+        }
+    }
 }

@@ -15,9 +15,9 @@ use serde_json::Value;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
 use crate::capability::Signer;
-use crate::checks::{self, Finding};
+use crate::checks::{self, Finding, ModelSummary};
 use crate::commit::CommitLine;
-use crate::draft::{Committed, Event, Once, commit_id};
+use crate::draft::{Committed, Event, MAIN, Once, branch_of, commit_id, is_branch};
 use crate::limits::{Limits, is_large};
 use crate::plans::{Plans, object_of};
 use crate::stow::{Sealed, SealedFile, Writer, Written};
@@ -30,6 +30,8 @@ const DEPOSITS: &str = "deposit/";
 const MOST_CHECKED: usize = 256;
 /// Most findings of a hand-in that are said.
 const MOST_FINDINGS: usize = 100;
+/// Most branches of a deposit beside `main`.
+const MOST_BRANCHES: usize = 100;
 
 /// What deposits stand on.
 pub struct Place {
@@ -383,8 +385,8 @@ impl Deposits {
         let plan = written.plan.take();
         self.keep_as(key, object, (part, tag), (writer, written)).await?;
         match plan {
-            Some(plan) => self.keep_plan(key, object, &plan).await,
-            None => Ok(()),
+            Some(plan) if plan.bytes() > 0 => self.keep_plan(key, object, &plan).await,
+            _ => Ok(()),
         }
     }
 
@@ -489,21 +491,24 @@ impl Deposits {
 
     // Writing.
 
-    /// Begins a commit on the newest one.
+    /// Begins a commit on the newest one of a branch.
     ///
     /// # Errors
-    /// [`DepositError::Missing`], [`DepositError::Mending`].
+    /// [`DepositError::Missing`], [`DepositError::Revision`] when there is no such branch, [`DepositError::Mending`].
     pub(crate) async fn commit(
         self: &Arc<Self>,
         name: &DepositName,
+        revision: &str,
         by: &str,
         key: Option<Digest>,
     ) -> Result<Committing, DepositError> {
-        self.existing(name).await?;
+        let branch = branch_of(revision).unwrap_or(revision);
+        self.existing(name).await?.head_of(branch).ok_or(DepositError::Revision)?;
         Ok(Committing {
             working: self.working().await?,
             deposits: Arc::clone(self),
             name: name.clone(),
+            branch: branch.to_owned(),
             by: by.to_owned(),
             key,
             title: String::new(),
@@ -511,6 +516,44 @@ impl Deposits {
             parent: None,
             steps: Vec::new(),
         })
+    }
+
+    /// Makes a branch at a revision.
+    ///
+    /// # Errors
+    /// [`DepositError::BranchName`], [`DepositError::Revision`], [`DepositError::Exists`], [`DepositError::Limit`].
+    pub async fn branch(&self, name: &DepositName, branch: &str, revision: &str, by: &str) -> Result<(), DepositError> {
+        let draft = self.existing(name).await?;
+        if draft.head_of(branch).is_some() {
+            return Err(DepositError::Exists);
+        }
+        if !is_branch(branch) {
+            return Err(DepositError::BranchName);
+        }
+        let at = draft.revision(revision).ok_or(DepositError::Revision)?;
+        let commit = acequia_hub::wire::Snapshot::commit(&at).to_owned();
+        let event = Event::Branched { branch: branch.to_owned(), commit, by: by.to_owned() };
+        self.append(name, &event, |draft| match draft.head_of(branch) {
+            Some(_) => Err(DepositError::Exists),
+            None if draft.branches().len() >= MOST_BRANCHES => {
+                let most = MOST_BRANCHES as u64;
+                Err(DepositError::Limit { what: "the limit of a deposit", most, unit: "branches" })
+            }
+            None => Ok(()),
+        })
+        .await
+    }
+
+    /// Gives a branch up. Its commits stay, under their ids.
+    ///
+    /// # Errors
+    /// [`DepositError::Grows`] for `main`, [`DepositError::Revision`] when there is no such branch.
+    pub async fn give_up(&self, name: &DepositName, branch: &str, by: &str) -> Result<(), DepositError> {
+        if branch == MAIN {
+            return Err(DepositError::Grows { what: "main stays" });
+        }
+        let event = Event::Unbranched { branch: branch.to_owned(), by: by.to_owned() };
+        self.append(name, &event, |draft| draft.head_of(branch).map(drop).ok_or(DepositError::Revision)).await
     }
 
     /// Hands a commit in under a tag, once it is fit for it. Findings come back when it is not, and nothing is recorded. Who asks
@@ -532,6 +575,9 @@ impl Deposits {
         let draft = self.existing(name).await?;
         let snapshot = draft.revision(revision).ok_or(DepositError::Revision)?;
         let commit = acequia_hub::wire::Snapshot::commit(&snapshot).to_owned();
+        if !draft.is_on_main(&commit) {
+            return Err(DepositError::Aside);
+        }
         let once = Once::asked(key, &["hand in", tag, &commit, message]);
         if draft.answered(once.as_ref())?.is_some() {
             return Ok(Ok(()));
@@ -580,6 +626,25 @@ impl Deposits {
         }
         checked.insert(commit, findings.clone());
         Ok(findings)
+    }
+
+    /// What the model files of a commit say of themselves, by their paths. Of those that nothing is wrong with.
+    ///
+    /// # Errors
+    /// [`DepositError::Sealed`]; errors of records and blobs.
+    pub async fn summaries(
+        &self,
+        name: &DepositName,
+        snapshot: &Snapshot,
+    ) -> Result<BTreeMap<String, ModelSummary>, DepositError> {
+        use acequia_hub::wire::Snapshot as _;
+        let mut files = BTreeMap::new();
+        let models = |path: &str| [".safetensors", ".onnx"].iter().any(|end| path.to_ascii_lowercase().ends_with(end));
+        for (path, file) in snapshot.files().iter().filter(|(path, _)| models(path)) {
+            files.insert(path.clone(), Arc::new(self.file(name, file).await?));
+        }
+        let told = tokio::task::spawn_blocking(move || checks::summaries(&files));
+        told.await.map_err(|_| DepositError::Sealed)?
     }
 
     /// The trustee took or refused what was handed in under a tag.
@@ -632,8 +697,11 @@ impl Deposits {
                 // The record first: a record never stands without its bytes.
                 let blobs = self.place.store.remove_object(&key, &object.object, object.part).await?;
                 self.remove_blobs(&blobs)?;
-                swept.objects += 1;
-                swept.bytes = swept.bytes.saturating_add(object.bytes);
+                // What was worked out from an object goes with it.
+                if object_of(&object.object) == object.object {
+                    swept.objects += 1;
+                    swept.bytes = swept.bytes.saturating_add(object.bytes);
+                }
             }
             if swept != Swept::default() {
                 let event = Event::Swept { objects: swept.objects, bytes: swept.bytes };
@@ -680,6 +748,7 @@ pub(crate) struct Committing {
     working: Working,
     deposits: Arc<Deposits>,
     name: DepositName,
+    branch: String,
     by: String,
     /// What it is known by if the client asks again.
     key: Option<Digest>,
@@ -735,7 +804,7 @@ impl Committing {
 
     fn fresh(&self, draft: &Draft) -> Result<(), DepositError> {
         match &self.parent {
-            Some(parent) if parent != draft.head_commit() => Err(DepositError::Stale),
+            Some(parent) if Some(parent.as_str()) != draft.head_of(&self.branch) => Err(DepositError::Stale),
             _ => Ok(()),
         }
     }
@@ -747,28 +816,33 @@ impl Committing {
     pub(crate) async fn finish(self) -> Result<String, DepositError> {
         let key = self.name.key();
         let steps: Vec<String> = self.steps.iter().map(Step::in_words).collect();
-        let words = [self.title.as_str(), &self.message, self.parent.as_deref().unwrap_or_default()];
-        let once =
-            Once::asked(self.key, &words.into_iter().chain(steps.iter().map(String::as_str)).collect::<Vec<_>>());
+        let branch = Some(self.branch.clone()).filter(|branch| branch != MAIN);
+        let mut words = vec![self.title.as_str(), &self.message, self.parent.as_deref().unwrap_or_default()];
+        words.extend(steps.iter().map(String::as_str));
+        words.extend(branch.as_deref());
+        let once = Once::asked(self.key, &words);
         loop {
             let draft = self.deposits.existing(&self.name).await?;
             if let Some(commit) = draft.answered(once.as_ref())? {
                 return Ok(commit.to_owned());
             }
             self.fresh(&draft)?;
-            let files = self.applied(draft.head())?;
-            let (old, new) = (draft.head(), &files);
+            // A branch may be given up meanwhile.
+            let head = draft.head_of(&self.branch).ok_or(DepositError::Revision)?;
+            let at = draft.revision(head).ok_or(DepositError::Revision)?;
+            let files = self.applied(crate::files(&at))?;
+            let (old, new) = (crate::files(&at), &files);
             let put: Vec<ReleasedFile> =
                 new.values().filter(|file| old.get(&file.path) != Some(*file)).cloned().collect();
             let gone: Vec<String> = old.keys().filter(|path| !new.contains_key(*path)).cloned().collect();
             if put.is_empty() && gone.is_empty() {
-                return Ok(draft.head_commit().to_owned());
+                return Ok(head.to_owned());
             }
-            let parent = draft.head_commit().to_owned();
+            let parent = head.to_owned();
             let commit = commit_id(&self.name, &parent, new, &self.title, &self.message);
             let (title, message, by) = (self.title.clone(), self.message.clone(), self.by.clone());
-            let once = once.clone();
-            let committed = Committed { commit: commit.clone(), parent, title, message, by, put, gone, once };
+            let (once, branch) = (once.clone(), branch.clone());
+            let committed = Committed { commit: commit.clone(), parent, title, message, by, put, gone, branch, once };
             let event = json_of(&Event::Committed(committed))?;
             let now = self.deposits.now();
             let added = self.deposits.place.store.append_after(&stream(&key), draft.last, now, &event).await?;

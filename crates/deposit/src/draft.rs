@@ -24,6 +24,17 @@ pub(crate) enum Event {
         once: Option<Once>,
     },
     Committed(Committed),
+    /// A branch was made at a commit.
+    Branched {
+        branch: String,
+        commit: String,
+        by: String,
+    },
+    /// A branch was given up. Its commits stay, under their ids.
+    Unbranched {
+        branch: String,
+        by: String,
+    },
     /// A commit was handed in.
     Tagged {
         tag: String,
@@ -87,6 +98,9 @@ pub struct Committed {
     pub put: Vec<ReleasedFile>,
     /// Paths that are not there any more.
     pub gone: Vec<String>,
+    /// The branch, unless it is `main`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
     /// What the client that asks again is known by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub once: Option<Once>,
@@ -133,13 +147,21 @@ pub struct Tag {
     pub decision: Option<Decision>,
 }
 
+/// A commit and when it was made.
+type Made = Arc<(Timestamp, Committed)>;
+
 /// A deposit with all that happened to it.
 #[derive(Debug, Clone)]
 pub struct Draft {
     name: DepositName,
     begun_at: Timestamp,
     by: String,
-    commits: Vec<Arc<(Timestamp, Committed)>>,
+    /// Those of `main`, oldest first.
+    commits: Vec<Made>,
+    /// Those that were made on branches, by their ids.
+    aside: BTreeMap<String, Made>,
+    /// Branches other than `main`, and their newest commits.
+    branches: BTreeMap<String, String>,
     tags: Vec<Tag>,
     head: Arc<BTreeMap<String, ReleasedFile>>,
     swept: Swept,
@@ -177,6 +199,8 @@ impl Draft {
             begun_at: Timestamp::from_unix_s(0),
             by: String::new(),
             commits: Vec::new(),
+            aside: BTreeMap::new(),
+            branches: BTreeMap::new(),
             tags: Vec::new(),
             head: Arc::default(),
             swept: Swept::default(),
@@ -199,8 +223,23 @@ impl Draft {
                 (self.begun_at, self.by) = (entry.at, by.clone());
                 let (title, message) = (title.to_owned(), String::new());
                 let parent = String::new();
-                let begun = Committed { commit, parent, title, message, by, put: vec![], gone: vec![], once: None };
+                let (put, gone) = (vec![], vec![]);
+                let begun = Committed { commit, parent, title, message, by, put, gone, branch: None, once: None };
                 self.commits.push(Arc::new((entry.at, begun)));
+            }
+            Event::Committed(committed) if committed.branch.is_some() => {
+                let branch = committed.branch.clone().unwrap_or_default();
+                let head = self.branches.get_mut(&branch).filter(|head| **head == committed.parent);
+                head.ok_or_else(unfit)?.clone_from(&committed.commit);
+                self.remember(committed.once.clone(), &committed.commit);
+                self.aside.insert(committed.commit.clone(), Arc::new((entry.at, committed)));
+            }
+            Event::Branched { branch, commit, .. } if is_branch(&branch) && !self.branches.contains_key(&branch) => {
+                self.chain(&commit).ok_or_else(unfit)?;
+                self.branches.insert(branch, commit);
+            }
+            Event::Unbranched { branch, .. } => {
+                self.branches.remove(&branch).ok_or_else(unfit)?;
             }
             Event::Committed(committed) if committed.parent == self.head_commit() => {
                 let head = Arc::make_mut(&mut self.head);
@@ -262,17 +301,32 @@ impl Draft {
         self.begun_at
     }
 
-    /// The newest commit's id.
+    /// The id of the newest commit of `main`.
     pub fn head_commit(&self) -> &str {
         self.commits.last().map_or("", |last| &last.1.commit)
     }
 
-    /// The files of the newest commit.
+    /// Branches other than `main`, with the ids of their newest commits.
+    pub fn branches(&self) -> &BTreeMap<String, String> {
+        &self.branches
+    }
+
+    /// The id of the newest commit of a branch, which may be `main`.
+    pub fn head_of(&self, branch: &str) -> Option<&str> {
+        if branch == MAIN { Some(self.head_commit()) } else { self.branches.get(branch).map(String::as_str) }
+    }
+
+    /// Whether a commit is one of `main`.
+    pub(crate) fn is_on_main(&self, commit: &str) -> bool {
+        self.commits.iter().any(|both| both.1.commit == commit)
+    }
+
+    /// The files of the newest commit of `main`.
     pub fn head(&self) -> &Arc<BTreeMap<String, ReleasedFile>> {
         &self.head
     }
 
-    /// Every commit with its time, oldest first.
+    /// Every commit of `main` with its time, oldest first.
     pub fn commits(&self) -> impl DoubleEndedIterator<Item = (Timestamp, &Committed)> {
         self.commits.iter().map(|both| (both.0, &both.1))
     }
@@ -294,21 +348,41 @@ impl Draft {
 
     /// Every content that a commit has or had.
     pub(crate) fn contents(&self) -> impl Iterator<Item = Digest> {
-        self.commits.iter().flat_map(|both| both.1.put.iter().map(|file| file.sha256))
+        let all = self.commits.iter().chain(self.aside.values());
+        all.flat_map(|both| both.1.put.iter().map(|file| file.sha256))
     }
 
-    /// What a revision means: `main` or `HEAD` (the newest), a tag, or a whole commit id.
+    /// A commit and those before it, oldest first.
+    fn chain(&self, commit: &str) -> Option<Vec<Made>> {
+        let (mut wanted, mut aside) = (commit, Vec::new());
+        loop {
+            if let Some(at) = self.commits.iter().position(|both| both.1.commit == wanted) {
+                let mut chain = self.commits[..=at].to_vec();
+                chain.extend(aside.into_iter().rev());
+                return Some(chain);
+            }
+            let own = self.aside.get(wanted)?;
+            aside.push(Arc::clone(own));
+            wanted = &own.1.parent;
+        }
+    }
+
+    /// What a revision means: `main` or `HEAD` (the newest of `main`), a tag, another branch, or a whole commit id.
     pub fn revision(self: &Arc<Self>, revision: &str) -> Option<Snapshot> {
-        let commit = match revision {
-            "main" | "HEAD" | "refs/heads/main" => self.head_commit(),
-            other => self.tag(other.strip_prefix("refs/tags/").unwrap_or(other)).map_or(other, |tag| &tag.commit),
+        let commit = match (branch_of(revision), revision.strip_prefix("refs/tags/")) {
+            (Some(branch), _) => self.head_of(branch)?,
+            (None, Some(tag)) => &self.tag(tag)?.commit,
+            (None, None) => match self.tag(revision) {
+                Some(tag) => &tag.commit,
+                None => self.head_of(revision).unwrap_or(revision),
+            },
         };
-        let at = self.commits.iter().position(|both| both.1.commit == commit)?;
-        let files = if at + 1 == self.commits.len() {
+        let chain = self.chain(commit)?;
+        let files = if commit == self.head_commit() {
             Arc::clone(&self.head)
         } else {
             let mut files = BTreeMap::new();
-            for both in &self.commits[..=at] {
+            for both in &chain {
                 for path in &both.1.gone {
                     files.remove(path);
                 }
@@ -316,8 +390,33 @@ impl Draft {
             }
             Arc::new(files)
         };
-        Some(Snapshot { draft: Arc::clone(self), at, files })
+        Some(Snapshot { draft: Arc::clone(self), chain, files })
     }
+}
+
+/// The branch that is there from the beginning, and that is handed in.
+pub(crate) const MAIN: &str = "main";
+/// Characters of a branch's name.
+const LONGEST_BRANCH: usize = 100;
+
+/// The branch that a revision names as one, or `main` by its other names.
+pub(crate) fn branch_of(revision: &str) -> Option<&str> {
+    if matches!(revision, MAIN | "HEAD") { Some(MAIN) } else { revision.strip_prefix("refs/heads/") }
+}
+
+/// Whether a branch can be called so: what cannot be taken for a tag, a commit or something of git's own.
+pub(crate) fn is_branch(name: &str) -> bool {
+    let plain = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with(['.', '-'])
+            && !part.ends_with(['.', '-'])
+            && !part.contains("..")
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    let like_tag = name.strip_prefix('v').unwrap_or(name).starts_with(|c: char| c.is_ascii_digit());
+    let like_commit = name.len() == 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let own = name.split('/').next().is_some_and(|first| matches!(first, MAIN | "HEAD" | "refs" | "None"));
+    name.len() <= LONGEST_BRANCH && name.split('/').all(plain) && !(like_tag || like_commit || own)
 }
 
 /// The files of a draft at one commit.
@@ -329,7 +428,8 @@ pub fn files(at: &Snapshot) -> &BTreeMap<String, ReleasedFile> {
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     draft: Arc<Draft>,
-    at: usize,
+    /// The commit and those before it, oldest first.
+    chain: Vec<Made>,
     files: Arc<BTreeMap<String, ReleasedFile>>,
 }
 
@@ -339,14 +439,19 @@ impl Snapshot {
         &self.draft
     }
 
+    /// The commit. No chain is without one.
+    fn last(&self) -> &(Timestamp, Committed) {
+        &self.chain[self.chain.len() - 1]
+    }
+
     /// When the commit was made.
     pub fn made_at(&self) -> Timestamp {
-        self.draft.commits[self.at].0
+        self.last().0
     }
 
     /// It and those before, newest first.
     pub fn until(&self) -> impl Iterator<Item = (Timestamp, &Committed)> {
-        self.draft.commits[..=self.at].iter().rev().map(|both| (both.0, &both.1))
+        self.chain.iter().rev().map(|both| (both.0, &both.1))
     }
 }
 
@@ -360,7 +465,7 @@ impl wire::Snapshot for Snapshot {
     }
 
     fn commit(&self) -> &str {
-        &self.draft.commits[self.at].1.commit
+        &self.last().1.commit
     }
 
     fn files(&self) -> &BTreeMap<String, ReleasedFile> {

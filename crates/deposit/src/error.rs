@@ -69,6 +69,12 @@ pub enum DepositError {
     /// The version cannot be handed in as a release: its tag.
     #[error("a deposit is handed in under a tag such as v1.0.0")]
     Tag,
+    /// A branch that cannot be called so.
+    #[error("a branch cannot be called so")]
+    BranchName,
+    /// A commit of a branch is handed in.
+    #[error("only commits of main are handed in")]
+    Aside,
     /// A key that stands for one request came with another.
     #[error("this idempotency key was used for another request")]
     OtherRequest,
@@ -105,6 +111,8 @@ impl Coded for DepositError {
             Self::Sealed => "DP014",
             Self::Mending => "DP015",
             Self::OtherRequest => "DP016",
+            Self::BranchName => "DP017",
+            Self::Aside => "DP018",
             Self::Store(error) => error.code(),
             Self::Blobs(error) => error.code(),
         }
@@ -126,6 +134,10 @@ impl Coded for DepositError {
             Self::Capability => "run the upload again; it asks for a new address",
             Self::Token(error) => error.hint(),
             Self::Tag => "name the tag vX.Y.Z",
+            Self::BranchName => {
+                "use letters, digits, '-', '_', '.' and '/' between them; not what looks like a tag or a commit"
+            }
+            Self::Aside => "commit to main what should be handed in",
             Self::OtherRequest => "make a new key for each request, and keep it only for asking the same again",
             Self::Sealed => "restore keys and blobs of the node from backups of the same day",
             Self::Mending => "wait until `acequia doctor --mend` is done, then try again",
@@ -136,10 +148,13 @@ impl Coded for DepositError {
     fn exit(&self) -> Exit {
         match self {
             Self::Missing | Self::Revision => Exit::NotFound,
-            Self::Exists | Self::Stale | Self::Grows { .. } | Self::Limit { .. } => Exit::PolicyRefused,
-            Self::Line { .. } | Self::Path { .. } | Self::NotUploaded { .. } | Self::Tag | Self::OtherRequest => {
-                Exit::Usage
-            }
+            Self::Exists | Self::Stale | Self::Grows { .. } | Self::Limit { .. } | Self::Aside => Exit::PolicyRefused,
+            Self::Line { .. }
+            | Self::Path { .. }
+            | Self::NotUploaded { .. }
+            | Self::Tag
+            | Self::BranchName
+            | Self::OtherRequest => Exit::Usage,
             Self::Token(error) => error.exit(),
             Self::Capability => Exit::NotPermitted,
             Self::Damaged | Self::Sealed => Exit::Integrity,

@@ -22,7 +22,7 @@ mod stow;
 mod web;
 
 pub use acequia_access::{Scope, Token, TokenLine};
-pub use checks::Finding;
+pub use checks::{Finding, ModelSummary, Tensor};
 pub use commit::{CommitLine, CommitReader, LONGEST_LINE_BYTES};
 pub use deposits::{DepositLine, DepositState, Deposits, Place, Swept};
 pub use draft::{Committed, Decision, Draft, Once, Outcome, Snapshot, Tag, files};

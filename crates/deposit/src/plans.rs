@@ -1,20 +1,24 @@
 //! Of which xorbs the files of drafts are made, for reading them by Xet. Worked out while bytes arrive, sealed beside them, and worked out again
 //! where it is missing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use acequia_gate::ReleasedFile;
 use acequia_hub::wire;
 use acequia_store::StoredObject;
 use acequia_types::{Coded, Digest};
 use acequia_xet::{Plan, XetHash};
 
-use crate::{DepositError, Deposits};
+use crate::stow::SealedFile;
+use crate::{DepositError, DepositName, Deposits};
 
 /// What plans are called among the objects of a deposit.
 const PLAN: &str = "xet-";
 /// Xorbs of all plans that are kept in mind, of 48 bytes each.
 const MOST_IN_MIND: usize = 500_000;
+/// Files that stay opened, with a chunk of 4 MiB each.
+const MOST_OPENED: usize = 4;
 
 /// Where the plan of an object lies.
 fn beside(object: &str) -> String {
@@ -26,11 +30,16 @@ pub(crate) fn object_of(object: &str) -> &str {
     object.strip_prefix(PLAN).unwrap_or(object)
 }
 
+/// A deposit and a content of it.
+type Named = (String, Digest);
+
 /// Plans that are in memory, and those that are being made.
 #[derive(Default)]
 pub(crate) struct Plans {
-    in_mind: Mutex<BTreeMap<(String, Digest), Arc<Plan>>>,
-    being_made: Mutex<BTreeSet<(String, Digest)>>,
+    in_mind: Mutex<BTreeMap<Named, Arc<Plan>>>,
+    being_made: Mutex<BTreeSet<Named>>,
+    /// Files that xorbs were read of last: a chunk of them is opened, and xorbs lie in it one after the other.
+    opened: Mutex<VecDeque<(Named, Arc<SealedFile>)>>,
     one_at_a_time: tokio::sync::Mutex<()>,
 }
 
@@ -38,6 +47,12 @@ impl Plans {
     fn get(&self, key: &str, sha256: Digest) -> Option<Arc<Plan>> {
         let in_mind = self.in_mind.lock().unwrap_or_else(PoisonError::into_inner);
         in_mind.get(&(key.to_owned(), sha256)).cloned()
+    }
+
+    /// The content of a file that was asked for lately, by the file's hash.
+    fn named(&self, key: &str, hash: &XetHash) -> Option<Digest> {
+        let in_mind = self.in_mind.lock().unwrap_or_else(PoisonError::into_inner);
+        in_mind.iter().find(|((own, _), plan)| own == key && plan.hash() == hash).map(|((_, sha256), _)| *sha256)
     }
 
     fn put(&self, key: &str, sha256: Digest, plan: Plan) -> Arc<Plan> {
@@ -99,6 +114,36 @@ impl Deposits {
         let read = tokio::task::spawn_blocking(move || file.read(0..file.len()));
         let plan = Plan::from_bytes(&read.await.map_err(|_| DepositError::Sealed)??);
         Ok(plan.map(|plan| self.plans.put(key, sha256, plan)))
+    }
+
+    /// The content with this hash of Xet, if there is a plan of one.
+    pub(crate) async fn planned(&self, key: &str, hash: &XetHash) -> Result<Option<Digest>, DepositError> {
+        if let Some(known) = self.plans.named(key, hash) {
+            return Ok(Some(known));
+        }
+        let all = self.plan_hashes(key).await?;
+        let found = all.iter().find(|(_, own)| *own == hash);
+        Ok(found.and_then(|(sha256, _)| Digest::parse(sha256).ok()))
+    }
+
+    /// The bytes of a file of a draft, whose last chunk stays opened for the next xorb.
+    pub(crate) async fn kept_open(
+        &self,
+        name: &DepositName,
+        file: &ReleasedFile,
+    ) -> Result<Arc<SealedFile>, DepositError> {
+        let own = (name.key(), file.sha256);
+        let opened = || self.plans.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, there)) = opened().iter().find(|(key, _)| *key == own) {
+            return Ok(Arc::clone(there));
+        }
+        let bytes = Arc::new(self.file(name, file).await?);
+        let mut opened = opened();
+        if opened.len() == MOST_OPENED {
+            opened.pop_front();
+        }
+        opened.push_back((own, Arc::clone(&bytes)));
+        Ok(bytes)
     }
 
     /// Begins to make a plan of an object that is here, if nobody does.

@@ -38,7 +38,7 @@ const fn query(name: &'static str, kind: &'static str, example: &'static str, de
 /// A whole number from 0 that fits everywhere.
 const WHOLE: &str = r#"{"minimum":0,"maximum":2147483647}"#;
 
-const PARAMETERS: [Parameter; 34] = [
+const PARAMETERS: [Parameter; 35] = [
     path("namespace", "acequia", "Who publishes the data set."),
     path("name", "breast-cancer-survival", "The data set."),
     path("model", "breast-cancer-recurrence", "The model."),
@@ -51,6 +51,7 @@ const PARAMETERS: [Parameter; 34] = [
         "Two different revisions, `FROM..TO`; the later one first leads to the right order.",
     )
     .with(r#"{"pattern":"^v[0-9]+[.][0-9]+[.][0-9]+[.][.]v[0-9]+[.][0-9]+[.][0-9]+$"}"#),
+    path("branch", "try", "A branch other than `main`."),
     path("object", "", "SHA-256 of a file, or the commit of a version."),
     path("file", "", "The hash of Xet of a file, from the header X-Xet-Hash.").with(r#"{"pattern":"^[0-9a-f]{64}$"}"#),
     path("number", "0", "Place of a xorb in its file, from 0.").with(r#"{"pattern":"^[0-9]{1,9}$"}"#),
@@ -241,7 +242,7 @@ const fn written(
     Written { method, path, summary, body }
 }
 
-const WRITTEN: [Written; 11] = [
+const WRITTEN: [Written; 13] = [
     written("get", "/api/whoami-v2", "Whose token it is", None),
     written("post", "/api/repos/create", "Begin a deposit", Some(JSON)),
     written("post", "/api/validate-yaml", "What a card lacks", Some(JSON)),
@@ -260,15 +261,17 @@ const WRITTEN: [Written; 11] = [
     written(
         "post",
         "/api/datasets/{namespace}/{name}/commit/{revision}",
-        "Commit files to main; 412 when another commit came first",
+        "Commit files to main or another branch; 412 when another commit came first",
         Some("application/x-ndjson"),
     ),
     written(
         "post",
         "/api/datasets/{namespace}/{name}/tag/{revision}",
-        "Hand a commit in as vX.Y.Z; 422 with findings when it is not fit",
+        "Hand a commit of main in as vX.Y.Z; 422 with findings when it is not fit",
         Some(JSON),
     ),
+    written("post", "/api/datasets/{namespace}/{name}/branch/{branch}", "Make a branch of a deposit", Some(JSON)),
+    written("delete", "/api/datasets/{namespace}/{name}/branch/{branch}", "Give a branch of a deposit up", None),
     written("get", "/api/datasets/{namespace}/{name}/xet-write-token/{revision}", "A pass for uploading by Xet", None),
     written(
         "post",

@@ -17,6 +17,7 @@ use axum::http::{HeaderMap, Method, Response};
 use bytes::Bytes;
 use serde_json::{Map, json};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
 
 use crate::admission::{Reader, admit, is_open};
 use crate::api::{Snapshot, answer_at};
@@ -39,6 +40,8 @@ const GOOD_FOR_S: i64 = 6 * 60 * 60;
 const PUBLIC: &str = "public";
 /// Xorbs of all plans that are kept in mind, of 48 bytes each. Others are read again.
 const MOST_IN_MIND: usize = 500_000;
+/// Turns at putting xorbs together: each takes twice its length until it is checked, and its length until it is sent.
+static COMPOSING: Semaphore = Semaphore::const_new(8);
 
 /// Where a repository at one commit is read by Xet.
 #[derive(Debug, Clone, Copy)]
@@ -117,7 +120,10 @@ impl Wants {
     pub fn parse(rest: &[&str]) -> Option<Self> {
         let hash = |text: &str| XetHash::parse(text).ok();
         match rest {
-            ["v1", "reconstructions", file] => Some(Self::Reconstruction { file: hash(file)?, second: false }),
+            // Clients before hf_xet 1.2 name no version.
+            ["v1", "reconstructions", file] | ["reconstructions", file] => {
+                Some(Self::Reconstruction { file: hash(file)?, second: false })
+            }
             ["v2", "reconstructions", file] => Some(Self::Reconstruction { file: hash(file)?, second: true }),
             ["xorbs", file, number] => Some(Self::Xorb { file: hash(file)?, number: number.parse().ok()? }),
             _ => None,
@@ -201,6 +207,7 @@ async fn answer_xorb<S: Source + ?Sized>(
         Body::empty()
     } else {
         let (source, xorb) = (Arc::clone(source), *xorb);
+        let _turn = COMPOSING.acquire().await.map_err(|_| Refusal::Busy)?;
         let composed = tokio::task::spawn_blocking(move || composed(&*source, sha256, &xorb)).await;
         let bytes = composed
             .unwrap_or_else(|source| Err(HubError::Unreadable { sha256, source: Box::new(source) }))
@@ -273,6 +280,12 @@ impl Plans {
     /// The hash of a file, once it is planned.
     pub(crate) fn hash(&self, file: &ReleasedFile) -> Option<XetHash> {
         self.hashes.read().unwrap_or_else(PoisonError::into_inner).get(&file.sha256).copied()
+    }
+
+    /// The file of a version with this hash.
+    fn named<'v>(&self, version: &'v PublishedVersion, hash: &XetHash) -> Option<(&'v String, &'v ReleasedFile)> {
+        let hashes = self.hashes.read().unwrap_or_else(PoisonError::into_inner);
+        version.files().iter().find(|(_, file)| hashes.get(&file.sha256) == Some(hash))
     }
 
     /// Plans what is new on the shelf, in the background.
@@ -402,8 +415,7 @@ impl Asked<'_> {
     ) -> Result<Response<Body>, Refusal> {
         let wants = Wants::parse(rest).ok_or(Refusal::Page)?;
         let absent = || Refusal::Entry { commit: self.version.commit().to_owned() };
-        let named = |(_, file): &(&String, &ReleasedFile)| self.plans.hash(file).as_ref() == Some(wants.file());
-        let (path, file) = self.version.files().iter().find(named).ok_or_else(absent)?;
+        let (path, file) = self.plans.named(self.version, wants.file()).ok_or_else(absent)?;
         let pass = if is_open(self.version, path) { None } else { self.pass()? };
         let plan = self.plans.plan(catalogue, file).await.ok_or_else(absent)?;
         let repository = self.repository();

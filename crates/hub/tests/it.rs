@@ -216,7 +216,7 @@ fn guarded(answer: &Answer, what: &str) {
     let policy = answer.header("content-security-policy");
     assert!(policy.starts_with("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{what}: {policy}");
     assert!(!policy.contains("unsafe"), "{what}");
-    for absent in ["set-cookie", "content-encoding", "x-xet-hash", "server"] {
+    for absent in ["set-cookie", "content-encoding", "server"] {
         assert!(!answer.headers.contains_key(absent), "{what}: {absent}");
     }
 }

@@ -132,9 +132,32 @@ api.create_commit(
 )
 assert [file for file in api.list_repo_files(name, repo_type="dataset")] == ["README.md"]
 refused(api.super_squash_history, name, repo_type="dataset", status=403)
-refused(api.create_branch, name, branch="other", repo_type="dataset", status=403)
+refused(api.create_branch, name, branch="main", repo_type="dataset", status=409)
+refused(api.create_pull_request, name, title="Mend", repo_type="dataset", status=403)
 refused(api.delete_repo, name, repo_type="dataset", status=403)
 step("parents, deleting, and what rewrites is refused")
+
+api.create_branch(name, branch="try/one", repo_type="dataset")
+api.create_branch(name, branch="try/one", repo_type="dataset", exist_ok=True)
+api.create_branch(name, branch="old", revision=first, repo_type="dataset")
+assert fetch(name, "extra/notes.txt", revision="old") == b"notes\n"
+api.upload_file(
+    path_or_fileobj=large[:2_000_000], path_in_repo="aside.raw", repo_id=name, repo_type="dataset", revision="try/one"
+)
+assert fetch(name, "aside.raw", revision="try/one") == large[:2_000_000]
+assert [branch.name for branch in api.list_repo_refs(name, repo_type="dataset").branches] == ["main", "old", "try/one"]
+assert "aside.raw" in api.list_repo_files(name, repo_type="dataset", revision="try/one")
+assert "aside.raw" not in api.list_repo_files(name, repo_type="dataset")
+refused(api.create_tag, name, tag="v0.1.0", revision="try/one", repo_type="dataset", status=403)
+said = refused(
+    api.create_commit, name, [CommitOperationAdd("x.txt", b"x")], commit_message="PR", repo_type="dataset",
+    create_pr=True, status=403,
+)
+assert "pull requests" in said, said
+api.delete_branch(name, branch="old", repo_type="dataset")
+api.delete_branch(name, branch="try/one", repo_type="dataset")
+assert [branch.name for branch in api.list_repo_refs(name, repo_type="dataset").branches] == ["main"]
+step("branches: made, committed to, read, not handed in, given up")
 
 try:
     import datasets
@@ -174,6 +197,12 @@ if program.exists():
     assert done.returncode == 0, done.stderr
     assert fetch(name, "cli/file.txt") == b"from the command\n"
     step("hf upload")
+    if major >= 1:
+        for words in (["create", name, "by-hf"], ["delete", name, "by-hf"]):
+            words = ["repos", "branch", *words, "--repo-type", "dataset"]
+            done = subprocess.run([program, *words], capture_output=True, text=True)
+            assert done.returncode == 0, (done.stdout, done.stderr)
+        step("hf repos branch")
 
 model = f"{namespace}/net-{label}"
 api.create_repo(model)

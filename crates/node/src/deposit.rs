@@ -1,11 +1,12 @@
 //! What outside authors deposit: who may, and what the trustee does with it.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
 use acequia_deposit::{
-    DepositError, DepositLine, Deposits, Draft, Finding, Outcome, Place, Scope, Swept, Token, TokenLine,
+    DepositError, DepositLine, Deposits, Draft, Finding, ModelSummary, Outcome, Place, Scope, Swept, Token, TokenLine,
 };
 use acequia_gate::Artefact;
 use acequia_types::{DatasetName, Timestamp};
@@ -34,6 +35,12 @@ pub struct DepositShown {
     pub files: Vec<acequia_gate::ReleasedFile>,
     /// What keeps the newest commit from being handed in.
     pub findings: Vec<Finding>,
+    /// What the model files of the newest commit say of themselves.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub models: BTreeMap<String, ModelSummary>,
+    /// Branches beside `main`, with their newest commits.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub branches: BTreeMap<String, String>,
     /// What arrived, what no commit took, and what went.
     pub swept: Swept,
 }
@@ -145,6 +152,7 @@ impl Node {
         let draft = self.named(&deposits, name, artefact).await?;
         let main = draft.revision("main").ok_or(DepositError::Revision)?;
         let findings = deposits.check(draft.name(), &main).await?;
+        let models = deposits.summaries(draft.name(), &main).await?;
         let commit = |(at, commit): (Timestamp, &acequia_deposit::Committed)| CommitShown {
             commit: commit.commit.clone(),
             at,
@@ -160,6 +168,8 @@ impl Node {
             commits: draft.commits().rev().map(commit).collect(),
             files: draft.head().values().cloned().collect(),
             findings,
+            models,
+            branches: draft.branches().clone(),
             swept: draft.swept(),
         })
     }

@@ -69,7 +69,7 @@ pub use training::TrainingRows;
 pub use acequia_access::{Decision, Outcome as AccessOutcome, RequestLine, RequestShown, Words};
 pub use acequia_custody::fhir::Release as FhirRelease;
 pub use acequia_custody::{Level, Purpose, rights};
-pub use acequia_deposit::{DepositLine, DepositState, Outcome, Token, TokenLine};
+pub use acequia_deposit::{DepositLine, DepositState, ModelSummary, Outcome, Tensor, Token, TokenLine};
 #[cfg(feature = "cluster")]
 pub use acequia_engine::{ClusterSettings, Exchange, serve_executor, serve_scheduler};
 pub use acequia_gate::Artefact;

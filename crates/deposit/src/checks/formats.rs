@@ -40,7 +40,7 @@ const RUNS: [(&str, &str); 27] = [
 const ARCHIVES: [&str; 8] = [".tar", ".tgz", ".tar.gz", ".tar.zst", ".7z", ".rar", ".xz", ".bz2"];
 
 /// Longest header of a safetensors file (its own limit is 100 MB).
-const LONGEST_HEADER_BYTES: u64 = 16 << 20;
+pub(super) const LONGEST_HEADER_BYTES: u64 = 16 << 20;
 /// Where the list of an archive is looked for: its end, with the longest comment.
 const ZIP_END_BYTES: u64 = 22 + 65_535;
 /// Longest list of an archive.
@@ -48,8 +48,27 @@ const LONGEST_LIST_BYTES: u64 = 64 << 20;
 /// Fields of a graph on the outermost level: there are a dozen.
 const MOST_FIELDS: usize = 100_000;
 
-/// What is wrong with a file, if anything.
-pub(crate) fn check(path: &str, file: &SealedFile) -> Result<Option<String>, DepositError> {
+/// What is wrong with a file, if anything, and by which code that is looked up.
+pub(crate) fn check(path: &str, file: &SealedFile) -> Result<Option<(&'static str, String)>, DepositError> {
+    if let Some(what) = runs_or_hides(path, file)? {
+        return Ok(Some((RUNNING, what)));
+    }
+    let lower = path.to_ascii_lowercase();
+    let malformed = match () {
+        () if lower.ends_with(".safetensors") => safetensors(file)?,
+        () if lower.ends_with(".onnx") => onnx(file)?,
+        () => None,
+    };
+    Ok(malformed.map(|what| (MALFORMED, what)))
+}
+
+/// Files that may run, or that cannot be looked into.
+const RUNNING: &str = "DP019";
+/// Model files that are not what their name says.
+const MALFORMED: &str = "DP020";
+
+/// What may run in a file, or that it cannot be looked into.
+fn runs_or_hides(path: &str, file: &SealedFile) -> Result<Option<String>, DepositError> {
     let lower = path.to_ascii_lowercase();
     if let Some((_, what)) = RUNS.iter().find(|(ending, _)| lower.ends_with(ending)) {
         return Ok(Some(format!(
@@ -66,12 +85,6 @@ pub(crate) fn check(path: &str, file: &SealedFile) -> Result<Option<String>, Dep
     }
     if start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06") {
         return zip(file);
-    }
-    if lower.ends_with(".safetensors") {
-        return safetensors(file);
-    }
-    if lower.ends_with(".onnx") {
-        return onnx(file);
     }
     Ok(None)
 }
@@ -139,7 +152,7 @@ fn zip(file: &SealedFile) -> Result<Option<String>, DepositError> {
 }
 
 /// Bits of one number, by the names that safetensors has for types.
-fn bits(dtype: &str) -> Option<u64> {
+pub(super) fn bits(dtype: &str) -> Option<u64> {
     Some(match dtype {
         "F4" => 4,
         "F6_E2M3" | "F6_E3M2" => 6,
@@ -192,7 +205,7 @@ fn safetensors(file: &SealedFile) -> Result<Option<String>, DepositError> {
 }
 
 /// A number of variable length (Protocol Buffers, "Base 128 Varints"), and its length.
-fn varint(bytes: &[u8]) -> Option<(u64, u64)> {
+pub(super) fn varint(bytes: &[u8]) -> Option<(u64, u64)> {
     let mut value = 0u64;
     for (at, byte) in bytes.iter().take(10).enumerate() {
         value |= u64::from(byte & 0x7f).checked_shl(u32::try_from(7 * at).ok()?)?;
@@ -270,7 +283,16 @@ mod tests {
 
     fn finding(path: &str, content: &[u8]) -> Option<String> {
         let (_folder, file) = file(content);
-        check(path, &file).unwrap()
+        check(path, &file).unwrap().map(|(_, what)| what)
+    }
+
+    #[test]
+    fn findings_have_codes() {
+        let code = |path: &str, content: &[u8]| check(path, &file(content).1).unwrap().unwrap().0;
+        assert_eq!(code("a.pkl", b""), "DP019");
+        assert_eq!(code("a.zip", b"PK\x03\x04"), "DP019");
+        assert_eq!(code("a.safetensors", b""), "DP020");
+        assert_eq!(code("a.onnx", b""), "DP020");
     }
 
     fn tensors(header: &str, data: usize) -> Vec<u8> {
@@ -357,7 +379,10 @@ mod tests {
             bytes in proptest::collection::vec(any::<u8>(), 0..200),
             path in prop::sample::select(vec!["a.onnx", "a.safetensors", "a"]),
         ) {
-            finding(path, &[start, &bytes].concat());
+            let (_folder, file) = file(&[start, &bytes].concat());
+            check(path, &file).unwrap();
+            // Whatever was found: who looks does not fall.
+            crate::checks::summary::of(path, &file).unwrap();
         }
     }
 }

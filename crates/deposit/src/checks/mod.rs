@@ -4,6 +4,7 @@ mod card;
 mod formats;
 mod rows;
 mod splits;
+mod summary;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
 pub(crate) use card::check_card;
+pub use summary::{ModelSummary, Tensor};
 
 use crate::DepositError;
 use crate::stow::{CHUNK_BYTES, SealedFile};
@@ -28,20 +30,24 @@ pub struct Finding {
     pub file: Option<String>,
     /// What is wrong, as a sentence without a full stop.
     pub what: String,
+    /// Stable code, of what has one in `docs/errors.md`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<&'static str>,
 }
 
 impl Finding {
     pub(crate) fn new(file: impl Into<Option<String>>, what: impl Into<String>) -> Self {
-        Self { file: file.into(), what: what.into() }
+        Self { file: file.into(), what: what.into(), code: None }
     }
 }
 
 impl std::fmt::Display for Finding {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.file {
-            Some(file) => write!(f, "{file}: {}", self.what),
-            None => f.write_str(&self.what),
+            Some(file) => write!(f, "{file}: {}", self.what)?,
+            None => f.write_str(&self.what)?,
         }
+        self.code.map_or(Ok(()), |code| write!(f, " ({code})"))
     }
 }
 
@@ -75,7 +81,8 @@ pub(crate) fn all(artefact: Artefact, files: &BTreeMap<String, Arc<SealedFile>>)
         findings.extend(missing.map(|what| Finding::new(CARD.to_owned(), what)));
     }
     for (path, file) in files {
-        findings.extend(formats::check(path, file)?.map(|what| Finding::new(path.clone(), what)));
+        let found = formats::check(path, file)?;
+        findings.extend(found.map(|(code, what)| Finding { code: Some(code), ..Finding::new(path.clone(), what) }));
     }
     match artefact {
         Artefact::Model => {
@@ -89,6 +96,25 @@ pub(crate) fn all(artefact: Artefact, files: &BTreeMap<String, Arc<SealedFile>>)
         return Err(DepositError::Sealed);
     }
     Ok(findings)
+}
+
+/// What the model files among these say of themselves. Blocks.
+///
+/// # Errors
+/// [`DepositError::Sealed`]; errors of the blobs.
+pub(crate) fn summaries(
+    files: &BTreeMap<String, Arc<SealedFile>>,
+) -> Result<BTreeMap<String, ModelSummary>, DepositError> {
+    let mut told = BTreeMap::new();
+    for (path, file) in files {
+        // What is malformed is a finding.
+        if formats::check(path, file)?.is_none()
+            && let Some(summary) = summary::of(path, file)?
+        {
+            told.insert(path.clone(), summary);
+        }
+    }
+    Ok(told)
 }
 
 /// SHA-256 and git's blob id of a file, and of which xorbs it is made. Blocks.

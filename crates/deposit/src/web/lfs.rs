@@ -41,7 +41,10 @@ impl Asked<'_> {
             return Err(Refusal::TooLong);
         }
         let transfers = body.get("transfers").and_then(Value::as_array);
-        let in_parts = transfers.is_some_and(|all| all.iter().any(|transfer| transfer == "multipart"));
+        let offers = |wanted: &str| transfers.is_some_and(|all| all.iter().any(|transfer| transfer == wanted));
+        // Some clients upload by Xet and in no other way; who offers it can.
+        let (by_xet, in_parts) = (offers("xet"), offers("multipart"));
+        let revision = body.get("ref").and_then(|to| to.get("name")).and_then(Value::as_str).unwrap_or("main");
         let key = draft.name().key();
         let until = Signer::until(self.deposits().now());
         let (mut told, mut some_in_parts, mut announced) = (Vec::new(), false, 0u64);
@@ -65,7 +68,9 @@ impl Asked<'_> {
                         format!("{}{}", self.address, self.deposits().signer.path(&capability))
                     };
                     let parts = bytes.div_ceil(PART_BYTES);
-                    own["actions"] = if in_parts && parts > 1 {
+                    own["actions"] = if by_xet {
+                        self.by_xet(token, draft, revision)
+                    } else if in_parts && parts > 1 {
                         some_in_parts = true;
                         let mut header = Map::new();
                         header.insert("chunk_size".to_owned(), PART_BYTES.to_string().into());
@@ -82,7 +87,11 @@ impl Asked<'_> {
             }
             told.push(own);
         }
-        let transfer = if some_in_parts { "multipart" } else { "basic" };
+        let transfer = match () {
+            () if by_xet => "xet",
+            () if some_in_parts => "multipart",
+            () => "basic",
+        };
         let told = json!({ "transfer": transfer, "objects": told, "hash_algo": algorithm });
         Ok(wire::answer_at(&HeaderMap::new(), &told, None))
     }

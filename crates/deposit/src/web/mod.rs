@@ -158,7 +158,7 @@ pub(crate) fn refused(error: DepositError) -> Refusal {
         DepositError::Exists => Refusal::Exists(None),
         DepositError::Revision => Refusal::Revision,
         DepositError::Stale => Refusal::Stale { message },
-        DepositError::Grows { .. } | DepositError::Capability => Refusal::Forbidden { message },
+        DepositError::Grows { .. } | DepositError::Aside | DepositError::Capability => Refusal::Forbidden { message },
         DepositError::Limit { .. } => Refusal::Limit { message },
         DepositError::OtherRequest => Refusal::Unfit { message, findings: Value::Array(Vec::new()) },
         DepositError::Mending => Refusal::Busy,
@@ -184,6 +184,13 @@ impl Front {
     async fn answer(&self, parts: &[&str], request: Request) -> Result<Answered, Refusal> {
         if let ["deposits", _, _, _, _, _, _, _, _, _] = parts {
             return lfs::upload(self, parts, request).await.map(Answered::With);
+        }
+        if let ["api", kind, namespace, name, "xet-write", rest @ ..] = parts
+            && let Some(pass) = bearer(request.headers())
+            && let Some(key) = xet::passed(self, pass).await?
+            && key == format!("{kind}/{namespace}/{name}")
+        {
+            return xet::answer(self, &key, rest, request).await.map(Answered::With);
         }
         if let ["v1" | "v2", ..] = parts {
             let Some(pass) = bearer(request.headers()) else { return Ok(Answered::Not(request)) };

@@ -114,7 +114,9 @@ fn refs(draft: &Draft, query: &Fields) -> Value {
         .map(|tag| json!({ "name": tag.tag, "ref": format!("refs/tags/{}", tag.tag), "targetCommit": tag.commit }))
         .collect();
     let main = json!({ "name": "main", "ref": "refs/heads/main", "targetCommit": draft.head_commit() });
-    let mut refs = json!({ "branches": [main], "converts": [], "tags": tags });
+    let named = |(name, commit): (&String, &String)| json!({ "name": name, "ref": format!("refs/heads/{name}"), "targetCommit": commit });
+    let branches: Vec<Value> = std::iter::once(main).chain(draft.branches().iter().map(named)).collect();
+    let mut refs = json!({ "branches": branches, "converts": [], "tags": tags });
     if query.is_true("include_prs") {
         refs["pullRequests"] = json!([]);
     }

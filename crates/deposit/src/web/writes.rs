@@ -24,6 +24,13 @@ const SAID: usize = 5;
 /// Files that one question before an upload names.
 const MOST_FILES: usize = 10_000;
 
+/// Longest body with which a branch is made.
+const LONGEST_BRANCH_BYTES: usize = 64 << 10;
+
+fn is_commit(revision: &str) -> bool {
+    revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 fn malformed(message: &str) -> Refusal {
     Refusal::Malformed { message: message.to_owned() }
 }
@@ -118,8 +125,15 @@ impl Asked<'_> {
             ["info", "lfs", "objects", "batch"] if post => self.batch(token, draft, body).await,
             ["commit", revision] if post => self.commit(token, draft, revision, body).await,
             ["tag", revision] if post => self.tag(token, draft, revision, body).await,
-            ["branch", "main"] if post => Err(Refusal::Exists(None)),
-            ["branch", ..] => Err(forbidden("A deposit has one branch, main.")),
+            ["branch", name @ ..] if post && !name.is_empty() => self.branch(token, draft, &name.join("/"), body).await,
+            ["branch", name @ ..] if !name.is_empty() && self.head.method == Method::DELETE => {
+                self.deposits().give_up(draft.name(), &name.join("/"), &token.id).await.map_err(refused)?;
+                Ok(wire::content(StatusCode::OK, "application/json", "{}"))
+            }
+            ["branch", ..] => Err(Refusal::Method { allow: "POST, DELETE" }),
+            ["discussions", ..] => {
+                Err(forbidden("A deposit has no discussions and no pull requests: commit to main, or to a branch."))
+            }
             ["tag", ..] => Err(forbidden("A tag stays where it is. Make the next one.")),
             ["super-squash" | "settings" | "lfs-files", ..] => {
                 Err(forbidden("The history of a deposit only grows, and it stays private."))
@@ -165,13 +179,17 @@ impl Asked<'_> {
     ) -> Result<Response<Body>, Refusal> {
         let query = Fields::parse(self.head.uri.query().unwrap_or_default());
         if query.is_true("create_pr") {
-            return Err(forbidden("A deposit has no pull requests: commit to main."));
+            return Err(forbidden(
+                "A deposit has no pull requests: commit to main, or to a branch that you make first.",
+            ));
         }
-        if !matches!(revision, "main" | "HEAD" | "refs/heads/main") {
-            return Err(forbidden("A deposit has one branch, main."));
+        // A commit goes on top of a branch, never of a tag or of another commit.
+        if draft.tag(revision).is_some() || (is_commit(revision) && draft.revision(revision).is_some()) {
+            return Err(forbidden("A commit goes on top of a branch: main, or one that you make first."));
         }
         let name = draft.name();
-        let mut committing = self.deposits().commit(name, &token.id, self.key(token)?).await.map_err(refused)?;
+        let mut committing =
+            self.deposits().commit(name, revision, &token.id, self.key(token)?).await.map_err(refused)?;
         let mut reader = CommitReader::default();
         let mut arriving = body.into_data_stream();
         while let Some(piece) = arriving.next().await {
@@ -189,6 +207,35 @@ impl Asked<'_> {
             "hookOutput": "",
         });
         Ok(wire::answer_at(&HeaderMap::new(), &told, Some(&commit)))
+    }
+
+    /// Makes a branch, at the newest commit of `main` where the client names no other.
+    async fn branch(
+        &self,
+        token: &Token,
+        draft: &Arc<Draft>,
+        name: &str,
+        body: Body,
+    ) -> Result<Response<Body>, Refusal> {
+        // Clients send no body where they have nothing to say.
+        let bytes = axum::body::to_bytes(body, LONGEST_BRANCH_BYTES).await.map_err(|_| Refusal::TooLong)?;
+        let body: Value = match bytes.trim_ascii() {
+            [] => Value::Null,
+            bytes => serde_json::from_slice(bytes).map_err(|_| malformed("The body must be JSON."))?,
+        };
+        let starting = match text(&body, "startingPoint") {
+            "" => "main",
+            revision => revision,
+        };
+        let overwrites = body.get("overwrite").and_then(Value::as_bool).unwrap_or(false);
+        if overwrites && draft.head_of(name).is_some() {
+            return Err(forbidden("A branch only grows. Make another one."));
+        }
+        match self.deposits().branch(draft.name(), name, starting, &token.id).await {
+            Ok(()) => Ok(wire::content(StatusCode::OK, "application/json", "{}")),
+            Err(DepositError::Exists) => Err(Refusal::Exists(None)),
+            Err(error) => Err(refused(error)),
+        }
     }
 
     /// Hands in.

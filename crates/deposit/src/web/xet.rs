@@ -16,7 +16,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 use futures_util::StreamExt;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
 use super::{Asked, Front, forbidden, refused, sentence};
@@ -35,9 +35,27 @@ impl Asked<'_> {
         if !token.write {
             return Err(forbidden("This token reads only. Ask the trustee for one that may write."));
         }
+        let (address, pass, until) = self.to_write(token, draft);
+        Ok(wire::xet_token(&address, &pass, until))
+    }
+
+    /// Where to upload by Xet, the pass for it, and until when.
+    fn to_write(&self, token: &Token, draft: &Draft) -> (String, String, i64) {
         let until = Signer::until(self.deposits().now());
         let pass = self.deposits().signer.pass(&draft.name().key(), &token.id, until);
-        Ok(wire::xet_token(&self.address, &pass, until.unix_s()))
+        // Clients remember which xorbs they sent to an address, whatever the token: each deposit has one of its own.
+        let address = format!("{}/api/{}/xet-write", self.address, draft.name().key());
+        (address, pass, until.unix_s())
+    }
+
+    /// How an object is uploaded by Xet, for clients that ask as for LFS.
+    pub(super) fn by_xet(&self, token: &Token, draft: &Draft, revision: &str) -> Value {
+        let (address, pass, until) = self.to_write(token, draft);
+        let revision = wire::percent_encoded(revision);
+        let refresh = format!("{}/api/{}/xet-write-token/{revision}", self.address, draft.name().key());
+        json!({ "upload": { "href": refresh, "header": {
+            "X-Xet-Cas-Url": address, "X-Xet-Access-Token": pass, "X-Xet-Token-Expiration": until.to_string(),
+        } } })
     }
 
     /// `GET …/xet-read-token/{revision}`: where to read, and a pass for it.
@@ -104,12 +122,11 @@ pub(super) async fn read(
     let at = draft.revision(commit).ok_or(Refusal::Revision)?;
     let wants = XetWants::parse(rest).ok_or(Refusal::Page)?;
     let key = draft.name().key();
-    let hashes = deposits.plan_hashes(&key).await.map_err(refused)?;
-    let named = |file: &&ReleasedFile| hashes.get(&file.sha256.to_string()) == Some(wants.file());
     let absent = || Refusal::Entry { commit: at.commit().to_owned() };
-    let file = at.files().values().find(named).ok_or_else(absent)?;
+    let sha256 = deposits.planned(&key, wants.file()).await.map_err(refused)?.ok_or_else(absent)?;
+    let file = at.files().values().find(|file| file.sha256 == sha256).ok_or_else(absent)?;
     let plan = deposits.plan(&key, file.sha256).await.map_err(refused)?.ok_or_else(absent)?;
-    let bytes = Arc::new(deposits.file(draft.name(), file).await.map_err(refused)?);
+    let bytes = deposits.kept_open(draft.name(), file).await.map_err(refused)?;
     let repository = format!("/api/{key}");
     let place = XetPlace { address, repository: &repository, commit: at.commit(), pass: Some(pass) };
     wants.answer(&bytes, file.sha256, &plan, place, (method, headers)).await
@@ -133,12 +150,13 @@ pub(super) async fn answer(
 ) -> Result<Response<Body>, Refusal> {
     let post = *request.method() == Method::POST;
     let body = request.into_body();
-    let told = match parts {
-        ["v1", "xorbs", "default", hash] if post => {
+    // Clients before hf_xet 1.2 name no version, have other words, and put a shard's hash into its address.
+    let told = match parts.strip_prefix(&["v1"]).unwrap_or(parts) {
+        ["xorbs" | "xorb", "default", hash] if post => {
             let hash = XetHash::parse(hash).map_err(|error| refused_xet(&error))?;
             json!({ "was_inserted": xorb(&front.deposits, key, &hash, body).await? })
         }
-        ["v1", "shards"] if post => {
+        ["shards" | "shard"] | ["shards" | "shard", "default", _] if post => {
             let most = usize::try_from(MAX_SHARD_BYTES).unwrap_or(usize::MAX);
             let bytes = axum::body::to_bytes(body, most).await.map_err(|_| Refusal::TooLong)?;
             let _working = front.deposits.working().await.map_err(refused)?;

@@ -103,3 +103,82 @@ async fn only_versions_are_handed_in() {
     assert_eq!(told.json()["errors"].as_array().map(Vec::len), Some(0));
     assert!(told.json()["warnings"].to_string().contains("pretty_name"));
 }
+
+/// A message field of Protocol Buffers: number, and bytes.
+fn bytes(number: u8, content: &[u8]) -> Vec<u8> {
+    [&[number << 3 | 2, u8::try_from(content.len()).unwrap()], content].concat()
+}
+
+fn number(field: u8, value: u8) -> Vec<u8> {
+    vec![field << 3, value]
+}
+
+#[tokio::test]
+async fn model_files_are_summarised_by_their_headers() {
+    let desk = Desk::new().await;
+    desk.post("/api/repos/create", json!({ "name": "lab/net", "type": "model" })).await;
+    let header = json!({
+        "__metadata__": { "format": "pt" },
+        "a": { "dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24] },
+        "b": { "dtype": "F16", "shape": [4], "data_offsets": [24, 32] },
+    })
+    .to_string();
+    let tensors = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 32]].concat();
+    let side = |told: Vec<u8>| bytes(1, &told);
+    let port = |name: &str, kind: u8, sides: &[Vec<u8>]| {
+        let shape = bytes(2, &sides.concat());
+        [bytes(1, name.as_bytes()), bytes(2, &bytes(1, &[number(1, kind), shape].concat()))].concat()
+    };
+    let node = |operator: &str| bytes(1, &bytes(4, operator.as_bytes()));
+    let graph = [
+        node("MatMul"),
+        node("Add"),
+        node("MatMul"),
+        bytes(5, &bytes(8, b"w")),
+        bytes(11, &port("x", 1, &[side(bytes(2, b"rows")), side(number(1, 8))])),
+        bytes(11, &port("w", 1, &[side(number(1, 8))])),
+        bytes(12, &port("y", 7, &[side(number(1, 2))])),
+    ]
+    .concat();
+    let model = [number(1, 9), bytes(2, b"by hand"), bytes(7, &graph), bytes(8, &number(2, 17))].concat();
+    let cut = &model[..model.len() - 1];
+    let contents: [(&str, &[u8]); 4] =
+        [("a.safetensors", &tensors), ("net.onnx", &model), ("cut.onnx", cut), ("w.safetensors", b"no")];
+    let mut lines = format!("{}\n", json!({ "key": "header", "value": { "summary": "s" } }));
+    for (path, content) in contents {
+        let object = json!({ "oid": acequia_types::Digest::of(content).to_string(), "size": content.len() });
+        let body = json!({ "operation": "upload", "objects": [object] });
+        let asked = desk.post("/lab/net.git/info/lfs/objects/batch", body).await.json();
+        let address = asked["objects"][0]["actions"]["upload"]["href"].as_str().unwrap().to_owned();
+        assert_eq!(desk.ask(None, "PUT", crate::path_of(&address), content.to_vec()).await.status, StatusCode::OK);
+        lines.push_str(&format!("{}\n", crate::large(path, content)));
+    }
+    let done = desk.ask(Some(&desk.secret), "POST", "/api/models/lab/net/commit/main", lines).await;
+    assert_eq!(done.status, StatusCode::OK);
+    let name = acequia_deposit::DepositName::of(acequia_gate::Artefact::Model, "lab", "net").unwrap();
+    let at = desk.deposits.draft(&name).await.unwrap().unwrap().revision("main").unwrap();
+    let told = serde_json::to_value(desk.deposits.summaries(&name, &at).await.unwrap()).unwrap();
+    assert_eq!(
+        told,
+        json!({
+            "a.safetensors": {
+                "format": "safetensors", "tensors": 2, "parameters": 10, "types": { "F16": 4, "F32": 6 },
+                "first": [
+                    { "name": "a", "type": "F32", "shape": ["2", "3"] }, { "name": "b", "type": "F16", "shape": ["4"] },
+                ],
+                "metadata": { "format": "pt" },
+            },
+            "net.onnx": {
+                "format": "onnx", "operator_sets": { "ai.onnx": 17 }, "operators": { "Add": 1, "MatMul": 2 },
+                "inputs": [{ "name": "x", "type": "float32", "shape": ["rows", "8"] }],
+                "outputs": [{ "name": "y", "type": "int64", "shape": ["2"] }], "producer": "by hand",
+            },
+        })
+    );
+    let findings = desk.deposits.check(&name, &at).await.unwrap();
+    for path in ["cut.onnx", "w.safetensors"] {
+        let own = findings.iter().find(|own| own.file.as_deref() == Some(path)).unwrap();
+        assert_eq!(own.code, Some("DP020"), "{own}");
+        assert!(own.to_string().ends_with("(DP020)"), "{own}");
+    }
+}

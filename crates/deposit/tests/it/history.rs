@@ -83,16 +83,26 @@ async fn what_would_rewrite_is_refused() {
     };
     for (method, path) in [
         ("POST", "super-squash/main"),
-        ("POST", "branch/other"),
         ("DELETE", "branch/main"),
         ("DELETE", "tag/v1.0.0"),
         ("PUT", "settings"),
-        ("POST", "commit/other"),
         ("POST", "commit/main?create_pr=1"),
+        ("POST", "commit/none?create_pr=1"),
     ] {
         assert_eq!(refused(method, path).await, StatusCode::FORBIDDEN, "{method} {path}");
     }
     assert_eq!(refused("POST", "branch/main").await, StatusCode::CONFLICT);
+    for (method, path) in [("POST", "commit/other"), ("DELETE", "branch/other"), ("POST", "commit/refs%2Fheads%2Fno")] {
+        assert_eq!(refused(method, path).await, StatusCode::NOT_FOUND, "{method} {path}");
+    }
+    for name in
+        ["v1.0.0", "1.0", "refs%2Fpr%2F1", "HEAD%2Fx", "a..b", "-a", "a%2F%2Fb", "%C3%A4", "a%20b", &"0a".repeat(20)]
+    {
+        let path = format!("/api/datasets/lab/cohort/branch/{name}");
+        let answer = desk.ask(Some(&desk.secret), "POST", &path, "{}").await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{name}");
+        assert!(answer.header("x-error-message").contains("cannot be called so"), "{name}");
+    }
     for path in ["/api/repos/delete", "/api/repos/move"] {
         assert_eq!(desk.ask(Some(&desk.secret), "DELETE", path, "{}").await.status, StatusCode::FORBIDDEN);
     }
@@ -109,6 +119,96 @@ async fn what_would_rewrite_is_refused() {
     assert_eq!(desk.get("/api/datasets/lab/cohort/commits/main").await.json().as_array().map(Vec::len), Some(2));
 }
 
+#[tokio::test]
+async fn a_branch_grows_beside_main_and_is_not_handed_in() {
+    let desk = Desk::new().await;
+    desk.begin("lab/cohort").await;
+    let first = head(&desk.commit("lab/cohort", None, &[file("README.md", CARD.as_bytes()), file("a", b"1")]).await);
+    let at = |path: &str| format!("/api/datasets/lab/cohort/{path}");
+    let post = async |path: &str, body: Value| desk.post(&at(path), body).await;
+    assert_eq!(post("branch/try%2Fone", json!({})).await.status, StatusCode::OK);
+    assert_eq!(post("branch/try%2Fone", json!({})).await.status, StatusCode::CONFLICT, "it is there");
+    assert_eq!(post("branch/try%2Fone", json!({ "overwrite": true })).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(post("branch/none", json!({ "startingPoint": "no" })).await.status, StatusCode::NOT_FOUND);
+    let commit = async |branch: &str, parent: Option<&str>, lines: &[Value]| {
+        let header = json!({ "key": "header", "value": { "summary": "Try", "parentCommit": parent } });
+        let lines: String = std::iter::once(&header).chain(lines).map(|line| format!("{line}\n")).collect();
+        desk.ask(Some(&desk.secret), "POST", &at(&format!("commit/{branch}")), lines).await
+    };
+    let aside = head(&commit("try%2Fone", Some(&first), &[file("b", b"2")]).await);
+    let main = head(&desk.commit("lab/cohort", Some(&first), &[file("c", b"3")]).await);
+    let further = head(&commit("refs%2Fheads%2Ftry%2Fone", Some(&aside), &[delete("a"), file("b", b"4")]).await);
+    // Who is late on a branch is told, and nobody commits on a commit or a tag.
+    assert_eq!(commit("try%2Fone", Some(&main), &[file("b", b"5")]).await.status, StatusCode::PRECONDITION_FAILED);
+    assert_eq!(commit(&aside, None, &[file("b", b"5")]).await.status, StatusCode::FORBIDDEN);
+    let refs = desk.get(&at("refs")).await.json();
+    assert_eq!(
+        refs["branches"],
+        json!([
+            { "name": "main", "ref": "refs/heads/main", "targetCommit": main },
+            { "name": "try/one", "ref": "refs/heads/try/one", "targetCommit": further },
+        ])
+    );
+    let paths = async |desk: &Desk, revision: &str| -> Vec<String> {
+        let tree = desk.get(&at(&format!("tree/{revision}"))).await.json();
+        tree.as_array().unwrap().iter().map(|entry| entry["path"].as_str().unwrap().to_owned()).collect()
+    };
+    let all = [
+        ("main", vec!["README.md", "a", "c"]),
+        ("try%2Fone", vec!["README.md", "b"]),
+        (aside.as_str(), vec!["README.md", "a", "b"]),
+        (first.as_str(), vec!["README.md", "a"]),
+    ];
+    for (revision, expected) in &all {
+        assert_eq!(paths(&desk, revision).await, *expected, "{revision}");
+    }
+    let ids: Vec<String> = desk.get(&at("commits/try%2Fone")).await.json().as_array().unwrap()[..3]
+        .iter()
+        .map(|own| own["id"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(ids, [further.clone(), aside.clone(), first.clone()]);
+    // From a branch, and by a commit of one.
+    assert_eq!(post("branch/two", json!({ "startingPoint": "try/one" })).await.status, StatusCode::OK);
+    let two = head(&commit("two", Some(&further), &[file("d", b"d")]).await);
+    assert_eq!(paths(&desk, "two").await, ["README.md", "b", "d"]);
+    for revision in ["try%2Fone", &aside, "two"] {
+        let answer = post(&format!("tag/{revision}"), json!({ "tag": "v1.0.0" })).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{revision}");
+        assert!(answer.header("x-error-message").contains("commits of main are handed in"), "{revision}");
+    }
+    // Given up: the name goes, what was committed stays, and the name may be used again.
+    let delete = async |desk: &Desk, name: &str| {
+        desk.ask(Some(&desk.secret), "DELETE", &at(&format!("branch/{name}")), "").await.status
+    };
+    assert_eq!(delete(&desk, "try%2Fone").await, StatusCode::OK);
+    assert_eq!(delete(&desk, "try%2Fone").await, StatusCode::NOT_FOUND);
+    assert_eq!(desk.get(&at("tree/try%2Fone")).await.header("x-error-code"), "RevisionNotFound");
+    desk.days_later(100);
+    let secret = desk.token("lab/*", true).await.1;
+    assert_eq!(desk.deposits.sweep().await.unwrap().objects, 0, "what a commit has is kept");
+    let mut desk = desk.restarted().await;
+    desk.secret = secret;
+    for revision in [&further, &two] {
+        let read = desk.get(&format!("/datasets/lab/cohort/resolve/{revision}/b")).await;
+        assert_eq!((read.status, read.bytes.as_slice()), (StatusCode::OK, b"4".as_slice()));
+    }
+    assert_eq!(desk.post(&at("branch/try%2Fone"), json!({})).await.status, StatusCode::OK);
+    assert_eq!(paths(&desk, "try%2Fone").await, ["README.md", "a", "c"]);
+    // Who may only read makes and gives up nothing.
+    let reads = desk.token("lab/*", false).await.1;
+    for method in ["POST", "DELETE"] {
+        let answer = desk.ask(Some(&reads), method, &at("branch/try%2Fone"), "{}").await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{method}");
+    }
+    let most = futures_util::future::join_all((0..110).map(|n| {
+        let (desk, path) = (&desk, at(&format!("branch/b{n}")));
+        async move { desk.post(&path, json!({})).await.status }
+    }))
+    .await;
+    let made = most.iter().filter(|status| **status == StatusCode::OK).count();
+    assert!(made == 98 && most.contains(&StatusCode::PAYLOAD_TOO_LARGE), "{made} {most:?}");
+}
+
 /// What somebody does next.
 #[derive(Debug, Clone)]
 enum Act {
@@ -118,6 +218,9 @@ enum Act {
     Stale(u8),
     Tag(u8),
     TagOlder(u8),
+    Branch(u8),
+    PutAside(u8, u8),
+    GiveUp(u8),
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -128,6 +231,9 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (0..4u8).prop_map(Act::Stale),
         2 => (0..3u8).prop_map(Act::Tag),
         1 => (0..3u8).prop_map(Act::TagOlder),
+        1 => (0..2u8).prop_map(Act::Branch),
+        2 => (0..2u8, any::<u8>()).prop_map(|(branch, content)| Act::PutAside(branch, content)),
+        1 => (0..2u8).prop_map(Act::GiveUp),
     ]
 }
 
@@ -156,6 +262,7 @@ async fn play(acts: &[Act]) -> Vec<String> {
     let begun = format!("{}{}\n{}\n", header(None), file("README.md", card.as_bytes()), large("model.onnx", &graph));
     let mut commits = vec![head(&post(begun).await)];
     let mut tags: BTreeMap<String, String> = BTreeMap::new();
+    let mut aside: Vec<String> = Vec::new();
     // What was served once, by revision and path.
     let mut served: BTreeMap<(String, String), (StatusCode, Vec<u8>)> = BTreeMap::new();
     for act in acts {
@@ -181,6 +288,24 @@ async fn play(acts: &[Act]) -> Vec<String> {
                     post(format!("{}{}\n", header(Some(&"0".repeat(40))), file(&path(*number), b"stale"))).await;
                 assert_eq!(answer.status, StatusCode::PRECONDITION_FAILED);
             }
+            Act::Branch(number) => {
+                let answer = desk.post(&format!("/api/models/lab/net/branch/b{number}"), json!({})).await;
+                assert!(matches!(answer.status, StatusCode::OK | StatusCode::CONFLICT));
+            }
+            Act::PutAside(number, content) => {
+                let lines = format!("{}{}\n", header(None), file(&path(0), &[*content, 1]));
+                let address = format!("/api/models/lab/net/commit/b{number}");
+                let answer = desk.ask(Some(&desk.secret), "POST", &address, lines).await;
+                match answer.status {
+                    StatusCode::NOT_FOUND => {}
+                    _ => aside.push(head(&answer)),
+                }
+            }
+            Act::GiveUp(number) => {
+                let address = format!("/api/models/lab/net/branch/b{number}");
+                let answer = desk.ask(Some(&desk.secret), "DELETE", &address, "").await;
+                assert!(matches!(answer.status, StatusCode::OK | StatusCode::NOT_FOUND));
+            }
             Act::Tag(number) | Act::TagOlder(number) => {
                 let older = matches!(act, Act::TagOlder(_));
                 let revision = if older { commits[commits.len() / 2].clone() } else { newest.clone() };
@@ -197,7 +322,7 @@ async fn play(acts: &[Act]) -> Vec<String> {
             }
         }
         commits.dedup();
-        for revision in tags.keys().chain(&commits) {
+        for revision in tags.keys().chain(&commits).chain(&aside) {
             for path in (0..4).map(path).chain(["model.onnx".to_owned()]) {
                 let answer = desk.get(&format!("/lab/net/resolve/{revision}/{path}")).await;
                 let now = (answer.status, answer.bytes);

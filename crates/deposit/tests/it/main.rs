@@ -108,7 +108,7 @@ impl Desk {
 
     /// Id and secret of a token for ten days.
     pub(crate) async fn token(&self, scope: &str, write: bool) -> (String, String) {
-        let until = Timestamp::from_unix_s(NOW + 10 * DAY_S);
+        let until = Timestamp::from_unix_s(self.watch.now().unix_s() + 10 * DAY_S);
         let scope = [Scope::parse(scope).unwrap()];
         let (token, secret) = self.deposits.make_token("A lab", &scope, write, until, "bernd").await.unwrap();
         (token.id, secret)

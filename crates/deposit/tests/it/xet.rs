@@ -14,7 +14,7 @@ async fn pass(desk: &Desk, name: &str) -> String {
     assert_eq!(answer.status, StatusCode::OK);
     let told = answer.json();
     assert_eq!(answer.header("x-xet-access-token"), told["accessToken"].as_str().unwrap());
-    assert_eq!(answer.header("x-xet-cas-url"), "http://node.example");
+    assert_eq!(answer.header("x-xet-cas-url"), format!("http://node.example/api/datasets/{name}/xet-write"));
     assert_eq!(answer.header("x-xet-token-expiration"), told["exp"].to_string());
     told["accessToken"].as_str().unwrap().to_owned()
 }
@@ -57,17 +57,21 @@ async fn what_clients_were_recorded_sending_becomes_their_files() {
         let (xorbs, shards, files) = recorded(name);
         for (hash, bytes) in &xorbs {
             for new in [true, false] {
-                let path = format!("/v1/xorbs/default/{hash}");
+                let path = format!("/api/datasets/lab/cohort/xet-write/v1/xorbs/default/{hash}");
                 let answer = desk.ask(Some(&pass), "POST", &path, bytes.clone()).await;
                 assert_eq!((answer.status, answer.json()), (StatusCode::OK, json!({ "was_inserted": new })), "{name}");
             }
         }
         for shard in &shards {
-            let answer = desk.ask(Some(&pass), "POST", "/v1/shards", shard.clone()).await;
+            let answer =
+                desk.ask(Some(&pass), "POST", "/api/datasets/lab/cohort/xet-write/v1/shards", shard.clone()).await;
             assert_eq!(answer.status, StatusCode::OK, "{name} {}", String::from_utf8_lossy(&answer.bytes));
         }
         let objects = desk.store.objects(None).await.unwrap();
-        let whole: Vec<_> = objects.iter().filter(|object| !object.object.starts_with("xorb-")).collect();
+        let whole: Vec<_> = objects
+            .iter()
+            .filter(|object| !["xorb-", "xet-"].iter().any(|own| object.object.starts_with(own)))
+            .collect();
         assert!(!whole.is_empty());
         let stated = digests(&files);
         for object in whole {
@@ -91,6 +95,11 @@ async fn a_pass_is_for_one_deposit_and_what_is_damaged_is_refused() {
     for stranger in [None, Some(desk.secret.as_str()), Some("datasets/lab/cohort:00:9999999999:00")] {
         assert!(desk.ask(stranger, "POST", &path, bytes.clone()).await.is_from_behind());
     }
+    // The address of another deposit takes nothing for this pass.
+    desk.begin("lab/other").await;
+    let elsewhere = format!("/api/datasets/lab/other/xet-write{path}");
+    assert!(desk.ask(Some(&own), "POST", &elsewhere, bytes.clone()).await.is_from_behind());
+    assert!(desk.blobs.list().unwrap().is_empty());
     let mut damaged = bytes.clone();
     let middle = damaged.len() / 2;
     damaged[middle] ^= 1;
@@ -236,7 +245,7 @@ async fn plans_are_made_where_they_are_missing_and_go_with_their_files() {
     let there = async |content: &[u8]| desk.store.object(key, &of(content), 0).await.unwrap().is_some();
     assert!(there(&content).await && there(b"nobody commits this, and it goes").await);
     desk.days_later(31);
-    assert_eq!(desk.deposits.sweep().await.unwrap().objects, 2, "a file and its plan");
+    assert_eq!(desk.deposits.sweep().await.unwrap().objects, 1, "a file; its plan goes with it");
     assert!(there(&content).await && !there(b"nobody commits this, and it goes").await);
     let blobs = desk.store.remove_object(key, &of(&content), 0).await.unwrap();
     blobs.iter().for_each(|blob| drop(desk.blobs.remove(blob)));
@@ -252,4 +261,33 @@ async fn plans_are_made_where_they_are_missing_and_go_with_their_files() {
     assert_eq!(head().await.header("x-xet-hash"), plan.hash().to_string());
     let doctored = desk.store.deposited_blobs().await.unwrap();
     assert_eq!(doctored.len(), desk.blobs.list().unwrap().len(), "nothing lies there without record");
+}
+
+/// The crate `hf-hub` 1.0.0 uploads by Xet only, and asks as for LFS; `hf_xet` before 1.2 has other addresses.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_offers_xet_is_told_where() {
+    let desk = Desk::new().await;
+    desk.begin("lab/cohort").await;
+    let asked = desk.asked("lab/cohort", b"content", &["basic", "multipart", "xet"]).await;
+    let upload = &asked["actions"]["upload"];
+    assert_eq!(upload["href"], "http://node.example/api/datasets/lab/cohort/xet-write-token/main");
+    let header = |name: &str| upload["header"][name].as_str().unwrap().to_owned();
+    let cas = header("X-Xet-Cas-Url");
+    assert_eq!(cas, "http://node.example/api/datasets/lab/cohort/xet-write");
+    assert!(header("X-Xet-Token-Expiration").parse::<i64>().unwrap() > crate::NOW);
+    let (cas, pass) = (crate::path_of(&cas).to_owned(), header("X-Xet-Access-Token"));
+    let (xorbs, shards, files) = recorded("one");
+    let (hash, bytes) = &xorbs[0];
+    let answer = desk.ask(Some(&pass), "POST", &format!("{cas}/xorb/default/{hash}"), bytes.clone()).await;
+    assert_eq!(answer.json(), json!({ "was_inserted": true }));
+    let shard = format!("{cas}/shard/default/{}", "0".repeat(64));
+    assert_eq!(desk.ask(Some(&pass), "POST", &shard, shards[0].clone()).await.status, StatusCode::OK);
+    let sha256 = files[0]["sha256"].as_str().unwrap();
+    assert!(desk.store.object("datasets/lab/cohort", sha256, 0).await.unwrap().is_some());
+    // Who does not offer it sends to an address that is good for the object only, as before.
+    let plain = desk.asked("lab/cohort", b"content", &["basic", "multipart"]).await;
+    assert!(plain["actions"]["upload"]["href"].as_str().unwrap().contains("/deposits/datasets/lab/cohort/"));
+    // What is here is not sent again, by whatever way.
+    desk.upload("lab/cohort", b"content").await;
+    assert!(desk.asked("lab/cohort", b"content", &["xet"]).await["actions"].is_null());
 }

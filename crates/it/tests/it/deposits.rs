@@ -69,6 +69,8 @@ fn stock_clients_write_and_the_trustee_decides() {
     };
     let model = format!("models/lab/net-{label}");
     assert_eq!(state(&listed, &model), ["handed-in"]);
+    let shown = home.json(&["deposit", "show", &format!("lab/net-{label}")]);
+    assert_eq!(shown["models"]["model.onnx"]["operator_sets"]["ai.onnx"], 17, "{shown}");
     let into = home.folder.path().join("incoming");
     // Killed when the files are there: nothing is on record, and it may be done again.
     let half = home.folder.path().join("half");
@@ -103,6 +105,20 @@ fn stock_clients_write_and_the_trustee_decides() {
         let holds = |wanted: &[u8]| bytes.windows(wanted.len()).any(|window| window == wanted);
         assert!(!holds(secret.as_bytes()) && !holds(notes), "{}", path.display());
     }
+}
+
+/// Configuration and tokenizer of a deposited model, by a library that knows nothing of deposits.
+#[test]
+fn transformers_reads_a_deposited_model() {
+    let Some(python) = python() else { return };
+    let (home, secret) = node();
+    let served = Served::start(&home);
+    let endpoint = format!("http://{}", served.address);
+    let script = clients().join("transformers_reads.py");
+    let output = Command::new(python).arg(script).args([&endpoint, &secret, "lab"]).output().unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() || output.status.code() == Some(77), "{stdout}\n{stderr}");
+    println!("{stdout}");
 }
 
 /// Drafts and what is published, through a proxy that counts what is sent and cuts connections.
