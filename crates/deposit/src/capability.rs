@@ -55,6 +55,22 @@ pub(crate) struct Capability {
     pub(crate) until: Timestamp,
 }
 
+/// What a pass opens. One for reading stands in addresses, and uploads nothing, whatever its token may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    Read,
+    Write,
+}
+
+impl Way {
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Read => "xet read",
+            Self::Write => "xet",
+        }
+    }
+}
+
 /// Signs addresses.
 #[derive(Clone)]
 pub(crate) struct Signer([u8; 32]);
@@ -111,19 +127,24 @@ impl Signer {
         parsed().filter(|capability| now <= capability.until).ok_or(DepositError::Capability)
     }
 
-    /// A pass for the Xet routes of one deposit, which do not say in their addresses whose they are.
-    pub(crate) fn pass(&self, deposit: &str, token: &str, until: Timestamp) -> String {
+    /// A pass for the Xet routes of one deposit, where clients do not show their token.
+    pub(crate) fn pass(&self, way: Way, deposit: &str, token: &str, until: Timestamp) -> String {
         let stated = format!("{deposit}:{token}:{}", until.unix_s());
-        format!("{stated}:{}", self.sign("xet", &stated))
+        format!("{stated}:{}", self.sign(way.kind(), &stated))
     }
 
     /// The deposit and the token of a pass.
     ///
     /// # Errors
     /// [`DepositError::Capability`] when this node did not give it out, or its time is up.
-    pub(crate) fn read_pass<'p>(&self, pass: &'p str, now: Timestamp) -> Result<(&'p str, &'p str), DepositError> {
+    pub(crate) fn read_pass<'p>(
+        &self,
+        way: Way,
+        pass: &'p str,
+        now: Timestamp,
+    ) -> Result<(&'p str, &'p str), DepositError> {
         let (stated, signature) = pass.rsplit_once(':').ok_or(DepositError::Capability)?;
-        if !self.is_signed("xet", stated, signature) {
+        if !self.is_signed(way.kind(), stated, signature) {
             return Err(DepositError::Capability);
         }
         let mut fields = stated.split(':');
@@ -165,9 +186,12 @@ mod tests {
         assert_eq!(read(&signer, &path, 1000 + GOOD_FOR_S).unwrap(), capability(1000));
         assert!(read(&signer, &path, 1001 + GOOD_FOR_S).is_err());
         assert!(read(&Signer::new([2; 32]), &path, 1000).is_err());
-        let pass = signer.pass("datasets/lab/cohort", "0a", Timestamp::from_unix_s(5));
-        assert_eq!(signer.read_pass(&pass, Timestamp::from_unix_s(5)).unwrap(), ("datasets/lab/cohort", "0a"));
-        assert!(signer.read_pass(&pass, Timestamp::from_unix_s(6)).is_err());
+        for (way, other) in [(Way::Read, Way::Write), (Way::Write, Way::Read)] {
+            let pass = signer.pass(way, "datasets/lab/cohort", "0a", Timestamp::from_unix_s(5));
+            assert_eq!(signer.read_pass(way, &pass, Timestamp::from_unix_s(5)).unwrap(), ("datasets/lab/cohort", "0a"));
+            assert!(signer.read_pass(way, &pass, Timestamp::from_unix_s(6)).is_err());
+            assert!(signer.read_pass(other, &pass, Timestamp::from_unix_s(5)).is_err());
+        }
     }
 
     proptest! {

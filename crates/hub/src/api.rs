@@ -35,7 +35,7 @@ pub(crate) fn answer(request: &HeaderMap, value: &Value, version: Option<&Publis
 }
 
 /// An answer 200 of JSON about a commit, if any.
-pub fn answer_at(request: &HeaderMap, value: &Value, commit: Option<&str>) -> Response<Body> {
+pub fn answer_at(request: &HeaderMap, value: &impl Serialize, commit: Option<&str>) -> Response<Body> {
     let mut response = fresh(request, "application/json", json_bytes(value));
     if let Some(commit) = commit {
         put(response.headers_mut(), REPO_COMMIT, commit);

@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, Response, StatusCode};
 use bytes::Bytes;
-use serde_json::Value;
+use serde::Serialize;
 
 /// `X-Repo-Commit`: which version an answer is about. Clients keep even the absence of a file under it.
 pub const REPO_COMMIT: HeaderName = HeaderName::from_static("x-repo-commit");
@@ -142,7 +142,7 @@ pub(crate) fn see(path: &str) -> Response<Body> {
     response
 }
 
-pub fn json_bytes(value: &Value) -> Vec<u8> {
+pub fn json_bytes(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
 }
 

@@ -3,7 +3,7 @@
 //! Every address names a version, and passes the door that `resolve` passes. Plans of files are worked out in the background, once for each
 //! content, and kept beside the blobs; until there is one, clients are not told of Xet and read the file as they always did.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -15,7 +15,8 @@ use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Response};
 use bytes::Bytes;
-use serde_json::{Map, json};
+use serde::{Serialize, Serializer};
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
@@ -38,6 +39,8 @@ const EXPIRATION: HeaderName = HeaderName::from_static("x-xet-token-expiration")
 const GOOD_FOR_S: i64 = 6 * 60 * 60;
 /// What clients of open data show, who need no pass.
 const PUBLIC: &str = "public";
+/// Xorbs of a file that clients are told of, at most: some 400 bytes of an answer each. Files of more are read as they always were.
+const MOST_XORBS: usize = 65_536;
 /// Xorbs of all plans that are kept in mind, of 48 bytes each. Others are read again.
 const MOST_IN_MIND: usize = 500_000;
 /// Turns at putting xorbs together: each takes twice its length until it is checked, and its length until it is sent.
@@ -171,25 +174,92 @@ fn reconstruction(plan: &Plan, second: bool, place: Place<'_>, request: &HeaderM
         (Some(first), Some(last)) => (first, last),
         _ => return Err(Refusal::Range { size_bytes: plan.bytes() }),
     };
-    let mut terms = Vec::new();
-    let mut fetched = Map::new();
-    for (number, xorb) in plan.xorbs().iter().enumerate().take(last + 1).skip(first) {
-        let hash = xorb.hash().to_string();
-        let chunks = json!({ "start": 0, "end": xorb.chunks() });
-        terms.push(json!({ "hash": hash, "unpacked_length": xorb.bytes(), "range": chunks }));
-        fetched.entry(hash).or_insert_with(|| {
-            let (url, bytes) = (place.xorb(plan.hash(), number), json!({ "start": 0, "end": xorb.stored_bytes() - 1 }));
-            match second {
-                true => json!([{ "url": url, "ranges": [{ "chunks": chunks, "bytes": bytes }] }]),
-                false => json!([{ "range": chunks, "url": url, "url_range": bytes }]),
-            }
-        });
-    }
-    let offset = range.start - plan.xorbs()[first].at();
-    let told = json!({
-        "offset_into_first_range": offset, "terms": terms, if second { "xorbs" } else { "fetch_info" }: fetched,
-    });
+    let numbers: Vec<usize> = (first..=last).collect();
+    let mut seen = HashSet::new();
+    let distinct = numbers.iter().copied().filter(|number| seen.insert(plan.xorbs()[*number].hash())).collect();
+    let fetched = Fetched { plan, place, second, numbers: distinct };
+    let told = Told {
+        offset_into_first_range: range.start - plan.xorbs()[first].at(),
+        terms: Terms(plan.xorbs().get(first..=last).unwrap_or_default()),
+        fetch_info: (!second).then_some(&fetched),
+        xorbs: second.then_some(&fetched),
+    };
     Ok(answer_at(&HeaderMap::new(), &told, None))
+}
+
+/// A reconstruction. Of a file of many xorbs it is long, so it is written from the plan without standing in memory twice.
+#[derive(Serialize)]
+struct Told<'a> {
+    offset_into_first_range: u64,
+    terms: Terms<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fetch_info: Option<&'a Fetched<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    xorbs: Option<&'a Fetched<'a>>,
+}
+
+#[derive(Clone, Copy, Serialize)]
+struct Span {
+    start: u64,
+    end: u64,
+}
+
+impl Span {
+    fn chunks(xorb: &Planned) -> Self {
+        Self { start: 0, end: u64::from(xorb.chunks()) }
+    }
+}
+
+struct Terms<'a>(&'a [Planned]);
+
+impl Serialize for Terms<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Term {
+            hash: String,
+            unpacked_length: u32,
+            range: Span,
+        }
+        serializer.collect_seq(self.0.iter().map(|xorb| Term {
+            hash: xorb.hash().to_string(),
+            unpacked_length: xorb.bytes(),
+            range: Span::chunks(xorb),
+        }))
+    }
+}
+
+/// Where each distinct xorb is fetched.
+struct Fetched<'a> {
+    plan: &'a Plan,
+    place: Place<'a>,
+    second: bool,
+    numbers: Vec<usize>,
+}
+
+impl Serialize for Fetched<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        #[serde(untagged)]
+        enum Entry {
+            First { range: Span, url: String, url_range: Span },
+            Second { url: String, ranges: [Part; 1] },
+        }
+        #[derive(Serialize)]
+        struct Part {
+            chunks: Span,
+            bytes: Span,
+        }
+        serializer.collect_map(self.numbers.iter().map(|number| {
+            let xorb = &self.plan.xorbs()[*number];
+            let (chunks, bytes) = (Span::chunks(xorb), Span { start: 0, end: xorb.stored_bytes() - 1 });
+            let url = self.place.xorb(self.plan.hash(), *number);
+            let entry = match self.second {
+                true => Entry::Second { url, ranges: [Part { chunks, bytes }] },
+                false => Entry::First { range: chunks, url, url_range: bytes },
+            };
+            (xorb.hash().to_string(), [entry])
+        }))
+    }
 }
 
 /// A xorb, whole or in part. It is put together and checked before anything of it is sent: 2 MiB at most.
@@ -329,6 +399,9 @@ impl Plans {
     }
 
     fn put(&self, sha256: Digest, plan: Plan) {
+        if plan.xorbs().len() > MOST_XORBS {
+            return;
+        }
         self.hashes.write().unwrap_or_else(PoisonError::into_inner).insert(sha256, *plan.hash());
         let mut in_mind = self.in_mind.lock().unwrap_or_else(PoisonError::into_inner);
         let xorbs = in_mind.values().fold(plan.xorbs().len(), |sum, plan| sum.saturating_add(plan.xorbs().len()));

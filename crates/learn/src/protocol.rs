@@ -977,6 +977,10 @@ impl Aggregator {
         if other.context != proofs.said().context {
             return Err(refuse("it is about proofs of another round"));
         }
+        // A word that leaves a site out says nothing against it.
+        if !proofs.are_looked_at_in(other) {
+            return Err(refuse("it is not about all proofs that were looked at here"));
+        }
         Ok(proofs.settle(other))
     }
 

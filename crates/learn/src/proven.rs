@@ -161,7 +161,7 @@ pub(crate) fn check_proof(plan: &Plan) -> Result<(), LearnError> {
     let numbers = match &plan.task {
         Task::Count => 2,
         Task::Moments => 2 + 2 * plan.variables.len(),
-        Task::Histogram { edges } => plan.variables.len() * (edges.len() - 1),
+        Task::Histogram { edges } => plan.variables.len() * (edges.len().saturating_sub(1)),
         _ => {
             return Err(contradicts(
                 "proofs are for the tasks count, moments and histogram: sums of others have no range that a plan can state",
@@ -415,6 +415,11 @@ impl Proofs {
     /// What the other aggregator is told.
     pub(crate) fn said(&self) -> &Verification {
         &self.said
+    }
+
+    /// Whether the other aggregator looked at all proofs that wait for its word.
+    pub(crate) fn are_looked_at_in(&self, other: &Verification) -> bool {
+        self.looked.keys().all(|site| other.shares.contains_key(site))
     }
 
     /// Sites whose proofs do not hold, now that the other's word is there.

@@ -10,6 +10,7 @@ use acequia_learn::{
     Aggregator, Ask, Closed, LearnError, Plan, Protection, Roster as Sites, Verification, VerifyHalf, VerifyKey,
 };
 use acequia_types::{Clock, Digest, digest_named};
+use serde::{Deserialize, Serialize};
 
 use crate::error::NetError;
 use crate::identity::Identity;
@@ -23,11 +24,21 @@ use crate::site::blocking;
 
 const WHAT: &str = "the list of closed rounds";
 
+const HALVES: &str = "the list of keys for proofs";
+
+/// The other aggregator's half of the key under which proofs of a run are looked at.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Pinned {
+    roster: Digest,
+    half: String,
+}
+
 /// What aggregators sign for one another: a half of a key, and what they found of proofs.
 const PROOFS: &str = "acequia proofs 1";
 
 /// An aggregator's half of the key for the proofs of a run, as it is signed.
-fn of_half(run: &Digest, roster: &Digest, half: &str) -> Digest {
+pub(crate) fn of_half(run: &Digest, roster: &Digest, half: &str) -> Digest {
     let head = [("plan", run.as_bytes().as_slice()), ("roster", roster.as_bytes().as_slice())];
     digest_named("acequia half of a verify key 1", head.into_iter().chain([("half", half.as_bytes())]))
 }
@@ -164,6 +175,26 @@ impl AggregatorDesk {
         key.ok_or_else(|| NetError::Message { from: other.to_owned(), reason: "it is no half of a key" })
     }
 
+    /// One key for a run, also after a crash: proofs of the same share under many keys would tell the share itself.
+    fn pin(&self, run: &Digest, half: String, agreed: VerifyKey) -> Result<VerifyKey, NetError> {
+        let path = self.folder.join(format!("{run}.halves.jsonl"));
+        let pinned = Pinned { roster: self.roster.digest(), half };
+        let before = lines_of(&path, HALVES)?
+            .lines()
+            .map(serde_json::from_str::<Pinned>)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| NetError::File { what: HALVES, problem: std::io::ErrorKind::InvalidData })?;
+        match before.iter().find(|before| before.roster == pinned.roster) {
+            Some(before) if *before == pinned => {}
+            Some(_) => {
+                let reason = "proofs of this run were looked at under another key";
+                return Err(NetError::Message { from: self.name.clone(), reason });
+            }
+            None => append_line(&path, &serde_json::to_string(&pinned).unwrap_or_default(), HALVES)?,
+        }
+        Ok(agreed)
+    }
+
     fn signed_by(&self, other: &str, digest: &Digest, signature: &str) -> Result<(), NetError> {
         match self.roster.expect(other, Role::Aggregator)?.key.verifies(PROOFS, digest, signature) {
             true => Ok(()),
@@ -219,7 +250,8 @@ impl AggregatorDesk {
                     return Err(refuse("the round is not open here"));
                 }
                 let other = sum.other.clone().ok_or_else(|| refuse("the plan asks for no proofs"))?;
-                let key = self.agreed(&plan, &other, &key, &signature)?;
+                let key =
+                    self.agreed(&plan, &other, &key, &signature).and_then(|agreed| self.pin(&plan, key, agreed))?;
                 let own = usize::from(sum.plan.aggregation.aggregators[0] != self.name);
                 sum.aggregator.verifies(own, key);
                 let verification = sum.aggregator.verify(&sites)?;

@@ -198,6 +198,8 @@ struct Look {
     wait: Duration,
     /// How many agreed, and whether the people here did, when it was looked after last.
     stands: (usize, bool),
+    /// Whether this site refused something in it, and waits before it tries again.
+    is_barred: bool,
 }
 
 /// Where a proposal stands here.
@@ -376,7 +378,7 @@ impl Peers {
     fn hears(&self, run: Digest, agreed: usize) {
         let mut looks = lock(&self.looks);
         let is_news = looks.get_mut(&run).is_none_or(|look| {
-            let is_news = look.stands.0 < agreed;
+            let is_news = look.stands.0 < agreed && !look.is_barred;
             if is_news {
                 look.at = Instant::now();
             }
@@ -602,7 +604,13 @@ impl Peers {
             }
             let stands = self.gather(run, is_offered).await;
             let mut looks = lock(&self.looks);
-            let look = looks.entry(run).or_insert(Look { at: Instant::now(), wait: ASK_AGAIN, stands: (0, false) });
+            let look = looks.entry(run).or_insert(Look {
+                at: Instant::now(),
+                wait: ASK_AGAIN,
+                stands: (0, false),
+                is_barred: false,
+            });
+            look.is_barred = false;
             match stands {
                 // Nothing happened: people think.
                 Ok(stands) if stands == look.stands => look.wait = (look.wait * 2).clamp(ASK_AGAIN, AGAIN.1),
@@ -612,7 +620,8 @@ impl Peers {
                     self.heard.notify_one();
                 }
                 Err(error) => {
-                    look.wait = RETRY;
+                    // Whoever agrees meanwhile does not make this site try again before its time.
+                    (look.wait, look.is_barred) = (RETRY, true);
                     // What this site does not take part in, and why: its rules, or an attack that tells its rows.
                     let asked = Asked { what: "taking part", about: Some(run), round: None };
                     self.agent.refusals.enter(self.name(), asked, &error, self.agent.clock.now());

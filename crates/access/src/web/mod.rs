@@ -195,6 +195,8 @@ struct Visit {
     passed: bool,
     /// What passes for other addresses stand for.
     whose: Option<Whose>,
+    /// The pass of an address of Xet.
+    shown: Option<String>,
 }
 
 impl Visit {
@@ -212,6 +214,8 @@ struct Reading {
     visas: People,
     known: bool,
     whose: Option<Whose>,
+    /// The pass that was shown. Another one would be good for longer.
+    shown: Option<String>,
     now: Timestamp,
 }
 
@@ -232,6 +236,9 @@ impl Admits for Reading {
     }
 
     fn pass(&self, version: &PublishedVersion) -> Option<String> {
+        if self.shown.is_some() {
+            return self.shown.clone();
+        }
         let manifest = version.manifest();
         let name = format!("{}/{}", plural(manifest.artefact), manifest.dataset);
         Some(self.site.elsewhere.make(self.whose.as_ref()?, &name, self.now))
@@ -451,11 +458,12 @@ impl Site {
     async fn xet_visit(&self, name: &str, headers: &HeaderMap, query: &wire::Fields) -> Result<Visit, AccessError> {
         let now = self.clock.now();
         let shown = bearer(headers).or_else(|| query.get("pass"));
-        match shown.and_then(|pass| self.elsewhere.read(pass, name, now)) {
-            Some(Whose::Token(id)) => Ok(self.token_visit(self.tokens.named(&id).await?)),
-            Some(Whose::Passports(digest)) => Ok(self.passported_visit(digest, now)),
-            None => self.visit(headers).await,
-        }
+        let visit = match shown.and_then(|pass| self.elsewhere.read(pass, name, now)) {
+            Some(Whose::Token(id)) => self.token_visit(self.tokens.named(&id).await?),
+            Some(Whose::Passports(digest)) => self.passported_visit(digest, now),
+            None => return self.visit(headers).await,
+        };
+        Ok(Visit { shown: shown.map(str::to_owned), ..visit })
     }
 
     async fn reading(self: &Arc<Self>, visit: &Visit) -> Result<Reading, AccessError> {
@@ -470,6 +478,7 @@ impl Site {
             visas: visit.visas.clone(),
             known: visit.is_known(),
             whose: visit.whose.clone(),
+            shown: visit.shown.clone(),
             now: self.clock.now(),
         })
     }

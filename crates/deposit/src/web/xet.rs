@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
 use super::{Asked, Front, forbidden, refused, sentence};
-use crate::capability::Signer;
+use crate::capability::{Signer, Way};
 use crate::stow::SealedFile;
 use crate::{DepositError, DepositName, Deposits, Draft, Snapshot};
 use acequia_access::Token;
@@ -42,7 +42,7 @@ impl Asked<'_> {
     /// Where to upload by Xet, the pass for it, and until when.
     fn to_write(&self, token: &Token, draft: &Draft) -> (String, String, i64) {
         let until = Signer::until(self.deposits().now());
-        let pass = self.deposits().signer.pass(&draft.name().key(), &token.id, until);
+        let pass = self.deposits().signer.pass(Way::Write, &draft.name().key(), &token.id, until);
         // Clients remember which xorbs they sent to an address, whatever the token: each deposit has one of its own.
         let address = format!("{}/api/{}/xet-write", self.address, draft.name().key());
         (address, pass, until.unix_s())
@@ -62,7 +62,7 @@ impl Asked<'_> {
     pub(super) fn xet_read_token(&self, token: &Token, at: &Snapshot) -> Response<Body> {
         let key = at.draft().name().key();
         let until = Signer::until(self.deposits().now());
-        let pass = self.deposits().signer.pass(&key, &token.id, until);
+        let pass = self.deposits().signer.pass(Way::Read, &key, &token.id, until);
         let repository = format!("/api/{key}");
         let place =
             XetPlace { address: &self.address, repository: &repository, commit: at.commit(), pass: Some(&pass) };
@@ -97,7 +97,7 @@ impl Asked<'_> {
 /// The draft that a pass reads, if it is the one of the address and the pass counts.
 pub(super) async fn read_by(front: &Front, pass: &str, name: &DepositName) -> Result<Option<Arc<Draft>>, Refusal> {
     let deposits = &front.deposits;
-    let Ok((key, token)) = deposits.signer.read_pass(pass, deposits.now()) else { return Ok(None) };
+    let Ok((key, token)) = deposits.signer.read_pass(Way::Read, pass, deposits.now()) else { return Ok(None) };
     if key != name.key() {
         return Ok(None);
     }
@@ -135,7 +135,7 @@ pub(super) async fn read(
 /// The deposit that a pass is for, as records name it, if the pass counts.
 pub(super) async fn passed(front: &Front, pass: &str) -> Result<Option<String>, Refusal> {
     let deposits = &front.deposits;
-    let Ok((key, token)) = deposits.signer.read_pass(pass, deposits.now()) else { return Ok(None) };
+    let Ok((key, token)) = deposits.signer.read_pass(Way::Write, pass, deposits.now()) else { return Ok(None) };
     let token = deposits.token_named(token).await.map_err(refused)?.filter(|token| token.write);
     let (Some(token), Some(name)) = (token, DepositName::parse_key(key)) else { return Ok(None) };
     Ok(front.seen(&token, &name).await?.map(|_| key.to_owned()))

@@ -16,7 +16,7 @@ pub(crate) struct Prepared {
     /// What ranks rows: the linear predictor, or the risk where only that is known.
     score: Vec<f64>,
     lp: Vec<f64>,
-    y: Vec<bool>,
+    pub(crate) y: Vec<bool>,
     pub(crate) risk: Vec<f64>,
     /// Places of rows of the file in this order.
     pub(crate) row: Vec<usize>,

@@ -153,7 +153,7 @@ pub struct SiteEvaluation {
     pub calibration_curve: Vec<(f64, f64)>,
     /// Decision curve.
     pub net_benefit: Vec<NetBenefit>,
-    /// Receiver operating characteristic, from the highest cut to the lowest; no two cuts with few rows between them.
+    /// Receiver operating characteristic, from the highest cut to the lowest; no two cuts with few events, or few rows without one, between them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roc: Vec<RocPoint>,
     /// Subgroups.
@@ -236,12 +236,13 @@ impl Prepared {
         }
     }
 
-    fn roc(&self, minimum_count: u64) -> Vec<RocPoint> {
-        let (risks, at): (&[f64], &dyn Fn(f64) -> Option<RocPoint>) = match self {
-            Self::Survival(prepared) => (&prepared.risk, &|cut| prepared.cut_at(cut)),
-            Self::Binary(prepared) => (&prepared.risk, &|cut| prepared.cut_at(cut)),
+    fn roc(&self, settings: &Validation) -> Vec<RocPoint> {
+        let (risks, events, at): (&[f64], &[bool], &dyn Fn(f64) -> Option<RocPoint>) = match self {
+            Self::Survival(prepared) => (&prepared.risk, &prepared.sample.event, &|cut| prepared.cut_at(cut)),
+            Self::Binary(prepared) => (&prepared.risk, &prepared.y, &|cut| prepared.cut_at(cut)),
         };
-        cuts(risks, usize::try_from(minimum_count).unwrap_or(usize::MAX)).into_iter().filter_map(at).collect()
+        let minimum = usize::try_from(settings.minimum_count).unwrap_or(usize::MAX);
+        cuts(risks, events, &settings.thresholds, minimum).into_iter().filter_map(at).collect()
     }
 
     /// Where each row of the sample came from.
@@ -256,19 +257,29 @@ impl Prepared {
 /// Cuts through the risks, from the highest: at most so many, for a curve that is read by eye.
 const CUTS_MAX: usize = 40;
 
-/// Risks that cut the rows into parts of equal size, as far as equal risks allow; none with fewer than `minimum` rows.
-fn cuts(risks: &[f64], minimum: usize) -> Vec<f64> {
-    let mut falling = risks.to_vec();
-    falling.sort_by(|a, b| b.total_cmp(a));
+/// Risks that cut the rows into parts, from the highest. Each part has so many rows with the event at least, and so many without; and as
+/// thresholds tell of shares too, so many rows lie between a cut and a threshold, or none.
+fn cuts(risks: &[f64], events: &[bool], thresholds: &[f64], minimum: usize) -> Vec<f64> {
+    let mut falling: Vec<(f64, bool)> = risks.iter().copied().zip(events.iter().copied()).collect();
+    falling.sort_by(|a, b| b.0.total_cmp(&a.0));
     let n = falling.len();
-    let parts = (n / minimum.max(1)).min(CUTS_MAX);
-    let (mut cuts, mut before) = (Vec::new(), 0);
-    for part in 1..parts {
-        let cut = falling[n * part / parts - 1];
-        let above = falling.partition_point(|risk| *risk >= cut);
-        if above - before >= minimum && n - above >= minimum {
-            cuts.push(cut);
-            before = above;
+    let told: Vec<usize> =
+        thresholds.iter().map(|threshold| falling.partition_point(|(risk, _)| risk > threshold)).collect();
+    let are_told_apart = |above: usize| told.iter().all(|told| *told == above || told.abs_diff(above) >= minimum);
+    let all = events.iter().filter(|event| **event).count();
+    let is_many = |rows: usize, events: usize| events >= minimum && rows - events >= minimum && rows >= n / CUTS_MAX;
+    let (mut cuts, mut seen, mut before) = (Vec::new(), 0, (0, 0));
+    for above in 1..n {
+        seen += usize::from(falling[above - 1].1);
+        // Equal risks are on one side.
+        let is_border = falling[above - 1].0 > falling[above].0;
+        if is_border
+            && is_many(above - before.0, seen - before.1)
+            && is_many(n - above, all - seen)
+            && are_told_apart(above)
+        {
+            cuts.push(falling[above - 1].0);
+            before = (above, seen);
         }
     }
     cuts
@@ -364,7 +375,7 @@ pub fn evaluate<'m>(
         fifths,
         calibration_curve,
         net_benefit,
-        roc: prepared.roc(settings.minimum_count),
+        roc: prepared.roc(settings),
         subgroups: subgroups(model, measured, groups, settings),
         unlike_training: unlike_training(model, data),
         bootstraps_failed,
@@ -448,4 +459,38 @@ fn unlike_training(model: Frozen<'_>, data: &Data) -> Vec<(String, f64)> {
             Some((variable.name, far as f64 / data.rows as f64))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Nobody learns of few from two cuts, or from a cut and a threshold.
+        #[test]
+        fn no_cut_tells_of_few(
+            rows in prop::collection::vec((0u8..100, any::<bool>()), 0..400), thresholds in prop::collection::vec(0.0f64..1.0, 0..4),
+            minimum in 1usize..20,
+        ) {
+            let (risks, events): (Vec<f64>, Vec<bool>) =
+                rows.into_iter().map(|(risk, event)| (f64::from(risk) / 100.0, event)).unzip();
+            let cuts = cuts(&risks, &events, &thresholds, minimum);
+            let above = |cut: f64, event: bool| risks.iter().zip(&events).filter(|(risk, own)| **risk >= cut && **own == event).count();
+            let ends = [f64::INFINITY].into_iter().chain(cuts.iter().copied()).chain([f64::NEG_INFINITY]);
+            let ends: Vec<f64> = ends.collect();
+            for pair in ends.windows(2).filter(|_| !cuts.is_empty()) {
+                for event in [true, false] {
+                    prop_assert!(above(pair[1], event) - above(pair[0], event) >= minimum);
+                }
+            }
+            for cut in cuts {
+                for threshold in &thresholds {
+                    let between = risks.iter().filter(|risk| (**risk >= cut) != (**risk > *threshold)).count();
+                    prop_assert!(between == 0 || between >= minimum);
+                }
+            }
+        }
+    }
 }

@@ -138,6 +138,16 @@ impl Round {
 
     /// Shares of all sites, changed; and what the two find of their proofs.
     fn play(&mut self, change: Change<'_>) -> [Vec<String>; 2] {
+        self.send(change);
+        let all = self.roster.sites().to_vec();
+        let [one, other] = &mut self.aggregators;
+        let (by_one, by_other) = (one.verify(&all).unwrap(), other.verify(&all).unwrap());
+        // What one tells the other crosses a network.
+        let read = |said: &Verification| Verification::from_bytes("the other", &said.to_bytes()).unwrap();
+        [one.settle(&read(&by_other)).unwrap(), other.settle(&read(&by_one)).unwrap()]
+    }
+
+    fn send(&mut self, change: Change<'_>) {
         let ask = Run::new(&self.plan, &self.roster).ask();
         self.aggregators.iter_mut().for_each(|aggregator| aggregator.open(&ask).unwrap());
         for table in four_sites(&self.plan) {
@@ -152,12 +162,6 @@ impl Round {
                 self.aggregators[to].receive(&name, &message.to_bytes()).unwrap();
             }
         }
-        let all = self.roster.sites().to_vec();
-        let [one, other] = &mut self.aggregators;
-        let (by_one, by_other) = (one.verify(&all).unwrap(), other.verify(&all).unwrap());
-        // What one tells the other crosses a network.
-        let read = |said: &Verification| Verification::from_bytes("the other", &said.to_bytes()).unwrap();
-        [one.settle(&read(&by_other)).unwrap(), other.settle(&read(&by_one)).unwrap()]
     }
 
     fn sum(&mut self, over: &[&str]) -> Result<Progress, LearnError> {
@@ -339,6 +343,15 @@ fn no_proof_is_decided_by_a_word_about_another_round_and_none_is_summed_without(
     elsewhere.play(&mut |_, _, payload| payload);
     let word = elsewhere.aggregators[1].verify(&[]).unwrap();
     assert!(round.aggregators[0].settle(&word).is_err());
+    // A coordinator that lets one aggregator look at nothing makes no honest site a liar.
+    let mut lied_to = Round::new(&plan, [1, 1]);
+    lied_to.send(&mut |_, _, payload| payload);
+    let [one, other] = &mut lied_to.aggregators;
+    let all = lied_to.roster.sites().to_vec();
+    let (nothing, by_other) = (one.verify(&[]).unwrap(), other.verify(&all).unwrap());
+    assert!(other.settle(&nothing).is_err());
+    let by_one = one.verify(&all).unwrap();
+    assert!(one.settle(&by_other).unwrap().is_empty() && other.settle(&by_one).unwrap().is_empty());
     // Shares that nobody looked at are not added up.
     let mut hasty = Round::new(&plan, [1, 1]);
     hasty.aggregators[0].open(&ask).unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use acequia_learn::{
     Architecture, LearnError, Ledger, Message, Outcome, Payload, Plan, Roster as Sites, SeededEntropy, Site, SiteRules,
-    run_here,
+    VerifyHalf, run_here,
 };
 use acequia_types::{Clock, SystemClock};
 use serde_json::json;
@@ -171,7 +171,7 @@ async fn a_coordinator_changes_nothing_of_what_aggregators_tell_one_another() {
         let answer = link.ask(&Frame::by_hand(&head, numbers)).await.unwrap();
         read::<Reply>("council", &answer).unwrap().0
     };
-    let Reply::Opened { key, signature } = say(open, &[]).await else { panic!("a half of a key is told") };
+    let Reply::Opened { key, signature } = say(open.clone(), &[]).await else { panic!("a half of a key is told") };
     let verify = |key: &str, signature: &str| json!({ "verify": { "plan": digest, "round": 1, "sites": SITES, "key": key, "signature": signature } });
     let is_refused = |reply: &Reply, reason: &str| match reply {
         Reply::No { reason: told } => assert!(told.contains(reason), "{told}"),
@@ -192,6 +192,29 @@ async fn a_coordinator_changes_nothing_of_what_aggregators_tell_one_another() {
     is_refused(&say(settle, &word).await, "did not sign it");
     let close = json!({ "close": { "plan": digest, "round": 1, "sites": SITES } });
     is_refused(&say(close, &[]).await, "whose share is not here");
+
+    // The coordinator is the other aggregator, too. Many keys for proofs of the same share would tell the share.
+    let look = |number: u8| {
+        let half = VerifyHalf::of(&[number; 32].into(), &digest, &net.roster.digest()).public();
+        let half = half.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let signed = crate::aggregator::of_half(&digest, &net.roster.digest(), &half);
+        let signature = net.identity("trustee").sign("acequia proofs 1", &signed);
+        json!({ "verify": { "plan": digest, "round": 1, "sites": [], "key": half, "signature": signature } })
+    };
+    for _ in 0..2 {
+        assert!(matches!(say(look(1), &[]).await, Reply::Verified { .. }));
+        is_refused(&say(look(2), &[]).await, "under another key");
+    }
+    council.kill().await;
+    let council = net.council().await;
+    let link = coordinator.dial(&member, Protocol::Run).await.unwrap();
+    let say = async |head: serde_json::Value| {
+        let answer = link.ask(&Frame::by_hand(&head, &[])).await.unwrap();
+        read::<Reply>("council", &answer).unwrap().0
+    };
+    assert!(matches!(say(open).await, Reply::Opened { .. }));
+    is_refused(&say(look(2)).await, "under another key");
+    assert!(matches!(say(look(1)).await, Reply::Verified { .. }));
     council.kill().await;
     coordinator.close().await;
 }
