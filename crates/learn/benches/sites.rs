@@ -73,6 +73,7 @@ fn main() -> Result<(), LearnError> {
                     Protection::None => "without masks",
                     Protection::TwoAggregators => "two aggregators",
                     Protection::DoubleMasking => "double masking",
+                    Protection::Proven => "proven",
                 },
                 cpu_s,
                 report.rounds,

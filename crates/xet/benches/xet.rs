@@ -61,7 +61,7 @@ fn best(mut round: impl FnMut() -> Result<(), XetError>) -> Result<f64, XetError
 }
 
 fn main() -> Result<(), XetError> {
-    let kinds: [(&str, Codec, fn(u64) -> Vec<u8>); 3] = [
+    let kinds: [Kind; 3] = [
         ("noise, not packed", Codec::Plain, |seed| noise(CHUNK_BYTES, seed)),
         ("text, LZ4", Codec::Lz4, text),
         ("floats, grouped LZ4", Codec::GroupedLz4, floats),

@@ -237,12 +237,16 @@ impl Prepared {
     }
 
     fn roc(&self, settings: &Validation) -> Vec<RocPoint> {
-        let (risks, events, at): (&[f64], &[bool], &dyn Fn(f64) -> Option<RocPoint>) = match self {
-            Self::Survival(prepared) => (&prepared.risk, &prepared.sample.event, &|cut| prepared.cut_at(cut)),
-            Self::Binary(prepared) => (&prepared.risk, &prepared.y, &|cut| prepared.cut_at(cut)),
-        };
         let minimum = usize::try_from(settings.minimum_count).unwrap_or(usize::MAX);
-        cuts(risks, events, &settings.thresholds, minimum).into_iter().filter_map(at).collect()
+        let cuts = |risks, events| cuts(risks, events, &settings.thresholds, minimum).into_iter();
+        match self {
+            Self::Survival(prepared) => {
+                cuts(&prepared.risk, &prepared.sample.event).filter_map(|cut| prepared.cut_at(cut)).collect()
+            }
+            Self::Binary(prepared) => {
+                cuts(&prepared.risk, &prepared.y).filter_map(|cut| prepared.cut_at(cut)).collect()
+            }
+        }
     }
 
     /// Where each row of the sample came from.
