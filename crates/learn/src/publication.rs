@@ -75,10 +75,11 @@ fn is_sound(record: &Record, model: &Model, digest: Digest) -> Result<(), LearnE
     if record.model != digest {
         return Err(unfit("it is about another model"));
     }
-    // Everything but what sites measured and signed and people answered follows from that: the level of evidence above all.
+    // Everything but what sites measured and signed and people answered and stated follows from that: the level of evidence above all.
     let mut again = Record::new(model, record.sites.clone(), &record.settings, record.measured_on);
     again.program.clone_from(&record.program);
     again.signatures.clone_from(&record.signatures);
+    again.statements.clone_from(&record.statements);
     for (own, stated) in again.headings.iter_mut().zip(&record.headings) {
         if let (Some(own), Some(stated)) = (&mut own.person, &stated.person) {
             own.answer.clone_from(&stated.answer);
@@ -201,6 +202,20 @@ mod tests {
             field.answer = Some("Written by a person.".to_owned());
         });
         assert!(with(vec![answered]).is_ok(), "what people write");
+        let stated = crate::Statement {
+            level: crate::Evidence::L3,
+            by: "A person".to_owned(),
+            reference: "doi:10.1000/1".to_owned(),
+            says: None,
+            on: parse_day("2026-11-24").unwrap(),
+            key: String::new(),
+            signature: String::new(),
+        };
+        assert!(with(vec![good.clone().stating(stated.clone()).unwrap()]).is_ok(), "what people state, as stated");
+        assert!(
+            good.clone().stating(crate::Statement { level: crate::Evidence::L2, ..stated }).is_err(),
+            "it is measured"
+        );
         let mut certain = good.clone();
         certain.sites[0].events = 97;
         assert!(with(vec![certain]).is_err(), "few without the event");
