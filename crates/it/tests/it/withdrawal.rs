@@ -233,9 +233,14 @@ fn nobody_can_tell_on_which_day_somebody_withdrew() {
             .map(|rest| format!("/api/datasets/{DATASET}{rest}"));
         let feeds = ["/", "/sitemap.xml", "/api/datasets?full=true", "/oai?verb=ListRecords&metadataPrefix=oai_dc"];
         let routes: Vec<String> = feeds.map(str::to_owned).into_iter().chain(api).collect();
-        // Once for what is computed when it is first asked for.
-        let waits =
-            |answers: &[(String, Vec<u8>)]| answers.iter().any(|(_, answer)| answer.starts_with(b"HTTP/1.1 202"));
+        // Once for what is computed when it is first asked for, and in the background: by which hashes tables are read by Xet.
+        let waits = |answers: &[(String, Vec<u8>)]| {
+            answers.iter().any(|(route, answer)| {
+                let told = String::from_utf8_lossy(answer);
+                let unhashed = || told.matches("\"lfs\":").count() > told.matches("\"xetHash\":").count();
+                told.starts_with("HTTP/1.1 202") || (route.contains("/tree/main") && unhashed())
+            })
+        };
         let mut answers = served.crawl(routes.clone());
         while waits(&answers) {
             std::thread::sleep(Duration::from_millis(200));
