@@ -46,7 +46,7 @@ fn a_node_on_postgres_publishes_serves_and_takes_down_the_same() {
     let paths = [
         format!("/datasets/{DATASET}/resolve/v1.0.0/README.md"),
         format!("/datasets/{DATASET}/v/1.0.0/croissant.jsonld"),
-        format!("/api/datasets/{DATASET}/tree/v1.0.0?recursive=true"),
+        format!("/datasets/{DATASET}/v/1.0.0/datacite.json"),
     ];
     let served = homes.each_ref().map(Served::start);
     let [here, there] = served.each_ref().map(|served| paths.each_ref().map(|path| body(served, path)));
