@@ -16,7 +16,7 @@ pub(crate) struct Prepared {
     /// What ranks rows: the linear predictor, or the risk where only that is known.
     score: Vec<f64>,
     lp: Vec<f64>,
-    pub(crate) y: Vec<bool>,
+    y: Vec<bool>,
     pub(crate) risk: Vec<f64>,
     /// Places of rows of the file in this order.
     pub(crate) row: Vec<usize>,
@@ -215,18 +215,25 @@ impl Prepared {
             .collect()
     }
 
-    /// Whom acting on a risk of `cut` or more picks out. None where all rows have the event or none has.
+    pub(crate) fn known(&self) -> Vec<Option<bool>> {
+        self.y.iter().copied().map(Some).collect()
+    }
+
+    /// Whom acting on a risk of each cut or more picks out.
     #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^53")]
-    pub(crate) fn cut_at(&self, cut: f64) -> Option<RocPoint> {
+    pub(crate) fn roc(&self, cuts: &[f64]) -> Vec<RocPoint> {
         let count = |of: &dyn Fn(usize) -> bool| (0..self.len()).filter(|row| of(*row)).count() as f64;
         let (n, events) = (self.len() as f64, count(&|row| self.y[row]));
-        let flagged = count(&|row| self.risk[row] >= cut);
-        let right = count(&|row| self.risk[row] >= cut && self.y[row]);
-        (events > 0.0 && events < n).then(|| RocPoint {
-            flagged: flagged / n,
-            sensitivity: right / events,
-            specificity: 1.0 - (flagged - right) / (n - events),
-        })
+        let point = |cut: &f64| {
+            let flagged = count(&|row| self.risk[row] >= *cut);
+            let right = count(&|row| self.risk[row] >= *cut && self.y[row]);
+            RocPoint {
+                flagged: flagged / n,
+                sensitivity: right / events,
+                specificity: 1.0 - (flagged - right) / (n - events),
+            }
+        };
+        cuts.iter().map(point).collect()
     }
 
     #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^53")]

@@ -238,14 +238,10 @@ impl Prepared {
 
     fn roc(&self, settings: &Validation) -> Vec<RocPoint> {
         let minimum = usize::try_from(settings.minimum_count).unwrap_or(usize::MAX);
-        let cuts = |risks, events| cuts(risks, events, &settings.thresholds, minimum).into_iter();
+        let cuts = |risks, known: Vec<Option<bool>>| cuts(risks, &known, &settings.thresholds, minimum);
         match self {
-            Self::Survival(prepared) => {
-                cuts(&prepared.risk, &prepared.sample.event).filter_map(|cut| prepared.cut_at(cut)).collect()
-            }
-            Self::Binary(prepared) => {
-                cuts(&prepared.risk, &prepared.y).filter_map(|cut| prepared.cut_at(cut)).collect()
-            }
+            Self::Survival(prepared) => prepared.roc(&cuts(&prepared.risk, prepared.known())),
+            Self::Binary(prepared) => prepared.roc(&cuts(&prepared.risk, prepared.known())),
         }
     }
 
@@ -261,29 +257,32 @@ impl Prepared {
 /// Cuts through the risks, from the highest: at most so many, for a curve that is read by eye.
 const CUTS_MAX: usize = 40;
 
-/// Risks that cut the rows into parts, from the highest. Each part has so many rows with the event at least, and so many without; and as
-/// thresholds tell of shares too, so many rows lie between a cut and a threshold, or none.
-fn cuts(risks: &[f64], events: &[bool], thresholds: &[f64], minimum: usize) -> Vec<f64> {
-    let mut falling: Vec<(f64, bool)> = risks.iter().copied().zip(events.iter().copied()).collect();
+/// Risks that cut the rows into parts, from the highest. Each part has so many rows known to have the event at least, and so many known not
+/// to; and as thresholds tell of shares too, so many rows lie between a cut and a threshold, or none.
+fn cuts(risks: &[f64], known: &[Option<bool>], thresholds: &[f64], minimum: usize) -> Vec<f64> {
+    let mut falling: Vec<(f64, Option<bool>)> = risks.iter().copied().zip(known.iter().copied()).collect();
     falling.sort_by(|a, b| b.0.total_cmp(&a.0));
     let n = falling.len();
     let told: Vec<usize> =
         thresholds.iter().map(|threshold| falling.partition_point(|(risk, _)| risk > threshold)).collect();
     let are_told_apart = |above: usize| told.iter().all(|told| *told == above || told.abs_diff(above) >= minimum);
-    let all = events.iter().filter(|event| **event).count();
-    let is_many = |rows: usize, events: usize| events >= minimum && rows - events >= minimum && rows >= n / CUTS_MAX;
-    let (mut cuts, mut seen, mut before) = (Vec::new(), 0, (0, 0));
-    for above in 1..n {
-        seen += usize::from(falling[above - 1].1);
+    let count = |of: bool| known.iter().filter(|known| **known == Some(of)).count();
+    let mut below = [count(true), count(false)];
+    let (mut part, mut rows) = ([0, 0], 0);
+    let is_many =
+        |rows: usize, counts: [usize; 2]| rows >= n / CUTS_MAX && counts.iter().all(|count| *count >= minimum);
+    let mut cuts = Vec::new();
+    for (at, pair) in falling.windows(2).enumerate() {
+        rows += 1;
+        if let Some(event) = pair[0].1 {
+            part[usize::from(!event)] += 1;
+            below[usize::from(!event)] -= 1;
+        }
         // Equal risks are on one side.
-        let is_border = falling[above - 1].0 > falling[above].0;
-        if is_border
-            && is_many(above - before.0, seen - before.1)
-            && is_many(n - above, all - seen)
-            && are_told_apart(above)
-        {
-            cuts.push(falling[above - 1].0);
-            before = (above, seen);
+        let is_border = pair[0].0 > pair[1].0;
+        if is_border && is_many(rows, part) && is_many(n - at - 1, below) && are_told_apart(at + 1) {
+            cuts.push(pair[0].0);
+            (part, rows) = ([0, 0], 0);
         }
     }
     cuts
@@ -475,13 +474,13 @@ mod tests {
         /// Nobody learns of few from two cuts, or from a cut and a threshold.
         #[test]
         fn no_cut_tells_of_few(
-            rows in prop::collection::vec((0u8..100, any::<bool>()), 0..400), thresholds in prop::collection::vec(0.0f64..1.0, 0..4),
+            rows in prop::collection::vec((0u8..100, any::<Option<bool>>()), 0..400), thresholds in prop::collection::vec(0.0f64..1.0, 0..4),
             minimum in 1usize..20,
         ) {
-            let (risks, events): (Vec<f64>, Vec<bool>) =
+            let (risks, known): (Vec<f64>, Vec<Option<bool>>) =
                 rows.into_iter().map(|(risk, event)| (f64::from(risk) / 100.0, event)).unzip();
-            let cuts = cuts(&risks, &events, &thresholds, minimum);
-            let above = |cut: f64, event: bool| risks.iter().zip(&events).filter(|(risk, own)| **risk >= cut && **own == event).count();
+            let cuts = cuts(&risks, &known, &thresholds, minimum);
+            let above = |cut: f64, event: bool| risks.iter().zip(&known).filter(|(risk, own)| **risk >= cut && **own == Some(event)).count();
             let ends = [f64::INFINITY].into_iter().chain(cuts.iter().copied()).chain([f64::NEG_INFINITY]);
             let ends: Vec<f64> = ends.collect();
             for pair in ends.windows(2).filter(|_| !cuts.is_empty()) {

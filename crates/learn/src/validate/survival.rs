@@ -270,26 +270,33 @@ impl Prepared {
             .collect()
     }
 
-    /// Whom acting on a risk of `cut` or more picks out, of those with the event by the horizon and of those without (Heagerty et al. 2000,
-    /// by Bayes' rule from Kaplan–Meier curves of both sides of the cut). None where nobody or everybody has it.
-    pub(crate) fn cut_at(&self, cut: f64) -> Option<RocPoint> {
-        let side = |above: bool| {
-            let weights: Vec<f64> = self.risk.iter().map(|risk| f64::from(u8::from((*risk >= cut) == above))).collect();
-            let rows: f64 = weights.iter().sum();
-            let survival = if rows > 0.0 {
-                curve(&self.sample, &weights, Of::Event).at(&self.sample, self.horizon).0
-            } else {
-                1.0
-            };
-            (rows, rows * survival)
+    /// Whether each row has the event by the horizon; none where nobody knows, as it was not followed so far.
+    pub(crate) fn known(&self) -> Vec<Option<bool>> {
+        let sample = &self.sample;
+        let known = |row: usize| match is_beyond(sample, row, self.horizon) {
+            true => Some(false),
+            false => sample.event[row].then_some(true),
         };
-        let ((above, above_free), (below, below_free)) = (side(true), side(false));
-        let (events, free) = (above + below - above_free - below_free, above_free + below_free);
-        (events > 0.0 && free > 0.0).then(|| RocPoint {
-            flagged: above / (above + below),
-            sensitivity: (above - above_free) / events,
-            specificity: below_free / free,
-        })
+        (0..sample.len()).map(known).collect()
+    }
+
+    /// Whom acting on a risk of each cut or more picks out, of those with the event by the horizon and of those without (as
+    /// [`Self::auc`], whose area the curve has).
+    #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^53")]
+    pub(crate) fn roc(&self, cuts: &[f64]) -> Vec<RocPoint> {
+        let (known, n) = (self.known(), self.sample.len());
+        let censoring = curve(&self.sample, &vec![1.0; n], Of::Censoring);
+        let sum = |event: bool, cut: f64| -> f64 {
+            let weight = |row: usize| if event { 1.0 / censoring.before[row] } else { 1.0 };
+            (0..n).filter(|row| known[*row] == Some(event) && self.risk[*row] >= cut).map(weight).sum()
+        };
+        let (all, free) = (sum(true, f64::NEG_INFINITY), sum(false, f64::NEG_INFINITY));
+        let point = |cut: &f64| RocPoint {
+            flagged: self.risk.iter().filter(|risk| *risk >= cut).count() as f64 / n as f64,
+            sensitivity: sum(true, *cut) / all,
+            specificity: 1.0 - sum(false, *cut) / free,
+        };
+        cuts.iter().map(point).collect()
     }
 
     /// Mean predicted and Kaplan–Meier risk in groups of equal size by predicted risk.

@@ -92,13 +92,13 @@ fn model_b_at_gbsg() {
     all_close(&column(|one| one.model), &numbers(&curve["net_benefit_model"]), 1e-8);
     all_close(&column(|one| one.everybody), &numbers(&curve["net_benefit_all"]), 1e-8);
 
-    // Cuts with ten events between them at least lose little of the area; its reference weighs by censoring instead of Kaplan–Meier.
+    // Cuts with ten between them at least of those with the event, and of those without, lose little of the area.
     let ends = |at: f64| (at, at);
     let cuts = site.roc.iter().map(|one| (1.0 - one.specificity, one.sensitivity));
     let corners: Vec<(f64, f64)> = [ends(0.0)].into_iter().chain(cuts).chain([ends(1.0)]).collect();
-    assert!(site.roc.len() > 10 && corners.is_sorted_by(|a, b| a.0 <= b.0 && a.1 <= b.1));
+    assert!(site.roc.len() > 4 && corners.is_sorted_by(|a, b| a.0 <= b.0 && a.1 <= b.1));
     let area: f64 = corners.windows(2).map(|pair| (pair[1].0 - pair[0].0) * f64::midpoint(pair[0].1, pair[1].1)).sum();
-    close(area, get(&site.estimates, "auc_at_horizon").0, 0.01);
+    close(area, get(&site.estimates, "auc_at_horizon").0, 0.02);
 
     for (at, years) in [1.0, 2.0, 3.0, 4.0, 4.99].into_iter().enumerate() {
         settings.horizon_days = years * 365.25;
