@@ -247,8 +247,7 @@ pub(crate) struct Part {
     needed: usize,
     context: Digest,
     question: Digest,
-    ring: Ring,
-    sums: Sums,
+    sums: Residues,
     secrets: Secrets,
     keys: RoundKeys,
     /// Who answered the question, with their keys.
@@ -273,26 +272,33 @@ pub(crate) struct Place<'r> {
 
 impl Part {
     /// Keys for a question whose answer is `sums`; `seed` follows from both.
-    pub(crate) fn begin(place: &Place<'_>, sums: Sums, seed: &[u8; 32], vouching: &dyn Vouching) -> Self {
+    ///
+    /// # Errors
+    /// [`LearnError::Range`] when a sum does not fit.
+    pub(crate) fn begin(
+        place: &Place<'_>,
+        sums: Sums,
+        seed: &[u8; 32],
+        vouching: &dyn Vouching,
+    ) -> Result<Self, LearnError> {
         let secrets = Secrets::of(seed);
         let mask = PublicKey::from(&secrets.mask).to_bytes();
         let seal = PublicKey::from(&secrets.seal).to_bytes();
         let signature = vouching.sign(&RoundKeys::statement(&place.context, place.name, &mask, &seal));
-        Self {
+        Ok(Self {
             name: place.name.to_owned(),
             sites: place.roster.sites().to_vec(),
             needed: place.needed,
             context: place.context,
             question: place.question,
-            ring: place.ring,
-            sums,
+            sums: Residues::encode(place.ring, sums.values(), place.roster.sites().len())?,
             secrets,
             keys: RoundKeys { mask, seal, signature },
             asked: BTreeMap::new(),
             dealt: None,
             shares: BTreeMap::new(),
             over: Vec::new(),
-        }
+        })
     }
 
     pub(crate) fn context(&self) -> Digest {
@@ -392,7 +398,7 @@ impl Part {
             let (key_share, own_share) = plain.split_at(SHARE_BYTES);
             shares.insert(site.clone(), (key_share.to_vec(), own_share.to_vec()));
         }
-        let mut masked = Residues::encode(self.ring, self.sums.values(), self.sites.len())?;
+        let mut masked = self.sums.clone();
         masked.add_stream(&self.secrets.own, &self.context);
         for site in sealed.keys() {
             let mask = pair_mask(&self.secrets.mask, &self.asked[site].mask, &self.context, &self.name, site);

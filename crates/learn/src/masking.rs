@@ -188,12 +188,13 @@ pub(crate) struct Shares {
 /// Splits sums into two shares.
 pub(crate) fn share(
     ring: Ring,
-    sums: &Sums,
+    sums: Sums,
     context: &Digest,
     sites: usize,
     seed: [u8; 32],
 ) -> Result<Shares, LearnError> {
     let mut masked = Residues::encode(ring, sums.values(), sites)?;
+    drop(sums);
     masked.subtract_stream(&seed, context);
     Ok(Shares { seed, masked })
 }
@@ -221,7 +222,7 @@ mod tests {
         for (at, site) in sites.iter().enumerate() {
             let mut sums = Sums::zeros(len);
             site.iter().enumerate().for_each(|(at, x)| sums.add(at, *x));
-            let shares = share(ring, &sums, &contexts[at], sites.len(), [u8::try_from(at).unwrap() + 1; 32]).unwrap();
+            let shares = share(ring, sums, &contexts[at], sites.len(), [u8::try_from(at).unwrap() + 1; 32]).unwrap();
             one.add(&shares.masked);
             other.add_stream(&shares.seed, &contexts[0]);
         }
@@ -260,7 +261,7 @@ mod tests {
         let ring = Ring { bits: 64, fraction: 32 };
         let mut sums = Sums::zeros(1);
         sums.add(0, 1e9);
-        assert!(share(ring, &sums, &context("x"), 1, [0; 32]).is_ok());
-        assert!(share(ring, &sums, &context("x"), 4, [0; 32]).is_err());
+        assert!(share(ring, sums.clone(), &context("x"), 1, [0; 32]).is_ok());
+        assert!(share(ring, sums, &context("x"), 4, [0; 32]).is_err());
     }
 }

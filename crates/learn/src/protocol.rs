@@ -477,7 +477,7 @@ pub struct Site {
     /// The last answer and what it answers: asked again at once, it is not computed again.
     latest: Option<(Digest, Vec<SiteUpdate>)>,
     /// The last sums and what they answer, where somebody may take over: another mask is no reason to sum again.
-    summed: Option<(Digest, Sums)>,
+    summed: Option<(Digest, PackedSums)>,
     /// Shares that were drawn for a question, where they cannot be made again.
     drawn: Option<Drawn>,
     /// Signs for this site, where masks are between sites.
@@ -678,14 +678,14 @@ impl Site {
         let sites = self.roster.sites.len();
         check(&self.name, &self.plan, &self.rules, (&self.tables, &mut self.judged), sites, &ask.question)?;
         let sums = match self.summed.take() {
-            Some((question, sums)) if question == asked => sums,
+            Some((question, sums)) if question == asked => Sums::from_values(sums.values()),
             _ => {
                 let chance = self.share_key.chance(&asked, &self.held);
                 answer(&self.plan, &self.tables, &ask.question, &mut self.margins, chance)?
             }
         };
         if self.adders.is_some() {
-            self.summed = Some((asked, sums.clone()));
+            self.summed = Some((asked, PackedSums::of(sums.values())));
         }
         let ring = Ring::of(&self.plan, &ask.question);
         let to = match &self.adders {
@@ -694,7 +694,12 @@ impl Site {
             None => vec!["coordinator".to_owned()],
         };
         let payloads = match self.plan.aggregation.protection {
-            Protection::None => vec![Payload::Plain(PackedSums::of(sums.values()))],
+            Protection::None => {
+                let packed = PackedSums::of(sums.values());
+                // Long sums are not in memory twice while they are sent.
+                drop(sums);
+                vec![Payload::Plain(packed)]
+            }
             Protection::DoubleMasking if self.adders.is_none() => {
                 let seed = Zeroizing::new(self.share_key.seed(&context, &sums));
                 let vouching = self.vouching.as_deref().ok_or(LearnError::Plan {
@@ -707,7 +712,7 @@ impl Site {
                 let needed = needed(&self.plan, sites, self.rules.minimum_sites);
                 let question = ask.question.digest();
                 let place = Place { name: &self.name, roster: &self.roster, context, question, ring, needed };
-                let part = Part::begin(&place, sums, &seed, vouching);
+                let part = Part::begin(&place, sums, &seed, vouching)?;
                 let keys = part.keys();
                 self.part = Some(part);
                 vec![Payload::Keys(keys)]
@@ -720,7 +725,7 @@ impl Site {
             }
             Protection::TwoAggregators | Protection::DoubleMasking => {
                 let seed = self.share_key.seed(&context, &sums);
-                let shares = share(ring, &sums, &context, sites, seed)?;
+                let shares = share(ring, sums, &context, sites, seed)?;
                 vec![Payload::Masked(shares.masked), Payload::Seed(shares.seed)]
             }
         };
