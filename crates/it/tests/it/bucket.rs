@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::crash::{DEMO, FAILPOINTS, check, kill_at};
+use crate::crash::{DEMO, kill_at, outlives_every_step};
 use crate::leak::{Scan, Served};
 use crate::manual::root;
 use crate::server::{BUCKET, KEY, SECRET, Server};
@@ -132,13 +132,7 @@ fn killing_the_program_at_every_step_loses_nothing_in_a_bucket() {
     let Some(server) = Server::or_skip("killing a node with its blobs in a bucket") else { return };
     let undisturbed = manifest(&Home::new());
     let home = home_in(&server, "killed");
-    for failpoint in FAILPOINTS {
-        kill_at(&home, &DEMO, failpoint);
-        check(&home, &undisturbed);
-    }
-    assert_eq!(manifest(&home), undisturbed);
-    assert!(home.run(&["doctor", "--mend"]).status.success());
-    assert_eq!(manifest(&home), undisturbed, "mending removes nothing that counts");
+    outlives_every_step(&home, &undisturbed);
     assert_eq!(server.open_uploads(), 0);
 }
 

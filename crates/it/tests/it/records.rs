@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::crash::{DEMO, FAILPOINTS, check, kill_at};
+use crate::crash::{DEMO, check, outlives_every_step};
 use crate::leak::Served;
 use crate::postgres::Server;
 use crate::{DATASET, Home, another_version};
@@ -80,13 +80,7 @@ fn killing_the_program_at_every_step_loses_nothing_on_postgres() {
     let Some(server) = Server::start() else { return };
     let undisturbed = manifest(&Home::new());
     let home = home_on(&server, "killed");
-    for failpoint in FAILPOINTS {
-        kill_at(&home, &DEMO, failpoint);
-        check(&home, &undisturbed);
-    }
-    assert_eq!(manifest(&home), undisturbed);
-    assert!(home.run(&["doctor", "--mend"]).status.success());
-    assert_eq!(manifest(&home), undisturbed, "mending removes nothing that counts");
+    outlives_every_step(&home, &undisturbed);
 }
 
 #[test]
