@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::crash::{DEMO, check, outlives_every_step};
 use crate::leak::Served;
 use crate::postgres::Server;
+use crate::withdrawal::twenty_leave;
 use crate::{DATASET, Home, another_version};
 
 /// A node that is to keep its records in a database of its own.
@@ -63,7 +64,7 @@ fn a_node_on_postgres_publishes_serves_and_takes_down_the_same() {
 
     // A withdrawal reaches what is published, whatever the records lie on.
     for home in &homes {
-        home.json(&["consent", "withdraw", "gbsg"]);
+        twenty_leave(home);
         another_version(home);
     }
     let listed = homes.each_ref().map(|home| {

@@ -20,6 +20,13 @@ fn published_and_left(home: &Home) -> String {
         let words = ["--contact", "post@lab.example", "--dataset", dataset, "--language", "de"];
         home.json(&[&["rights", "recipient", id], &words[..]].concat());
     }
+    twenty_leave(home);
+    let recipe = changed_recipe(home, "next.toml", &[("version = \"1.0.0\"\ntitle", NEXT)]);
+    recipe.to_str().unwrap().to_owned()
+}
+
+/// More donors withdraw than make a group.
+pub(crate) fn twenty_leave(home: &Home) {
     let listed = home.json(&["consent", "list"]);
     let permitted = listed.as_array().unwrap().iter().filter(|line| {
         line["purposes"]["open-publication"] == "permitted" && line["donor"].as_str().unwrap().starts_with("donor-")
@@ -27,8 +34,6 @@ fn published_and_left(home: &Home) -> String {
     for line in permitted.take(20) {
         home.json(&["consent", "withdraw", line["donor"].as_str().unwrap()]);
     }
-    let recipe = changed_recipe(home, "next.toml", &[("version = \"1.0.0\"\ntitle", NEXT)]);
-    recipe.to_str().unwrap().to_owned()
 }
 
 fn in_folder(home: &Home, folder: &str) -> BTreeMap<String, Vec<u8>> {
