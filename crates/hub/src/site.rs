@@ -514,7 +514,9 @@ impl Site {
             admit(version, &head.extensions)?;
         }
         let mut response = files::resolve(&self.catalogue, at, path, &head.method, &head.headers).await?;
-        if let Some(file) = version.files().get(path) {
+        if let Some(file) = version.files().get(path)
+            && self.plans.hash(file).is_some()
+        {
             let address = own_address(&head.headers, self.address.as_deref());
             self.by_xet(version, &address, head).tell(file, response.headers_mut());
         }
