@@ -245,6 +245,25 @@ impl Averaging {
 }
 
 impl Task {
+    /// Whether the result predicts, and so may tell about rows.
+    pub fn gives_a_model(&self) -> bool {
+        match self {
+            Self::Linear { .. }
+            | Self::Logistic { .. }
+            | Self::Cox { .. }
+            | Self::DiscreteTime { .. }
+            | Self::Boosting(_)
+            | Self::Averaging(_) => true,
+            Self::Count
+            | Self::Moments
+            | Self::Histogram { .. }
+            | Self::Quantile { .. }
+            | Self::KaplanMeier { .. }
+            | Self::LogRank { .. }
+            | Self::Pca { .. } => false,
+        }
+    }
+
     /// See [`Averaging::guarantee`].
     pub fn guarantee(&self) -> Option<Guarantee> {
         match self {
@@ -783,20 +802,10 @@ impl Plan {
             return wrong("aggregation.fraction_bits must be from 32 to 52: fewer lose digits, more leave no room");
         }
         check_proof(self)?;
-        if let Some(held_out) = &self.cohort.held_out {
-            let learns = !matches!(
-                self.task,
-                Task::Count
-                    | Task::Moments
-                    | Task::Histogram { .. }
-                    | Task::Quantile { .. }
-                    | Task::KaplanMeier { .. }
-                    | Task::LogRank { .. }
-                    | Task::Pca { .. }
-            );
-            if !(learns && held_out.share > 0.0 && held_out.share < 1.0) {
-                return wrong("cohort.held_out is for tasks that give a model, with a share between 0 and 1");
-            }
+        if let Some(held_out) = &self.cohort.held_out
+            && !(self.task.gives_a_model() && held_out.share > 0.0 && held_out.share < 1.0)
+        {
+            return wrong("cohort.held_out is for tasks that give a model, with a share between 0 and 1");
         }
         let survival = matches!(self.outcome, Some(Outcome::Survival { .. }));
         let grid = |grid: TimeGrid| grid.days.is_finite() && grid.days > 0.0;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use acequia_gate::let_out;
 use acequia_learn::{
     Dropouts, Envelope, LearnError, Left, Membership, Outcome, PATIENCE, PEERS_MIN, PartTotal, Peer, PeerMessage, Plan,
-    Promise, Protection, Roster as Sites, RoundTotal, Task, Unattacked, membership_test,
+    Promise, Protection, Roster as Sites, RoundTotal, Unattacked, membership_test,
 };
 use acequia_types::{Digest, Timestamp, digest_named};
 use bytes::Bytes;
@@ -842,7 +842,7 @@ impl SiteAgent {
         if held.still_allowed.as_ref().is_some_and(|still_allowed| !still_allowed(0)) {
             return Err(LearnError::Withdrawn { site: self.name().to_owned() }.into());
         }
-        let is_attacked = gives_a_model(&plan.task);
+        let is_attacked = plan.task.gives_a_model();
         let found = match is_attacked {
             true => membership_test(plan, &held.tables).within(&plan.privacy),
             false => Ok(()),
@@ -1062,24 +1062,5 @@ impl SiteAgent {
         };
         self.holdings.tell(&outcome).map_err(|error| error.to_string())?;
         Ok(outcome)
-    }
-}
-
-/// Whether the result predicts, and so may tell about rows.
-fn gives_a_model(task: &Task) -> bool {
-    match task {
-        Task::Linear { .. }
-        | Task::Logistic { .. }
-        | Task::Cox { .. }
-        | Task::DiscreteTime { .. }
-        | Task::Boosting(_)
-        | Task::Averaging(_) => true,
-        Task::Count
-        | Task::Moments
-        | Task::Histogram { .. }
-        | Task::Quantile { .. }
-        | Task::KaplanMeier { .. }
-        | Task::LogRank { .. }
-        | Task::Pca { .. } => false,
     }
 }

@@ -53,16 +53,7 @@ fn cox_model_a_is_the_published_one() {
     let reference = reference();
     for ties in ["efron", "breslow"] {
         let mut plan = cox(&format!("ties = \"{ties}\", {EXACT}"), MODEL_A, "none");
-        plan.cohort.conditions = vec![Condition {
-            column: "nodes".into(),
-            above: Some(0.0),
-            one_of: None,
-            at_least: None,
-            at_most: None,
-            below: None,
-        }];
-        let Some(PlanOutcome::Survival { censored_at, cut_days, .. }) = &mut plan.outcome else { panic!() };
-        (*censored_at, *cut_days) = (CensoredAt::Last, Some(2557.0));
+        as_in_the_paper(&mut plan);
         let table = read("rotterdam", &example("rotterdam.csv"), &plan, &SiteMap::default());
         assert_eq!((table.rows(), table.events(), table.outside()), (1546, 965, 1436));
         let model = model(run(&plan, vec![table], Architecture::Centralised));

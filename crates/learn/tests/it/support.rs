@@ -164,3 +164,17 @@ pub(crate) fn model(report: Report) -> Model {
         other => panic!("not a model: {other:?}"),
     }
 }
+
+/// The cohort and the end of follow-up of model A of McLernon et al. 2023.
+pub(crate) fn as_in_the_paper(plan: &mut Plan) {
+    plan.cohort.conditions = vec![Condition {
+        column: "nodes".into(),
+        above: Some(0.0),
+        one_of: None,
+        at_least: None,
+        at_most: None,
+        below: None,
+    }];
+    let Some(PlanOutcome::Survival { censored_at, cut_days, .. }) = &mut plan.outcome else { panic!() };
+    (*censored_at, *cut_days) = (CensoredAt::Last, Some(2557.0));
+}

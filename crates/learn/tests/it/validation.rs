@@ -130,18 +130,7 @@ fn model_b_at_gbsg() {
 #[test]
 fn model_a_and_b2_at_gbsg() {
     let reference = reference();
-    let a = trained(&format!("ties = \"breslow\", {EXACT}"), MODEL_A, |plan| {
-        plan.cohort.conditions = vec![Condition {
-            column: "nodes".into(),
-            above: Some(0.0),
-            one_of: None,
-            at_least: None,
-            at_most: None,
-            below: None,
-        }];
-        let Some(PlanOutcome::Survival { censored_at, cut_days, .. }) = &mut plan.outcome else { panic!() };
-        (*censored_at, *cut_days) = (CensoredAt::Last, Some(2557.0));
-    });
+    let a = trained(&format!("ties = \"breslow\", {EXACT}"), MODEL_A, as_in_the_paper);
     let theirs = &reference["model_A"]["val"];
     let site = evaluate(&a, &gbsg(&a, None, &[]), &[], &settings(&a, 1826.25, 0)).unwrap();
     for (name, key) in [

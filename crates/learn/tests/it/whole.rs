@@ -268,19 +268,6 @@ const DISCRIMINATION: [(&str, &str); 3] =
     [("harrell_c", "harrell_c"), ("royston_d", "royston_D"), ("royston_r2d", "royston_R2D")];
 const ELSEWHERE: [(&str, &str); 2] = [("uno_c", "uno_c"), ("calibration_slope", "calibration_slope_efron")];
 
-fn as_in_the_paper(plan: &mut Plan) {
-    plan.cohort.conditions = vec![Condition {
-        column: "nodes".into(),
-        above: Some(0.0),
-        one_of: None,
-        at_least: None,
-        at_most: None,
-        below: None,
-    }];
-    let Some(PlanOutcome::Survival { censored_at, cut_days, .. }) = &mut plan.outcome else { panic!() };
-    (*censored_at, *cut_days) = (CensoredAt::Last, Some(2557.0));
-}
-
 fn model_a(walk: &mut Walk) {
     let of = |ties: &str| trained(&format!("ties = \"{ties}\", {EXACT}"), MODEL_A, as_in_the_paper);
     let (breslow, efron) = (of("breslow"), of("efron"));
