@@ -1,6 +1,10 @@
 """nanio, with ranges answered as S3 answers them (RFC 9110, 14.1.2): nanio 0.1.7 refuses one that ends behind the object, instead of
-ending it there, and calls one that begins behind it by another name."""
+ending it there, and calls one that begins behind it by another name.
 
+Killed while it writes what it knows of an object, it leaves a file under a name that it never takes again, and answers 500 to whoever
+writes that object later. A store that people rely on outlives its own death, so these files go before it starts."""
+
+import pathlib
 import sys
 
 from nanio import cli
@@ -27,4 +31,7 @@ async def get_object(self, bucket, key, *, range_start=None, range_end=None):
 
 
 FilesystemStorage.get_object = get_object
+folder = pathlib.Path(sys.argv[sys.argv.index("--data-dir") + 1])
+for left in folder.glob("*/.nanio-meta/**/*.json.tmp"):
+    left.unlink()
 sys.exit(cli.main())
