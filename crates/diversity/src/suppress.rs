@@ -5,6 +5,8 @@
 //! table and missing in another would give both away. Two readers are assumed: one solves the sums as linear equations
 //! over whole numbers from 0 on; the other guesses that every hidden count is a small one.
 
+use acequia_privacy::{Echelon, Residue};
+
 /// `counts[total]` is the sum of `counts[parts]`, and a reader knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sum {
@@ -93,71 +95,28 @@ fn is_safe(sum: &Sum, counts: &[u64], hidden: &[bool], minimum: u64) -> bool {
     !only_small || (people > number && people < number * (minimum - 1))
 }
 
-/// Modulus of the elimination: 2^61 − 1, a prime. An unknown that is determined over the rationals is determined modulo
-/// a prime; the converse fails only if the prime divides a minor of a matrix of 0, 1 and −1, and then too much is hidden.
-const PRIME: u128 = (1 << 61) - 1;
-
 /// Hidden counts above 0 that follow from what is shown: by linear algebra, or because counts are never negative.
 fn solved(counts: &[u64], sums: &[Sum], hidden: &[bool]) -> Vec<usize> {
     let unknown: Vec<usize> = (0..counts.len()).filter(|at| hidden[*at]).collect();
     let mut place = vec![usize::MAX; counts.len()];
     unknown.iter().enumerate().for_each(|(column, at)| place[*at] = column);
-    let mut rows: Vec<Vec<u64>> = Vec::new();
+    let mut known = Echelon::new(unknown.len());
     for sum in sums {
-        let mut row = vec![0; unknown.len()];
+        let mut row = vec![Residue::ZERO; unknown.len()];
         for &part in sum.parts.iter().filter(|part| hidden[**part]) {
-            row[place[part]] = 1;
+            row[place[part]] = Residue::ONE;
         }
         if hidden[sum.total] {
-            row[place[sum.total]] = PRIME as u64 - 1;
+            row[place[sum.total]] = -Residue::ONE;
         }
-        if row.iter().any(|entry| *entry != 0) {
-            rows.push(row);
-        }
+        known.take(row);
     }
-    let mut found: Vec<usize> = determined(&mut rows, unknown.len()).into_iter().map(|at| unknown[at]).collect();
+    let mut found: Vec<usize> = known.determined().map(|column| unknown[column]).collect();
     found.extend(pinned(counts, sums, hidden));
     found.retain(|at| counts[*at] > 0);
     found.sort_unstable();
     found.dedup();
     found
-}
-
-/// Columns that the equations determine: those that stand alone in a row of the reduced matrix.
-fn determined(rows: &mut [Vec<u64>], width: usize) -> Vec<usize> {
-    let times = |a: u64, b: u64| (u128::from(a) * u128::from(b) % PRIME) as u64;
-    let inverse = |a: u64| {
-        let (mut power, mut base, mut exponent) = (1, a, PRIME as u64 - 2);
-        while exponent > 0 {
-            if exponent & 1 == 1 {
-                power = times(power, base);
-            }
-            base = times(base, base);
-            exponent >>= 1;
-        }
-        power
-    };
-    let mut rank = 0;
-    for column in 0..width {
-        let Some(found) = (rank..rows.len()).find(|row| rows[*row][column] != 0) else { continue };
-        rows.swap(rank, found);
-        let by = inverse(rows[rank][column]);
-        rows[rank].iter_mut().for_each(|entry| *entry = times(*entry, by));
-        let pivot = rows[rank].clone();
-        for (at, row) in rows.iter_mut().enumerate().filter(|(at, row)| *at != rank && row[column] != 0) {
-            debug_assert_ne!(at, rank);
-            let factor = PRIME as u64 - row[column];
-            for (entry, own) in row.iter_mut().zip(&pivot).filter(|(_, own)| **own != 0) {
-                *entry = ((u128::from(*entry) + u128::from(times(factor, *own))) % PRIME) as u64;
-            }
-        }
-        rank += 1;
-    }
-    let alone = |row: &Vec<u64>| {
-        let mut filled = (0..width).filter(|column| row[*column] != 0);
-        filled.next().filter(|_| filled.next().is_none())
-    };
-    rows[..rank].iter().filter_map(alone).collect()
 }
 
 /// Hidden counts whose least and greatest possible values meet, by going through the sums until nothing tightens.

@@ -117,6 +117,64 @@ pub fn content(status: StatusCode, content_type: &'static str, bytes: impl Into<
     response
 }
 
+/// An answer of pages that are somebody's own, before it has the headers that all of these have.
+pub struct Reply {
+    /// The answer.
+    pub response: Response<Body>,
+    cookies: Vec<String>,
+}
+
+impl From<Response<Body>> for Reply {
+    fn from(response: Response<Body>) -> Self {
+        Self { response, cookies: Vec::new() }
+    }
+}
+
+impl Reply {
+    /// Sends whoever asks on to another page.
+    pub fn see(place: &str) -> Self {
+        let mut response = content(StatusCode::SEE_OTHER, "text/plain; charset=utf-8", "");
+        put(response.headers_mut(), header::LOCATION, place);
+        response.into()
+    }
+
+    /// JSON.
+    pub fn json(status: StatusCode, value: &serde_json::Value) -> Self {
+        content(status, "application/json", json_bytes(value)).into()
+    }
+
+    /// The same with a cookie, as it stands after `Set-Cookie:`.
+    #[must_use]
+    pub fn with_cookie(mut self, cookie: String) -> Self {
+        self.cookies.push(cookie);
+        self
+    }
+
+    /// The answer with its cookies, under a content security policy. It stays in no cache, unless it says otherwise.
+    pub fn finished(self, policy: &'static str) -> Response<Body> {
+        let Self { mut response, cookies } = self;
+        let headers = response.headers_mut();
+        for cookie in cookies {
+            if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+                headers.append(header::SET_COOKIE, cookie);
+            }
+        }
+        let fixed: [(HeaderName, &'static str); 5] = [
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            // Browsers say where a form came from only when the policy lets them say it to the same site.
+            (header::REFERRER_POLICY, "same-origin"),
+            (header::X_FRAME_OPTIONS, "DENY"),
+            (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+            (header::CONTENT_SECURITY_POLICY, policy),
+        ];
+        for (name, value) in fixed {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        response
+    }
+}
+
 /// An answer 200 in memory that a client may keep and ask about again: its `ETag` is its digest.
 pub(crate) fn fresh(request: &HeaderMap, content_type: &'static str, bytes: impl Into<Bytes>) -> Response<Body> {
     let bytes = bytes.into();

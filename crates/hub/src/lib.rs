@@ -66,7 +66,7 @@ pub mod wire {
     pub use crate::catalogue::{artefact_of, plural};
     pub use crate::files::of_snapshot as resolve;
     pub use crate::http::{
-        Fields, REPO_COMMIT, content, cookie, iso_ms, json_bytes, own_address, parse_address, percent_decoded,
+        Fields, REPO_COMMIT, Reply, content, cookie, iso_ms, json_bytes, own_address, parse_address, percent_decoded,
         percent_encoded, put, same_origin, segments,
     };
     pub use crate::refusal::Refusal;

@@ -34,6 +34,12 @@ impl Closed {
         &self.sites
     }
 
+    /// Over which sites a question was closed before, if it was: no sum of it may be over others.
+    pub fn binds<'c>(ask: &Ask, before: &'c [Self]) -> Option<&'c [String]> {
+        let (context, question) = (ask.context(), ask.question.digest());
+        before.iter().find(|closed| closed.context == context || closed.question == question).map(Self::sites)
+    }
+
     /// Whether `from` may have it closed, after the rounds that were closed before, of a run of all these sites. `true` where it is new,
     /// and is to be on disk before the sum is told.
     ///

@@ -504,23 +504,41 @@ impl MaskedSum {
         Self { plan: plan.clone(), sites: roster.sites().to_vec(), ask: ask.clone(), ring, record, total }
     }
 
-    /// As bytes, to be on disk before [`MaskedSum::turns`] are told: after a crash it goes on with the same sites, which answer
-    /// nothing else.
+    /// The record of the round, to be on disk before [`MaskedSum::turns`] are told: after a crash it goes on with the same sites, which
+    /// answer nothing else.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         // Writing to memory does not fail.
         let _ = ciborium::into_writer(&self.record, &mut bytes);
-        bytes.extend_from_slice(self.total.bytes());
         bytes
     }
 
-    /// Reads what [`MaskedSum::to_bytes`] wrote; `None` when it is of another question, or damaged.
-    pub fn from_bytes(bytes: &[u8], plan: &Plan, roster: &Roster, ask: &Ask) -> Option<Self> {
-        let mut rest = bytes;
-        let record: Record = ciborium::from_reader(&mut rest).ok()?;
-        let new = Self::new(plan, roster, ask);
-        let total = Residues::read(new.ring, rest, new.total.len())?;
-        (record.context == new.record.context).then_some(Self { record, total, ..new })
+    /// What sites sent, added up, once in a round: when all of it is there. To be on disk before the record.
+    pub fn masked_total(&self) -> Option<&[u8]> {
+        (self.record.step == Step::Confirmations).then(|| self.total.bytes())
+    }
+
+    /// Reads a record, and the total where it was written; `None` when it is of another question, or damaged.
+    pub fn from_bytes(
+        bytes: &[u8],
+        masked_total: Option<&[u8]>,
+        plan: &Plan,
+        roster: &Roster,
+        ask: &Ask,
+    ) -> Option<Self> {
+        let record: Record = ciborium::from_reader(bytes).ok()?;
+        let mut sum = Self::new(plan, roster, ask);
+        if record.context != sum.record.context {
+            return None;
+        }
+        sum.record = record;
+        if sum.record.step > Step::Sums {
+            sum.total = Residues::read(sum.ring, masked_total?, sum.total.len())?;
+        }
+        if sum.is_done() {
+            sum.unmask().ok()?;
+        }
+        Some(sum)
     }
 
     /// Who is told something in this step.

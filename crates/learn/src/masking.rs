@@ -99,6 +99,11 @@ impl Residues {
         &self.bytes
     }
 
+    /// The same, given away.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.bytes.len() / self.width

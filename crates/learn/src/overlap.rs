@@ -7,83 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The prime 2^61 - 1.
-const PRIME: u64 = (1 << 61) - 1;
-
-fn times(a: u64, b: u64) -> u64 {
-    #[expect(clippy::cast_possible_truncation, reason = "below the prime")]
-    let product = (u128::from(a) * u128::from(b) % u128::from(PRIME)) as u64;
-    product
-}
-
-fn less(a: u64, b: u64) -> u64 {
-    if a >= b { a - b } else { a + PRIME - b }
-}
-
-/// By Fermat's little theorem.
-fn inverse(a: u64) -> u64 {
-    let (mut power, mut exponent, mut result) = (a, PRIME - 2, 1);
-    while exponent > 0 {
-        if exponent & 1 == 1 {
-            result = times(result, power);
-        }
-        power = times(power, power);
-        exponent >>= 1;
-    }
-    result
-}
-
-/// Rows in reduced echelon form.
-struct Echelon {
-    width: usize,
-    /// Column of its leading 1, and the row.
-    rows: Vec<(usize, Vec<u64>)>,
-}
-
-impl Echelon {
-    fn new(width: usize) -> Self {
-        Self { width, rows: Vec::new() }
-    }
-
-    fn is_full(&self) -> bool {
-        self.rows.len() == self.width
-    }
-
-    /// Takes in a row, unless it follows from those that are there.
-    fn take(&mut self, mut row: Vec<u64>) {
-        for (lead, other) in &self.rows {
-            let factor = row[*lead];
-            if factor != 0 {
-                row.iter_mut().zip(other).for_each(|(own, other)| *own = less(*own, times(factor, *other)));
-            }
-        }
-        let Some(lead) = row.iter().position(|entry| *entry != 0) else { return };
-        let scale = inverse(row[lead]);
-        row.iter_mut().for_each(|entry| *entry = times(*entry, scale));
-        for (_, other) in &mut self.rows {
-            let factor = other[lead];
-            if factor != 0 {
-                other.iter_mut().zip(&row).for_each(|(own, new)| *own = less(*own, times(factor, *new)));
-            }
-        }
-        self.rows.push((lead, row));
-    }
-
-    /// Combinations (of columns) that every row makes zero.
-    fn null(&self) -> Vec<Vec<u64>> {
-        let leads: BTreeSet<usize> = self.rows.iter().map(|(lead, _)| *lead).collect();
-        let free = (0..self.width).filter(|column| !leads.contains(column));
-        free.map(|column| {
-            let mut combination = vec![0; self.width];
-            combination[column] = 1;
-            for (lead, row) in &self.rows {
-                combination[*lead] = less(0, row[column]);
-            }
-            combination
-        })
-        .collect()
-    }
-}
+use acequia_privacy::{Echelon, Residue};
 
 /// Whether a combination of these cohorts leaves from one to fewer than `least` persons over.
 ///
@@ -98,8 +22,8 @@ pub(crate) fn tells_of_few(cohorts: &[&BTreeSet<u64>], least: u64) -> bool {
     of.into_values().for_each(|within| *groups.entry(within).or_default() += 1);
     let mut many = Echelon::new(cohorts.len());
     for within in groups.iter().filter(|(_, persons)| **persons >= least).map(|(within, _)| within) {
-        let mut row = vec![0; cohorts.len()];
-        within.iter().for_each(|at| row[*at] = 1);
+        let mut row = vec![Residue::ZERO; cohorts.len()];
+        within.iter().for_each(|at| row[*at] = Residue::ONE);
         many.take(row);
         if many.is_full() {
             return false;
@@ -110,12 +34,12 @@ pub(crate) fn tells_of_few(cohorts: &[&BTreeSet<u64>], least: u64) -> bool {
         groups.iter().filter(|(_, persons)| **persons < least).map(|(within, persons)| (within, *persons)).collect();
     let mut left = Echelon::new(few.len());
     for combination in many.null() {
-        let sum = |within: &Vec<usize>| within.iter().fold(0, |sum, at| less(sum, less(0, combination[*at])));
+        let sum = |within: &Vec<usize>| within.iter().fold(Residue::ZERO, |sum, at| sum + combination[*at]);
         left.take(few.iter().map(|(within, _)| sum(within)).collect());
     }
-    left.rows.iter().any(|(_, row)| {
+    left.rows().any(|row| {
         let persons: u64 =
-            row.iter().zip(&few).filter(|(entry, _)| **entry != 0).map(|(_, (_, persons))| persons).sum();
+            row.iter().zip(&few).filter(|(entry, _)| **entry != Residue::ZERO).map(|(_, (_, persons))| persons).sum();
         persons < least
     })
 }

@@ -290,6 +290,11 @@ pub struct Message {
 impl Message {
     /// The message as bytes: a line of JSON, then little-endian numbers, or CBOR (RFC 8949) where it carries none.
     pub fn to_bytes(&self) -> Vec<u8> {
+        self.clone().into_bytes()
+    }
+
+    /// As [`Message::to_bytes`]. Long lists of numbers are not in memory twice.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
         let kind = self.payload.kind();
         let mut head =
             serde_json::json!({ "site": self.site, "round": self.round, "context": self.context, "kind": kind });
@@ -298,15 +303,19 @@ impl Message {
         }
         let mut bytes = head.to_string().into_bytes();
         bytes.push(b'\n');
-        match &self.payload {
-            Payload::Plain(sums) => bytes.extend_from_slice(sums.bytes()),
-            Payload::Masked(values) => bytes.extend_from_slice(values.bytes()),
-            Payload::Seed(seed) => bytes.extend_from_slice(seed),
-            Payload::Proven(share) => bytes.extend_from_slice(share),
-            Payload::Keys(keys) => write_cbor(keys, &mut bytes),
-            Payload::Shares(shares) => write_cbor(shares, &mut bytes),
-            Payload::Confirmation(signature) => write_cbor(signature, &mut bytes),
-            Payload::Revealed(revealed) => write_cbor(revealed, &mut bytes),
+        let in_front_of = |mut numbers: Vec<u8>| {
+            numbers.splice(..0, bytes.iter().copied());
+            numbers
+        };
+        match self.payload {
+            Payload::Plain(sums) => return in_front_of(sums.into_bytes()),
+            Payload::Masked(values) => return in_front_of(values.into_bytes()),
+            Payload::Proven(share) => return in_front_of(share),
+            Payload::Seed(seed) => bytes.extend_from_slice(&seed),
+            Payload::Keys(keys) => write_cbor(&keys, &mut bytes),
+            Payload::Shares(shares) => write_cbor(&shares, &mut bytes),
+            Payload::Confirmation(signature) => write_cbor(&signature, &mut bytes),
+            Payload::Revealed(revealed) => write_cbor(&revealed, &mut bytes),
         }
         bytes
     }
@@ -346,7 +355,10 @@ impl Message {
             "masked" => Payload::Masked(Residues::read(ring, numbers, expected).ok_or_else(wrong)?),
             "seed" => Payload::Seed(numbers.try_into().map_err(|_| wrong())?),
             // Whoever adds up reads it with the proof.
-            "proven" => Payload::Proven(numbers.to_vec()),
+            "proven" if numbers.len() <= Measurement::share_bytes_max(plan, &ask.question)? => {
+                Payload::Proven(numbers.to_vec())
+            }
+            "proven" => return Err(wrong()),
             "keys" => Payload::Keys(read_cbor(numbers).ok_or_else(wrong)?),
             "shares" => Payload::Shares(read_cbor(numbers).ok_or_else(wrong)?),
             "confirmation" => Payload::Confirmation(read_cbor(numbers).ok_or_else(wrong)?),
@@ -402,10 +414,11 @@ pub struct SiteUpdate {
 }
 
 impl SiteUpdate {
-    fn new(message: &Message, to: String) -> Self {
-        let bytes = message.to_bytes();
+    fn new(message: Message, to: String) -> Self {
+        let (site, round) = (message.site.clone(), message.round);
+        let bytes = message.into_bytes();
         let digest = Digest::of(&bytes);
-        Self { site: message.site.clone(), round: message.round, to, digest, bytes: bytes.into() }
+        Self { site, round, to, digest, bytes: bytes.into() }
     }
 
     /// Who says it.
@@ -734,7 +747,7 @@ impl Site {
             .zip(payloads)
             .map(|(to, payload)| {
                 let message = Message { site: self.name.clone(), round: ask.round, context, payload };
-                SiteUpdate::new(&message, to)
+                SiteUpdate::new(message, to)
             })
             .collect();
         let words = leaving(&self.plan, &ask.question, ask.round, self.rows(), sites, self.adders()).words;
@@ -819,7 +832,7 @@ impl Site {
         }
         let Some(payload) = part.take(turn, vouching.as_ref())? else { return Ok(None) };
         let message = Message { site: self.name.clone(), round, context: *context, payload };
-        let update = SiteUpdate::new(&message, "coordinator".to_owned());
+        let update = SiteUpdate::new(message, "coordinator".to_owned());
         let sent = vec![update.digest];
         match before {
             Some(before) if before != sent => {

@@ -251,6 +251,15 @@ impl Measurement {
         Ok(Self { vdaf, rows: proof.rows, fraction, ranges })
     }
 
+    /// Bytes of a share, at most: the sums' bits, each an element of the field, and a proof that is shorter than they are; some hundred
+    /// bytes besides for sums of few bits.
+    pub(crate) fn share_bytes_max(plan: &Plan, question: &Question) -> Result<usize, LearnError> {
+        let measurement = Self::of(plan, question)?;
+        let proof = plan.aggregation.proof.as_ref().ok_or_else(|| contradicts("the plan asks for no proofs"))?;
+        let bits = measurement.ranges.len() * bits(proof, measurement.fraction);
+        Ok((2 * bits + 64) * size_of::<u128>())
+    }
+
     /// A number of the sums is a count where a row adds 0 or 1.
     fn is_count(&self, at: usize) -> bool {
         self.ranges[at] == (0.0, 1.0)

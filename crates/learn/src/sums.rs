@@ -254,6 +254,11 @@ impl PackedSums {
         &self.bytes
     }
 
+    /// The same, given away.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.numbers

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use acequia_learn::{
     Aggregator, Ask, Closed, LearnError, Plan, Protection, Roster as Sites, Verification, VerifyHalf, VerifyKey,
@@ -20,7 +20,7 @@ use crate::proposal;
 use crate::queue::{append_line, lines_of};
 use crate::refusals::{Asked, Refusals};
 use crate::roster::{Role, Roster};
-use crate::site::blocking;
+use crate::site::{blocking, lock};
 
 const WHAT: &str = "the list of closed rounds";
 
@@ -62,7 +62,8 @@ pub struct AggregatorDesk {
     folder: PathBuf,
     clock: Arc<dyn Clock>,
     refusals: Refusals,
-    runs: Mutex<BTreeMap<Digest, Sum>>,
+    /// Each behind a lock of its own: looking at the proofs of one run takes a while.
+    runs: Mutex<BTreeMap<Digest, Arc<Mutex<Sum>>>>,
 }
 
 impl AggregatorDesk {
@@ -122,21 +123,18 @@ impl AggregatorDesk {
     }
 
     /// The run that somebody speaks of, if it takes part in this role.
-    fn of<'r>(
-        &self,
-        runs: &'r mut BTreeMap<Digest, Sum>,
-        from: &str,
-        digest: &Digest,
-        role: Role,
-    ) -> Result<&'r mut Sum, NetError> {
+    fn of(&self, from: &str, digest: &Digest, role: Role) -> Result<Arc<Mutex<Sum>>, NetError> {
         let refuse = |reason| NetError::Message { from: from.to_owned(), reason };
         self.roster.expect(from, role)?;
-        let sum = runs.get_mut(digest).ok_or_else(|| refuse("the run was not opened here"))?;
-        let takes_part = match role {
-            Role::Coordinator => sum.coordinator == from,
-            _ => sum.sites.iter().any(|site| site == from),
+        let run = lock(&self.runs).get(digest).cloned().ok_or_else(|| refuse("the run was not opened here"))?;
+        let takes_part = {
+            let sum = lock(&run);
+            match role {
+                Role::Coordinator => sum.coordinator == from,
+                _ => sum.sites.iter().any(|site| site == from),
+            }
         };
-        if takes_part { Ok(sum) } else { Err(refuse("the sender does not take part")) }
+        if takes_part { Ok(run) } else { Err(refuse("the sender does not take part")) }
     }
 
     /// The other aggregator of a plan whose shares come with proofs.
@@ -195,6 +193,17 @@ impl AggregatorDesk {
         Ok(agreed)
     }
 
+    fn path_of_closed(&self, run: &Digest) -> PathBuf {
+        self.folder.join(format!("{run}.closed.jsonl"))
+    }
+
+    /// The rounds of a run that were closed.
+    fn closed(&self, run: &Digest) -> Result<Vec<Closed>, NetError> {
+        let lines = lines_of(&self.path_of_closed(run), WHAT)?;
+        let closed = lines.lines().map(serde_json::from_str).collect::<Result<_, _>>();
+        closed.map_err(|_| NetError::File { what: WHAT, problem: std::io::ErrorKind::InvalidData })
+    }
+
     fn signed_by(&self, other: &str, digest: &Digest, signature: &str) -> Result<(), NetError> {
         match self.roster.expect(other, Role::Aggregator)?.key.verifies(PROOFS, digest, signature) {
             true => Ok(()),
@@ -207,7 +216,6 @@ impl AggregatorDesk {
         let refuse = |reason| NetError::Message { from: from.to_owned(), reason };
         let (request, numbers) = read::<Request>(from, bytes)?;
         *asked = request.asked();
-        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         match request {
             Request::Open { plan, signature, sites, ask } => {
                 self.roster.expect(from, Role::Coordinator)?;
@@ -220,18 +228,24 @@ impl AggregatorDesk {
                 if ask.attempt != 0 {
                     return Err(refuse("nobody takes over where there is a coordinator"));
                 }
-                let sum = match runs.entry(digest) {
-                    Entry::Occupied(entry) => entry.into_mut(),
+                let mut runs = lock(&self.runs);
+                let run = match runs.entry(digest) {
+                    Entry::Occupied(entry) => Arc::clone(entry.get()),
                     Entry::Vacant(entry) => {
                         let roster = Sites::new(sites)?.identified_by(self.roster.digest());
                         let mut aggregator = Aggregator::new(&plan, &roster);
                         aggregator.open(&ask)?;
                         let (coordinator, sites) = (from.to_owned(), roster.sites().to_vec());
                         let other = self.other(&plan)?;
-                        let sum = entry.insert(Sum { plan, other, coordinator, sites, aggregator, ask });
-                        return Ok(self.opened(sum));
+                        let sum = Sum { plan, other, coordinator, sites, aggregator, ask };
+                        let opened = self.opened(&sum);
+                        entry.insert(Arc::new(Mutex::new(sum)));
+                        return Ok(opened);
                     }
                 };
+                drop(runs);
+                let mut sum = lock(&run);
+                let sum = &mut *sum;
                 if sum.coordinator != from || ask.roster != sum.ask.roster {
                     return Err(refuse("the run was opened by somebody else, or with other sites"));
                 }
@@ -245,7 +259,8 @@ impl AggregatorDesk {
                 Ok(self.opened(sum))
             }
             Request::Verify { plan, round, sites, key, signature } => {
-                let sum = self.of(&mut runs, from, &plan, Role::Coordinator)?;
+                let run = self.of(from, &plan, Role::Coordinator)?;
+                let mut sum = lock(&run);
                 if round != sum.ask.round {
                     return Err(refuse("the round is not open here"));
                 }
@@ -259,7 +274,8 @@ impl AggregatorDesk {
                 Ok(Frame::verified(&verification, signature))
             }
             Request::Settle { plan, round, signature } => {
-                let sum = self.of(&mut runs, from, &plan, Role::Coordinator)?;
+                let run = self.of(from, &plan, Role::Coordinator)?;
+                let mut sum = lock(&run);
                 if round != sum.ask.round {
                     return Err(refuse("the round is not open here"));
                 }
@@ -276,7 +292,8 @@ impl AggregatorDesk {
                 Ok(Frame::from(&Reply::Settled { refused }))
             }
             Request::Share { plan, round } => {
-                let sum = self.of(&mut runs, from, &plan, Role::Site)?;
+                let run = self.of(from, &plan, Role::Site)?;
+                let mut sum = lock(&run);
                 if round != sum.ask.round {
                     return Err(refuse("the round is not open here"));
                 }
@@ -284,27 +301,32 @@ impl AggregatorDesk {
                 Ok(Frame::from(&Reply::Yes))
             }
             Request::Present { plan, round } => {
-                let sum = self.of(&mut runs, from, &plan, Role::Coordinator)?;
-                let sites = if round == sum.ask.round { sum.aggregator.present() } else { Vec::new() };
-                Ok(Frame::from(&Reply::Present { sites }))
+                let run = self.of(from, &plan, Role::Coordinator)?;
+                let sum = lock(&run);
+                if round != sum.ask.round {
+                    return Ok(Frame::from(&Reply::Present { sites: Vec::new(), closed: None }));
+                }
+                let before = self.closed(&plan)?;
+                let closed = Closed::binds(&sum.ask, &before).map(<[String]>::to_vec);
+                Ok(Frame::from(&Reply::Present { sites: sum.aggregator.present(), closed }))
             }
             Request::Close { plan, round, sites } => {
-                let sum = self.of(&mut runs, from, &plan, Role::Coordinator)?;
+                let run = self.of(from, &plan, Role::Coordinator)?;
+                let mut sum = lock(&run);
                 if round != sum.ask.round {
                     return Err(refuse("the round is not open here"));
                 }
                 let closing = Closed::over(&sum.ask, sites);
-                let path = self.folder.join(format!("{plan}.closed.jsonl"));
-                let before = lines_of(&path, WHAT)?
-                    .lines()
-                    .map(serde_json::from_str::<Closed>)
-                    .collect::<Result<Vec<_>, _>>()
-                    .map_err(|_| NetError::File { what: WHAT, problem: std::io::ErrorKind::InvalidData })?;
+                let before = self.closed(&plan)?;
                 let is_new = closing.is_new(from, &before, &sum.sites, sum.plan.privacy.dropouts)?;
                 let total = sum.aggregator.close(closing.sites())?;
                 if is_new {
                     // On record before the sum is seen by anybody.
-                    append_line(&path, &serde_json::to_string(&closing).unwrap_or_default(), WHAT)?;
+                    append_line(
+                        &self.path_of_closed(&plan),
+                        &serde_json::to_string(&closing).unwrap_or_default(),
+                        WHAT,
+                    )?;
                 }
                 Ok(Frame::part(&total))
             }

@@ -182,10 +182,11 @@ impl Adder {
         }
     }
 
-    async fn present(&self, plan: Digest, round: u32) -> Result<BTreeSet<String>, NetError> {
-        let (name, answer) = self.ask(&Request::Present { plan, round }).await?;
+    /// Whose shares it has, and over which sites it closed the question before, if it did.
+    async fn present(&self, ask: &Ask) -> Result<(BTreeSet<String>, Option<Vec<String>>), NetError> {
+        let (name, answer) = self.ask(&Request::Present { plan: ask.plan, round: ask.round }).await?;
         match said(&name, &answer)? {
-            (Reply::Present { sites }, _) => Ok(sites.into_iter().collect()),
+            (Reply::Present { sites, closed }, _) => Ok((sites.into_iter().collect(), closed)),
             _ => Err(unexpected(&name)),
         }
     }
@@ -352,21 +353,28 @@ impl Coordinator {
                     Dropouts::Wait => &saved.sites,
                     Dropouts::LeaveOut => &saved.live,
                 };
-                self.offer(plan, &text, live.iter().cloned().collect()).await?;
+                // They allowed it before.
+                let within = self.settings.answer_within.min(self.settings.decide_within);
+                self.offer(plan, &text, live.iter().cloned().collect(), within).await?;
                 (saved.sites.clone(), live.clone())
             }
             None => {
-                let sites = self.offer(plan, &text, self.asked_sites()?).await?;
+                let sites = self.offer(plan, &text, self.asked_sites()?, self.settings.decide_within).await?;
                 (sites.clone(), sites)
             }
         };
         let roster = Sites::new(sites.iter().cloned())?.identified_by(roster_digest);
+        let is_resumed = saved.is_some();
         let mut run = match saved {
             Some(saved) => Run::resume(plan, &roster, saved.round, saved.state),
             None => Run::new(plan, &roster),
         };
         let begin = Request::Begin { plan: digest, roster: roster_digest, sites: sites.clone() };
-        live = self.ask_all(&live, &begin).await.into_iter().map(|(site, _)| site).collect();
+        let began = self.ask_each(&live, &begin).await;
+        // Who is silent now may be in a sum that was closed before: aggregators say so in the round.
+        if !(is_resumed && plan.aggregation.protection.is_shared()) {
+            live = self.answered(began).into_iter().map(|(site, _)| site).collect();
+        }
         let least = match plan.privacy.dropouts {
             Dropouts::Wait => sites.len(),
             Dropouts::LeaveOut => 1,
@@ -403,12 +411,7 @@ impl Coordinator {
                 let signed = (text.as_str(), signature.as_str());
                 let opened = join_all(adders.iter().map(|adder| adder.open(signed, &sites, &ask))).await;
                 let keys = opened.into_iter().collect::<Result<Vec<_>, _>>()?;
-                let answers = self.ask_all(&live, &Request::Ask { ask: ask.clone() }).await;
-                let mut present: BTreeSet<String> = answers.into_iter().map(|(site, _)| site).collect();
-                for adder in &adders {
-                    let there = adder.present(digest, ask.round).await?;
-                    present.retain(|site| there.contains(site));
-                }
+                let mut present = self.handed_over(&adders, &ask, &live).await?;
                 for site in self.unproven(&adders, keys, &ask, &present).await? {
                     let error = LearnError::Unproven { site: site.clone(), round: ask.round };
                     present.remove(&site);
@@ -436,6 +439,33 @@ impl Coordinator {
         let left_out = sites.iter().filter(|site| !live.contains(site)).cloned().collect();
         let (bytes_sent, bytes_received) = self.network.traffic_bytes();
         Ok(NetworkReport { outcome, rounds, sites: live, left_out, bytes_sent, bytes_received })
+    }
+
+    /// Asks sites for their shares. Whose shares both aggregators have then; where one of them closed the question before, all sites of
+    /// that sum and nobody else, for no other sum is ever shown: who is silent now may be among them.
+    async fn handed_over(&self, adders: &[Adder], ask: &Ask, live: &[String]) -> Result<BTreeSet<String>, NetError> {
+        let answers = self.ask_each(live, &Request::Ask { ask: ask.clone() }).await;
+        let mut there: BTreeSet<String> = live.iter().cloned().collect();
+        let mut closed = None;
+        for adder in adders {
+            let (sites, before) = adder.present(ask).await?;
+            there.retain(|site| sites.contains(site));
+            closed = closed.or(before);
+        }
+        let Some(closed) = closed else {
+            let answered = self.answered(answers).into_iter().map(|(site, _)| site);
+            return Ok(answered.filter(|site| there.contains(site)).collect());
+        };
+        match closed.iter().find(|site| !there.contains(*site)) {
+            None => Ok(closed.into_iter().collect()),
+            Some(silent) => Err(NetError::Unreachable {
+                member: silent.clone(),
+                reason: format!(
+                    "round {} was closed with its rows and cannot be closed without them; the run goes on once it is back",
+                    ask.round
+                ),
+            }),
+        }
     }
 
     /// Sites whose shares are not proven to be in range, by either aggregator; none where the plan asks for no proofs. What the two
@@ -470,7 +500,17 @@ impl Coordinator {
         live: &[String],
         path: &std::path::Path,
     ) -> Result<MaskedSum, NetError> {
-        let before = read_if_there(path, WHAT)?.and_then(|bytes| MaskedSum::from_bytes(&bytes, plan, roster, ask));
+        let total = path.with_extension("total");
+        let before = match read_if_there(path, WHAT)? {
+            Some(record) => MaskedSum::from_bytes(&record, read_if_there(&total, WHAT)?.as_deref(), plan, roster, ask),
+            None => None,
+        };
+        let keep = |sum: &MaskedSum| {
+            if let Some(masked) = sum.masked_total() {
+                write_whole(&total, masked, WHAT)?;
+            }
+            write_whole(path, &sum.to_bytes(), WHAT)
+        };
         let mut sum = before.unwrap_or_else(|| MaskedSum::new(plan, roster, ask));
         let question = Frame::from(&Request::Ask { ask: ask.clone() });
         if sum.turns().is_empty() && !sum.is_done() {
@@ -478,14 +518,14 @@ impl Coordinator {
             let answers = join_all(live.iter().map(|site| self.ask_site(site, &question, within))).await;
             self.receive_all(&mut sum, ask, live.iter().cloned().zip(answers));
             sum.close_step()?;
-            write_whole(path, &sum.to_bytes(), WHAT)?;
+            keep(&sum)?;
         }
         while !sum.is_done() {
             let turns = sum.turns();
             let answers = join_all(turns.keys().map(|site| self.turn(site, &sum, ask, &question))).await;
             self.receive_all(&mut sum, ask, turns.into_keys().zip(answers));
             sum.close_step()?;
-            write_whole(path, &sum.to_bytes(), WHAT)?;
+            keep(&sum)?;
         }
         Ok(sum)
     }
@@ -541,8 +581,8 @@ impl Coordinator {
     /// # Errors
     /// [`NetError::File`].
     pub fn forget(folder: &std::path::Path, plan: &Plan) -> Result<(), NetError> {
-        for of in ["state", "masked"] {
-            match std::fs::remove_file(folder.join(format!("{}.{of}.cbor", plan.digest()))) {
+        for of in ["state.cbor", "masked.cbor", "masked.total"] {
+            match std::fs::remove_file(folder.join(format!("{}.{of}", plan.digest()))) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(file(WHAT)(error)),
                 _ => {}
             }
@@ -614,8 +654,14 @@ impl Coordinator {
     }
 
     /// Sites that allow the plan, once all decided or the time is over.
-    async fn offer(&self, plan: &Plan, text: &str, asked: BTreeSet<String>) -> Result<Vec<String>, NetError> {
-        let until = Instant::now() + self.settings.decide_within;
+    async fn offer(
+        &self,
+        plan: &Plan,
+        text: &str,
+        asked: BTreeSet<String>,
+        within: Duration,
+    ) -> Result<Vec<String>, NetError> {
+        let until = Instant::now() + within;
         let frame = self.offer_of(plan, text.to_owned());
         let decided = join_all(asked.iter().map(|site| self.decision(site, &frame, until))).await;
         let mut allowed = Vec::new();
@@ -667,21 +713,31 @@ impl Coordinator {
 
     /// Asks all at once. Who does not answer in time, or refuses, is left out.
     async fn ask_all(&self, sites: &[String], request: &Request) -> Vec<(String, Vec<u8>)> {
+        self.answered(self.ask_each(sites, request).await)
+    }
+
+    /// Asks all at once: what each says that does not refuse.
+    async fn ask_each(&self, sites: &[String], request: &Request) -> Vec<(String, Result<Vec<u8>, NetError>)> {
         let frame = Frame::from(request);
         let within = self.settings.answer_within;
-        let answers = join_all(sites.iter().map(|site| self.ask_site(site, &frame, within))).await;
-        let mut good = Vec::new();
-        for (site, answer) in sites.iter().zip(answers) {
-            match answer {
-                Ok(answer) if said(site, &answer).is_ok() => good.push((site.clone(), answer)),
-                Ok(answer) => {
-                    let reason = said(site, &answer).map_or_else(|error| error.to_string(), |_| String::new());
-                    (self.watch)(RunEvent::LeftOut(site.clone(), reason));
-                }
-                Err(error) => (self.watch)(RunEvent::LeftOut(site.clone(), error.to_string())),
+        join_all(sites.iter().map(async |site| {
+            let answer = self.ask_site(site, &frame, within).await;
+            let answer = answer.and_then(|answer| said(site, &answer).map(drop).map(|()| answer));
+            (site.clone(), answer)
+        }))
+        .await
+    }
+
+    /// Those who answered; the others are left out, and whoever watches is told why.
+    fn answered(&self, answers: Vec<(String, Result<Vec<u8>, NetError>)>) -> Vec<(String, Vec<u8>)> {
+        let told = answers.into_iter().filter_map(|(site, answer)| match answer {
+            Ok(answer) => Some((site, answer)),
+            Err(error) => {
+                (self.watch)(RunEvent::LeftOut(site, error.to_string()));
+                None
             }
-        }
-        good
+        });
+        told.collect()
     }
 
     /// Tells the sites the result; a model only when no attack with the rows of any site finds them in it.

@@ -223,6 +223,9 @@ pub(crate) enum Reply {
     Present {
         /// Names.
         sites: Vec<String>,
+        /// Over which sites the question was closed before, if it was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        closed: Option<Vec<String>>,
     },
     /// The round is open, and the aggregator's half of the key that proofs are verified with.
     Opened {

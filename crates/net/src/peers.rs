@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use acequia_gate::let_out;
@@ -29,7 +29,7 @@ use crate::proposal;
 use crate::queue::Among;
 use crate::refusals::Asked;
 use crate::roster::{Member, Role, Roster};
-use crate::site::{Approve, DIAL_AGAIN, SiteAgent, SiteEvent, blocking, result_text, told_to_others};
+use crate::site::{Approve, DIAL_AGAIN, SiteAgent, SiteEvent, blocking, lock, result_text, told_to_others};
 
 /// What a site's signature under a proposal is for.
 const AGREEMENT: &str = "acequia agreement 1";
@@ -63,10 +63,6 @@ fn agreement(plan: &Digest, roster: &Digest, sites: &[String], is_unattacked: bo
     let unattacked = is_unattacked.then_some(("attack", b"not run".as_slice()));
     let sites = sites.iter().map(|site| ("site", site.as_bytes()));
     digest_named(AGREEMENT, head.into_iter().chain(sites).chain(unattacked))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn refuse(from: &str, reason: &'static str) -> NetError {

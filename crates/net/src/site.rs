@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use acequia_custody::{Approval, ApprovalRefused, RunDecision};
@@ -447,7 +447,7 @@ impl SiteAgent {
         if self.queue.waits(&digest)? && !self.settings.standing.contains(VALIDATION) {
             return Ok(Frame::from(&Reply::Waits));
         }
-        let _files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let _files = lock(&self.files);
         if self.queue.decision(&digest)?.is_none() {
             let words = match self.holdings.for_validation(&request) {
                 Ok(held) => request.words(held.data.rows() as u64),
@@ -506,7 +506,7 @@ impl SiteAgent {
 
     fn begin(&self, from: &str, digest: Digest, sites: Vec<String>) -> Result<Reply, NetError> {
         let refuse = |reason| NetError::Message { from: from.to_owned(), reason };
-        let _files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let _files = lock(&self.files);
         let decision = self.decision(&digest)?.ok_or_else(|| refuse("nobody here allowed this run"))?;
         self.is_of(from, &digest)?;
         self.is_coordinated(from, &digest)?;
@@ -519,7 +519,7 @@ impl SiteAgent {
         }
         let roster = self.roster().digest();
         self.began_so(&digest, from, &sites)?;
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = lock(&self.running);
         if running.contains_key(&digest) {
             return Ok(Reply::Yes);
         }
@@ -590,7 +590,7 @@ impl SiteAgent {
     }
 
     fn run(&self, from: &str, digest: &Digest) -> Result<Arc<Mutex<Running>>, NetError> {
-        let here = || self.running.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned();
+        let here = || lock(&self.running).get(digest).cloned();
         let running = match here() {
             Some(running) => Some(running),
             // This site was started again since: it goes on as it began.
@@ -602,14 +602,14 @@ impl SiteAgent {
                 None => None,
             },
         };
-        let running = running.filter(|run| run.lock().unwrap_or_else(PoisonError::into_inner).coordinator == from);
+        let running = running.filter(|run| lock(run).coordinator == from);
         running.ok_or_else(|| NetError::Message { from: from.to_owned(), reason: "the run did not begin here" })
     }
 
     /// The updates of a round, put on record and let out.
     fn cleared(&self, from: &str, ask: &Ask) -> Result<(Protection, Vec<Outbound<SiteUpdate>>), NetError> {
         let run = self.run(from, &ask.plan)?;
-        let mut run = run.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut run = lock(&run);
         let now = self.clock.now();
         let decision = self.decision(&ask.plan)?;
         let decision = decision
@@ -646,7 +646,7 @@ impl SiteAgent {
     /// A step of double masking, put on record and let out.
     fn turned(&self, from: &str, plan: Digest, context: &Digest, turn: &Turn) -> Result<Frame, NetError> {
         let run = self.run(from, &plan)?;
-        let mut run = run.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut run = lock(&run);
         let now = self.clock.now();
         let refuse = |reason| NetError::Message { from: from.to_owned(), reason };
         let decision = self.decision(&plan)?.ok_or_else(|| refuse("nobody here allowed this run"))?;
@@ -753,7 +753,7 @@ impl SiteAgent {
     /// whether it is within the plan's limit leaves.
     fn attack(&self, from: &str, digest: Digest) -> Result<Reply, NetError> {
         let run = self.run(from, &digest)?;
-        let mut run = run.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut run = lock(&run);
         let now = self.clock.now();
         let refuse = |reason| NetError::Message { from: from.to_owned(), reason };
         let decision = self.decision(&digest)?.ok_or_else(|| refuse("nobody here allowed this run"))?;
@@ -807,7 +807,7 @@ impl SiteAgent {
     fn end(&self, from: &str, digest: Digest, text: &str) -> Result<Reply, NetError> {
         self.run(from, &digest)?;
         self.queue.finish(&digest, text)?;
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
+        lock(&self.running).remove(&digest);
         (self.watch)(SiteEvent::Finished(digest));
         Ok(Reply::Yes)
     }
@@ -885,6 +885,11 @@ impl Desk {
 
 fn broken(reason: &str) -> NetError {
     NetError::Unreachable { member: "this site".to_owned(), reason: reason.to_owned() }
+}
+
+/// A panic while one answer is made ends that answer, not the member.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Work that computes or writes files, off the threads that wait for the network.

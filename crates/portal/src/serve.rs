@@ -6,14 +6,14 @@ use std::time::Duration;
 use acequia_custody::receipt::receipt;
 use acequia_custody::rights::{Event, Right};
 use acequia_custody::{Level, Purpose, Purposes};
-use acequia_hub::wire::{cookie, same_origin};
+use acequia_hub::wire::{Reply, content, cookie, same_origin};
 use acequia_store::{Account, Holder, Opener};
 use acequia_types::{Day, Digest, DonorId, SourceId, Timestamp, parse_day};
 use acequia_vault::{ConsentChange, DeskError, Texts};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{self, HeaderName, HeaderValue};
+use axum::http::header::{self, HeaderValue};
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 use maud::Markup;
 use serde_json::{Value, json};
@@ -28,6 +28,7 @@ use crate::{House, PortalError, code_digest, pages};
 
 /// Pages load the style sheet, the mark and one script from this node and nothing else; no frame.
 const PAGE_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+const DATA_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 const PAGE: &str = "text/html; charset=utf-8";
 /// Longest form or answer of an authenticator.
 const LONGEST_BODY_BYTES: usize = 64 * 1024;
@@ -126,44 +127,6 @@ impl<E: Into<PortalError>> From<E> for Stop {
     }
 }
 
-/// An answer before it has its headers.
-struct Reply {
-    response: Response<Body>,
-    cookies: Vec<String>,
-}
-
-impl From<Response<Body>> for Reply {
-    fn from(response: Response<Body>) -> Self {
-        Self { response, cookies: Vec::new() }
-    }
-}
-
-impl Reply {
-    fn with_cookie(mut self, cookie: String) -> Self {
-        self.cookies.push(cookie);
-        self
-    }
-}
-
-fn content(status: StatusCode, kind: &'static str, text: impl Into<Body>) -> Response<Body> {
-    let mut response = Response::new(text.into());
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    response
-}
-
-fn json(status: StatusCode, value: &Value) -> Reply {
-    content(status, "application/json", value.to_string()).into()
-}
-
-fn see(path: &str) -> Reply {
-    let mut response = content(StatusCode::SEE_OTHER, "text/plain; charset=utf-8", "");
-    if let Ok(path) = HeaderValue::from_str(path) {
-        response.headers_mut().insert(header::LOCATION, path);
-    }
-    response.into()
-}
-
 /// A page to go on to: one of ours, perhaps with a purpose, and nothing else.
 fn next(wanted: Option<&str>) -> Option<String> {
     let (path, query) = wanted?.split_once('?').unwrap_or((wanted?, ""));
@@ -212,7 +175,7 @@ async fn serve(State(site): State<Arc<Site>>, request: Request) -> Response<Body
     if let Some(elsewhere) = site.by_its_name(&headers, request.uri().path_and_query().map_or("/", |all| all.as_str()))
         && method == Method::GET
     {
-        return finished(see(&elsewhere), Form::Page);
+        return Reply::see(&elsewhere).finished(PAGE_POLICY);
     }
     let (path, query) = (request.uri().path().to_owned(), request.uri().query().unwrap_or_default().to_owned());
     // The whole request is here before anybody looks at who sent it: one that dribbles in outlives no sign-out.
@@ -249,32 +212,6 @@ struct Asked {
     body: Option<Vec<u8>>,
 }
 
-/// The headers that every answer has.
-fn finished(reply: Reply, form: Form) -> Response<Body> {
-    let Reply { mut response, cookies } = reply;
-    let headers = response.headers_mut();
-    for cookie in cookies {
-        if let Ok(cookie) = HeaderValue::from_str(&cookie) {
-            headers.append(header::SET_COOKIE, cookie);
-        }
-    }
-    let policy = if form == Form::Page { PAGE_POLICY } else { "default-src 'none'; frame-ancestors 'none'" };
-    let fixed: [(HeaderName, &'static str); 5] = [
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        // Browsers say where a form came from only when the policy lets them say it to the same site.
-        (header::REFERRER_POLICY, "same-origin"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-        (header::CONTENT_SECURITY_POLICY, policy),
-    ];
-    for (name, value) in fixed {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    // What is somebody's own stays in no cache.
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    response
-}
-
 impl Site {
     async fn whole(&self, asked: Asked) -> Response<Body> {
         let Asked { route, number, found, method, headers, path, query, body } = asked;
@@ -306,7 +243,7 @@ impl Site {
         let status = reply.response.status().as_u16();
         // The route and not the address: a number in it says whose request it is.
         tracing::info!(%method, route = route.map_or("none", |route| route.facts().path), status, "answered");
-        let mut response = finished(reply, form);
+        let mut response = reply.finished(if form == Form::Page { PAGE_POLICY } else { DATA_POLICY });
         if method == Method::HEAD {
             *response.body_mut() = Body::empty();
         }
@@ -434,8 +371,8 @@ impl Site {
 
     fn refused(&self, visit: &Visit, stop: Stop, form: Form) -> Reply {
         let (status, key, code) = match &stop {
-            Stop::See(path) => return see(path),
-            Stop::Again(path) => return json(StatusCode::FORBIDDEN, &json!({ "status": 403, "next": path })),
+            Stop::See(path) => return Reply::see(path),
+            Stop::Again(path) => return Reply::json(StatusCode::FORBIDDEN, &json!({ "status": 403, "next": path })),
             Stop::Denied => (StatusCode::FORBIDDEN, "stop-denied", "PO010"),
             Stop::Nothing => (StatusCode::NOT_FOUND, "stop-nothing", "PO011"),
             Stop::Bad => (StatusCode::BAD_REQUEST, "stop-bad", "PO012"),
@@ -453,7 +390,7 @@ impl Site {
         let mut reply = match form {
             Form::Json => {
                 let detail = self.texts(visit).say(key);
-                json(status, &json!({ "status": status.as_u16(), "code": code, "detail": detail }))
+                Reply::json(status, &json!({ "status": status.as_u16(), "code": code, "detail": detail }))
             }
             Form::Page => self.page(visit, "stop-title", |texts| pages::stopped(texts, key, code)),
         };
@@ -479,7 +416,9 @@ impl Site {
                 response.headers_mut().insert(header::CACHE_CONTROL, kept);
                 return Ok(response.into());
             }
-            Route::Keys => return Ok(json(StatusCode::OK, &json!({ "keys": [self.house.signer.public_key()] }))),
+            Route::Keys => {
+                return Ok(Reply::json(StatusCode::OK, &json!({ "keys": [self.house.signer.public_key()] })));
+            }
             Route::CheckReceipt => {
                 let signed = query.get("r").filter(|signed| signed.len() <= LONGEST_RECEIPT_BYTES);
                 let told = signed.and_then(|signed| self.house.signer.verify(signed));
@@ -496,7 +435,7 @@ impl Site {
                 let why = ["again", "undone"].into_iter().find(|why| query.get(why).is_some());
                 let again = why == Some("again");
                 if let (Some(account), false) = (visit.signed_in(), again) {
-                    return Ok(see(home(account)));
+                    return Ok(Reply::see(home(account)));
                 }
                 let back = to.as_deref().map(|to| format!("next={}", to.replace('?', "%3F")));
                 let words: Vec<String> = why.map(|why| format!("{why}=1")).into_iter().chain(back).collect();
@@ -514,13 +453,13 @@ impl Site {
                 let code = code_digest(fields.get("code").unwrap_or_default());
                 let account = store.invited(&code, now).await?.ok_or(Stop::Unproven("stop-code"))?;
                 let cookie = self.begin(&account, By::Code(code), now)?;
-                return Ok(see("/you/passkeys").with_cookie(cookie));
+                return Ok(Reply::see("/you/passkeys").with_cookie(cookie));
             }
             Route::SignOut => {
                 if let Some((digest, _)) = &visit.session {
                     self.sessions.end(digest);
                 }
-                return Ok(see("/you/sign-in").with_cookie(self.token("", 0)));
+                return Ok(Reply::see("/you/sign-in").with_cookie(self.token("", 0)));
             }
             _ => {}
         }
@@ -543,7 +482,7 @@ impl Site {
             Route::PasskeyRemove => {
                 let name = fields.get("passkey").ok_or(Stop::Bad)?;
                 store.remove_passkey(&account.id, name, now).await?;
-                return Ok(see("/you/passkeys"));
+                return Ok(Reply::see("/you/passkeys"));
             }
             _ => {}
         }
@@ -561,11 +500,11 @@ impl Site {
                         day => Some(parse_day(day).filter(|day: &Day| *day >= now.day()).ok_or(Stop::Bad)?),
                     };
                     desk.institution_permits(source, purposes, until, clock.as_ref()).await?;
-                    Ok(see("/institution"))
+                    Ok(Reply::see("/institution"))
                 }
                 Route::EndPermission => {
                     desk.institution_permits(source, Purposes::NONE, None, clock.as_ref()).await?;
-                    Ok(see("/institution"))
+                    Ok(Reply::see("/institution"))
                 }
                 _ => Err(Stop::Denied),
             };
@@ -598,23 +537,23 @@ impl Site {
                     shown = Some(language.to_owned());
                 }
                 desk.change_consent(donor, ConsentChange::Allow { purpose, shown }, clock.as_ref()).await?;
-                Ok(see("/you"))
+                Ok(Reply::see("/you"))
             }
             Route::Refuse => {
                 let purpose = fields.get("purpose").and_then(Purpose::parse).ok_or(Stop::Bad)?;
                 let change = ConsentChange::Refuse { purposes: vec![purpose] };
                 desk.change_consent(donor, change, clock.as_ref()).await?;
-                Ok(see("/you"))
+                Ok(Reply::see("/you"))
             }
             Route::WithdrawPage => Ok(self.page(visit, "withdraw-title", pages::withdraw)),
             Route::Withdraw => {
                 let level = fields.get("level").and_then(Level::parse).ok_or(Stop::Bad)?;
                 desk.change_consent(donor, ConsentChange::Withdraw { level }, clock.as_ref()).await?;
-                Ok(see("/you/report"))
+                Ok(Reply::see("/you/report"))
             }
             Route::Report => {
                 let Some(report) = absent(desk.withdrawal(donor, desk.policy(), now).await)? else {
-                    return Ok(see("/you"));
+                    return Ok(Reply::see("/you"));
                 };
                 Ok(self.page(visit, "report-title", |texts| pages::report(texts, &report)))
             }
@@ -657,7 +596,7 @@ impl Site {
                 let objected: Option<Purposes> = fields.all("purpose").map(Purpose::parse).collect();
                 let objected = objected.filter(|purposes| right == Right::Objection && !purposes.is_empty());
                 let number = desk.ask(donor, right, objected, ("passkey", REQUESTS_A_DAY), now).await?.number;
-                Ok(see(&format!("/you/requests/{number}")))
+                Ok(Reply::see(&format!("/you/requests/{number}")))
             }
             Route::Request => {
                 let case = desk.case(number.ok_or(Stop::Nothing)?, now).await?;
@@ -668,7 +607,7 @@ impl Site {
                 let number = number.ok_or(Stop::Nothing)?;
                 // What is closed meanwhile stays as it is; the page says so.
                 match desk.happen(number, Event::TakenBack, now).await {
-                    Ok(_) | Err(DeskError::Rights(_)) => Ok(see(&format!("/you/requests/{number}"))),
+                    Ok(_) | Err(DeskError::Rights(_)) => Ok(Reply::see(&format!("/you/requests/{number}"))),
                     Err(error) => Err(error.into()),
                 }
             }
@@ -693,7 +632,7 @@ impl Site {
     fn start(&self, ceremony: Ceremony, options: Value, now: Timestamp) -> Result<Reply, Stop> {
         let name = random().map_err(|_| PortalError::Randomness)?;
         self.sessions.start(&name, ceremony, now);
-        Ok(json(StatusCode::OK, &json!({ "ceremony": name, "options": options })))
+        Ok(Reply::json(StatusCode::OK, &json!({ "ceremony": name, "options": options })))
     }
 
     /// Begins a session; returns its cookie.
@@ -723,7 +662,7 @@ impl Site {
                 }
                 let cookie = self.begin(&account, By::Passkey(credential), visit.now)?;
                 let to = next(answer["next"].as_str()).unwrap_or_else(|| home(&account).to_owned());
-                Ok(json(StatusCode::OK, &json!({ "next": to })).with_cookie(cookie))
+                Ok(Reply::json(StatusCode::OK, &json!({ "next": to })).with_cookie(cookie))
             }
             Verified::Copied { credential } => {
                 // Nobody knows who holds the copy and who the passkey: it opens nothing for either.
@@ -754,12 +693,12 @@ impl Site {
             return Err(Stop::Unproven("stop-code"));
         }
         if matches!(by, Opener::Passkey(_)) {
-            return Ok(json(StatusCode::OK, &json!({ "next": "/you/passkeys" })));
+            return Ok(Reply::json(StatusCode::OK, &json!({ "next": "/you/passkeys" })));
         }
         // Another session than the one that came in by the code.
         self.sessions.end(digest);
         let cookie = self.begin(account, By::Passkey(credential), visit.now)?;
-        Ok(json(StatusCode::OK, &json!({ "next": home(account) })).with_cookie(cookie))
+        Ok(Reply::json(StatusCode::OK, &json!({ "next": home(account) })).with_cookie(cookie))
     }
 }
 

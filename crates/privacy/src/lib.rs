@@ -1,4 +1,4 @@
-//! Privacy models, re-identification risk, utility, and what noisy steps give away: mathematics only.
+//! Privacy models, re-identification risk, utility, what noisy steps give away, and what follows from sums: mathematics only.
 //!
 //! Comes in: equivalence classes (rows that agree in all quasi-identifiers), as sizes or as [`Class`]es with the counts
 //! of a sensitive column. Goes out: measured numbers, and whether a [`Model`] holds. Rows that were suppressed are not in
@@ -23,6 +23,7 @@
 
 mod accounting;
 mod classes;
+mod elimination;
 mod interval;
 mod journalist;
 mod models;
@@ -31,6 +32,7 @@ mod utility;
 
 pub use accounting::{NoisySteps, epsilon};
 pub use classes::{Classes, Risk};
+pub use elimination::{Echelon, Residue};
 pub use interval::{Interval, clopper_pearson};
 pub use journalist::journalist;
 pub use models::km_anonymity::{ItemSupport, each_combination, item_support};

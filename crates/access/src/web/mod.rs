@@ -10,14 +10,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use acequia_gate::Artefact;
-use acequia_hub::wire::{self, Refusal, artefact_of, cookie, plural, same_origin};
+use acequia_hub::wire::{self, Refusal, Reply, artefact_of, cookie, plural, same_origin};
 use acequia_hub::{Admission, Admits, Catalogue, PublishedVersion, Reader};
 use acequia_store::Store;
 use acequia_types::{Clock, Coded, DatasetName, Digest, Timestamp};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{self, HeaderName, HeaderValue};
+use axum::http::header::{self, HeaderValue};
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -271,28 +271,6 @@ impl<E: Into<AccessError>> From<E> for Stop {
     }
 }
 
-/// An answer before it has its headers.
-struct Reply {
-    response: Response<Body>,
-    cookies: Vec<String>,
-}
-
-impl From<Response<Body>> for Reply {
-    fn from(response: Response<Body>) -> Self {
-        Self { response, cookies: Vec::new() }
-    }
-}
-
-fn see(path: &str) -> Reply {
-    let mut response = wire::content(StatusCode::SEE_OTHER, "text/plain; charset=utf-8", "");
-    wire::put(response.headers_mut(), header::LOCATION, path);
-    response.into()
-}
-
-fn answer(status: StatusCode, value: &Value) -> Reply {
-    wire::content(status, "application/json", wire::json_bytes(value)).into()
-}
-
 fn page(status: StatusCode, text: String) -> Reply {
     wire::content(status, PAGE, text).into()
 }
@@ -324,7 +302,7 @@ async fn serve(State(site): State<Arc<Site>>, request: Request) -> Response<Body
         let hands_out = rest.len() == 3;
         return match site.passported(request, hands_out).await {
             Ok(response) => response,
-            Err(stop) => finished(site.stopped(&Visit::default(), &stop, &Route::Drs), true),
+            Err(stop) => site.stopped(&Visit::default(), &stop, &Route::Drs).finished(DATA_POLICY),
         };
     }
     let Some((route, method, pattern)) = Route::of(&parts) else { return site.on(&parts, request).await };
@@ -335,7 +313,7 @@ async fn serve(State(site): State<Arc<Site>>, request: Request) -> Response<Body
         && let Some(elsewhere) =
             site.by_its_name(&head.headers, head.uri.path_and_query().map_or("/", |all| all.as_str()))
     {
-        return finished(see(&elsewhere), false);
+        return Reply::see(&elsewhere).finished(PAGE_POLICY);
     }
     let asked = if head.method == Method::HEAD { "GET" } else { head.method.as_str() };
     let mut reply = if asked == method {
@@ -360,32 +338,7 @@ async fn serve(State(site): State<Arc<Site>>, request: Request) -> Response<Body
     }
     // Neither a code nor a state belongs in a log, and whose page it was neither.
     tracing::info!(method = %head.method, route = pattern, status = reply.response.status().as_u16(), "answered");
-    finished(reply, programs)
-}
-
-/// The headers that every answer has.
-fn finished(reply: Reply, programs: bool) -> Response<Body> {
-    let Reply { mut response, cookies } = reply;
-    let headers = response.headers_mut();
-    for cookie in cookies {
-        if let Ok(cookie) = HeaderValue::from_str(&cookie) {
-            headers.append(header::SET_COOKIE, cookie);
-        }
-    }
-    let fixed: [(HeaderName, &'static str); 5] = [
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        // Browsers say where a form came from only when the policy lets them say it to the same site.
-        (header::REFERRER_POLICY, "same-origin"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-        (header::CONTENT_SECURITY_POLICY, if programs { DATA_POLICY } else { PAGE_POLICY }),
-    ];
-    for (name, value) in fixed {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    // What is somebody's own stays in no cache.
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    response
+    reply.finished(if programs { DATA_POLICY } else { PAGE_POLICY })
 }
 
 impl Site {
@@ -494,17 +447,17 @@ impl Site {
         };
         let visit = match visit {
             Ok(visit) => visit,
-            Err(error) => return finished(self.stopped(&Visit::default(), &error.into(), &Route::Drs), true),
+            Err(error) => return self.stopped(&Visit::default(), &error.into(), &Route::Drs).finished(DATA_POLICY),
         };
         if let (["api", "whoami-v2"], Some(token)) = (parts, &visit.token) {
-            return finished(answer(StatusCode::OK, &whoami(token)), true);
+            return Reply::json(StatusCode::OK, &whoami(token)).finished(DATA_POLICY);
         }
         if visit.is_known() {
             match self.reading(&visit).await {
                 Ok(reading) => {
                     request.extensions_mut().insert(Reader(Arc::new(reading)));
                 }
-                Err(error) => return finished(self.stopped(&visit, &error.into(), &Route::Drs), true),
+                Err(error) => return self.stopped(&visit, &error.into(), &Route::Drs).finished(DATA_POLICY),
             }
         }
         self.behind.clone().oneshot(request).await.unwrap_or_else(|never| match never {})
@@ -552,8 +505,8 @@ impl Site {
             Route::Access(artefact, name) => self.access_page(visit, (*artefact, name), query, None).await,
             Route::Promise(artefact, name) => self.promise(visit, (*artefact, name), fields).await,
             Route::Ask(artefact, name) => self.ask(visit, (*artefact, name), fields).await,
-            Route::Metadata => Ok(answer(StatusCode::OK, &self.described())),
-            Route::Keys => Ok(answer(StatusCode::OK, &self.issuer.keys())),
+            Route::Metadata => Ok(Reply::json(StatusCode::OK, &self.described())),
+            Route::Keys => Ok(Reply::json(StatusCode::OK, &self.issuer.keys())),
             Route::Userinfo => self.userinfo(visit).await,
             Route::Exchange => self.exchange(fields).await,
             Route::Drs => Err(Stop::Nothing),
@@ -567,7 +520,7 @@ impl Site {
 
     fn stopped(&self, visit: &Visit, stop: &Stop, route: &Route) -> Reply {
         let (status, code, words): (StatusCode, &str, String) = match stop {
-            Stop::See(path) => return see(path),
+            Stop::See(path) => return Reply::see(path),
             Stop::Nothing => (StatusCode::NOT_FOUND, "AX020", "There is no page at this address.".to_owned()),
             Stop::Foreign => (
                 StatusCode::FORBIDDEN,

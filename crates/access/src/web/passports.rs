@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use acequia_hub::wire;
+use acequia_hub::wire::{self, Reply};
 use acequia_types::{Digest, Timestamp};
 use axum::body::Body;
 use axum::extract::Request;
@@ -10,9 +10,7 @@ use axum::http::{Method, Response, StatusCode, header};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::{
-    LONGEST_PASSPORTS_BYTES, LONGEST_SENDING, MOST_PASSES, PASS, PASS_S, Pass, Reply, Site, Stop, Visit, answer,
-};
+use super::{LONGEST_PASSPORTS_BYTES, LONGEST_SENDING, MOST_PASSES, PASS, PASS_S, Pass, Site, Stop, Visit};
 use crate::readers::ReaderId;
 use crate::session::random;
 use acequia_hub::Reader;
@@ -57,12 +55,12 @@ impl Site {
     /// `GET /ga4gh/userinfo`.
     pub(super) async fn userinfo(&self, visit: &Visit) -> Result<Reply, Stop> {
         let (reader, visas) = self.issued(visit).await?;
-        Ok(answer(StatusCode::OK, &json!({ "sub": reader.as_str(), "ga4gh_passport_v1": visas })))
+        Ok(Reply::json(StatusCode::OK, &json!({ "sub": reader.as_str(), "ga4gh_passport_v1": visas })))
     }
 
     /// `POST /ga4gh/token`: a passport for a token.
     pub(super) async fn exchange(&self, fields: &wire::Fields) -> Result<Reply, Stop> {
-        let refused = |error: &str| Ok(answer(StatusCode::BAD_REQUEST, &json!({ "error": error })));
+        let refused = |error: &str| Ok(Reply::json(StatusCode::BAD_REQUEST, &json!({ "error": error })));
         if fields.get("grant_type") != Some(EXCHANGE) {
             return refused("unsupported_grant_type");
         }
@@ -80,7 +78,7 @@ impl Site {
         let told = json!({
             "access_token": passport, "issued_token_type": PASSPORT, "token_type": "N_A", "expires_in": PASS_S,
         });
-        Ok(answer(StatusCode::OK, &told))
+        Ok(Reply::json(StatusCode::OK, &told))
     }
 
     /// A question of DRS with passports in its body: the same question, of somebody who has these visas.

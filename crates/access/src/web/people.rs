@@ -5,12 +5,12 @@ use std::sync::Arc;
 use acequia_custody::{Country, DuoTerm};
 use acequia_gate::Artefact;
 use acequia_hub::PublishedVersion;
-use acequia_hub::wire::{Fields, cookie};
+use acequia_hub::wire::{Fields, Reply, cookie};
 use acequia_types::{DatasetName, Digest, Timestamp};
 use axum::http::{HeaderMap, StatusCode};
 
 use super::pages::{self, Made, Shown};
-use super::{Reply, Site, Stop, Visit, access_path, next, page, random, see};
+use super::{Site, Stop, Visit, access_path, next, page, random};
 use crate::readers::{ReaderId, Words};
 use crate::session::Session;
 use crate::token::{NewToken, Scope};
@@ -58,7 +58,7 @@ impl Site {
     pub(super) fn login_page(&self, visit: &Visit, query: &Fields) -> Reply {
         let to = next(query.get("next"));
         if visit.session.is_some() {
-            return see(to.as_deref().unwrap_or("/account"));
+            return Reply::see(to.as_deref().unwrap_or("/account"));
         }
         let login = self.provider.as_ref().map(|provider| provider.login.name.as_deref().unwrap_or("your institution"));
         page(StatusCode::OK, pages::login(login, to.as_deref(), self.contact.as_deref()))
@@ -76,9 +76,7 @@ impl Site {
         let digest = Digest::of(browser.as_bytes());
         let (state, begun, address) = provider.begin(&self.fetcher, (to, digest), self.clock.now()).await?;
         self.sessions.begin_login(&state, begun);
-        let mut reply = see(address.as_str());
-        reply.cookies.push(self.cookie("login", &browser, LOGIN_S));
-        Ok(reply)
+        Ok(Reply::see(address.as_str()).with_cookie(self.cookie("login", &browser, LOGIN_S)))
     }
 
     pub(super) async fn login_callback(
@@ -94,7 +92,7 @@ impl Site {
         let begun = self.sessions.take_login(state, &Digest::of(browser.as_bytes()), now).ok_or(Stop::NoLogin)?;
         if query.get("error").is_some() {
             // Whoever says no there comes back here, and may try again.
-            return Ok(see(&format!("/login?next={}", begun.next)));
+            return Ok(Reply::see(&format!("/login?next={}", begun.next)));
         }
         let code = query.get("code").filter(|code| !code.is_empty() && code.len() <= LONGEST_CODE);
         let answer = (code.ok_or(Stop::NoLogin)?, query.get("iss"));
@@ -113,19 +111,15 @@ impl Site {
         if let Some(before) = &visit.cookie {
             self.sessions.end(before);
         }
-        let mut reply = see(&begun.next);
-        reply.cookies.push(self.cookie("reader", &secret, 12 * 3600));
-        reply.cookies.push(self.cookie("login", "", 0));
-        Ok(reply)
+        let reply = Reply::see(&begun.next).with_cookie(self.cookie("reader", &secret, 12 * 3600));
+        Ok(reply.with_cookie(self.cookie("login", "", 0)))
     }
 
     pub(super) fn logout(&self, visit: &Visit) -> Reply {
         if let Some(secret) = &visit.cookie {
             self.sessions.end(secret);
         }
-        let mut reply = see("/login");
-        reply.cookies.push(self.cookie("reader", "", 0));
-        reply
+        Reply::see("/login").with_cookie(self.cookie("reader", "", 0))
     }
 
     pub(super) async fn account(&self, visit: &Visit, made: Option<Made<'_>>) -> Result<Reply, Stop> {
@@ -196,7 +190,7 @@ impl Site {
         let (_, reader) = self.signed_in(visit, "/account")?;
         let id = fields.get("token").ok_or(Stop::Failed(TokenError::Missing.into()))?;
         self.tokens.revoke(id, "reader", Some(reader.as_str())).await?;
-        Ok(see("/account"))
+        Ok(Reply::see("/account"))
     }
 
     /// The version that a page of access is about: the newest, or the one that is asked for.
@@ -252,7 +246,7 @@ impl Site {
         let (version, _) = self.version(about, fields.get("version"))?;
         let ticked = fields.all("term").filter_map(DuoTerm::parse).collect();
         match self.readers.promise(reader, &version, ticked).await {
-            Ok(()) => Ok(see(&path)),
+            Ok(()) => Ok(Reply::see(&path)),
             Err(AccessError::Form { what }) => {
                 self.access_page(visit, about, &Fields::default(), Some((what, fields))).await
             }
@@ -269,7 +263,7 @@ impl Site {
             Err(what) => Err(AccessError::Form { what }),
         };
         match asked {
-            Ok(_) => Ok(see(&path)),
+            Ok(_) => Ok(Reply::see(&path)),
             Err(AccessError::Form { what }) => {
                 self.access_page(visit, about, &Fields::default(), Some((what, fields))).await
             }

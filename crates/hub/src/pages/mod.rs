@@ -41,7 +41,7 @@ fn document(title: &str, description: &str, head: &Markup, main: &Markup) -> Str
     ];
     let foot = html! {
         p { "An " i { "acequia" } " is a watercourse that a community owns, cleans and shares by its own rules. This one carries health data that people and institutions gave for the common good." }
-        p { "Here are no cookies and no scripts, no visitor is counted, nothing is loaded from anywhere else." }
+        p { "Reading takes no cookie and no script; no visitor is counted, nothing is loaded from anywhere else." }
         ul {
             li { a href="/#list" { "All data sets" } }
             li { a href="/models" { "All models" } }

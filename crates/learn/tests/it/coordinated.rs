@@ -71,7 +71,8 @@ enum Word {
     Masked(Vec<u8>),
     Again,
     Opened,
-    Are(Vec<String>),
+    /// Whose shares are there, and over which sites the question was closed before.
+    Are(Vec<String>, Option<Vec<String>>),
     Verified(Vec<u8>),
     Settled(Vec<String>),
     Part(Vec<u8>),
@@ -265,7 +266,10 @@ impl AdderMachine {
         let Some(ask) = asked.clone().filter(|ask| ask.round == letter.round) else { return Some(Word::No) };
         let taken: Result<Word, LearnError> = match &letter.word {
             Word::Share(share) => aggregator.receive(&letter.from, share).map(|()| Word::Taken),
-            Word::Present => Ok(Word::Are(aggregator.present())),
+            Word::Present => {
+                let closed = Closed::binds(&ask, &self.disk).map(<[String]>::to_vec);
+                Ok(Word::Are(aggregator.present(), closed))
+            }
             Word::Verify(sites) => aggregator.verify(sites).map(|found| Word::Verified(found.to_bytes())),
             Word::Settle(found) => Verification::from_bytes("the other", found)
                 .and_then(|found| aggregator.settle(&found))
@@ -313,7 +317,8 @@ struct BossDisk {
     round: u32,
     state: State,
     live: Vec<String>,
-    sum: Option<Vec<u8>>,
+    /// The record of a round, and the masked total.
+    sum: Option<(Vec<u8>, Option<Vec<u8>>)>,
     outcome: Option<Outcome>,
 }
 
@@ -325,6 +330,8 @@ struct Boss {
     /// To each what is asked, word after word; the last answer counts.
     asks: BTreeMap<String, (Vec<Word>, usize, u64)>,
     got: BTreeMap<String, Word>,
+    /// Sites that say their shares are with the aggregators.
+    sent: BTreeSet<String>,
     sum: Option<MaskedSum>,
     number: u64,
 }
@@ -339,7 +346,9 @@ impl Boss {
             Dropouts::Wait => world.roster.sites().to_vec(),
             Dropouts::LeaveOut => disk.live.clone(),
         };
-        let sum = disk.sum.as_ref().and_then(|sum| MaskedSum::from_bytes(sum, &world.plan, &world.roster, &run.ask()));
+        let sum = disk.sum.as_ref().and_then(|(record, total)| {
+            MaskedSum::from_bytes(record, total.as_deref(), &world.plan, &world.roster, &run.ask())
+        });
         let mut boss = Self {
             run,
             live,
@@ -347,6 +356,7 @@ impl Boss {
             since: world.clock,
             asks: BTreeMap::new(),
             got: BTreeMap::new(),
+            sent: BTreeSet::new(),
             sum,
             number: numbers,
         };
@@ -458,12 +468,21 @@ impl Boss {
                 self.begin(world, Phase::Ask, live.into_iter().map(|site| (site, Word::Ask(ask.clone()))));
             }
             Phase::Ask if Self::is_shared(world) => {
-                self.live.retain(|site| matches!(got.get(site), Some(Word::Sent)));
+                self.sent =
+                    got.into_iter().filter(|(_, word)| matches!(word, Word::Sent)).map(|(site, _)| site).collect();
                 self.ask_adders(world, Phase::Present, &Word::Present);
             }
             Phase::Present => {
-                let [Word::Are(one), Word::Are(other)] = both(&got)? else { return Err(Stops) };
-                self.live.retain(|site| one.contains(site) && other.contains(site));
+                let [Word::Are(one, closed), Word::Are(other, before)] = both(&got)? else { return Err(Stops) };
+                let there = |site: &String| one.contains(site) && other.contains(site);
+                match closed.or(before) {
+                    Some(closed) if closed.iter().all(there) => self.live = closed,
+                    Some(_) => return Err(Stops),
+                    None => {
+                        let sent = std::mem::take(&mut self.sent);
+                        self.live.retain(|site| sent.contains(site) && there(site));
+                    }
+                }
                 match world.plan.aggregation.protection {
                     Protection::Proven => self.ask_adders(world, Phase::Verify, &Word::Verify(self.live.clone())),
                     _ => self.closes(world, disk, fate)?,
@@ -496,7 +515,9 @@ impl Boss {
                 if fate == Fate::Unwritten {
                     return Ok(());
                 }
-                disk.sum = Some(sum.to_bytes());
+                let before = disk.sum.take().and_then(|(_, total)| total);
+                let total = sum.masked_total().map(<[u8]>::to_vec).or(before);
+                disk.sum = Some((sum.to_bytes(), total));
                 if !sum.is_done() {
                     self.turns(world);
                     return Ok(());

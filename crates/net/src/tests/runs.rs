@@ -10,9 +10,15 @@ use acequia_learn::{
 };
 use acequia_types::{Clock, SystemClock};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
-use super::{Loopback, SITES, Table, clock, data, kill, offered, plan, third, untested};
-use crate::{Held, HeldForValidation, Holdings, MemberFolder, NetError, Role, SiteAgent, SiteSettings, check_record};
+use super::{Loopback, SITES, Table, Up, clock, data, kill, offered, plan, third, untested};
+use crate::link::Protocol;
+use crate::message::{Request, read};
+use crate::{
+    AggregatorDesk, Held, HeldForValidation, Holdings, MemberFolder, NetError, Role, SiteAgent, SiteSettings,
+    check_record,
+};
 
 /// The run in one process.
 fn here(plan: &Plan, sites: &[&str]) -> Outcome {
@@ -145,6 +151,99 @@ async fn a_run_waits_for_a_site_that_is_gone() {
     assert_eq!(untested(report.outcome), here(&plan, &SITES));
     kill(up).await;
     council.kill().await;
+}
+
+/// An aggregator that dies after it closed its first round, before it says so; with its desk and the network it had.
+async fn dies_closing(net: &Loopback) -> (JoinHandle<()>, Arc<AggregatorDesk>) {
+    let network = net.open("council").await;
+    let desk = AggregatorDesk::new(&network, net.home("council").join("aggregator"), clock()).unwrap();
+    let kept = Arc::clone(&desk);
+    let mut links = network.listen(Protocol::Run);
+    let serves = async move {
+        let (died, mut dies) = watch::channel(false);
+        while let Some(link) = tokio::select! { link = links.recv() => link, _ = dies.changed() => None } {
+            let (desk, died) = (Arc::clone(&desk), died.clone());
+            tokio::spawn(async move {
+                while let Some(mut incoming) = link.next().await {
+                    let bytes = incoming.read().await.unwrap();
+                    let closes = matches!(read::<Request>("", &bytes), Ok((Request::Close { .. }, _)));
+                    let answer = desk.answer(&incoming.from.clone(), bytes).await;
+                    if closes {
+                        let _ = died.send(true);
+                        return;
+                    }
+                    incoming.answer(&answer).await;
+                }
+            });
+        }
+        network.close().await;
+    };
+    (tokio::spawn(serves), kept)
+}
+
+/// Over how many sites an aggregator closed each round.
+fn closed_over(net: &Loopback, plan: &Plan) -> Vec<usize> {
+    let closed = net.home("council").join("aggregator").join(format!("{}.closed.jsonl", plan.digest()));
+    let lines = std::fs::read_to_string(closed).unwrap();
+    let sites =
+        |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["sites"].as_array().unwrap().len();
+    lines.lines().map(sites).collect()
+}
+
+/// A round that one aggregator closed is closed over the same sites when the run goes on, also where one of them is gone meanwhile: with
+/// what it handed over where that is still there, and else once it is back.
+async fn goes_on_with_the_sites_of_a_closed_round(keeps: bool) {
+    const WITHIN: Duration = Duration::from_secs(4);
+    let net = Loopback::new();
+    let (dying, desk) = dies_closing(&net).await;
+    let mut up = Vec::new();
+    for site in SITES {
+        up.push(net.site(site).await);
+    }
+    let plan = plan(&[("minimum_sites = 2", "minimum_sites = 2, dropouts = \"leave-out\"")]);
+    let (mut network, mut coordinator) = net.coordinator(WITHIN, watch::channel(0).0).await;
+    let report = coordinator.run(&plan).await;
+    assert!(matches!(&report, Err(NetError::Unreachable { member, .. }) if member == "council"), "{report:?}");
+    dying.await.unwrap();
+    assert_eq!(closed_over(&net, &plan), [3]);
+    up.pop().unwrap().kill().await;
+    let back = net.open("council").await;
+    let served = back.clone();
+    let council = Up { task: tokio::spawn(async move { desk.serve(&served).await }), network: back };
+    if !keeps {
+        network.close().await;
+        drop(coordinator);
+        (network, coordinator) = net.coordinator(WITHIN, watch::channel(0).0).await;
+        for _ in 0..2 {
+            let report = coordinator.run(&plan).await;
+            let Err(NetError::Unreachable { member, reason }) = &report else { panic!("{report:?}") };
+            assert!(member == "south" && reason.contains("round 1 was closed with its rows"), "{member} {reason}");
+        }
+        up.push(net.site("south").await);
+    }
+    let report = coordinator.run(&plan).await.unwrap();
+    let closed = closed_over(&net, &plan);
+    assert_eq!(closed[0], 3);
+    if keeps {
+        assert_eq!((report.sites.len(), report.left_out.as_slice()), (2, &["south".to_owned()][..]));
+        assert!(closed[1..].iter().all(|sites| *sites == 2), "{closed:?}");
+    } else {
+        assert_eq!(report.sites, SITES);
+        assert_eq!(untested(report.outcome), here(&plan, &SITES));
+    }
+    network.close().await;
+    kill(up).await;
+    council.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_round_needs_no_site_whose_shares_are_there() {
+    goes_on_with_the_sites_of_a_closed_round(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_round_waits_for_a_site_whose_shares_are_lost() {
+    goes_on_with_the_sites_of_a_closed_round(false).await;
 }
 
 /// Rows of people who do not allow any more that the result is told.
@@ -298,7 +397,7 @@ async fn a_single_coordinator_sees_the_same_sums() {
             steps[0].words
         );
     }
-    assert!(std::fs::read_dir(net.home("trustee").join("runs")).unwrap().count() == 2);
+    assert!(std::fs::read_dir(net.home("trustee").join("runs")).unwrap().count() == 3);
     crate::Coordinator::forget(&net.home("trustee").join("runs"), &plan).unwrap();
     assert!(std::fs::read_dir(net.home("trustee").join("runs")).unwrap().count() == 0);
     kill(up).await;
