@@ -15,7 +15,7 @@ use super::{Loopback, SITES, Table, clock, data, kill, offered, plan, third, unt
 use crate::{Held, HeldForValidation, Holdings, MemberFolder, NetError, Role, SiteAgent, SiteSettings, check_record};
 
 /// The run in one process.
-fn here(plan: &Plan, sites: &[&str]) -> Outcome {
+pub(super) fn here(plan: &Plan, sites: &[&str]) -> Outcome {
     let tables = sites.iter().map(|site| data(site, plan)).collect();
     let rules = SiteRules::own();
     run_here(plan, tables, Architecture::Federated, &rules, SystemClock.now(), &mut SeededEntropy::new(1))
