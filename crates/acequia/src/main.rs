@@ -22,6 +22,7 @@ mod network;
 mod papers;
 mod publish;
 mod read;
+mod relay;
 mod rights;
 mod risk;
 mod shift_dates;
@@ -48,14 +49,19 @@ use crate::args::{Args, Command, ConsentCommand, ReleaseCommand};
 use crate::network::NetworkCommand;
 use crate::show::Out;
 
+/// What is told on stderr. A relay's server would tell of every stranger who knocks.
+const LOGGED: &str = "warn,acequia_node=info,acequia_net::relay=info,iroh_relay::server=off";
+
 fn main() -> ExitCode {
     // Models of other programs run in a process of their own, which is this program again.
     if let Some(exit) = acequia_inference::confinable() {
         return exit;
     }
     let args = Args::parse();
-    let filter = EnvFilter::try_from_env("ACEQUIA_LOG").unwrap_or_else(|_| EnvFilter::new("warn,acequia_node=info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let filter = EnvFilter::try_from_env("ACEQUIA_LOG").unwrap_or_else(|_| EnvFilter::new(LOGGED));
+    // Not `init`, which would take in what libraries tell the crate `log`, too.
+    let talk = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let _ = tracing::subscriber::set_global_default(talk.with_target(false).with_ansi(false).finish());
     let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     let out = Out { json: args.json };

@@ -13,7 +13,7 @@ use acequia_learn::{
 use acequia_net::{
     AggregatorDesk, Coordinator, CoordinatorSettings, Held, HeldForValidation, Holdings, Member, MemberFolder,
     MemberKey, Members, NetError, Network, NetworkReport, Queue, QueuedRun, Role, Roster, RunEvent, SiteAgent,
-    SiteEvent, SiteSettings, Watch, check_record, listens_at, state,
+    SiteEvent, SiteSettings, Watch, authorities_of_pem, check_record, listens_at, state,
 };
 use acequia_node::Failure;
 use acequia_types::{Clock, Day, Digest, SystemClock};
@@ -24,6 +24,7 @@ use serde_json::json;
 use crate::among::RunAmongArgs;
 use crate::catalogue::CatalogueCommand;
 use crate::files::write_aside;
+use crate::relay::RelayArgs;
 use crate::show::Out;
 use crate::train::{DonorRows, NamedTable, read_site, text_of};
 use crate::until_stopped;
@@ -63,7 +64,7 @@ pub(crate) enum NetworkCommand {
     ///
     /// Compare each card's key with its owner, by telephone, before you sign: whoever is in the roster is heard.
     #[command(
-        after_help = "Example:\n  acequia network sign north.card.json south.card.json university.card.json --title \"Breast cancer network\" -o roster.json"
+        after_help = "Examples:\n  acequia network sign north.card.json south.card.json university.card.json --title \"Breast cancer network\" -o roster.json\n  acequia network sign *.card.json --title \"Breast cancer network\" --relay https://relay.university.example --relay-authority authority.pem -o roster.json"
     )]
     Sign {
         /// Cards of all members
@@ -75,9 +76,12 @@ pub(crate) enum NetworkCommand {
         /// Last day on which the roster is believed
         #[arg(long, value_name = "DAY", value_parser = crate::args::day)]
         until: Option<Day>,
-        /// A relay of the network's own (https), for members who cannot reach one another directly
+        /// A relay of the network's own (https), for members who cannot reach one another directly; `acequia network relay` is one
         #[arg(long, value_name = "URL")]
         relay: Vec<String>,
+        /// Certificates (PEM) of an authority of the network's own, which members believe about relays, beside those whom browsers believe
+        #[arg(long, value_name = "FILE", requires = "relay")]
+        relay_authority: Vec<PathBuf>,
         /// Where the signed roster goes
         #[arg(long, short, value_name = "FILE")]
         out: PathBuf,
@@ -164,6 +168,15 @@ pub(crate) enum NetworkCommand {
         #[arg(long, value_name = "ADDRESS")]
         listen: Option<SocketAddr>,
     },
+    /// Let members meet here who cannot reach one another directly; ends with Ctrl-C
+    ///
+    /// A relay serves members of the roster and nobody else, and passes on what is encrypted between their keys: it sees who meets whom,
+    /// from where, when and how much, and no content. The roster names it, with `acequia network sign --relay`. Certificate and roster
+    /// are looked at every minute, so that a newer one needs no restart.
+    #[command(
+        after_help = "Examples:\n  acequia network relay --address 0.0.0.0:443 --certificate chain.pem --key key.pem\n  acequia network relay --address 0.0.0.0:443 --certificate chain.pem --key key.pem --roster roster.json --trust university.card.json"
+    )]
+    Relay(RelayArgs),
 }
 
 #[derive(Subcommand)]
@@ -286,14 +299,14 @@ fn stated_level(text: &str) -> Result<Evidence, String> {
 }
 
 /// A key by its digits, or by the card that has it.
-fn trusted(text: &str) -> Result<MemberKey, Failure> {
+pub(crate) fn trusted(text: &str) -> Result<MemberKey, Failure> {
     match text.parse() {
         Ok(key) => Ok(key),
         Err(_) => Ok(Member::from_json(&text_of(Path::new(text), "the card of whoever signs")?)?.key),
     }
 }
 
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     // A reader that went away wants to hear nothing.
     let _ = writeln!(std::io::stdout(), "{line}");
     let _ = std::io::stdout().flush();
@@ -315,12 +328,16 @@ pub(crate) async fn network(home: &Path, command: &NetworkCommand, out: &Out) ->
             acequia_blobs::write_file_atomically(to, card.to_json().as_bytes())?;
             out.print(|| json!(card), || format!("The card of {} has the key {key}", card.name));
         }
-        NetworkCommand::Sign { cards, title, until, relay, out: to } => {
+        NetworkCommand::Sign { cards, title, until, relay, relay_authority, out: to } => {
             let cards = cards
                 .iter()
                 .map(|card| Ok(Member::from_json(&text_of(card, "a card")?)?))
                 .collect::<Result<Vec<_>, Failure>>()?;
-            let members = Members::new(title, cards, *until, relay.clone())?;
+            let mut authorities = Vec::new();
+            for file in relay_authority {
+                authorities.extend(authorities_of_pem(&text_of(file, "the certificate of an authority of relays")?)?);
+            }
+            let members = Members::new(title, cards, *until, relay.clone())?.with_relay_authorities(authorities)?;
             let signed = members.sign(&folder.identity()?);
             acequia_blobs::write_file_atomically(to, signed.to_json().as_bytes())?;
             let (key, count) = (signed.signed_by(), signed.document().members.len());
@@ -342,7 +359,10 @@ pub(crate) async fn network(home: &Path, command: &NetworkCommand, out: &Out) ->
         NetworkCommand::Members => {
             let roster = folder.roster()?;
             out.print(
-                || json!({ "title": roster.document().title, "roster": roster.digest(), "members": roster.document().members }),
+                || {
+                    let document = roster.document();
+                    json!({ "title": document.title, "roster": roster.digest(), "members": document.members, "relays": document.relays })
+                },
                 || {
                     let mut text = format!("{}\n", roster.document().title);
                     for member in &roster.document().members {
@@ -351,6 +371,9 @@ pub(crate) async fn network(home: &Path, command: &NetworkCommand, out: &Out) ->
                         let catalogue = member.catalogue.iter().map(|at| format!("catalogue at {at}"));
                         let addresses: Vec<String> = member.addresses.iter().cloned().chain(catalogue).collect();
                         text += &format!("{:<20} {:<34} {}\n", member.name, roles.join(", "), addresses.join(", "));
+                    }
+                    for relay in &roster.document().relays {
+                        text += &format!("{:<20} {:<34} {relay}\n", "", "relay");
                     }
                     text
                 },
@@ -379,6 +402,7 @@ pub(crate) async fn network(home: &Path, command: &NetworkCommand, out: &Out) ->
         // Needs an open node, which the others do not.
         NetworkCommand::Catalogue { .. } => {}
         NetworkCommand::Run(args) => crate::among::run(args, home, out).await?,
+        NetworkCommand::Relay(args) => crate::relay::run(args, folder, out).await?,
         NetworkCommand::Aggregate { listen } => {
             let roster = folder.roster()?;
             let listen = listen_at(&roster, &folder, *listen)?;

@@ -131,6 +131,20 @@ pub enum NetError {
     /// Another process fetches the same file to the same place.
     #[error("another command fetches the same file to the same place")]
     Fetching,
+    /// A relay's certificate, or its key, cannot be used.
+    #[error("the certificate of the relay cannot be used: {reason}")]
+    Certificate {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Members of the roster would not believe a relay's certificate.
+    #[error("members would not believe this certificate for {relay}: {reason}")]
+    Unbelieved {
+        /// The relay, as the roster names it.
+        relay: String,
+        /// What they would find.
+        reason: String,
+    },
     /// Error of the run itself.
     #[error(transparent)]
     Learn(#[from] LearnError),
@@ -166,6 +180,8 @@ impl Coded for NetError {
             Self::Manifest { .. } => "NT016",
             Self::Fetching => "NT017",
             Self::Unsigned { .. } => "NT018",
+            Self::Certificate { .. } => "NT019",
+            Self::Unbelieved { .. } => "NT020",
             Self::Learn(error) => error.code(),
             Self::Gate(error) => error.code(),
             Self::Blob(error) => error.code(),
@@ -192,7 +208,9 @@ impl Coded for NetError {
             Self::NotAllowed { .. } => {
                 "ask the sites to decide with `acequia site approve`, and run the same command again"
             }
-            Self::Bind { .. } => "choose another address with --listen; port 0 takes any free one",
+            Self::Bind { .. } => {
+                "choose another address (--listen, of a relay --address and --discovery), or end what has it"
+            }
             Self::File { .. } => "see that the folder of the node can be written",
             Self::NoRun { .. } => "`acequia site runs` lists what was offered",
             Self::Ended { .. } => {
@@ -211,6 +229,12 @@ impl Coded for NetError {
                 "whoever proposes a plan signs it with the key of the roster, which this program does; both sides should run the same version of it, under the same roster"
             }
             Self::Fetching => "wait until it is done, then try again",
+            Self::Certificate { .. } => {
+                "--certificate names the certificate and those between it and its authority, --key the key that it was asked for with, both in PEM"
+            }
+            Self::Unbelieved { .. } => {
+                "get a certificate for the name in the roster; of an authority of your own, sign the roster with --relay-authority and join it"
+            }
             Self::Learn(error) => error.hint(),
             Self::Gate(error) => error.hint(),
             Self::Blob(error) => error.hint(),
@@ -220,7 +244,7 @@ impl Coded for NetError {
 
     fn exit(&self) -> Exit {
         match self {
-            Self::Roster { .. } => Exit::Usage,
+            Self::Roster { .. } | Self::Certificate { .. } | Self::Unbelieved { .. } => Exit::Usage,
             Self::NoRun { .. } => Exit::NotFound,
             Self::Untrusted { .. } | Self::NotAMember { .. } | Self::Refused { .. } | Self::Unsigned { .. } => {
                 Exit::NotPermitted

@@ -7,6 +7,8 @@
 //! [`AggregatorDesk`] adds up. Without a coordinator, sites add up in turns: those that the roster gives an address. The rounds themselves are `acequia-learn`'s, which knows no network; here is who may ask whom,
 //! what is on disk before anything is said, and what happens when a connection or a process dies.
 //!
+//! Members who cannot reach one another directly meet at a [`Relay`] of the network's own.
+//!
 //! Members also tell one another what they published ([`CatalogueDesk`], [`CatalogueClient`]), and hand it out by content address.
 
 mod aggregator;
@@ -21,6 +23,7 @@ mod peers;
 mod proposal;
 mod queue;
 mod refusals;
+mod relay;
 mod roster;
 mod site;
 #[cfg(test)]
@@ -39,6 +42,7 @@ pub use identity::{Identity, MemberKey};
 pub use link::{Incoming, Link, Network, Protocol};
 pub use message::{Frame, read_anything};
 pub use queue::{Among, Begun, Failed, Offer, Queue, QueuedRun};
-pub use roster::{Member, Members, Role, Roster, listens_at};
+pub use relay::{DISCOVERY_PORT, Relay, RelaySettings, Relayed};
+pub use roster::{Member, Members, Role, Roster, authorities_of_pem, listens_at};
 pub use site::{Approve, Held, HeldForValidation, Holdings, SiteAgent, SiteEvent, SiteSettings, Watch};
 pub use validation::{check_record, check_statements, signed_here, state};

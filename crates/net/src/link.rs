@@ -17,6 +17,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::error::NetError;
 use crate::identity::{Identity, MemberKey};
 use crate::message::{Frame, MESSAGE_BYTES_MAX};
+use crate::relay::{believed_authorities, trouble};
 use crate::roster::{Member, Roster};
 
 /// What is spoken over a connection. Members of another version are refused in the handshake.
@@ -45,6 +46,8 @@ impl Protocol {
 pub(crate) const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(20);
+/// Between two looks whether a relay is reached.
+const RELAYS_EVERY: Duration = Duration::from_secs(15);
 
 /// This node's end of the network.
 #[derive(Clone)]
@@ -53,6 +56,8 @@ pub struct Network {
     identity: Identity,
     roster: Arc<Roster>,
     own: Member,
+    /// Where it meets others.
+    relays: Vec<RelayUrl>,
     traffic: Arc<Traffic>,
 }
 
@@ -90,8 +95,15 @@ impl Network {
     /// # Errors
     /// [`NetError::NotAMember`] or [`NetError::Bind`].
     pub async fn open(identity: &Identity, roster: Arc<Roster>, listen: Option<SocketAddr>) -> Result<Self, NetError> {
-        let relays = roster.document().relays.clone();
-        Self::bind(identity, roster, listen, &relays).await
+        let relays = roster.document().relay_urls();
+        Self::bind(identity, roster, listen, relays, false).await
+    }
+
+    /// As [`Network::open`], with no way to anybody but the relays of the roster.
+    #[cfg(test)]
+    pub(crate) async fn open_by_relay(identity: &Identity, roster: Arc<Roster>) -> Result<Self, NetError> {
+        let relays = roster.document().relay_urls();
+        Self::bind(identity, roster, None, relays, true).await
     }
 
     /// As [`Network::open`], for catalogues, which go over no relay: a relay knows one process of a member, and that is its site.
@@ -103,7 +115,7 @@ impl Network {
         roster: Arc<Roster>,
         listen: Option<SocketAddr>,
     ) -> Result<Self, NetError> {
-        Self::bind(identity, roster, listen, &[]).await
+        Self::bind(identity, roster, listen, Vec::new(), false).await
     }
 
     /// The key that this end proves.
@@ -115,7 +127,8 @@ impl Network {
         identity: &Identity,
         roster: Arc<Roster>,
         listen: Option<SocketAddr>,
-        relays: &[String],
+        relays: Vec<RelayUrl>,
+        only_relays: bool,
     ) -> Result<Self, NetError> {
         let key = identity.key();
         let own = roster
@@ -124,26 +137,26 @@ impl Network {
             .clone();
         let address = listen.map_or_else(|| "any port".to_owned(), |address| address.to_string());
         let failed = |reason: String| NetError::Bind { address: address.clone(), reason };
-        let relay_mode = if relays.is_empty() {
-            RelayMode::Disabled
-        } else {
-            let urls = relays.iter().map(|relay| relay.parse::<RelayUrl>());
-            let urls: Vec<RelayUrl> = urls
-                .collect::<Result<_, _>>()
-                .map_err(|_| NetError::Roster { message: "a relay is not an address with https".to_owned() })?;
-            RelayMode::custom(urls)
-        };
+        let relay_mode =
+            if relays.is_empty() { RelayMode::Disabled } else { RelayMode::custom(relays.iter().cloned()) };
         let transport = QuicTransportConfig::builder().keep_alive_interval(Duration::from_secs(5)).build();
         let mut builder = Endpoint::builder(presets::Minimal)
             .secret_key(identity.secret())
             .transport_config(transport)
+            .ca_tls_config(believed_authorities(roster.document()))
             .relay_mode(relay_mode);
+        if only_relays {
+            builder = builder.clear_ip_transports();
+        }
         if let Some(listen) = listen {
             builder = builder.clear_ip_transports().bind_addr(listen).map_err(|error| failed(error.to_string()))?;
         }
         let endpoint = builder.bind().await.map_err(|error| failed(format!("{error:#}")))?;
+        if !relays.is_empty() {
+            tokio::spawn(watch_relays(endpoint.clone(), relays.clone()));
+        }
         let identity = identity.clone();
-        Ok(Self { endpoint, identity, roster, own, traffic: Arc::default() })
+        Ok(Self { endpoint, identity, roster, own, relays, traffic: Arc::default() })
     }
 
     /// This member.
@@ -179,7 +192,7 @@ impl Network {
         let unreachable = |reason: String| NetError::Unreachable { member: member.name.clone(), reason };
         let mut address = EndpointAddr::new(member.key.0);
         let (addresses, relays) = match protocol {
-            Protocol::Run | Protocol::Peers => (member.addresses.as_slice(), self.roster.document().relays.as_slice()),
+            Protocol::Run | Protocol::Peers => (member.addresses.as_slice(), self.relays.as_slice()),
             Protocol::Catalogue => (member.catalogue.as_slice(), [].as_slice()),
         };
         for text in addresses {
@@ -189,18 +202,20 @@ impl Network {
             }
         }
         for relay in relays {
-            if let Ok(url) = relay.parse::<RelayUrl>() {
-                address = address.with_relay_url(url);
-            }
+            address = address.with_relay_url(relay.clone());
         }
         if address.is_empty() {
             return Err(unreachable("none of its addresses is known".to_owned()));
         }
         let dialled = tokio::time::timeout(HANDSHAKE, self.endpoint.connect(address, protocol.name())).await;
-        let connection = dialled
-            .map_err(|_| unreachable("it does not answer".to_owned()))?
-            .map_err(|error| unreachable(format!("{error:#}")))?;
-        Ok(self.link(connection, &member.name))
+        let reason = match dialled {
+            Ok(Ok(connection)) => return Ok(self.link(connection, &member.name)),
+            Ok(Err(error)) => format!("{error:#}"),
+            Err(_) => "it does not answer".to_owned(),
+        };
+        // Where the way to it goes over a relay, the trouble may be this end's.
+        let trouble = trouble(&self.endpoint, relays).await;
+        Err(unreachable([Some(reason), trouble].into_iter().flatten().collect::<Vec<_>>().join("; ")))
     }
 
     /// Members that dial in to speak this, until the endpoint is closed. Strangers are turned away; a slow handshake keeps nobody
@@ -230,6 +245,24 @@ impl Network {
     /// Closes all connections.
     pub async fn close(&self) {
         self.endpoint.close().await;
+    }
+}
+
+/// Says, once, that no relay is reached, and why, since members dial again and again without a word.
+async fn watch_relays(endpoint: Endpoint, relays: Vec<RelayUrl>) {
+    let mut said = None;
+    loop {
+        tokio::select! {
+            () = endpoint.closed() => return,
+            () = tokio::time::sleep(RELAYS_EVERY) => {}
+        }
+        let found = trouble(&endpoint, &relays).await;
+        match &found {
+            Some(trouble) if said != found => tracing::warn!("{trouble}"),
+            None if said.is_some() => tracing::warn!("a relay is reached again"),
+            _ => {}
+        }
+        said = found;
     }
 }
 

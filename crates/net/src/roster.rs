@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use acequia_learn::{Signatures, Vouching};
 use acequia_types::{Day, Digest, digest_named};
+use iroh::RelayUrl;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde::{Deserialize, Serialize};
 
 use crate::error::NetError;
@@ -13,6 +16,10 @@ use crate::identity::{Identity, MemberKey};
 
 const SCHEMA: &str = "acequia-roster/1";
 const PURPOSE: &str = "acequia roster 1";
+/// Relays, and authorities of their certificates, of one network at most.
+const RELAYS_MAX: usize = 16;
+/// Length of the certificate of an authority at most, in bytes of PEM.
+const AUTHORITY_BYTES_MAX: usize = 16 << 10;
 
 /// What a member does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -73,6 +80,38 @@ fn is_web(text: &str) -> bool {
     !host.is_empty() && host.len() <= 253 && host.chars().all(plain)
 }
 
+/// Whether it is `https://host[:port]`. What goes through a relay is encrypted between members; that it is a relay which they know is not.
+fn is_relay(text: &str) -> bool {
+    let bare = text.strip_suffix('/').unwrap_or(text);
+    bare.starts_with("https://") && is_web(bare) && text.parse::<RelayUrl>().is_ok()
+}
+
+/// A certificate in PEM, which an authority of relays has.
+fn authority(pem: &str) -> Option<CertificateDer<'static>> {
+    let der = (pem.len() <= AUTHORITY_BYTES_MAX).then(|| CertificateDer::from_pem_slice(pem.as_bytes()).ok())??;
+    rustls::RootCertStore::empty().add(der.clone()).is_ok().then_some(der)
+}
+
+/// The certificates of a PEM file, one by one, as a roster has them.
+///
+/// # Errors
+/// [`NetError::Roster`] when there is none, or one cannot be read.
+pub fn authorities_of_pem(text: &str) -> Result<Vec<String>, NetError> {
+    const ENDS: (&str, &str) = ("-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----");
+    let mut found = Vec::new();
+    let mut rest = text;
+    while let Some(begin) = rest.find(ENDS.0) {
+        let end = rest[begin..].find(ENDS.1).ok_or_else(|| wrong("the certificate of an authority breaks off"))?;
+        let end = begin + end + ENDS.1.len();
+        found.push(rest[begin..end].to_owned());
+        rest = &rest[end..];
+    }
+    if found.is_empty() || !found.iter().all(|pem| authority(pem).is_some()) {
+        return Err(wrong("the certificate of an authority of relays is not one in PEM"));
+    }
+    Ok(found)
+}
+
 /// The roster before somebody signs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -88,6 +127,9 @@ pub struct Members {
     /// besides these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub relays: Vec<String>,
+    /// Certificates (PEM) of authorities whose word about a relay's certificate is believed, beside that of those whom browsers believe.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub relay_authorities: Vec<String>,
     /// The members.
     pub members: Vec<Member>,
 }
@@ -159,14 +201,44 @@ impl Members {
         last_day: Option<Day>,
         relays: Vec<String>,
     ) -> Result<Self, NetError> {
-        let roster = Self { schema: SCHEMA.to_owned(), title: title.to_owned(), last_day, relays, members };
+        let (schema, title, relay_authorities) = (SCHEMA.to_owned(), title.to_owned(), Vec::new());
+        let roster = Self { schema, title, last_day, relays, relay_authorities, members };
         roster.check()?;
         Ok(roster)
+    }
+
+    /// The same with authorities (PEM) of the certificates of its relays; see [`authorities_of_pem`].
+    ///
+    /// # Errors
+    /// [`NetError::Roster`].
+    pub fn with_relay_authorities(mut self, authorities: Vec<String>) -> Result<Self, NetError> {
+        self.relay_authorities = authorities;
+        self.check()?;
+        Ok(self)
+    }
+
+    /// The certificates of authorities of relays.
+    pub(crate) fn authorities(&self) -> Vec<CertificateDer<'static>> {
+        self.relay_authorities.iter().filter_map(|pem| authority(pem)).collect()
+    }
+
+    /// Where the relays are.
+    pub(crate) fn relay_urls(&self) -> Vec<RelayUrl> {
+        self.relays.iter().filter_map(|relay| relay.parse().ok()).collect()
     }
 
     fn check(&self) -> Result<(), NetError> {
         if self.schema != SCHEMA {
             return Err(wrong(format!("schema is not {SCHEMA}")));
+        }
+        if !self.relays.iter().all(|relay| is_relay(relay)) {
+            return Err(wrong("a relay is not at https://host[:port]"));
+        }
+        if !self.relay_authorities.iter().all(|pem| authority(pem).is_some()) {
+            return Err(wrong("the certificate of an authority of relays is not one in PEM"));
+        }
+        if self.relays.len() > RELAYS_MAX || self.relay_authorities.len() > RELAYS_MAX {
+            return Err(wrong(format!("more than {RELAYS_MAX} relays or authorities of them")));
         }
         let (mut names, mut keys) = (BTreeSet::new(), BTreeSet::new());
         for member in &self.members {

@@ -24,6 +24,7 @@ mod peers;
 #[allow(dead_code, reason = "the tests of `store` use the rest")]
 mod postgres;
 mod records;
+mod relay;
 #[path = "../../../blobs/tests/it/server.rs"]
 #[allow(dead_code, reason = "the tests of `blobs` use the rest")]
 mod server;

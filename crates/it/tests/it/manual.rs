@@ -174,6 +174,7 @@ fn every_command_has_help_with_an_example() {
         &["network", "log"],
         &["network", "run"],
         &["network", "aggregate"],
+        &["network", "relay"],
         &["network", "check"],
         &["network", "catalogue"],
         &["network", "catalogue", "sync"],

@@ -4,6 +4,7 @@ mod attacks;
 mod catalogue;
 mod peers;
 mod proven;
+mod relay;
 mod rules;
 mod runs;
 mod statements;
@@ -92,6 +93,18 @@ pub(super) struct Loopback {
     pub(super) folder: tempfile::TempDir,
     pub(super) roster: Arc<Roster>,
     listens: [SocketAddr; 2],
+    /// Whether members have no way to one another but a relay.
+    only_relay: bool,
+}
+
+/// A relay for a roster: its address, and the certificate of the authority behind its own.
+pub(super) type RelayNamed<'a> = (&'a str, &'a str);
+
+/// A roster with a relay, if there is one.
+pub(super) fn with_relay(title: &str, members: Vec<Member>, relay: Option<RelayNamed<'_>>) -> Members {
+    let relays = relay.iter().map(|(url, _)| (*url).to_owned()).collect();
+    let authorities = relay.iter().map(|(_, authority)| (*authority).to_owned()).collect();
+    Members::new(title, members, None, relays).unwrap().with_relay_authorities(authorities).unwrap()
 }
 
 /// A member that runs; stopped like a killed process, without a word.
@@ -114,6 +127,15 @@ impl Loopback {
 
     /// The same with these roles of the trustee.
     pub(super) fn of(trustee: &[Role]) -> Self {
+        Self::with(trustee, None)
+    }
+
+    /// The same of members without addresses, who meet at a relay and nowhere else.
+    pub(super) fn by_relay(relay: RelayNamed<'_>) -> Self {
+        Self::with(&[Role::Coordinator, Role::Aggregator], Some(relay))
+    }
+
+    fn with(trustee: &[Role], relay: Option<RelayNamed<'_>>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listens = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
         let member = |name: &str, roles: &[Role], address: Option<SocketAddr>| Member {
@@ -125,14 +147,12 @@ impl Loopback {
             catalogue: None,
             web: None,
         };
-        let mut members = vec![
-            member("trustee", trustee, Some(listens[0])),
-            member("council", &[Role::Aggregator], Some(listens[1])),
-        ];
+        let at = |listen: SocketAddr| relay.is_none().then_some(listen);
+        let mut members =
+            vec![member("trustee", trustee, at(listens[0])), member("council", &[Role::Aggregator], at(listens[1]))];
         members.extend(SITES.map(|site| member(site, &[Role::Site], None)));
-        let members = Members::new("Test", members, None, Vec::new()).unwrap();
-        let roster = Arc::new(members.sign(&identity(folder.path(), "trustee")));
-        Self { folder, roster, listens }
+        let roster = Arc::new(with_relay("Test", members, relay).sign(&identity(folder.path(), "trustee")));
+        Self { folder, roster, listens, only_relay: relay.is_some() }
     }
 
     pub(super) fn identity(&self, name: &str) -> Identity {
@@ -144,6 +164,9 @@ impl Loopback {
     }
 
     pub(super) async fn open(&self, name: &str) -> Network {
+        if self.only_relay {
+            return Network::open_by_relay(&self.identity(name), Arc::clone(&self.roster)).await.unwrap();
+        }
         let listen = match name {
             "trustee" => Some(self.listens[0]),
             "council" => Some(self.listens[1]),

@@ -14,13 +14,13 @@ use acequia_types::{Clock, Digest, SystemClock};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use super::{clock, identity, offered, plan, untested};
+use super::{RelayNamed, clock, identity, offered, plan, untested, with_relay};
 use crate::{
-    Among, Frame, Held, HeldForValidation, Holdings, Link, Member, Members, NetError, Network, Protocol, Queue, Role,
-    Roster, SiteAgent, SiteEvent, SiteSettings,
+    Among, Frame, Held, HeldForValidation, Holdings, Link, Member, NetError, Network, Protocol, Queue, Role, Roster,
+    SiteAgent, SiteEvent, SiteSettings,
 };
 
-const SITES: [&str; 4] = ["east", "north", "south", "west"];
+pub(super) const SITES: [&str; 4] = ["east", "north", "south", "west"];
 const UNMASKED: (&str, &str) =
     ("protection = \"two-aggregators\", aggregators = [\"trustee\", \"council\"]", "protection = \"none\"");
 const LEAVE_OUT: (&str, &str) = ("minimum_sites = 2", "minimum_sites = 2, dropouts = \"leave-out\"");
@@ -36,7 +36,7 @@ fn quarter(name: &str, plan: &Plan) -> Data {
     Data::from_csv(name, csv.as_bytes(), &plan.needs(), &SiteMap::default()).unwrap()
 }
 
-fn here(plan: &Plan, sites: &[&str], architecture: Architecture) -> Outcome {
+pub(super) fn here(plan: &Plan, sites: &[&str], architecture: Architecture) -> Outcome {
     let tables = sites.iter().map(|site| quarter(site, plan)).collect();
     run_here(plan, tables, architecture, &SiteRules::own(), SystemClock.now(), &mut SeededEntropy::new(1))
         .unwrap()
@@ -87,14 +87,16 @@ impl Holdings for Quarter {
 }
 
 /// Four sites on loopback, a trustee that only coordinates, and a fifth site that takes part in nothing.
-struct Circle {
+pub(super) struct Circle {
     folder: tempfile::TempDir,
     roster: Arc<Roster>,
+    /// Whether members have no way to one another but a relay.
+    only_relay: bool,
     locks: [Arc<Lock>; 4],
     events: [Arc<Mutex<Vec<SiteEvent>>>; 4],
 }
 
-struct Up {
+pub(super) struct Up {
     task: JoinHandle<()>,
     network: Network,
     agent: std::sync::Weak<SiteAgent>,
@@ -118,6 +120,15 @@ fn at(site: &str) -> usize {
 impl Circle {
     /// Sites with an address; the others only dial out.
     fn of(listening: &[&str]) -> Self {
+        Self::with(listening, None)
+    }
+
+    /// Nobody has an address; all meet at a relay and nowhere else.
+    pub(super) fn by_relay(relay: RelayNamed<'_>) -> Self {
+        Self::with(&[], Some(relay))
+    }
+
+    fn with(listening: &[&str], relay: Option<RelayNamed<'_>>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let free = || UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let member = |name: &str, role: Role, listens: bool| Member {
@@ -131,11 +142,11 @@ impl Circle {
         };
         let mut members: Vec<Member> =
             SITES.iter().map(|site| member(site, Role::Site, listening.contains(site))).collect();
-        members.push(member("trustee", Role::Coordinator, true));
+        members.push(member("trustee", Role::Coordinator, relay.is_none()));
         members.push(member("fifth", Role::Site, false));
-        let members = Members::new("Circle", members, None, Vec::new()).unwrap();
-        let roster = Arc::new(members.sign(&identity(folder.path(), "trustee")));
-        Self { folder, roster, locks: Default::default(), events: Default::default() }
+        let roster = Arc::new(with_relay("Circle", members, relay).sign(&identity(folder.path(), "trustee")));
+        let only_relay = relay.is_some();
+        Self { folder, roster, only_relay, locks: Default::default(), events: Default::default() }
     }
 
     fn new() -> Self {
@@ -143,6 +154,10 @@ impl Circle {
     }
 
     async fn open(&self, name: &str) -> Network {
+        if self.only_relay {
+            let identity = identity(self.folder.path(), name);
+            return Network::open_by_relay(&identity, Arc::clone(&self.roster)).await.unwrap();
+        }
         let address = self.roster.named(name).unwrap().addresses.first();
         let listen: Option<SocketAddr> = address.map(|address| address.parse().unwrap());
         for _ in 0..100 {
@@ -154,7 +169,11 @@ impl Circle {
         panic!("the port of {name} is never free")
     }
 
-    fn queue(&self, site: &str) -> Queue {
+    pub(super) fn roster(&self) -> &Arc<Roster> {
+        &self.roster
+    }
+
+    pub(super) fn queue(&self, site: &str) -> Queue {
         Queue::new(self.folder.path().join(site).join("site"))
     }
 
@@ -180,7 +199,7 @@ impl Circle {
         self.start_with(site, &tasks, SiteRules::own(), Duration::from_secs(6)).await
     }
 
-    async fn start_all(&self) -> Vec<Up> {
+    pub(super) async fn start_all(&self) -> Vec<Up> {
         let mut up = Vec::new();
         for site in SITES {
             up.push(self.start(site).await);
@@ -193,7 +212,7 @@ impl Circle {
         Among { by: by.to_owned(), sites, roster: self.roster.digest(), signature: None }
     }
 
-    fn propose(&self, by: &str, plan: &Plan) -> Digest {
+    pub(super) fn propose(&self, by: &str, plan: &Plan) -> Digest {
         self.queue(by).propose(&plan.digest(), &plan.to_json(), &self.among(by, &SITES)).unwrap();
         plan.digest()
     }
@@ -241,7 +260,7 @@ impl Circle {
     }
 
     /// The result, the same bytes at all these sites.
-    async fn results(&self, sites: &[&str], run: &Digest) -> Outcome {
+    pub(super) async fn results(&self, sites: &[&str], run: &Digest) -> Outcome {
         let first = self.result(sites[0], run).await;
         for site in &sites[1..] {
             assert_eq!(self.result(site, run).await, first, "{site}");
@@ -251,7 +270,7 @@ impl Circle {
     }
 }
 
-async fn kill(all: Vec<Up>) {
+pub(super) async fn kill(all: Vec<Up>) {
     futures_util::future::join_all(all.into_iter().map(Up::kill)).await;
 }
 

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The run in one process.
-fn here(plan: &Plan, sites: &[&str]) -> Outcome {
+pub(super) fn here(plan: &Plan, sites: &[&str]) -> Outcome {
     let tables = sites.iter().map(|site| data(site, plan)).collect();
     let rules = SiteRules::own();
     run_here(plan, tables, Architecture::Federated, &rules, SystemClock.now(), &mut SeededEntropy::new(1))
