@@ -50,7 +50,7 @@ fn objects(server: &Server, prefix: &str) -> Vec<std::path::PathBuf> {
     all.into_iter().filter(|path| path.file_name().is_some_and(|name| name.len() == 64)).collect()
 }
 
-/// Head (without what tells the time and the server) and body of an answer.
+/// Head (without what tells the time and the server, and without passes, which are new each time) and body of an answer.
 fn ask(served: &Served, verb: &str, path: &str, range: Option<&str>) -> (BTreeMap<String, String>, Vec<u8>) {
     let mut stream = TcpStream::connect(&served.address).unwrap();
     let range = range.map(|range| format!("Range: {range}\r\n")).unwrap_or_default();
@@ -64,8 +64,9 @@ fn ask(served: &Served, verb: &str, path: &str, range: Option<&str>) -> (BTreeMa
     head.extend(
         lines.filter_map(|line| line.split_once(": ")).map(|(name, value)| (name.to_lowercase(), value.to_owned())),
     );
-    head.remove("date");
-    head.remove("last-modified");
+    for own in ["date", "last-modified", "x-xet-access-token", "x-xet-token-expiration"] {
+        head.remove(own);
+    }
     (head, answer[end + 4..].to_vec())
 }
 

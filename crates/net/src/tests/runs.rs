@@ -212,7 +212,8 @@ async fn goes_on_with_the_sites_of_a_closed_round(keeps: bool) {
     let council = Up { task: tokio::spawn(async move { desk.serve(&served).await }), network: back };
     if !keeps {
         network.close().await;
-        drop(coordinator);
+        // The port is free once nobody holds the endpoint.
+        drop((network, coordinator));
         (network, coordinator) = net.coordinator(WITHIN, watch::channel(0).0).await;
         for _ in 0..2 {
             let report = coordinator.run(&plan).await;
