@@ -104,6 +104,7 @@ fn every_command_has_help_with_an_example() {
         &["deposit", "show"],
         &["deposit", "take"],
         &["deposit", "refuse"],
+        &["deposit", "remove"],
         &["run"],
         &["release"],
         &["release", "list"],
