@@ -66,7 +66,7 @@ pub use serve::Serving;
 pub use settings::SettingsError;
 pub use training::TrainingRows;
 
-pub use acequia_access::{Decision, Outcome as AccessOutcome, RequestLine, RequestShown, Words};
+pub use acequia_access::{Decision, Outcome as AccessOutcome, PromiseLine, RequestLine, RequestShown, Words};
 pub use acequia_custody::fhir::Release as FhirRelease;
 pub use acequia_custody::{Level, Purpose, rights};
 pub use acequia_deposit::{DepositLine, DepositState, ModelSummary, Outcome, Tensor, Token, TokenLine};
