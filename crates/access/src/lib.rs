@@ -22,6 +22,7 @@ mod token;
 mod web;
 
 pub use error::AccessError;
+pub use jose::read_signed;
 pub use oidc::Login;
 pub use passport::TrustedIssuer;
 pub use readers::{
