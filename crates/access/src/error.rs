@@ -26,8 +26,11 @@ pub enum AccessError {
     /// There is no request of that name.
     #[error("there is no such request for access")]
     NoRequest,
-    /// What is decided does not fit how the request stands.
-    #[error("the request cannot be decided so: {what}")]
+    /// There is no promise of that name.
+    #[error("there is no such promise")]
+    NoPromise,
+    /// What is decided does not fit how the request or promise stands.
+    #[error("it cannot be decided so: {what}")]
     Decision {
         /// Why.
         what: &'static str,
@@ -63,6 +66,7 @@ impl Coded for AccessError {
             Self::Form { .. } => "AX009",
             Self::Randomness => "AX003",
             Self::Sealed => "AX010",
+            Self::NoPromise => "AX011",
             Self::Token(error) => error.code(),
             Self::Store(error) => error.code(),
         }
@@ -77,7 +81,8 @@ impl Coded for AccessError {
                 "try again; if it stays so, compare issuer, client_id and redirect address with what the provider has on file"
             }
             Self::NoRequest => "see `acequia access list`",
-            Self::Decision { .. } => "see `acequia access show REQUEST`",
+            Self::NoPromise => "see `acequia access promises`",
+            Self::Decision { .. } => "see `acequia access show REQUEST`, or `acequia access promises`",
             Self::Form { .. } => "go back and correct it",
             Self::Randomness => "look at the system's log; without random numbers nothing can be kept safe",
             Self::Sealed => "restore the keys and the records of the node from backups of the same day",
@@ -89,7 +94,7 @@ impl Coded for AccessError {
         match self {
             Self::Settings { .. } | Self::Secret | Self::Form { .. } => Exit::Usage,
             Self::Provider { .. } => Exit::Temporary,
-            Self::NoRequest => Exit::NotFound,
+            Self::NoRequest | Self::NoPromise => Exit::NotFound,
             Self::Decision { .. } => Exit::PolicyRefused,
             Self::Randomness => Exit::Failure,
             Self::Sealed => Exit::Integrity,

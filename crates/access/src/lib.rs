@@ -22,8 +22,11 @@ mod token;
 mod web;
 
 pub use error::AccessError;
+pub use jose::read_signed;
 pub use oidc::Login;
 pub use passport::TrustedIssuer;
-pub use readers::{About, Decision, Outcome, ReaderId, Readers, RequestLine, RequestShown, Words};
+pub use readers::{
+    About, Decision, Outcome, PromiseLine, ReaderId, Readers, RequestLine, RequestShown, TakenBack, Words,
+};
 pub use token::{NewToken, Scope, Token, TokenError, TokenLine, Tokens};
 pub use web::{House, router};

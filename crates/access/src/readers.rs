@@ -124,6 +124,19 @@ enum Event {
     Granted { request: u64, until: Timestamp, by: String },
     Refused { request: u64, reason: String, by: String },
     Revoked { request: u64, reason: String, by: String },
+    TakenBack { promise: u64, reason: String, by: String },
+    GivenBack { promise: u64, by: String },
+}
+
+/// That the trustee does not let somebody's promise count any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TakenBack {
+    /// When it was.
+    pub at: Timestamp,
+    /// Why; she reads it.
+    pub reason: String,
+    /// By whom.
+    pub by: String,
 }
 
 /// How a request stands.
@@ -173,9 +186,11 @@ pub(crate) struct Request {
 
 #[derive(Debug, Clone)]
 struct Promise {
+    number: u64,
     at: Timestamp,
     about: About,
     terms: BTreeSet<DuoTerm>,
+    taken_back: Option<TakenBack>,
 }
 
 /// What a reader's journal says.
@@ -196,7 +211,19 @@ impl Record {
         };
         let at = entry.at;
         match event {
-            Event::Promised { about, terms } => self.promises.push(Promise { at, about, terms }),
+            Event::Promised { about, terms } => {
+                self.promises.push(Promise { number: entry.number, at, about, terms, taken_back: None });
+            }
+            Event::TakenBack { promise, reason, by } => {
+                if let Some(promise) = self.promises.iter_mut().find(|own| own.number == promise) {
+                    promise.taken_back = Some(TakenBack { at, reason, by });
+                }
+            }
+            Event::GivenBack { promise, .. } => {
+                if let Some(promise) = self.promises.iter_mut().find(|own| own.number == promise) {
+                    promise.taken_back = None;
+                }
+            }
             Event::Asked { about, sealed } => {
                 let number = entry.number;
                 self.requests.push(Request { number, at, about, outcome: Outcome::Asked, sealed });
@@ -223,8 +250,15 @@ impl Record {
 
     /// When the reader promised what this version asks for; `None` when she did not.
     pub(crate) fn promised(&self, version: &PublishedVersion) -> Option<Timestamp> {
-        let covers = |promise: &&Promise| promise.about.covers(version) && kept(version, &promise.terms);
-        self.promises.iter().find(covers).map(|promise| promise.at)
+        let counts = |promise: &&Promise| promise.taken_back.is_none() && promise.about.covers(version);
+        let counted = self.promises.iter().filter(counts);
+        counted.into_iter().find(|promise| kept(version, &promise.terms)).map(|promise| promise.at)
+    }
+
+    /// That her promise of what this version asks for was taken back: she makes no other one for it.
+    pub(crate) fn taken_back(&self, version: &PublishedVersion) -> Option<&TakenBack> {
+        let about = self.promises.iter().filter(|promise| promise.about.covers(version));
+        about.filter_map(|promise| promise.taken_back.as_ref()).next_back()
     }
 
     /// Until when the reader was granted this version.
@@ -305,6 +339,24 @@ pub struct RequestLine {
     pub outcome: Outcome,
     /// Whether a grant ran out.
     pub ended: bool,
+}
+
+/// A promise in a list of the trustee.
+#[derive(Debug, Clone, Serialize)]
+pub struct PromiseLine {
+    /// Name of the promise.
+    pub promise: String,
+    /// `datasets/namespace/name` or `models/namespace/name`.
+    pub about: String,
+    /// The version whose terms it is about.
+    pub version: String,
+    /// When it was made.
+    pub at: Timestamp,
+    /// What was promised.
+    pub terms: BTreeSet<DuoTerm>,
+    /// That it does not count any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taken_back: Option<TakenBack>,
 }
 
 /// A request with what was written.
@@ -428,7 +480,11 @@ impl Readers {
         if self.record(reader).await?.promised(version).is_some() {
             return Ok(());
         }
-        self.append(reader, MOST_ENTRIES, |_| Ok(Event::Promised { about, terms })).await?;
+        let decide = |record: &Record| match record.taken_back(version) {
+            Some(_) => Err(AccessError::Form { what: "Your promise was taken back. Write to the trustee." }),
+            None => Ok(Event::Promised { about, terms }),
+        };
+        self.append(reader, MOST_ENTRIES, decide).await?;
         Ok(())
     }
 
@@ -497,6 +553,70 @@ impl Readers {
         }
         lines.sort_by(|a, b| (a.at, &a.request).cmp(&(b.at, &b.request)));
         Ok(lines)
+    }
+
+    fn promise_line(reader: &ReaderId, promise: &Promise) -> PromiseLine {
+        PromiseLine {
+            promise: name_of(reader, promise.number),
+            about: format!("{}/{}", plural(promise.about.artefact), promise.about.name),
+            version: promise.about.version.clone(),
+            at: promise.at,
+            terms: promise.terms.clone(),
+            taken_back: promise.taken_back.clone(),
+        }
+    }
+
+    /// Every promise, oldest first.
+    ///
+    /// # Errors
+    /// Errors of the records.
+    pub async fn promises(&self) -> Result<Vec<PromiseLine>, AccessError> {
+        let mut lines = Vec::new();
+        for reader in self.readers().await? {
+            let record = self.record(&reader).await?;
+            lines.extend(record.promises.iter().map(|promise| Self::promise_line(&reader, promise)));
+        }
+        lines.sort_by(|a, b| (a.at, &a.promise).cmp(&(b.at, &b.promise)));
+        Ok(lines)
+    }
+
+    /// Takes a promise back, with a reason that the reader reads, or lets it count again, without one. It counts from her next question
+    /// on. As long as it is taken back she can make no other one of the same terms.
+    ///
+    /// # Errors
+    /// [`AccessError::NoPromise`]; [`AccessError::Decision`] when it does not fit how the promise stands.
+    pub async fn decide_promise(
+        &self,
+        name: &str,
+        taken_back_for: Option<&str>,
+        by: &str,
+    ) -> Result<PromiseLine, AccessError> {
+        let (reader, number) = self.found(name).await.map_err(|error| match error {
+            AccessError::NoRequest => AccessError::NoPromise,
+            error => error,
+        })?;
+        let by = by.trim().to_owned();
+        if by.is_empty() {
+            return Err(AccessError::Decision { what: "it must be known who decides" });
+        }
+        let refused = |what| Err::<Event, _>(AccessError::Decision { what });
+        let event = |record: &Record| {
+            let promise = record.promises.iter().find(|promise| promise.number == number);
+            let stands = promise.ok_or(AccessError::NoPromise)?.taken_back.is_some();
+            let promise = number;
+            match (taken_back_for.map(str::trim), stands) {
+                (Some(""), _) => refused("the reader must be told why"),
+                (Some(_), true) => refused("the promise was taken back already"),
+                (None, false) => refused("the promise counts"),
+                (Some(reason), false) => Ok(Event::TakenBack { promise, reason: reason.to_owned(), by }),
+                (None, true) => Ok(Event::GivenBack { promise, by }),
+            }
+        };
+        // However much a reader wrote, the trustee has the last word.
+        self.append(&reader, u64::MAX, event).await?;
+        let record = self.record(&reader).await?;
+        let promise = record.promises.iter().find(|promise| promise.number == number).ok_or(AccessError::NoPromise)?;
+        Ok(Self::promise_line(&reader, promise))
     }
 
     async fn found(&self, name: &str) -> Result<(ReaderId, u64), AccessError> {

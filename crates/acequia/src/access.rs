@@ -1,6 +1,8 @@
 //! `acequia access`: who asked for what is not open, and what the trustee decides.
 
-use acequia_node::{AccessOutcome, Clock, Decision, Failure, Node, RequestLine, RequestShown, SystemClock, Timestamp};
+use acequia_node::{
+    AccessOutcome, Clock, Decision, Failure, Node, PromiseLine, RequestLine, RequestShown, SystemClock, Timestamp,
+};
 use clap::Subcommand;
 use serde_json::json;
 
@@ -52,6 +54,35 @@ pub(crate) enum AccessCommand {
         #[arg(long, value_name = "STAFF")]
         by: String,
     },
+    /// Every promise that a reader made for rows that promises open, and whether it counts
+    #[command(after_help = "Example:\n  acequia access promises --json")]
+    Promises,
+    /// Take one promise back; the rows are closed with the reader's next question
+    ///
+    /// The reader reads the reason, and makes no other promise of the same conditions until it is given back. New conditions need a new
+    /// promise, as always. What an institution says about the reader in visas opens rows as before.
+    #[command(
+        after_help = "Example:\n  acequia access take-back 3f0c9a1e77ab-1 --reason 'the rows were passed on' --by anna"
+    )]
+    TakeBack {
+        /// Name of the promise, from `acequia access promises`
+        promise: String,
+        /// For who promised
+        #[arg(long)]
+        reason: String,
+        /// Who of the trustee decides
+        #[arg(long, value_name = "STAFF")]
+        by: String,
+    },
+    /// Let a promise count again that was taken back
+    #[command(after_help = "Example:\n  acequia access give-back 3f0c9a1e77ab-1 --by anna")]
+    GiveBack {
+        /// Name of the promise
+        promise: String,
+        /// Who of the trustee decides
+        #[arg(long, value_name = "STAFF")]
+        by: String,
+    },
     /// Take a grant back; the rows are closed with the reader's next question
     #[command(after_help = "Example:\n  acequia access revoke 3f0c9a1e77ab-1 --reason 'the project ended' --by anna")]
     Revoke {
@@ -79,6 +110,23 @@ pub(crate) async fn run(node: &Node, command: &AccessCommand, out: &Out) -> Resu
             out.print(|| json!(shown), || words(&shown));
             return Ok(());
         }
+        AccessCommand::Promises => {
+            let promises = node.access_promises().await?;
+            let none = || "Nobody promised anything.".to_owned();
+            let lines = || promises.iter().map(promise).collect::<Vec<_>>().join("\n");
+            out.print(|| json!(promises), || if promises.is_empty() { none() } else { lines() });
+            return Ok(());
+        }
+        AccessCommand::TakeBack { promise: name, reason, by } => {
+            let line = node.decide_promise(name, Some(reason), by).await?;
+            out.print(|| json!(line), || promise(&line));
+            return Ok(());
+        }
+        AccessCommand::GiveBack { promise: name, by } => {
+            let line = node.decide_promise(name, None, by).await?;
+            out.print(|| json!(line), || promise(&line));
+            return Ok(());
+        }
         AccessCommand::Grant { request, days, by } => {
             let until = Timestamp::from_unix_s(SystemClock.now().unix_s() + i64::from(*days) * DAY_S);
             (request, Decision::Grant { until }, by)
@@ -89,6 +137,16 @@ pub(crate) async fn run(node: &Node, command: &AccessCommand, out: &Out) -> Resu
     let line = node.decide_access(request, &decision, by).await?;
     out.print(|| json!(line), || self::line(&line));
     Ok(())
+}
+
+fn promise(line: &PromiseLine) -> String {
+    let stands = match &line.taken_back {
+        None => "counts".to_owned(),
+        Some(taken) => format!("taken back {} by {}: {}", taken.at.day(), taken.by, taken.reason),
+    };
+    let terms: Vec<&str> = line.terms.iter().map(|term| term.id()).collect();
+    let (name, about, version, at) = (&line.promise, &line.about, &line.version, line.at.day());
+    format!("{name:<16} {about:<44} {version:<10} made {at}  {stands}  {}", terms.join(", "))
 }
 
 fn state(request: &RequestLine) -> String {

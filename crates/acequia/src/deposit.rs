@@ -108,6 +108,21 @@ pub(crate) enum DepositCommand {
         #[arg(long, value_name = "STAFF")]
         by: String,
     },
+    /// Remove a deposit with its bytes, for good
+    ///
+    /// Its key is destroyed, so that copies of the bytes in backups cannot be opened either, once the backups of keys are gone. What was taken
+    /// out or published before stays. The journal keeps that it was there, with names of files, messages and decisions; the name is free again, tags are not.
+    #[command(after_help = "Example:\n  acequia deposit remove example-lab/cohort --by bernd")]
+    Remove {
+        /// `namespace/name`
+        deposit: Versioned,
+        /// Where a data set and a model share the name
+        #[arg(long, value_enum)]
+        kind: Option<Kind>,
+        /// Who of the trustee removes it
+        #[arg(long, value_name = "STAFF")]
+        by: String,
+    },
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -206,6 +221,20 @@ pub(crate) async fn run(node: &Node, command: &DepositCommand, out: &Out) -> Res
             out.print(
                 || json!({ "refused": true }),
                 || "Refused. The author reads the reason in the history.".to_owned(),
+            );
+        }
+        DepositCommand::Remove { deposit, kind, by } => {
+            if deposit.version.is_some() {
+                return Err(Failure {
+                    exit: Exit::Usage,
+                    hint: "name the deposit without a tag: it is removed with all of them".to_owned(),
+                    ..NodeError::NotFound { what: "deposit" }.into()
+                });
+            }
+            let removed = node.remove_deposit((&deposit.dataset, artefact(*kind)), by).await?;
+            out.print(
+                || json!(removed),
+                || format!("{} is removed: {} objects, {} bytes.", removed.deposit, removed.objects, removed.bytes),
             );
         }
     }

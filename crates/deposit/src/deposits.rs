@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use acequia_access::{NewToken, Scope, Token, TokenLine, Tokens};
 use acequia_blobs::{BlobStore, Key};
@@ -30,6 +31,8 @@ const DEPOSITS: &str = "deposit/";
 const MOST_CHECKED: usize = 256;
 /// Most findings of a hand-in that are said.
 const MOST_FINDINGS: usize = 100;
+/// How long somebody waits for a removal of somebody else.
+const REMOVED_WITHIN: Duration = Duration::from_secs(10);
 /// Most branches of a deposit beside `main`.
 const MOST_BRANCHES: usize = 100;
 
@@ -64,6 +67,8 @@ pub struct Deposits {
     checked: tokio::sync::Mutex<BTreeMap<String, Vec<Finding>>>,
     pub(crate) xorbs: XorbIndexes,
     pub(crate) plans: Plans,
+    /// Told where a removal is.
+    reached: fn(&str),
 }
 
 /// Held while bytes are written and until the record of them is.
@@ -115,6 +120,9 @@ pub struct Swept {
     pub bytes: u64,
 }
 
+/// Places that a removal comes to: on record, without its key, and at each object when its record is gone.
+pub const REMOVAL_POINTS: [&str; 3] = ["deposit.removed", "deposit.unkeyed", "deposit.forgotten"];
+
 fn stream(key: &str) -> String {
     format!("{DEPOSITS}{key}")
 }
@@ -140,7 +148,13 @@ impl Deposits {
             checked: tokio::sync::Mutex::default(),
             xorbs: XorbIndexes::default(),
             plans: Plans::default(),
+            reached: |_| {},
         }
+    }
+
+    /// The same, telling where a removal is: tests stop it there.
+    pub fn watched(self, reached: fn(&str)) -> Self {
+        Self { reached, ..self }
     }
 
     /// How much is taken.
@@ -208,8 +222,19 @@ impl Deposits {
     pub async fn begin(&self, name: &DepositName, by: &str, key: Option<Digest>) -> Result<(), DepositError> {
         let once = Once::asked(key, &["begin"]);
         let event = json_of(&Event::Begun { by: by.to_owned(), once: once.clone() })?;
-        if self.place.store.append_after(&stream(&name.key()), 0, self.now(), &event).await?.is_some() {
+        let stream = stream(&name.key());
+        if self.place.store.append_after(&stream, 0, self.now(), &event).await?.is_some() {
             return Ok(());
+        }
+        if self.draft(name).await?.is_none() {
+            // A removal may go on, or have been cut short, and nothing of the one before is part of the next.
+            let _removing = self.removing().await?;
+            if let Some(removed) = self.folded(name).await?.filter(|draft| draft.is_removed()) {
+                self.clear(&name.key()).await?;
+                if self.place.store.append_after(&stream, removed.last, self.now(), &event).await?.is_some() {
+                    return Ok(());
+                }
+            }
         }
         match self.existing(name).await?.answered(once.as_ref())? {
             Some(_) => Ok(()),
@@ -222,6 +247,11 @@ impl Deposits {
     /// # Errors
     /// Errors of the records.
     pub async fn draft(&self, name: &DepositName) -> Result<Option<Arc<Draft>>, DepositError> {
+        Ok(self.folded(name).await?.filter(|draft| !draft.is_removed()))
+    }
+
+    /// What the journal of this name amounts to, also when the deposit was removed.
+    async fn folded(&self, name: &DepositName) -> Result<Option<Arc<Draft>>, DepositError> {
         let key = name.key();
         let known = self.drafts.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         let last = known.as_ref().map_or(0, |draft| draft.last);
@@ -242,7 +272,7 @@ impl Deposits {
         self.draft(name).await?.ok_or(DepositError::Missing)
     }
 
-    /// Names of all deposits.
+    /// Names of all deposits, removed ones included.
     async fn names(&self) -> Result<Vec<DepositName>, DepositError> {
         let streams = self.place.store.streams(DEPOSITS).await?;
         Ok(streams.iter().filter_map(|stream| DepositName::parse_key(stream.strip_prefix(DEPOSITS)?)).collect())
@@ -267,7 +297,7 @@ impl Deposits {
     pub async fn list(&self) -> Result<Vec<DepositLine>, DepositError> {
         let mut lines = Vec::new();
         for name in self.names().await? {
-            let draft = self.existing(&name).await?;
+            let Some(draft) = self.draft(&name).await? else { continue };
             let last = draft.tags().last();
             let state = match last.map(|tag| tag.decision.as_ref().map(|decision| &decision.outcome)) {
                 None => DepositState::Draft,
@@ -296,7 +326,8 @@ impl Deposits {
         let (mut all, mut lost) = (0, 0);
         for name in self.names().await? {
             let key = name.key();
-            let contents: BTreeSet<Digest> = self.existing(&name).await?.contents().collect();
+            let Some(draft) = self.draft(&name).await? else { continue };
+            let contents: BTreeSet<Digest> = draft.contents().collect();
             let objects = self.place.store.objects(Some(&key)).await?;
             let there: BTreeSet<&str> =
                 objects.iter().filter(|own| own.part == 0).map(|own| own.object.as_str()).collect();
@@ -310,8 +341,12 @@ impl Deposits {
 
     /// Whether the deposit's key is there and can be unwrapped.
     async fn sealed_if_keyed(&self, key: &str) -> Result<bool, DepositError> {
+        Ok(self.own_key(key).await?.is_some())
+    }
+
+    async fn own_key(&self, key: &str) -> Result<Option<Key>, DepositError> {
         let wrapped = self.place.keys.deposit_key(key).await?;
-        Ok(wrapped.is_some_and(|wrapped| Key::unwrap_from(&self.wrapping, key.as_bytes(), &wrapped).is_ok()))
+        Ok(wrapped.and_then(|wrapped| Key::unwrap_from(&self.wrapping, key.as_bytes(), &wrapped).ok()))
     }
 
     // Bytes.
@@ -406,9 +441,26 @@ impl Deposits {
         let (deposit, object) = (key.to_owned(), object.to_owned());
         let stored =
             StoredObject { deposit, object, part, bytes: written.bytes, tag, at: self.now(), blobs: written.blobs };
+        let sealed = writer.sealed().clone();
         let left = self.place.store.put_object(&stored).await?;
         writer.keep();
-        self.remove_blobs(&left)
+        self.remove_blobs(&left)?;
+        self.still_there(&sealed, &stored).await
+    }
+
+    /// Takes back what was recorded of a deposit that was removed meanwhile. Whoever removes destroys the key before looking for records,
+    /// and whoever records looks at the key afterwards, so that one of them finds it.
+    async fn still_there(&self, sealed: &Sealed, stored: &StoredObject) -> Result<(), DepositError> {
+        let is_there = match DepositName::parse_key(&stored.deposit) {
+            Some(name) => self.draft(&name).await?.is_some(),
+            None => false,
+        };
+        if is_there && self.own_key(&stored.deposit).await?.is_some_and(|own| sealed.is_under(&own)) {
+            return Ok(());
+        }
+        let blobs = self.place.store.remove_object(&stored.deposit, &stored.object, stored.part).await?;
+        self.remove_blobs(&blobs)?;
+        Err(DepositError::Missing)
     }
 
     fn remove_blobs(&self, blobs: &[Digest]) -> Result<(), DepositError> {
@@ -442,7 +494,8 @@ impl Deposits {
         }
         let stored =
             StoredObject { deposit: key.to_owned(), object, part: 0, bytes, tag: String::new(), at: self.now(), blobs };
-        let file = self.sealed(key).await?.file(&stored);
+        let sealed = self.sealed(key).await?;
+        let file = sealed.file(&stored);
         let seen = tokio::task::spawn_blocking(move || checks::digests(&file)).await;
         let (sha256, git_oid, plan) = seen.map_err(|_| DepositError::Sealed)??;
         if sha256 != *oid {
@@ -453,10 +506,11 @@ impl Deposits {
             }
             return Err(DepositError::Damaged);
         }
-        let object = stored.object.clone();
-        let left = self.place.store.put_object(&StoredObject { tag: git_oid, ..stored }).await?;
+        let stored = StoredObject { tag: git_oid, ..stored };
+        let left = self.place.store.put_object(&stored).await?;
         self.remove_blobs(&left)?;
-        self.keep_plan(key, &object, &plan).await
+        self.still_there(&sealed, &stored).await?;
+        self.keep_plan(key, &stored.object, &plan).await
     }
 
     /// The bytes of a file of a draft.
@@ -503,9 +557,11 @@ impl Deposits {
         key: Option<Digest>,
     ) -> Result<Committing, DepositError> {
         let branch = branch_of(revision).unwrap_or(revision);
-        self.existing(name).await?.head_of(branch).ok_or(DepositError::Revision)?;
+        let draft = self.existing(name).await?;
+        draft.head_of(branch).ok_or(DepositError::Revision)?;
         Ok(Committing {
             working: self.working().await?,
+            life: draft.life,
             deposits: Arc::clone(self),
             name: name.clone(),
             branch: branch.to_owned(),
@@ -582,6 +638,9 @@ impl Deposits {
         if draft.answered(once.as_ref())?.is_some() {
             return Ok(Ok(()));
         }
+        if draft.is_spent(tag) {
+            return Err(DepositError::Grows { what: "a tag stays with the deposit that was removed" });
+        }
         if let Some(there) = draft.tag(tag) {
             let what = "a tag stays where it is";
             return if there.commit == commit { Err(DepositError::Exists) } else { Err(DepositError::Grows { what }) };
@@ -656,6 +715,59 @@ impl Deposits {
         self.append(name, &event, |draft| draft.tag(tag).map(drop).ok_or(DepositError::Revision)).await
     }
 
+    /// Removes a deposit: its name is free again, and its bytes go for good. That it was there, what its files were called, and what was handed in and decided
+    /// stay in the journal. What the trustee took out before stays where it is. Returns how much went.
+    ///
+    /// # Errors
+    /// [`DepositError::Missing`]; [`DepositError::Mending`]; errors of records and blobs, after which it is removed and what is left goes with
+    /// the next sweep.
+    pub async fn remove(&self, name: &DepositName, by: &str) -> Result<Swept, DepositError> {
+        let _working = self.working().await?;
+        let _removing = self.removing().await?;
+        self.append(name, &Event::Removed { by: by.to_owned() }, |_| Ok(())).await?;
+        (self.reached)(REMOVAL_POINTS[0]);
+        self.clear(&name.key()).await
+    }
+
+    /// Keeps others, of any process, from removing, and from beginning anew under a name that was removed.
+    async fn removing(&self) -> Result<Option<File>, DepositError> {
+        let Some(path) = self.place.lock.as_ref().map(|path| path.with_extension("removing")) else { return Ok(None) };
+        let file = File::options().create(true).append(true).open(path).map_err(|_| DepositError::Mending)?;
+        let until = tokio::time::Instant::now() + REMOVED_WITHIN;
+        while file.try_lock().is_err() {
+            if tokio::time::Instant::now() > until {
+                return Err(DepositError::Mending);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(Some(file))
+    }
+
+    /// Removes everything that lies here of a deposit that was removed.
+    async fn clear(&self, key: &str) -> Result<Swept, DepositError> {
+        let mut gone = Swept::default();
+        // The key first: without it nothing can be opened, whatever comes between.
+        self.place.keys.remove_deposit_key(key).await?;
+        (self.reached)(REMOVAL_POINTS[1]);
+        for object in self.place.store.objects(Some(key)).await? {
+            let blobs = self.place.store.remove_object(key, &object.object, object.part).await?;
+            (self.reached)(REMOVAL_POINTS[2]);
+            self.remove_blobs(&blobs)?;
+            if object_of(&object.object) == object.object {
+                gone.objects += 1;
+                gone.bytes = gone.bytes.saturating_add(object.bytes);
+            }
+        }
+        self.plans.forget(key);
+        self.xorbs.forget(key);
+        Ok(gone)
+    }
+
+    /// Whether something lies here of a deposit that was removed.
+    async fn is_cut_short(&self, key: &str) -> Result<bool, DepositError> {
+        Ok(self.place.keys.deposit_key(key).await?.is_some() || !self.place.store.objects(Some(key)).await?.is_empty())
+    }
+
     /// Adds an event to a deposit as soon as nobody else is first, asking each time whether it still may be added.
     async fn append(
         &self,
@@ -685,12 +797,22 @@ impl Deposits {
         let mut all = Swept::default();
         for name in self.names().await? {
             let key = name.key();
+            let Some(draft) = self.draft(&name).await? else {
+                // What a removal that was cut short left.
+                let _removing = self.removing().await?;
+                if self.draft(&name).await?.is_none() && self.is_cut_short(&key).await? {
+                    let gone = self.clear(&key).await?;
+                    all.objects += gone.objects;
+                    all.bytes = all.bytes.saturating_add(gone.bytes);
+                }
+                continue;
+            };
             let old: Vec<StoredObject> =
                 self.place.store.objects(Some(&key)).await?.into_iter().filter(|object| object.at < before).collect();
             if old.is_empty() {
                 continue;
             }
-            let kept: BTreeSet<String> = self.existing(&name).await?.contents().map(|own| own.to_string()).collect();
+            let kept: BTreeSet<String> = draft.contents().map(|own| own.to_string()).collect();
             let mut swept = Swept::default();
             for object in old.into_iter().filter(|object| object.part > 0 || !kept.contains(object_of(&object.object)))
             {
@@ -746,6 +868,8 @@ impl Step {
 pub(crate) struct Committing {
     /// Nothing that it names is swept meanwhile.
     working: Working,
+    /// That of the deposit which it was begun on.
+    life: u64,
     deposits: Arc<Deposits>,
     name: DepositName,
     branch: String,
@@ -823,6 +947,10 @@ impl Committing {
         let once = Once::asked(self.key, &words);
         loop {
             let draft = self.deposits.existing(&self.name).await?;
+            if draft.life != self.life {
+                // It was removed meanwhile, and so were the bytes that arrived.
+                return Err(DepositError::Missing);
+            }
             if let Some(commit) = draft.answered(once.as_ref())? {
                 return Ok(commit.to_owned());
             }

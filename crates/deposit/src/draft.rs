@@ -1,6 +1,6 @@
 //! A draft: what the history of a deposit amounts to. It is folded from entries of a journal, which are only ever added.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use acequia_gate::{Artefact, ReleasedFile};
@@ -54,6 +54,10 @@ pub(crate) enum Event {
     Swept {
         objects: u64,
         bytes: u64,
+    },
+    /// Its holder or the trustee removed it. What follows is another deposit of this name.
+    Removed {
+        by: String,
     },
 }
 
@@ -167,6 +171,10 @@ pub struct Draft {
     swept: Swept,
     /// What was asked for with each key, and the answer: a commit, a tag, or nothing.
     once: BTreeMap<Digest, (Digest, String)>,
+    /// Tags of deposits that had this name before and were removed.
+    spent: BTreeSet<String>,
+    /// Number of the entry that it began with.
+    pub(crate) life: u64,
     /// Number of the last entry that is folded in.
     pub(crate) last: u64,
 }
@@ -205,6 +213,8 @@ impl Draft {
             head: Arc::default(),
             swept: Swept::default(),
             once: BTreeMap::new(),
+            spent: BTreeSet::new(),
+            life: 0,
             last: 0,
         }
     }
@@ -226,6 +236,12 @@ impl Draft {
                 let (put, gone) = (vec![], vec![]);
                 let begun = Committed { commit, parent, title, message, by, put, gone, branch: None, once: None };
                 self.commits.push(Arc::new((entry.at, begun)));
+                self.life = entry.number;
+            }
+            Event::Removed { .. } if !self.is_removed() => {
+                let mut spent = std::mem::take(&mut self.spent);
+                spent.extend(self.tags.drain(..).map(|tag| tag.tag));
+                *self = Self { spent, ..Self::nothing(self.name.clone()) };
             }
             Event::Committed(committed) if committed.branch.is_some() => {
                 let branch = committed.branch.clone().unwrap_or_default();
@@ -289,6 +305,16 @@ impl Draft {
             Some((once, (request, answer))) if *request == once.request => Ok(Some(answer)),
             Some(_) => Err(DepositError::OtherRequest),
         }
+    }
+
+    /// Whether there is none of this name any more, or not yet.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.commits.is_empty()
+    }
+
+    /// Whether something else was handed in under this tag before a deposit of this name was removed.
+    pub(crate) fn is_spent(&self, tag: &str) -> bool {
+        self.spent.contains(tag)
     }
 
     /// What it is called.

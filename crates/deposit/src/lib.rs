@@ -24,7 +24,7 @@ mod web;
 pub use acequia_access::{Scope, Token, TokenLine};
 pub use checks::{Finding, ModelSummary, Tensor};
 pub use commit::{CommitLine, CommitReader, LONGEST_LINE_BYTES};
-pub use deposits::{DepositLine, DepositState, Deposits, Place, Swept};
+pub use deposits::{DepositLine, DepositState, Deposits, Place, REMOVAL_POINTS, Swept};
 pub use draft::{Committed, Decision, Draft, Once, Outcome, Snapshot, Tag, files};
 pub use error::DepositError;
 pub use limits::{Limits, is_large};

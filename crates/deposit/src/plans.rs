@@ -55,6 +55,12 @@ impl Plans {
         in_mind.iter().find(|((own, _), plan)| own == key && plan.hash() == hash).map(|((_, sha256), _)| *sha256)
     }
 
+    /// Forgets what is in mind of a deposit.
+    pub(crate) fn forget(&self, key: &str) {
+        self.in_mind.lock().unwrap_or_else(PoisonError::into_inner).retain(|(own, _), _| own != key);
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).retain(|((own, _), _)| own != key);
+    }
+
     fn put(&self, key: &str, sha256: Digest, plan: Plan) -> Arc<Plan> {
         let mut in_mind = self.in_mind.lock().unwrap_or_else(PoisonError::into_inner);
         let xorbs = in_mind.values().fold(plan.xorbs().len(), |sum, plan| sum.saturating_add(plan.xorbs().len()));

@@ -36,6 +36,11 @@ impl Sealed {
         Self { blobs, key, deposit: deposit.into() }
     }
 
+    /// Whether this is the key that they are sealed under.
+    pub(crate) fn is_under(&self, key: &Key) -> bool {
+        self.key.as_bytes() == key.as_bytes()
+    }
+
     fn context(&self, object: &str, number: u64) -> Vec<u8> {
         format!("acequia deposit chunk v1\0{}\0{object}\0{number}", self.deposit).into_bytes()
     }
@@ -114,6 +119,11 @@ impl Writer {
     pub(crate) fn planned(mut self) -> Self {
         self.planner = Some(Planner::default());
         self
+    }
+
+    /// Where they lie.
+    pub(crate) fn sealed(&self) -> &Sealed {
+        &self.sealed
     }
 
     /// Takes more bytes.

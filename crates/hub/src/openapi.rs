@@ -242,9 +242,15 @@ const fn written(
     Written { method, path, summary, body }
 }
 
-const WRITTEN: [Written; 13] = [
+const WRITTEN: [Written; 14] = [
     written("get", "/api/whoami-v2", "Whose token it is", None),
     written("post", "/api/repos/create", "Begin a deposit", Some(JSON)),
+    written(
+        "delete",
+        "/api/repos/delete",
+        "Remove a deposit with its bytes, for good; refused once something is published under its name",
+        Some(JSON),
+    ),
     written("post", "/api/validate-yaml", "What a card lacks", Some(JSON)),
     written(
         "post",

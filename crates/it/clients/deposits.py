@@ -134,7 +134,6 @@ assert [file for file in api.list_repo_files(name, repo_type="dataset")] == ["RE
 refused(api.super_squash_history, name, repo_type="dataset", status=403)
 refused(api.create_branch, name, branch="main", repo_type="dataset", status=409)
 refused(api.create_pull_request, name, title="Mend", repo_type="dataset", status=403)
-refused(api.delete_repo, name, repo_type="dataset", status=403)
 step("parents, deleting, and what rewrites is refused")
 
 api.create_branch(name, branch="try/one", repo_type="dataset")
@@ -234,5 +233,21 @@ for secret in (False, "hf_acequia_" + "0" * 64):
             continue
         raise AssertionError("somebody without a token for it sees the deposit")
 step("nobody else sees it")
+
+gone = f"{namespace}/gone-{label}"
+for again in range(2):
+    api.create_repo(gone, repo_type="dataset")
+    api.upload_file(path_or_fileobj=large[:3_000_000], path_in_repo="a.raw", repo_id=gone, repo_type="dataset")
+    assert fetch(gone, "a.raw") == large[:3_000_000]
+    if again and program.exists() and major >= 2:
+        done = subprocess.run([program, "repos", "delete", gone, "--repo-type", "dataset", "--yes"], capture_output=True, text=True)
+        assert done.returncode == 0, (done.stdout, done.stderr)
+    else:
+        api.delete_repo(gone, repo_type="dataset")
+    assert not api.repo_exists(gone, repo_type="dataset")
+    refused(api.delete_repo, gone, repo_type="dataset", status=404)
+    api.delete_repo(gone, repo_type="dataset", missing_ok=True)
+assert api.repo_exists(name, repo_type="dataset")
+step("delete_repo, and the same name again")
 
 print(f"all {steps} steps passed: huggingface_hub {hub.__version__}, {name} at {endpoint}")

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use acequia_access::{Decision, House, Readers, RequestLine, RequestShown};
+use acequia_access::{Decision, House, PromiseLine, Readers, RequestLine, RequestShown};
 use acequia_hub::Catalogue;
 
 use crate::failure::Failure;
@@ -36,6 +36,27 @@ impl Node {
     /// [`acequia_access::AccessError::NoRequest`], [`acequia_access::AccessError::Decision`].
     pub async fn decide_access(&self, name: &str, decision: &Decision, by: &str) -> Result<RequestLine, Failure> {
         Ok(self.readers().decide(name, decision, by).await?)
+    }
+
+    /// Every promise of readers, oldest first.
+    ///
+    /// # Errors
+    /// Errors of the records.
+    pub async fn access_promises(&self) -> Result<Vec<PromiseLine>, Failure> {
+        Ok(self.readers().promises().await?)
+    }
+
+    /// Takes a promise back for a reason, or lets it count again, without one. It counts from the reader's next question on.
+    ///
+    /// # Errors
+    /// [`acequia_access::AccessError::NoPromise`], [`acequia_access::AccessError::Decision`].
+    pub async fn decide_promise(
+        &self,
+        name: &str,
+        taken_back_for: Option<&str>,
+        by: &str,
+    ) -> Result<PromiseLine, Failure> {
+        Ok(self.readers().decide_promise(name, taken_back_for, by).await?)
     }
 
     /// Access in front of `behind`, which learns of every request what it may read. `address` is the node's as readers reach it. Nobody

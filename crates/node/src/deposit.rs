@@ -77,6 +77,17 @@ pub struct DepositTaken {
     pub bytes: u64,
 }
 
+/// What went with a deposit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DepositRemoved {
+    /// `datasets/namespace/name` or `models/namespace/name`.
+    pub deposit: String,
+    /// Different contents that lay here, uploads under way included.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
 impl Node {
     /// The node's deposits.
     pub(crate) fn deposits(&self) -> Result<Deposits, Failure> {
@@ -88,7 +99,8 @@ impl Node {
             clock: Arc::clone(&self.clock),
             limits: Settings::read(&self.home)?.deposits(),
             lock: Some(self.home.join("deposits.lock")),
-        }))
+        })
+        .watched(failpoint))
     }
 
     /// Makes a token for a member of the network. Returns it with its secret, which is shown once and not kept.
@@ -243,6 +255,23 @@ impl Node {
         deposits.decide(draft.name(), tag, outcome, by).await?;
         tracing::info!(deposit = %draft.name(), tag, "a deposit was refused");
         Ok(())
+    }
+
+    /// Removes a deposit with its bytes. What was taken out or published before stays.
+    ///
+    /// # Errors
+    /// [`DepositError::Missing`].
+    pub async fn remove_deposit(
+        &self,
+        (name, artefact): (&DatasetName, Option<Artefact>),
+        by: &str,
+    ) -> Result<DepositRemoved, Failure> {
+        let deposits = self.deposits()?;
+        let draft = self.named(&deposits, name, artefact).await?;
+        let gone = deposits.remove(draft.name(), by).await?;
+        let deposit = draft.name().to_string();
+        tracing::info!(%deposit, objects = gone.objects, "a deposit was removed");
+        Ok(DepositRemoved { deposit, objects: gone.objects, bytes: gone.bytes })
     }
 
     /// Removes what arrived long ago and what no commit took.

@@ -45,6 +45,9 @@ pub const DESK_POINTS: [&str; 5] =
 /// The place that taking a deposit comes to when its files are written and nothing is on record yet.
 pub const DEPOSIT_POINT: &str = "deposit.written";
 
+/// Places that removing a deposit comes to.
+pub use acequia_deposit::REMOVAL_POINTS;
+
 /// The place that a copy of blobs comes to with each.
 pub const COPY_POINT: &str = "blobs.copied";
 

@@ -225,6 +225,15 @@ impl KeyStore {
         row.map(|row| row.try_get("wrapped").map_err(|_| record(KIND))).transpose()
     }
 
+    /// Destroys the key of a deposit, if it has one: what is sealed under it cannot be opened any more.
+    ///
+    /// # Errors
+    /// [`StoreError::Sql`].
+    pub async fn remove_deposit_key(&self, deposit: &str) -> Result<(), StoreError> {
+        let query = sqlx::query("DELETE FROM deposit_key WHERE deposit = $1").bind(deposit.to_owned());
+        query.execute(&self.pool).await.map(drop).map_err(written())
+    }
+
     /// Donors that have a key, in order.
     ///
     /// # Errors

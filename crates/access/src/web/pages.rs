@@ -282,7 +282,18 @@ pub(super) fn access(shown: &Shown<'_>) -> String {
                 }
                 (Some(session), _) => {
                     (before(shown))
-                    @if terms.tier() == Tier::Registered { (promise(shown)) } @else { (request(shown, session)) }
+                    @if terms.tier() == Tier::Controlled {
+                        (request(shown, session))
+                    } @else if let Some(taken) = shown.record.and_then(|record| record.taken_back(shown.version)) {
+                        p.notice {
+                            "Your promise was taken back on " (taken.at.day()) ". Reason: " (taken.reason)
+                            @if let Some(contact) = shown.contact { " Write to the trustee: " (reached(contact)) }
+                        }
+                        h2 { "Conditions" }
+                        (term_list(terms))
+                    } @else {
+                        (promise(shown))
+                    }
                 }
             }
         }
@@ -314,7 +325,9 @@ fn before(shown: &Shown<'_>) -> Markup {
     let requests: Vec<_> = shown.record.into_iter().flat_map(|record| record.asked(shown.version)).collect();
     let earlier = shown.record.is_some_and(|record| {
         let manifest = shown.version.manifest();
-        requests.is_empty() && record.names().contains(&(manifest.artefact, &manifest.dataset))
+        requests.is_empty()
+            && record.taken_back(shown.version).is_none()
+            && record.names().contains(&(manifest.artefact, &manifest.dataset))
     });
     html! {
         @if earlier {

@@ -259,8 +259,8 @@ impl Write for Log {
 async fn nothing_of_a_reader_stands_in_the_log() {
     let log = Log::default();
     let to = log.clone();
-    let subscriber =
-        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || to.clone()).finish();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false);
+    let subscriber = subscriber.with_writer(move || to.clone()).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
     let provider = Provider::start().await;
     let node = Node::new(Some(&provider), Vec::new()).await;

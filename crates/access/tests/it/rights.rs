@@ -74,6 +74,53 @@ async fn who_promises_reads_and_nobody_else() {
 }
 
 #[tokio::test]
+async fn a_promise_is_taken_back_and_given_back() {
+    let provider = Provider::start().await;
+    let node = Node::new(Some(&provider), Vec::new()).await;
+    let (mut anna, mut berta) = (node.signed_in(&provider, "anna").await, node.signed_in(&provider, "berta").await);
+    let rows = rows_of("lab/promised");
+    anna.promise("lab/promised", PROMISED).await;
+    berta.promise("lab/promised", PROMISED).await;
+    let all = node.readers.promises().await.unwrap();
+    assert!(
+        all.len() == 2 && all.iter().all(|line| line.about == "datasets/lab/promised" && line.taken_back.is_none())
+    );
+    assert_eq!(all[0].terms.len(), 2);
+    // Whose is whose nobody can tell by the list: one of both is tried.
+    let name = all[0].promise.clone();
+    let decide = |why: Option<&'static str>| node.readers.decide_promise(&name, why, "bernd");
+    assert!(decide(Some(" ")).await.is_err() && decide(None).await.is_err());
+    assert!(node.readers.decide_promise(&name, Some("sold"), " ").await.is_err());
+    for none in ["", "x", "000000000000-1", &name.replace('-', "-9")] {
+        let refused = node.readers.decide_promise(none, Some("sold"), "bernd").await.unwrap_err();
+        assert_eq!(acequia_types::Coded::code(&refused), "AX011", "{none}");
+    }
+    let taken = decide(Some("the rows were sold")).await.unwrap().taken_back.unwrap();
+    assert_eq!((taken.reason.as_str(), taken.by.as_str()), ("the rows were sold", "bernd"));
+    assert!(decide(Some("again")).await.is_err());
+    let open = (anna.get(&rows).await.status, berta.get(&rows).await.status);
+    let mut hers = match open {
+        (StatusCode::FORBIDDEN, StatusCode::OK) => anna,
+        (StatusCode::OK, StatusCode::FORBIDDEN) => berta,
+        other => panic!("one promise is closed with the next question, and no other: {other:?}"),
+    };
+    let page = hers.get("/datasets/lab/promised/access").await.text();
+    assert!(
+        page.contains("taken back on") && page.contains("the rows were sold") && !page.contains("checkbox"),
+        "{page}"
+    );
+    // She promises no other one of the same terms; new terms are another promise.
+    let again = hers.promise("lab/promised", PROMISED).await;
+    assert!(again.status == StatusCode::UNPROCESSABLE_ENTITY && again.text().contains("taken back"));
+    assert_eq!(hers.get(&rows).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(node.readers.promises().await.unwrap().len(), 2);
+
+    assert!(decide(None).await.unwrap().taken_back.is_none());
+    assert_eq!(hers.get(&rows).await.status, StatusCode::OK);
+    node.store.verify_journals().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_promise_is_for_these_terms_only() {
     let provider = Provider::start().await;
     let node = Node::new(Some(&provider), Vec::new()).await;

@@ -69,8 +69,8 @@ enum About {
     Whoami,
     Create,
     Validate,
-    /// Renaming or deleting.
-    Change,
+    Delete,
+    Rename,
     /// Something of this deposit.
     Deposit(DepositName),
 }
@@ -82,7 +82,8 @@ fn about(parts: &[&str]) -> Option<About> {
     match parts {
         ["api", "whoami-v2"] => Some(About::Whoami),
         ["api", "repos", "create"] => Some(About::Create),
-        ["api", "repos", "delete" | "move"] => Some(About::Change),
+        ["api", "repos", "delete"] => Some(About::Delete),
+        ["api", "repos", "move"] => Some(About::Rename),
         ["api", "validate-yaml"] => Some(About::Validate),
         ["api", kind, namespace, name, ..] => of(kind, namespace, name),
         ["datasets", namespace, name, "info", "lfs", ..] => of("datasets", namespace, name.strip_suffix(".git")?),
@@ -190,6 +191,9 @@ impl Front {
             && let Some(key) = xet::passed(self, pass).await?
             && key == format!("{kind}/{namespace}/{name}")
         {
+            // The number of its beginning is there for clients to tell deposits of one name apart.
+            let is_number = |part: &&&str| part.bytes().all(|byte| byte.is_ascii_digit());
+            let rest = if rest.first().filter(is_number).is_some() { &rest[1..] } else { rest };
             return xet::answer(self, &key, rest, request).await.map(Answered::With);
         }
         if let ["v1" | "v2", ..] = parts {
@@ -237,8 +241,9 @@ impl Front {
             (About::Create, _) => asked.create(&token, body).await?,
             (About::Validate, _) => asked.validate(body).await?,
             (About::Deposit(_), Some(draft)) => asked.deposit(&token, &draft, parts, body).await?,
-            (About::Change | About::Deposit(_), _) => {
-                return Err(forbidden("A deposit is not renamed or deleted over the network. Ask the trustee."));
+            (About::Delete, _) => asked.delete(&token, body).await?,
+            (About::Rename | About::Deposit(_), _) => {
+                return Err(forbidden("A deposit is not renamed. Begin another, and delete this one."));
             }
         };
         Ok(Answered::With(response))

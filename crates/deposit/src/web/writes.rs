@@ -93,6 +93,35 @@ impl Asked<'_> {
         }
     }
 
+    /// Removes a deposit for good.
+    pub(super) async fn delete(&self, token: &Token, body: Body) -> Result<Response<Body>, Refusal> {
+        if self.head.method != Method::DELETE {
+            return Err(Refusal::Method { allow: "DELETE" });
+        }
+        let body = json(body).await?;
+        let artefact = match text(&body, "type") {
+            "" | "model" => Artefact::Model,
+            "dataset" => Artefact::Dataset,
+            _ => return Err(Refusal::Repo),
+        };
+        let stated = text(&body, "organization");
+        let (namespace, name) = text(&body, "name").split_once('/').unwrap_or((stated, text(&body, "name")));
+        // Who has no token for a name does not learn whether there is something of it.
+        let name = DepositName::of(artefact, namespace, name).filter(|name| token.covers(&name.name));
+        let name = name.ok_or(Refusal::Repo)?;
+        if (self.front.published)(artefact, &name.name) {
+            return Err(forbidden(
+                "What is published under this name stays, and what was deposited for it. Ask the trustee.",
+            ));
+        }
+        if !token.write {
+            return Err(forbidden("This token reads only. Ask the trustee for one that may write."));
+        }
+        let gone = self.deposits().remove(&name, &token.id).await.map_err(refused)?;
+        tracing::info!(deposit = %name, objects = gone.objects, "a deposit was removed by its holder");
+        Ok(wire::answer_at(&HeaderMap::new(), &json!({ "deleted": true }), None))
+    }
+
     /// Says what a card lacks while it is written: errors keep it from being committed, the rest from being handed in.
     pub(super) async fn validate(&self, body: Body) -> Result<Response<Body>, Refusal> {
         if self.head.method != Method::POST {

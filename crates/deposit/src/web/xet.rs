@@ -43,8 +43,10 @@ impl Asked<'_> {
     fn to_write(&self, token: &Token, draft: &Draft) -> (String, String, i64) {
         let until = Signer::until(self.deposits().now());
         let pass = self.deposits().signer.pass(Way::Write, &draft.name().key(), &token.id, until);
-        // Clients remember which xorbs they sent to an address, whatever the token: each deposit has one of its own.
-        let address = format!("{}/api/{}/xet-write", self.address, draft.name().key());
+        // Clients remember which xorbs they sent to an address, whatever the token: each deposit has one of its own, also one of a name
+        // that another had before it was removed.
+        let anew = if draft.life > 1 { format!("/{}", draft.life) } else { String::new() };
+        let address = format!("{}/api/{}/xet-write{anew}", self.address, draft.name().key());
         (address, pass, until.unix_s())
     }
 
@@ -336,6 +338,13 @@ impl XorbIndexes {
     fn get(&self, key: &str, hash: &XetHash) -> Option<Arc<XorbIndex>> {
         let indexes = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         indexes.all.get(&(key.to_owned(), *hash)).cloned()
+    }
+
+    /// Forgets what is in mind of a deposit.
+    pub(crate) fn forget(&self, key: &str) {
+        let mut indexes = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        indexes.all.retain(|(own, _), _| own != key);
+        indexes.chunks = indexes.all.values().map(|index| index.chunks().len()).sum();
     }
 
     fn put(&self, key: &str, index: Arc<XorbIndex>) {

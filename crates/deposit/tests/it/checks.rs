@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{Answer, CARD, Desk, file, large};
 
-fn table(rows: &[(&str, i64)]) -> Vec<u8> {
+pub(crate) fn table(rows: &[(&str, i64)]) -> Vec<u8> {
     let names = StringArray::from_iter_values(rows.iter().map(|(name, _)| *name));
     let ages = Int64Array::from_iter_values(rows.iter().map(|(_, age)| *age));
     let batch = RecordBatch::try_from_iter([("person", Arc::new(names) as _), ("age", Arc::new(ages) as _)]).unwrap();

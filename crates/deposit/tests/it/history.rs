@@ -1,6 +1,6 @@
 //! Histories only grow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::http::StatusCode;
 use proptest::prelude::*;
@@ -103,9 +103,7 @@ async fn what_would_rewrite_is_refused() {
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{name}");
         assert!(answer.header("x-error-message").contains("cannot be called so"), "{name}");
     }
-    for path in ["/api/repos/delete", "/api/repos/move"] {
-        assert_eq!(desk.ask(Some(&desk.secret), "DELETE", path, "{}").await.status, StatusCode::FORBIDDEN);
-    }
+    assert_eq!(desk.post("/api/repos/move", json!({})).await.status, StatusCode::FORBIDDEN);
     for (lines, status) in [
         (vec![file("../a", b"")], StatusCode::BAD_REQUEST),
         (vec![file("manifest.json", b"")], StatusCode::BAD_REQUEST),
@@ -221,6 +219,7 @@ enum Act {
     Branch(u8),
     PutAside(u8, u8),
     GiveUp(u8),
+    Remove,
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -234,6 +233,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (0..2u8).prop_map(Act::Branch),
         2 => (0..2u8, any::<u8>()).prop_map(|(branch, content)| Act::PutAside(branch, content)),
         1 => (0..2u8).prop_map(Act::GiveUp),
+        1 => Just(Act::Remove),
     ]
 }
 
@@ -245,7 +245,6 @@ fn path(number: u8) -> String {
 async fn play(acts: &[Act]) -> Vec<String> {
     let desk = Desk::new().await;
     let create = json!({ "name": "lab/net", "type": "model" });
-    assert_eq!(desk.post("/api/repos/create", create).await.status, StatusCode::OK);
     let post = |lines: String| desk.ask(Some(&desk.secret), "POST", "/api/models/lab/net/commit/main", lines);
     let header = |parent: Option<&str>| {
         format!("{}\n", json!({ "key": "header", "value": { "summary": "s", "parentCommit": parent } }))
@@ -253,16 +252,21 @@ async fn play(acts: &[Act]) -> Vec<String> {
     let card = "---\nlicense: mit\npipeline_tag: tabular-classification\nlibrary_name: onnx\ndatasets:\n- lab/cohort\n---\nA made-up model, for tests of the hand-in only.\n";
     let graph = [0x08, 0x09, 0x3a, 0x01, 0, 0x42, 0x02, 0x10, 0x11];
     let object = json!({ "oid": acequia_types::Digest::of(&graph).to_string(), "size": graph.len() });
-    let asked = desk
-        .post("/lab/net.git/info/lfs/objects/batch", json!({ "operation": "upload", "objects": [object] }))
-        .await
-        .json();
-    let address = asked["objects"][0]["actions"]["upload"]["href"].as_str().unwrap().to_owned();
-    desk.ask(None, "PUT", crate::path_of(&address), graph.to_vec()).await;
-    let begun = format!("{}{}\n{}\n", header(None), file("README.md", card.as_bytes()), large("model.onnx", &graph));
-    let mut commits = vec![head(&post(begun).await)];
+    let begin = || async {
+        assert_eq!(desk.post("/api/repos/create", create.clone()).await.status, StatusCode::OK);
+        let asks = json!({ "operation": "upload", "objects": [object] });
+        let asked = desk.post("/lab/net.git/info/lfs/objects/batch", asks).await.json();
+        let address = asked["objects"][0]["actions"]["upload"]["href"].as_str().unwrap().to_owned();
+        desk.ask(None, "PUT", crate::path_of(&address), graph.to_vec()).await;
+        let readme = file("README.md", card.as_bytes());
+        head(&post(format!("{}{readme}\n{}\n", header(None), large("model.onnx", &graph))).await)
+    };
+    let mut commits = vec![begin().await];
     let mut tags: BTreeMap<String, String> = BTreeMap::new();
     let mut aside: Vec<String> = Vec::new();
+    // Of deposits of this name that were removed: tags, and revisions with them.
+    let mut spent: BTreeSet<String> = BTreeSet::new();
+    let mut past: BTreeSet<String> = BTreeSet::new();
     // What was served once, by revision and path.
     let mut served: BTreeMap<(String, String), (StatusCode, Vec<u8>)> = BTreeMap::new();
     for act in acts {
@@ -306,12 +310,21 @@ async fn play(acts: &[Act]) -> Vec<String> {
                 let answer = desk.ask(Some(&desk.secret), "DELETE", &address, "").await;
                 assert!(matches!(answer.status, StatusCode::OK | StatusCode::NOT_FOUND));
             }
+            Act::Remove => {
+                let body = json!({ "name": "net", "organization": "lab" }).to_string();
+                let answer = desk.ask(Some(&desk.secret), "DELETE", "/api/repos/delete", body).await;
+                assert_eq!(answer.status, StatusCode::OK);
+                spent.extend(tags.keys().cloned());
+                past.extend(std::mem::take(&mut tags).into_keys().chain(commits.drain(..)).chain(aside.drain(..)));
+                commits.push(begin().await);
+            }
             Act::Tag(number) | Act::TagOlder(number) => {
                 let older = matches!(act, Act::TagOlder(_));
                 let revision = if older { commits[commits.len() / 2].clone() } else { newest.clone() };
                 let tag = format!("v1.{number}.0");
                 let answer = desk.post(&format!("/api/models/lab/net/tag/{revision}"), json!({ "tag": tag })).await;
                 match tags.get(&tag) {
+                    None if spent.contains(&tag) => assert_eq!(answer.status, StatusCode::FORBIDDEN),
                     None => {
                         assert_eq!(answer.status, StatusCode::OK, "{}", String::from_utf8_lossy(&answer.bytes));
                         tags.insert(tag, revision);
@@ -322,13 +335,15 @@ async fn play(acts: &[Act]) -> Vec<String> {
             }
         }
         commits.dedup();
-        for revision in tags.keys().chain(&commits).chain(&aside) {
+        for revision in tags.keys().chain(&commits).chain(&aside).chain(&past) {
             for path in (0..4).map(path).chain(["model.onnx".to_owned()]) {
                 let answer = desk.get(&format!("/lab/net/resolve/{revision}/{path}")).await;
                 let now = (answer.status, answer.bytes);
                 let once = served.entry((revision.clone(), path.clone())).or_insert_with(|| now.clone());
-                // A refusal is in words that may differ.
-                assert!(once.0 == now.0 && (now.0 != StatusCode::OK || once.1 == now.1), "{revision} {path}");
+                // What was removed may be gone; and a refusal is in words that may differ.
+                let may_be_gone = past.contains(revision) && now.0 == StatusCode::NOT_FOUND;
+                let is_same = once.0 == now.0 && (now.0 != StatusCode::OK || once.1 == now.1);
+                assert!(is_same || may_be_gone, "{revision} {path}");
             }
         }
     }

@@ -2,6 +2,7 @@
 
 mod checks;
 mod history;
+mod removal;
 mod uploads;
 mod who;
 mod xet;
@@ -40,6 +41,7 @@ pub(crate) struct Desk {
     pub(crate) deposits: Arc<Deposits>,
     pub(crate) store: Store,
     pub(crate) blobs: BlobStore,
+    pub(crate) keys: KeyStore,
     pub(crate) watch: Arc<Watch>,
     pub(crate) app: Router,
     /// Secret of a token that writes `lab/*`.
@@ -67,14 +69,15 @@ impl Answer {
     }
 }
 
-async fn deposits(folder: &Path, watch: &Arc<Watch>, limits: Limits) -> (Arc<Deposits>, Store, BlobStore) {
+async fn deposits(folder: &Path, watch: &Arc<Watch>, limits: Limits) -> (Arc<Deposits>, Store, (BlobStore, KeyStore)) {
     let store = Store::open(&folder.join("records.sqlite")).await.unwrap();
     let keys = KeyStore::open(&folder.join("keys.sqlite")).await.unwrap();
     let blobs = BlobStore::open(&folder.join("blobs")).unwrap();
     let clock = Arc::clone(watch) as Arc<dyn Clock>;
     let lock = Some(folder.join("deposits.lock"));
-    let place = Place { store: store.clone(), keys, blobs: blobs.clone(), root: [7; 32], clock, limits, lock };
-    (Arc::new(Deposits::new(place)), store, blobs)
+    let both = (blobs.clone(), keys.clone());
+    let place = Place { store: store.clone(), keys, blobs, root: [7; 32], clock, limits, lock };
+    (Arc::new(Deposits::new(place)), store, both)
 }
 
 fn app(deposits: &Arc<Deposits>) -> Router {
@@ -91,9 +94,9 @@ impl Desk {
     pub(crate) async fn with(limits: Limits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let watch = Arc::new(Watch(AtomicI64::new(NOW)));
-        let (deposits, store, blobs) = deposits(folder.path(), &watch, limits).await;
+        let (deposits, store, (blobs, keys)) = deposits(folder.path(), &watch, limits).await;
         let app = app(&deposits);
-        let mut desk = Self { folder, deposits, store, blobs, watch, app, secret: String::new() };
+        let mut desk = Self { folder, deposits, store, blobs, keys, watch, app, secret: String::new() };
         desk.secret = desk.token("lab/*", true).await.1;
         desk
     }
@@ -101,9 +104,9 @@ impl Desk {
     /// The same node after it was stopped.
     pub(crate) async fn restarted(self) -> Self {
         let Self { folder, watch, secret, .. } = self;
-        let (deposits, store, blobs) = deposits(folder.path(), &watch, Limits::default()).await;
+        let (deposits, store, (blobs, keys)) = deposits(folder.path(), &watch, Limits::default()).await;
         let app = app(&deposits);
-        Self { folder, deposits, store, blobs, watch, app, secret }
+        Self { folder, deposits, store, blobs, keys, watch, app, secret }
     }
 
     /// Id and secret of a token for ten days.

@@ -1,5 +1,7 @@
 //! Members of the network write with stock clients; the trustee takes or refuses what they hand in.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -28,6 +30,23 @@ fn pythons() -> Vec<(&'static str, String)> {
 
 fn clients() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
+}
+
+/// Begins a model with a file, as a program that is no client of anybody does.
+fn begin(served: &Served, secret: &str, name: &str) {
+    let (namespace, own) = name.split_once('/').unwrap();
+    let post = |path: &str, body: &str| {
+        let mut stream = TcpStream::connect(&served.address).unwrap();
+        let (host, length) = (&served.address, body.len());
+        let head = format!("Host: {host}\r\nAuthorization: Bearer {secret}\r\nContent-Length: {length}");
+        write!(stream, "POST {path} HTTP/1.1\r\n{head}\r\nConnection: close\r\n\r\n{body}").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
+    };
+    post("/api/repos/create", &format!("{{\"name\":\"{own}\",\"organization\":\"{namespace}\"}}"));
+    let lines = "{\"key\":\"header\",\"value\":{\"summary\":\"Add\"}}\n{\"key\":\"file\",\"value\":{\"path\":\"a.txt\",\"content\":\"YQ==\",\"encoding\":\"base64\"}}\n";
+    post(&format!("/api/models/{name}/commit/main"), lines);
 }
 
 #[track_caller]
@@ -88,6 +107,37 @@ fn stock_clients_write_and_the_trustee_decides() {
     let told = |headers: &str| String::from_utf8_lossy(&served.get_with(&asked, headers)).contains("no consent stated");
     assert!(told(&format!("Authorization: Bearer {secret}\r\n")), "its author reads why");
     assert!(!told("") && !told("Authorization: Bearer hf_acequia_00\r\n"), "nobody else does");
+    // Killed at each step of a removal: it is gone from the first on.
+    let blobs = || files(&home.path().join("blobs")).len();
+    let before = blobs();
+    for (number, point) in acequia_node::REMOVAL_POINTS.iter().enumerate() {
+        let gone = format!("lab/killed-{number}");
+        begin(&served, &secret, &gone);
+        let words = ["deposit", "remove", &gone, "--by", "bernd"];
+        crate::crash::kill_at(&home, &words, point);
+        assert_eq!(state(&home.json(&["deposit", "list"]), &format!("models/{gone}")), [""; 0]);
+        home.refused(&words, 3, "DP001");
+    }
+    // The same name again, where the removal was cut short: nothing of the one before is in it.
+    begin(&served, &secret, "lab/killed-1");
+    home.json(&["deposit", "remove", "lab/killed-1", "--by", "bernd"]);
+    assert!(blobs() > before);
+    // A node that starts removes what is on record, and mending what is on none.
+    drop(served);
+    let served = Served::start(&home);
+    let began = Instant::now();
+    while blobs() > before + 1 {
+        assert!(began.elapsed() < Duration::from_secs(60), "{} {before}", blobs());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    drop(served);
+    home.json(&["doctor", "--mend"]);
+    assert_eq!(blobs(), before);
+    let served = Served::start(&home);
+    let removed = home.json(&["deposit", "remove", &net.replace("@v1.0.0", ""), "--by", "bernd"]);
+    assert!(removed["deposit"] == model.as_str() && removed["bytes"].as_u64().unwrap() > 8, "{removed}");
+    assert_eq!(files(&into).len(), 2, "what was taken out stays");
+    home.refused(&["deposit", "remove", &net, "--by", "bernd"], 2, "NO009");
     home.refused(&["deposit", "show", "lab/no-such"], 3, "DP001");
     home.refused(&["deposit", "take", &cohort, "--into", "x", "--by", "bernd"], 2, "NO009");
     let id = home.json(&["token", "list"])[0]["id"].as_str().unwrap().to_owned();
