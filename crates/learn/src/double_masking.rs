@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 use crate::LearnError;
 use crate::masking::{Residues, Ring};
 use crate::plan::{Dropouts, Plan};
-use crate::protocol::{Ask, Message, Payload, Roster, length_of};
+use crate::protocol::{Ask, Head, Message, Payload, Roster, length_of};
 use crate::sovereignty::Turned;
 use crate::sums::Sums;
 
@@ -247,7 +247,8 @@ pub(crate) struct Part {
     needed: usize,
     context: Digest,
     question: Digest,
-    sums: Residues,
+    /// Until masks come off: they are long, and the next question may be, too.
+    sums: Option<Residues>,
     secrets: Secrets,
     keys: RoundKeys,
     /// Who answered the question, with their keys.
@@ -291,7 +292,7 @@ impl Part {
             needed: place.needed,
             context: place.context,
             question: place.question,
-            sums: Residues::encode(place.ring, sums.values(), place.roster.sites().len())?,
+            sums: Some(Residues::encode(place.ring, sums.values(), place.roster.sites().len())?),
             secrets,
             keys: RoundKeys { mask, seal, signature },
             asked: BTreeMap::new(),
@@ -336,7 +337,7 @@ impl Part {
     pub(crate) fn take(&mut self, turn: &Turn, vouching: &dyn Vouching) -> Result<Option<Payload>, LearnError> {
         let is_ready = match turn {
             Turn::Share(_) => true,
-            Turn::Mask(_) => !self.asked.is_empty(),
+            Turn::Mask(_) => !self.asked.is_empty() && self.sums.is_some(),
             Turn::Confirm(_) => !self.shares.is_empty(),
             Turn::Unmask(_) => !self.over.is_empty(),
         };
@@ -398,7 +399,7 @@ impl Part {
             let (key_share, own_share) = plain.split_at(SHARE_BYTES);
             shares.insert(site.clone(), (key_share.to_vec(), own_share.to_vec()));
         }
-        let mut masked = self.sums.clone();
+        let mut masked = self.sums.clone().ok_or_else(|| Self::refuse("its part of the round is over"))?;
         masked.add_stream(&self.secrets.own, &self.context);
         for site in sealed.keys() {
             let mask = pair_mask(&self.secrets.mask, &self.asked[site].mask, &self.context, &self.name, site);
@@ -438,6 +439,7 @@ impl Part {
                 false => keys.insert(site.clone(), key_share.clone()),
             };
         }
+        self.sums = None;
         Ok(Revealed { own, keys })
     }
 }
@@ -595,11 +597,15 @@ impl MaskedSum {
     /// # Errors
     /// [`LearnError::Protocol`] when it is not of this step, or the site sent something else before.
     pub fn receive(&mut self, from: &str, bytes: &[u8], signatures: &dyn Signatures) -> Result<(), LearnError> {
-        let message = Message::from_bytes(from, bytes, &self.plan, &self.ask)?;
         let refuse = |reason| Err(LearnError::Protocol { from: from.to_owned(), reason });
+        let (head, numbers) = Head::split(from, bytes, &self.ask)?;
         if !self.is_told(from) {
             return refuse("it is not asked in this step");
         }
+        if self.record.step == Step::Sums && head.is_masked() {
+            return self.add(from, numbers);
+        }
+        let message = Message::read(from, bytes, &self.plan, &self.ask)?;
         let context = self.record.context;
         let others = |of: Vec<&String>| of.into_iter().filter(|site| *site != from).cloned().collect::<BTreeSet<_>>();
         let is_new = match (self.record.step, message.payload) {
@@ -615,14 +621,6 @@ impl MaskedSum {
                     return refuse("its shares are not for the sites that gave keys");
                 }
                 keeps(&mut self.record.shares, from, shares)
-            }
-            (Step::Sums, Payload::Masked(masked)) => {
-                let first = !self.record.summed.contains_key(from);
-                let is_new = keeps(&mut self.record.summed, from, Digest::of(masked.bytes()));
-                if first {
-                    self.total.add(&masked);
-                }
-                is_new
             }
             (Step::Confirmations, Payload::Confirmation(signature)) => {
                 if !signatures.has_signed(from, &over_statement(&context, &self.over()), &signature) {
@@ -643,6 +641,21 @@ impl MaskedSum {
             _ => return refuse("it is of another step"),
         };
         if is_new { Ok(()) } else { refuse("it said something else before") }
+    }
+
+    /// Adds masked sums, once. They are long, and are not copied for it.
+    fn add(&mut self, from: &str, masked: &[u8]) -> Result<(), LearnError> {
+        let refuse = |reason| Err(LearnError::Protocol { from: from.to_owned(), reason });
+        let digest = Digest::of(masked);
+        match self.record.summed.get(from) {
+            Some(before) if *before == digest => Ok(()),
+            Some(_) => refuse("it said something else before"),
+            None if self.total.add_bytes(masked) => {
+                self.record.summed.insert(from.to_owned(), digest);
+                Ok(())
+            }
+            None => refuse("it has another length"),
+        }
     }
 
     /// Who shared secrets, and whose sums never came.

@@ -119,6 +119,15 @@ impl Residues {
         put(self.width, &mut self.bytes, &others.bytes, Way::Add);
     }
 
+    /// Adds as many others as they are on the wire; whether they are as many.
+    pub(crate) fn add_bytes(&mut self, others: &[u8]) -> bool {
+        let as_many = self.bytes.len() == others.len();
+        if as_many {
+            put(self.width, &mut self.bytes, others, Way::Add);
+        }
+        as_many
+    }
+
     /// Adds what a seed is expanded to.
     pub(crate) fn add_stream(&mut self, seed: &[u8; 32], context: &Digest) {
         self.put_stream(seed, context, Way::Add);

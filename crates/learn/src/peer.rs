@@ -525,7 +525,7 @@ impl Peer {
         // Read before it moves anything.
         let mut read = match &body {
             PeerMessage::Share { share, .. } => {
-                let read = Message::from_bytes(&from, share, &self.plan, &self.ask(attempt))?;
+                let read = Message::read(&from, share, &self.plan, &self.ask(attempt))?;
                 if matches!(read.payload, Payload::Plain(_)) == self.is_masked() {
                     return refuse("it is not protected as the plan says");
                 }

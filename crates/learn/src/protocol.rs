@@ -263,7 +263,7 @@ impl Payload {
     fn kind(&self) -> &'static str {
         match self {
             Self::Plain(_) => "plain",
-            Self::Masked(_) => "masked",
+            Self::Masked(_) => MASKED,
             Self::Seed(_) => "seed",
             Self::Proven(_) => "proven",
             Self::Keys(_) => "keys",
@@ -325,25 +325,18 @@ impl Message {
     /// # Errors
     /// [`LearnError::Protocol`] when the bytes are no answer to it.
     pub fn from_bytes(from: &str, bytes: &[u8], plan: &Plan, ask: &Ask) -> Result<Self, LearnError> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Head {
-            site: String,
-            round: u32,
-            context: Digest,
-            kind: String,
-            #[serde(default)]
-            packing: Option<Packing>,
-        }
-        let refuse = |reason| LearnError::Protocol { from: from.to_owned(), reason };
-        let (head, numbers) = split_head(bytes).ok_or_else(|| refuse("it has no head"))?;
-        let head: Head = serde_json::from_slice(head).map_err(|_| refuse("its head cannot be read"))?;
-        if head.site != from || head.round != ask.round || head.context != ask.context() {
-            return Err(refuse("it answers another question, or for somebody else"));
-        }
         if !fits(plan, &ask.question) {
-            return Err(refuse("the question does not follow from the plan"));
+            let reason = "the question does not follow from the plan";
+            return Err(LearnError::Protocol { from: from.to_owned(), reason });
         }
+        Self::read(from, bytes, plan, ask)
+    }
+
+    /// As [`Message::from_bytes`], of a question that is known to follow from the plan: to look at a long one takes as long as to read an
+    /// answer.
+    pub(crate) fn read(from: &str, bytes: &[u8], plan: &Plan, ask: &Ask) -> Result<Self, LearnError> {
+        let refuse = |reason| LearnError::Protocol { from: from.to_owned(), reason };
+        let (head, numbers) = Head::split(from, bytes, ask)?;
         let ring = Ring::of(plan, &ask.question);
         let expected = length_of(plan, &ask.question);
         let wrong = || refuse("it has another length");
@@ -352,7 +345,7 @@ impl Message {
                 let read = head.packing.and_then(|packing| PackedSums::read(packing, numbers, expected));
                 Payload::Plain(read.ok_or_else(wrong)?)
             }
-            "masked" => Payload::Masked(Residues::read(ring, numbers, expected).ok_or_else(wrong)?),
+            MASKED => Payload::Masked(Residues::read(ring, numbers, expected).ok_or_else(wrong)?),
             "seed" => Payload::Seed(numbers.try_into().map_err(|_| wrong())?),
             // Whoever adds up reads it with the proof.
             "proven" if numbers.len() <= Measurement::share_bytes_max(plan, &ask.question)? => {
@@ -366,6 +359,38 @@ impl Message {
             _ => return Err(refuse("its head cannot be read")),
         };
         Ok(Self { site: head.site, round: head.round, context: head.context, payload })
+    }
+}
+
+/// What a message of masked numbers is called.
+const MASKED: &str = "masked";
+
+/// The line in front of a message.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Head {
+    site: String,
+    round: u32,
+    context: Digest,
+    kind: String,
+    #[serde(default)]
+    packing: Option<Packing>,
+}
+
+impl Head {
+    /// The head of an answer to this question, and what is behind it.
+    pub(crate) fn split<'b>(from: &str, bytes: &'b [u8], ask: &Ask) -> Result<(Self, &'b [u8]), LearnError> {
+        let refuse = |reason| LearnError::Protocol { from: from.to_owned(), reason };
+        let (head, numbers) = split_head(bytes).ok_or_else(|| refuse("it has no head"))?;
+        let head: Self = serde_json::from_slice(head).map_err(|_| refuse("its head cannot be read"))?;
+        if head.site != from || head.round != ask.round || head.context != ask.context() {
+            return Err(refuse("it answers another question, or for somebody else"));
+        }
+        Ok((head, numbers))
+    }
+
+    pub(crate) fn is_masked(&self) -> bool {
+        self.kind == MASKED
     }
 }
 
@@ -831,6 +856,10 @@ impl Site {
             may_be_over(&turned, self.turned.iter().map(|(_, before, _)| before))?;
         }
         let Some(payload) = part.take(turn, vouching.as_ref())? else { return Ok(None) };
+        if matches!(turn, Turn::Unmask(_)) {
+            // Asked once more, it begins once more: its part of the round is over.
+            self.latest = None;
+        }
         let message = Message { site: self.name.clone(), round, context: *context, payload };
         let update = SiteUpdate::new(message, "coordinator".to_owned());
         let sent = vec![update.digest];
@@ -895,10 +924,14 @@ pub struct PartTotal {
 impl PartTotal {
     /// As bytes: a line of JSON, then little-endian numbers, as long as those of a share.
     pub fn to_bytes(&self) -> Vec<u8> {
+        self.clone().into_bytes()
+    }
+
+    /// As [`PartTotal::to_bytes`]. Long lists of numbers are not in memory twice.
+    pub fn into_bytes(self) -> Vec<u8> {
         let head = serde_json::json!({ "round": self.round, "context": self.context, "sites": self.sites });
-        let mut bytes = head.to_string().into_bytes();
-        bytes.push(b'\n');
-        bytes.extend_from_slice(self.values.bytes());
+        let mut bytes = self.values.into_bytes();
+        bytes.splice(..0, format!("{head}\n").into_bytes());
         bytes
     }
 
@@ -907,6 +940,17 @@ impl PartTotal {
     /// # Errors
     /// [`LearnError::Protocol`] when the bytes are none.
     pub fn from_bytes(from: &str, bytes: &[u8], plan: &Plan, ask: &Ask) -> Result<Self, LearnError> {
+        if !fits(plan, &ask.question) {
+            return Err(LearnError::Protocol { from: from.to_owned(), reason: "it answers another question" });
+        }
+        Self::of_own(from, bytes, plan, ask)
+    }
+
+    /// As [`PartTotal::from_bytes`], for whoever asked the question and knows that it follows from the plan.
+    ///
+    /// # Errors
+    /// As of [`PartTotal::from_bytes`].
+    pub fn of_own(from: &str, bytes: &[u8], plan: &Plan, ask: &Ask) -> Result<Self, LearnError> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Head {
@@ -917,7 +961,7 @@ impl PartTotal {
         let refuse = |reason| LearnError::Protocol { from: from.to_owned(), reason };
         let (head, numbers) = split_head(bytes).ok_or_else(|| refuse("it has no head"))?;
         let head: Head = serde_json::from_slice(head).map_err(|_| refuse("its head cannot be read"))?;
-        if head.round != ask.round || head.context != ask.context() || !fits(plan, &ask.question) {
+        if head.round != ask.round || head.context != ask.context() {
             return Err(refuse("it answers another question"));
         }
         let values = Residues::read(Ring::of(plan, &ask.question), numbers, length_of(plan, &ask.question));
@@ -1036,7 +1080,7 @@ impl Aggregator {
         if !self.roster.sites.iter().any(|site| site == from) {
             return refuse("the site is not in the roster");
         }
-        let message = Message::from_bytes(from, bytes, &self.plan, ask)?;
+        let message = Message::read(from, bytes, &self.plan, ask)?;
         self.take(message)
     }
 
@@ -1182,7 +1226,7 @@ impl Run {
         if !self.roster.sites.iter().any(|site| site == from) {
             return refuse("the site is not in the roster");
         }
-        let message = Message::from_bytes(from, bytes, &self.plan, &self.ask())?;
+        let message = Message::read(from, bytes, &self.plan, &self.ask())?;
         match message.payload {
             Payload::Plain(values) if self.plan.aggregation.protection == Protection::None => {
                 match self.received.get(from) {

@@ -328,7 +328,7 @@ impl AggregatorDesk {
                         WHAT,
                     )?;
                 }
-                Ok(Frame::part(&total))
+                Ok(Frame::part(total))
             }
             Request::Offer { .. }
             | Request::Begin { .. }

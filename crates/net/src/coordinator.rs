@@ -111,7 +111,7 @@ impl Adder {
 
     async fn ask_frame(&self, frame: Frame) -> Result<(String, Vec<u8>), NetError> {
         match self {
-            Self::Own(desk, name) => Ok((name.clone(), desk.answer(name, frame.to_bytes()).await.to_bytes())),
+            Self::Own(desk, name) => Ok((name.clone(), desk.answer(name, frame.into_bytes()).await.into_bytes())),
             Self::Other(other) => {
                 let OtherAdder { network, member, link, within } = other.as_ref();
                 let silent = || NetError::Unreachable {
@@ -195,7 +195,7 @@ impl Adder {
         let request = Request::Close { plan: ask.plan, round: ask.round, sites: sites.to_vec() };
         let (name, answer) = self.ask(&request).await?;
         match said(&name, &answer)? {
-            (Reply::Part, numbers) => Ok(PartTotal::from_bytes(&name, numbers, plan, ask)?),
+            (Reply::Part, numbers) => Ok(PartTotal::of_own(&name, numbers, plan, ask)?),
             _ => Err(unexpected(&name)),
         }
     }
@@ -281,7 +281,7 @@ impl Coordinator {
         match &self.own_site {
             Some(agent) if *site == self.network.own().name => {
                 let way = Way::Here(self.own_desk.as_ref());
-                Ok(agent.answer(site, frame.to_bytes(), way).await.to_bytes())
+                Ok(agent.answer(site, frame.to_bytes(), way).await.into_bytes())
             }
             _ => self.switchboard.ask(site, frame, within).await,
         }

@@ -45,7 +45,7 @@ impl Protocol {
 /// Between two times that a member is asked once more.
 pub(crate) const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// How long a handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(20);
+const HANDSHAKE: Duration = Duration::from_secs(if cfg!(test) { 8 } else { 20 });
 /// Between two looks whether a relay is reached.
 const RELAYS_EVERY: Duration = Duration::from_secs(15);
 

@@ -426,6 +426,13 @@ impl Frame {
         self.pieces().concat()
     }
 
+    /// As [`Frame::to_bytes`]; numbers that nobody else holds are not copied.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        let mut bytes = Vec::from(self.numbers);
+        bytes.splice(..0, self.head);
+        bytes
+    }
+
     fn of(head: &impl Serialize, numbers: impl Into<Bytes>) -> Self {
         let mut bytes = Vec::new();
         // Memory can be written, and every head is a map of plain values.
@@ -459,7 +466,7 @@ impl Frame {
             PeerMessage::Have(sites) => (What::Have { sites }, Bytes::new()),
             PeerMessage::Propose(sites) => (What::Propose { sites }, Bytes::new()),
             PeerMessage::Accept(sites) => (What::Accept { sites }, Bytes::new()),
-            PeerMessage::Part(part) => (What::Part, part.to_bytes().into()),
+            PeerMessage::Part(part) => (What::Part, part.into_bytes().into()),
             PeerMessage::Total(total) => (What::Total, sum.get_or_insert_with(|| total.to_bytes().into()).clone()),
         };
         let (round, attempt) = (envelope.round, envelope.attempt);
@@ -487,8 +494,8 @@ impl Frame {
     }
 
     /// Half of a sum over several sites: noise without the other half.
-    pub(crate) fn part(total: &PartTotal) -> Self {
-        Self::of(&Reply::Part, total.to_bytes())
+    pub(crate) fn part(total: PartTotal) -> Self {
+        Self::of(&Reply::Part, total.into_bytes())
     }
 }
 

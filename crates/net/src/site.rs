@@ -710,7 +710,9 @@ impl SiteAgent {
         let frame = Frame::share(plan, update);
         let answer = match way {
             Way::Link(link) if name == coordinator => link.ask(&frame).await?,
-            Way::Here(Some(desk)) if name == coordinator => desk.answer(self.name(), frame.to_bytes()).await.to_bytes(),
+            Way::Here(Some(desk)) if name == coordinator => {
+                desk.answer(self.name(), frame.into_bytes()).await.into_bytes()
+            }
             _ => self.hand_on(member, &frame).await?,
         };
         match read::<Reply>(name, &answer)?.0 {

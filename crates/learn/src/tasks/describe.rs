@@ -180,15 +180,13 @@ pub(crate) fn quantile_fits(plan: &Plan, points: &[Vec<f64>]) -> bool {
 
 pub(crate) fn below(data: &Data, points: &[Vec<f64>], sums: &mut Sums) {
     sums.count(0, data.rows as u64);
-    for row in 0..data.rows {
-        let mut start = 1;
-        for (x, points) in data.row(row).iter().zip(points) {
-            for (at, point) in points.iter().enumerate() {
-                if x <= point {
-                    sums.count(start + at, 1);
-                }
-            }
-            start += points.len();
+    let mut at = 1;
+    for (variable, points) in points.iter().enumerate() {
+        let mut values: Vec<f64> = (0..data.rows).map(|row| data.row(row)[variable]).collect();
+        values.sort_unstable_by(f64::total_cmp);
+        for point in points {
+            sums.count(at, values.partition_point(|x| x <= point) as u64);
+            at += 1;
         }
     }
 }
