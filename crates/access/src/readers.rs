@@ -250,7 +250,11 @@ impl Record {
 
     /// When the reader promised what this version asks for; `None` when she did not.
     pub(crate) fn promised(&self, version: &PublishedVersion) -> Option<Timestamp> {
-        let counts = |promise: &&Promise| promise.taken_back.is_none() && promise.about.covers(version);
+        // Of two that were made at once, one taken back closes both.
+        if self.taken_back(version).is_some() {
+            return None;
+        }
+        let counts = |promise: &&Promise| promise.about.covers(version);
         let counted = self.promises.iter().filter(counts);
         counted.into_iter().find(|promise| kept(version, &promise.terms)).map(|promise| promise.at)
     }

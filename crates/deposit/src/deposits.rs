@@ -458,7 +458,7 @@ impl Deposits {
         if is_there && self.own_key(&stored.deposit).await?.is_some_and(|own| sealed.is_under(&own)) {
             return Ok(());
         }
-        let blobs = self.place.store.remove_object(&stored.deposit, &stored.object, stored.part).await?;
+        let blobs = self.place.store.take_object_back(stored).await?;
         self.remove_blobs(&blobs)?;
         Err(DepositError::Missing)
     }
@@ -589,7 +589,7 @@ impl Deposits {
         let at = draft.revision(revision).ok_or(DepositError::Revision)?;
         let commit = acequia_hub::wire::Snapshot::commit(&at).to_owned();
         let event = Event::Branched { branch: branch.to_owned(), commit, by: by.to_owned() };
-        self.append(name, &event, |draft| match draft.head_of(branch) {
+        self.append(name, Some(draft.life), &event, |draft| match draft.head_of(branch) {
             Some(_) => Err(DepositError::Exists),
             None if draft.branches().len() >= MOST_BRANCHES => {
                 let most = MOST_BRANCHES as u64;
@@ -609,7 +609,7 @@ impl Deposits {
             return Err(DepositError::Grows { what: "main stays" });
         }
         let event = Event::Unbranched { branch: branch.to_owned(), by: by.to_owned() };
-        self.append(name, &event, |draft| draft.head_of(branch).map(drop).ok_or(DepositError::Revision)).await
+        self.append(name, None, &event, |draft| draft.head_of(branch).map(drop).ok_or(DepositError::Revision)).await
     }
 
     /// Hands a commit in under a tag, once it is fit for it. Findings come back when it is not, and nothing is recorded. Who asks
@@ -652,7 +652,7 @@ impl Deposits {
         let message = message.chars().take(10_000).collect();
         let (tag, by) = (tag.to_owned(), by.to_owned());
         let event = Event::Tagged { tag: tag.clone(), commit, message, by, once };
-        self.append(name, &event, |draft| match draft.tag(&tag) {
+        self.append(name, Some(draft.life), &event, |draft| match draft.tag(&tag) {
             Some(_) => Err(DepositError::Exists),
             None => Ok(()),
         })
@@ -712,7 +712,7 @@ impl Deposits {
     /// [`DepositError::Missing`], [`DepositError::Revision`] when there is no such tag.
     pub async fn decide(&self, name: &DepositName, tag: &str, outcome: Outcome, by: &str) -> Result<(), DepositError> {
         let event = Event::Decided { tag: tag.to_owned(), outcome, by: by.to_owned() };
-        self.append(name, &event, |draft| draft.tag(tag).map(drop).ok_or(DepositError::Revision)).await
+        self.append(name, None, &event, |draft| draft.tag(tag).map(drop).ok_or(DepositError::Revision)).await
     }
 
     /// Removes a deposit: its name is free again, and its bytes go for good. That it was there, what its files were called, and what was handed in and decided
@@ -724,7 +724,7 @@ impl Deposits {
     pub async fn remove(&self, name: &DepositName, by: &str) -> Result<Swept, DepositError> {
         let _working = self.working().await?;
         let _removing = self.removing().await?;
-        self.append(name, &Event::Removed { by: by.to_owned() }, |_| Ok(())).await?;
+        self.append(name, None, &Event::Removed { by: by.to_owned() }, |_| Ok(())).await?;
         (self.reached)(REMOVAL_POINTS[0]);
         self.clear(&name.key()).await
     }
@@ -768,16 +768,21 @@ impl Deposits {
         Ok(self.place.keys.deposit_key(key).await?.is_some() || !self.place.store.objects(Some(key)).await?.is_empty())
     }
 
-    /// Adds an event to a deposit as soon as nobody else is first, asking each time whether it still may be added.
+    /// Adds an event to a deposit as soon as nobody else is first, asking each time whether it still may be added. With a `life`, only to the
+    /// deposit that began there, and to no other that has its name since.
     async fn append(
         &self,
         name: &DepositName,
+        life: Option<u64>,
         event: &Event,
         may: impl Fn(&Draft) -> Result<(), DepositError>,
     ) -> Result<(), DepositError> {
         let (stream, event) = (stream(&name.key()), json_of(event)?);
         loop {
             let draft = self.existing(name).await?;
+            if life.is_some_and(|life| draft.life != life) {
+                return Err(DepositError::Missing);
+            }
             may(&draft)?;
             if self.place.store.append_after(&stream, draft.last, self.now(), &event).await?.is_some() {
                 return Ok(());
@@ -827,7 +832,7 @@ impl Deposits {
             }
             if swept != Swept::default() {
                 let event = Event::Swept { objects: swept.objects, bytes: swept.bytes };
-                self.append(&name, &event, |_| Ok(())).await?;
+                self.append(&name, None, &event, |_| Ok(())).await?;
                 all.objects += swept.objects;
                 all.bytes = all.bytes.saturating_add(swept.bytes);
             }

@@ -214,10 +214,9 @@ pub(crate) fn share(
 }
 
 /// Adds up two totals.
-pub(crate) fn combine(ring: Ring, one: &Residues, other: &Residues) -> Sums {
-    let mut total = one.clone();
-    total.add(other);
-    total.decode(ring)
+pub(crate) fn combine(ring: Ring, mut one: Residues, other: &Residues) -> Sums {
+    one.add(other);
+    one.decode(ring)
 }
 
 #[cfg(test)]
@@ -240,7 +239,7 @@ mod tests {
             one.add(&shares.masked);
             other.add_stream(&shares.seed, &contexts[0]);
         }
-        combine(ring, &one, &other)
+        combine(ring, one, &other)
     }
 
     proptest! {

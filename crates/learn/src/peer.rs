@@ -677,7 +677,7 @@ impl Peer {
             Some(sites) if masked => {
                 let part = desk.part.as_ref().filter(|part| part.sites == sites);
                 let halves = part.and_then(|part| Some((desk.aggregator.close(&sites).ok()?, part)));
-                halves.map(|(own, part)| Ok::<_, LearnError>((sites, self.run.combine(&own, part)?))).transpose()?
+                halves.map(|(own, part)| Ok::<_, LearnError>((sites, self.run.combine(own, part)?))).transpose()?
             }
             _ => None,
         };
@@ -702,14 +702,18 @@ impl Peer {
         if !self.may_sum(&total.sites) {
             return refuse("no sum is over such sites");
         }
+        if total.values.len() != self.run.length() {
+            return refuse("the sum has another length");
+        }
+        // The round has its sum: shares, which are long, go before the next question is made.
+        self.desks.clear();
         let progress = self.run.adopt(&total.values, &total.sites);
-        // A sum of another length is none; one that leads nowhere leads nowhere at all sites.
-        self.failed = progress.as_ref().is_err_and(|error| !matches!(error, LearnError::Protocol { .. }));
+        // A sum that leads nowhere leads nowhere at all sites.
+        self.failed = progress.is_err();
         let progress = progress?;
         self.members.clone_from(&total.sites);
         self.latest = Some(total);
         self.waited = 0;
-        self.desks.clear();
         match progress {
             // What was promised in the last round counts until its result is on disk.
             Progress::Done(outcome) => {

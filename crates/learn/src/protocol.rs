@@ -976,7 +976,8 @@ pub struct Aggregator {
     digest: Digest,
     roster: Roster,
     asked: Option<Ask>,
-    shares: BTreeMap<String, Payload>,
+    /// `None` once a share is in the sum: it is long, and not needed any more.
+    shares: BTreeMap<String, Option<Payload>>,
     closed: Option<PartTotal>,
     /// Whether it is the first (0) or the second (1) of the plan, and what it draws its questions to proofs from.
     verifies: Option<(usize, VerifyKey)>,
@@ -1021,7 +1022,7 @@ impl Aggregator {
         let proofs = self.proofs.insert(proofs);
         for site in sites {
             match self.shares.get(site) {
-                Some(Payload::Proven(share)) => proofs.look(site, share),
+                Some(Some(Payload::Proven(share))) => proofs.look(site, share),
                 _ => return Err(refuse("a site is named whose share is not here")),
             }
         }
@@ -1097,9 +1098,10 @@ impl Aggregator {
             return refuse("it is no share");
         }
         match self.shares.get(&message.site) {
-            Some(before) if *before != message.payload => refuse("a second, different share"),
-            _ => {
-                self.shares.insert(message.site, message.payload);
+            Some(Some(before)) if *before != message.payload => refuse("a second, different share"),
+            Some(_) => Ok(()),
+            None => {
+                self.shares.insert(message.site, Some(message.payload));
                 Ok(())
             }
         }
@@ -1148,11 +1150,12 @@ impl Aggregator {
         let mut values = Residues::zeros(ring, length);
         for site in &sites {
             match &self.shares[site] {
-                Payload::Masked(masked) => values.add(masked),
-                Payload::Seed(seed) => values.add_stream(seed, &context),
+                Some(Payload::Masked(masked)) => values.add(masked),
+                Some(Payload::Seed(seed)) => values.add_stream(seed, &context),
                 _ => return refuse("a share is not masked"),
             }
         }
+        self.shares.values_mut().for_each(|share| *share = None);
         let total = PartTotal { round: ask.round, context, sites, values };
         self.closed = Some(total.clone());
         Ok(total)
@@ -1213,7 +1216,8 @@ impl Run {
         }
     }
 
-    fn length(&self) -> usize {
+    /// Numbers of an answer to the question that is asked.
+    pub(crate) fn length(&self) -> usize {
         length_of(&self.plan, &self.state.question)
     }
 
@@ -1278,7 +1282,7 @@ impl Run {
             return self.go_on(measurement.combine(&one.values, &other.values, one.sites.len())?, &one.sites);
         }
         let ring = Ring::of(&self.plan, &self.state.question);
-        self.go_on(combine(ring, &one.values, &other.values), &one.sites)
+        self.go_on(combine(ring, one.values.clone(), &other.values), &one.sites)
     }
 
     /// Ends the round with a sum whose masks came off.
@@ -1296,7 +1300,7 @@ impl Run {
     }
 
     /// Two halves as one sum, without going on.
-    pub(crate) fn combine(&self, one: &PartTotal, other: &PartTotal) -> Result<Vec<i128>, LearnError> {
+    pub(crate) fn combine(&self, one: PartTotal, other: &PartTotal) -> Result<Vec<i128>, LearnError> {
         if one.values.len() != self.length() || other.values.len() != self.length() {
             return Err(LearnError::Protocol {
                 from: "an aggregator".to_owned(),
@@ -1304,14 +1308,11 @@ impl Run {
             });
         }
         let ring = Ring::of(&self.plan, &self.state.question);
-        Ok(combine(ring, &one.values, &other.values).into_values())
+        Ok(combine(ring, one.values, &other.values).into_values())
     }
 
-    /// Goes on from a sum that others added up.
+    /// Goes on from a sum of [`Run::length`] that others added up.
     pub(crate) fn adopt(&mut self, sums: &PackedSums, sites: &[String]) -> Result<Progress, LearnError> {
-        if sums.len() != self.length() {
-            return Err(LearnError::Protocol { from: "a peer".to_owned(), reason: "the sum has another length" });
-        }
         self.go_on(Sums::from_values(sums.values()), sites)
     }
 

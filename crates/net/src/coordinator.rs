@@ -461,7 +461,7 @@ impl Coordinator {
             Some(silent) => Err(NetError::Unreachable {
                 member: silent.clone(),
                 reason: format!(
-                    "round {} was closed with its rows and cannot be closed without them; the run goes on once it is back",
+                    "round {} was closed with its rows and cannot be closed without them; run it again once it is back",
                     ask.round
                 ),
             }),

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -49,6 +49,8 @@ pub const DISCOVERY_PORT: u16 = iroh_relay::defaults::DEFAULT_RELAY_QUIC_PORT;
 const PROVES_WITHIN: Duration = Duration::from_secs(10);
 /// Connections, at most, over which no key is proven yet. The others wait in the operating system.
 const UNPROVEN_MAX: usize = 256;
+/// Such connections of one address at most, or of one network of IPv6 (/64), so that nobody keeps others out from one place.
+const UNPROVEN_OF_ONE: usize = 32;
 /// Connections of one member at most. It needs one, and after a broken line a second one until the first is given up.
 const CONNECTIONS_MAX: usize = 8;
 /// What is taken in over one connection, in bytes a second and at once: half of a line of a gigabit.
@@ -381,7 +383,13 @@ impl Relay {
                 () = &mut accepts => return,
                 _ = tick.tick() => self.bound_discovery().await,
                 _ = look.tick() => {
-                    let looked = roster().and_then(|roster| self.admit(roster)).and_then(|()| self.renew());
+                    // The last day of the roster comes also where a newer one cannot be read.
+                    let (newest, read) = match roster() {
+                        Ok(newest) => (newest, Ok(())),
+                        Err(error) => (self.door.roster(), Err(error)),
+                    };
+                    let (admitted, renewed) = (self.admit(newest), self.renew());
+                    let looked = read.and(admitted).and(renewed);
                     let trouble = looked.err().map(|error| error.to_string());
                     if let Some(trouble) = trouble.as_ref().filter(|trouble| said.as_ref() != Some(*trouble)) {
                         tracing::warn!("this relay goes on as before: {trouble}");
@@ -420,12 +428,17 @@ impl Relay {
 
     async fn accept(&self) {
         let unproven = Arc::new(Semaphore::new(UNPROVEN_MAX));
+        let knocking = Arc::new(Mutex::default());
         let mut tasks = tokio::task::JoinSet::new();
         loop {
             while tasks.try_join_next().is_some() {}
             let Ok(permit) = Arc::clone(&unproven).acquire_owned().await else { return };
             match self.listener.accept().await {
-                Ok((stream, _)) => drop(tasks.spawn(self.prove(stream, permit))),
+                Ok((stream, from)) => {
+                    if let Some(knock) = Knock::from(from.ip(), &knocking) {
+                        tasks.spawn(self.prove(stream, (permit, knock)));
+                    }
+                }
                 // No file is left to open, as a rule.
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             }
@@ -433,10 +446,10 @@ impl Relay {
     }
 
     /// Speaks with somebody until a key is proven and let in, and no longer than [`PROVES_WITHIN`].
-    fn prove(&self, stream: TcpStream, permit: OwnedSemaphorePermit) -> impl Future<Output = ()> + Send + use<> {
+    fn prove(&self, stream: TcpStream, held: (OwnedSemaphorePermit, Knock)) -> impl Future<Output = ()> + Send + use<> {
         let (acceptor, service) = (self.acceptor.clone(), self.service.clone());
         async move {
-            let _permit = permit;
+            let _held = held;
             let until = tokio::time::Instant::now() + PROVES_WITHIN;
             let Ok((stream, cut)) = with_scissors(stream) else { return };
             let proven = Arc::new(Notify::new());
@@ -486,6 +499,41 @@ impl Relay {
         self.service.shutdown().await;
         if let Some(server) = self.discovery.into_inner() {
             let _ = tokio::time::timeout(LEAVE_WITHIN, server.shutdown()).await;
+        }
+    }
+}
+
+/// A connection from somewhere over which no key is proven yet.
+struct Knock {
+    from: IpAddr,
+    all: Arc<Mutex<BTreeMap<IpAddr, usize>>>,
+}
+
+impl Knock {
+    /// `None` when too many are from there already.
+    fn from(address: IpAddr, all: &Arc<Mutex<BTreeMap<IpAddr, usize>>>) -> Option<Self> {
+        let from = match address.to_canonical() {
+            IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
+            v4 => v4,
+        };
+        let mut counts = all.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(from).or_default();
+        if *count >= UNPROVEN_OF_ONE {
+            return None;
+        }
+        *count += 1;
+        Some(Self { from, all: Arc::clone(all) })
+    }
+}
+
+impl Drop for Knock {
+    fn drop(&mut self) {
+        let mut counts = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.from) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.from);
+            }
         }
     }
 }

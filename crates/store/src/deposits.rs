@@ -168,6 +168,23 @@ impl Store {
         Ok(blobs)
     }
 
+    /// Removes what was recorded of an object or part, if it is still that: what somebody else recorded under the name stays. Returns the blobs
+    /// that nothing refers to any more.
+    ///
+    /// # Errors
+    /// [`StoreError::Sql`].
+    pub async fn take_object_back(&self, stored: &StoredObject) -> Result<Vec<Digest>, StoreError> {
+        let (deposit, object, part) = (stored.deposit.as_str(), stored.object.as_str(), stored.part);
+        let mut transaction = self.begin().await?;
+        let blobs = blobs_of(&mut transaction, deposit, object, part).await?;
+        if blobs.is_empty() || blobs != stored.blobs {
+            return Ok(Vec::new());
+        }
+        forget(&mut transaction, deposit, object, part).await?;
+        transaction.commit().await.map_err(sql("written: deposits"))?;
+        Ok(blobs)
+    }
+
     /// Every blob that a deposit is made of.
     ///
     /// # Errors

@@ -73,6 +73,25 @@ async fn who_promises_reads_and_nobody_else() {
     node.store.verify_journals().await.unwrap();
 }
 
+/// Sent twice at once, a promise may be on record twice; one of them taken back closes the rows.
+#[tokio::test]
+async fn a_promise_that_was_made_twice_is_taken_back_as_one() {
+    let provider = Provider::start().await;
+    let node = Node::new(Some(&provider), Vec::new()).await;
+    let (mut here, mut there) = (node.signed_in(&provider, "anna").await, node.signed_in(&provider, "anna").await);
+    tokio::join!(here.promise("lab/promised", PROMISED), there.promise("lab/promised", PROMISED));
+    let rows = rows_of("lab/promised");
+    assert_eq!(here.get(&rows).await.status, StatusCode::OK);
+    let name = node.readers.promises().await.unwrap()[0].promise.clone();
+    node.readers.decide_promise(&name, Some("sold"), "bernd").await.unwrap();
+    assert_eq!(
+        (here.get(&rows).await.status, there.get(&rows).await.status),
+        (StatusCode::FORBIDDEN, StatusCode::FORBIDDEN)
+    );
+    node.readers.decide_promise(&name, None, "bernd").await.unwrap();
+    assert_eq!(there.get(&rows).await.status, StatusCode::OK);
+}
+
 #[tokio::test]
 async fn a_promise_is_taken_back_and_given_back() {
     let provider = Provider::start().await;

@@ -110,10 +110,15 @@ async fn the_name_is_free_again_and_tags_are_not() {
     desk.store.check().await.unwrap();
 }
 
-/// Bytes that are on their way when the deposit goes leave nothing, whether another of its name was begun meanwhile or not.
+/// Bytes that are on their way when the deposit goes leave nothing, whether another of its name was begun meanwhile or not; and they take
+/// nothing with them, where the same bytes are in that one.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_arrives_while_it_goes_leaves_nothing() {
-    for begins_anew in [false, true] {
+    let commits = async |desk: &Desk, long: &[u8]| {
+        desk.upload("lab/cohort", long).await;
+        assert_eq!(desk.commit("lab/cohort", None, &[large("t.raw", long)]).await.status, StatusCode::OK);
+    };
+    for (begins_anew, before_it_ends) in [(false, false), (true, false), (true, true)] {
         let desk = Desk::new().await;
         desk.begin("lab/cohort").await;
         let long = content(9_000_000);
@@ -135,14 +140,22 @@ async fn what_arrives_while_it_goes_leaves_nothing() {
             if begins_anew {
                 desk.begin("lab/cohort").await;
             }
+            if before_it_ends {
+                commits(&desk, &long).await;
+            }
             go.send(()).unwrap();
         });
         assert_eq!(answer.status, StatusCode::NOT_FOUND);
-        nothing_lies(&desk).await;
+        if !before_it_ends {
+            nothing_lies(&desk).await;
+        }
         if begins_anew {
-            desk.upload("lab/cohort", &long).await;
-            assert_eq!(desk.commit("lab/cohort", None, &[large("t.raw", &long)]).await.status, StatusCode::OK);
+            if !before_it_ends {
+                commits(&desk, &long).await;
+            }
             assert!(desk.get("/datasets/lab/cohort/resolve/main/t.raw").await.bytes == long);
+            let referred = desk.store.deposited_blobs().await.unwrap();
+            assert!(desk.blobs.list().unwrap() == referred.into_iter().collect::<Vec<_>>());
         }
     }
 }

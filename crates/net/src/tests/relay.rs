@@ -361,13 +361,21 @@ async fn certificate_and_roster_are_taken_in_while_it_runs() {
     up.down().await;
 }
 
-/// Strangers hold connections for ten seconds at most, whether they say nothing, or everything but who they are.
+/// Strangers hold connections for ten seconds at most, whether they say nothing, or everything but who they are, and few from one address.
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_keep_nobody_out() {
     let place = Place::new();
     let net = Loopback::by_relay(place.named());
     let up = place.up(&net.roster).await;
-    let mut silent: Vec<TcpStream> = (0..200).map(|_| TcpStream::connect(place.at).unwrap()).collect();
+    // More than may wait in all, from one address that is nobody else's here.
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let stream = socket.connect(place.at).await.unwrap().into_std().unwrap();
+        stream.set_nonblocking(false).unwrap();
+        silent.push(stream);
+    }
     let at = place.at;
     let roster = net.roster.document().clone();
     let polite = tokio::task::spawn_blocking(move || {
