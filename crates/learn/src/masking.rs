@@ -52,21 +52,31 @@ impl Ring {
 }
 
 /// Numbers of a ring, in memory as they are on the wire: little-endian, 8 or 16 bytes each. So masks of long vectors are put on in place.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Residues {
     bytes: Vec<u8>,
+    /// Bytes in front of the first number: what was received is kept with its head, since to move it takes as long as to add it up.
+    skip: usize,
     width: usize,
 }
+
+impl PartialEq for Residues {
+    fn eq(&self, other: &Self) -> bool {
+        self.width == other.width && self.bytes() == other.bytes()
+    }
+}
+
+impl Eq for Residues {}
 
 impl Residues {
     /// Zeros.
     pub(crate) fn zeros(ring: Ring, len: usize) -> Self {
-        Self { bytes: vec![0; len * ring.width()], width: ring.width() }
+        Self { bytes: vec![0; len * ring.width()], skip: 0, width: ring.width() }
     }
 
     /// Sums, rounded to the ring, with room for those of so many sites.
     pub(crate) fn encode(ring: Ring, sums: &[i128], sites: usize) -> Result<Self, LearnError> {
-        let mut residues = Self { bytes: Vec::with_capacity(sums.len() * ring.width()), width: ring.width() };
+        let mut residues = Self { bytes: Vec::with_capacity(sums.len() * ring.width()), skip: 0, width: ring.width() };
         for value in sums {
             // The lower bytes of two's complement are the ring.
             residues.bytes.extend_from_slice(&ring.encode(*value, sites)?.to_le_bytes()[..ring.width()]);
@@ -76,18 +86,26 @@ impl Residues {
 
     /// Reads so many numbers; `None` where there are more or fewer.
     pub(crate) fn read(ring: Ring, bytes: &[u8], expected: usize) -> Option<Self> {
-        (expected.checked_mul(ring.width())? == bytes.len())
-            .then(|| Self { bytes: bytes.to_vec(), width: ring.width() })
+        Self::of_own(ring, bytes.to_vec(), 0, expected)
+    }
+
+    /// As [`Residues::read`], of the bytes from `skip` on, which are kept.
+    pub(crate) fn of_own(ring: Ring, bytes: Vec<u8>, skip: usize, expected: usize) -> Option<Self> {
+        (expected.checked_mul(ring.width())? == bytes.len().checked_sub(skip)?).then(|| Self {
+            bytes,
+            skip,
+            width: ring.width(),
+        })
     }
 
     /// Numbers of 128 bits.
     pub fn wide(numbers: &[u128]) -> Self {
-        Self { bytes: numbers.iter().flat_map(|number| number.to_le_bytes()).collect(), width: 16 }
+        Self { bytes: numbers.iter().flat_map(|number| number.to_le_bytes()).collect(), skip: 0, width: 16 }
     }
 
     /// The numbers.
     pub fn numbers(&self) -> impl Iterator<Item = u128> {
-        self.bytes.chunks_exact(self.width).map(|chunk| {
+        self.bytes().chunks_exact(self.width).map(|chunk| {
             let mut number = [0; 16];
             number[..chunk.len()].copy_from_slice(chunk);
             u128::from_le_bytes(number)
@@ -96,34 +114,35 @@ impl Residues {
 
     /// As they are on the wire.
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.bytes[self.skip..]
     }
 
     /// The same, given away.
-    pub(crate) fn into_bytes(self) -> Vec<u8> {
+    pub(crate) fn into_bytes(mut self) -> Vec<u8> {
+        self.bytes.drain(..self.skip);
         self.bytes
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.bytes.len() / self.width
+        self.bytes().len() / self.width
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.bytes().is_empty()
     }
 
     /// Adds others, number by number.
     pub(crate) fn add(&mut self, others: &Self) {
-        put(self.width, &mut self.bytes, &others.bytes, Way::Add);
+        self.add_bytes(others.bytes());
     }
 
     /// Adds as many others as they are on the wire; whether they are as many.
     pub(crate) fn add_bytes(&mut self, others: &[u8]) -> bool {
-        let as_many = self.bytes.len() == others.len();
+        let as_many = self.bytes().len() == others.len();
         if as_many {
-            put(self.width, &mut self.bytes, others, Way::Add);
+            put(self.width, &mut self.bytes[self.skip..], others, Way::Add);
         }
         as_many
     }
@@ -141,7 +160,7 @@ impl Residues {
     fn put_stream(&mut self, seed: &[u8; 32], context: &Digest, way: Way) {
         let mut stream = blake3::Hasher::new_keyed(seed).update(context.as_bytes()).finalize_xof();
         let mut block = [0u8; 4096];
-        for bytes in self.bytes.chunks_mut(block.len()) {
+        for bytes in self.bytes[self.skip..].chunks_mut(block.len()) {
             stream.fill(&mut block);
             put(self.width, bytes, &block, way);
         }
@@ -152,10 +171,14 @@ impl Residues {
     pub(crate) fn decode(&self, ring: Ring) -> Sums {
         let raise = FRACTION - ring.fraction;
         let values = match self.width {
-            8 => {
-                self.bytes.as_chunks().0.iter().map(|number| i128::from(i64::from_le_bytes(*number)) << raise).collect()
-            }
-            _ => self.bytes.as_chunks().0.iter().map(|number| i128::from_le_bytes(*number) << raise).collect(),
+            8 => self
+                .bytes()
+                .as_chunks()
+                .0
+                .iter()
+                .map(|number| i128::from(i64::from_le_bytes(*number)) << raise)
+                .collect(),
+            _ => self.bytes().as_chunks().0.iter().map(|number| i128::from_le_bytes(*number) << raise).collect(),
         };
         Sums::from_values(values)
     }
@@ -214,9 +237,21 @@ pub(crate) fn share(
 }
 
 /// Adds up two totals.
-pub(crate) fn combine(ring: Ring, mut one: Residues, other: &Residues) -> Sums {
-    one.add(other);
-    one.decode(ring)
+pub(crate) fn combine(ring: Ring, one: &Residues, other: &Residues) -> Sums {
+    let raise = FRACTION - ring.fraction;
+    let values = match ring.width() {
+        8 => {
+            let pairs = one.bytes().as_chunks().0.iter().zip(other.bytes().as_chunks().0);
+            let sum = |(one, other): (&_, &_)| i64::from_le_bytes(*one).wrapping_add(i64::from_le_bytes(*other));
+            pairs.map(|pair| i128::from(sum(pair)) << raise).collect()
+        }
+        _ => {
+            let pairs = one.bytes().as_chunks().0.iter().zip(other.bytes().as_chunks().0);
+            let sum = |(one, other): (&_, &_)| i128::from_le_bytes(*one).wrapping_add(i128::from_le_bytes(*other));
+            pairs.map(|pair| sum(pair) << raise).collect()
+        }
+    };
+    Sums::from_values(values)
 }
 
 #[cfg(test)]
@@ -239,7 +274,7 @@ mod tests {
             one.add(&shares.masked);
             other.add_stream(&shares.seed, &contexts[0]);
         }
-        combine(ring, one, &other)
+        combine(ring, &one, &other)
     }
 
     proptest! {
@@ -259,6 +294,26 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_is_kept_with_its_head_is_the_same_numbers() {
+        let ring = Ring { bits: 64, fraction: 32 };
+        let mut plain = Residues::encode(ring, &[1 << 60, -(3 << 60)], 2).unwrap();
+        let bytes = [b"head", plain.bytes()].concat();
+        assert!(
+            Residues::of_own(ring, bytes.clone(), 3, 2).is_none()
+                && Residues::of_own(ring, bytes.clone(), 99, 2).is_none()
+        );
+        let mut kept = Residues::of_own(ring, bytes, 4, 2).unwrap();
+        assert_eq!((&kept, kept.len()), (&plain, 2));
+        for one in [&mut plain, &mut kept] {
+            one.add_stream(&[7; 32], &context("round"));
+            one.add(&one.clone());
+        }
+        assert!(kept == plain && kept.numbers().eq(plain.numbers()));
+        assert_eq!(combine(ring, &kept, &plain).values(), combine(ring, &plain, &plain).values());
+        assert_eq!(kept.into_bytes(), plain.bytes());
     }
 
     #[test]

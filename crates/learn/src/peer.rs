@@ -677,7 +677,7 @@ impl Peer {
             Some(sites) if masked => {
                 let part = desk.part.as_ref().filter(|part| part.sites == sites);
                 let halves = part.and_then(|part| Some((desk.aggregator.close(&sites).ok()?, part)));
-                halves.map(|(own, part)| Ok::<_, LearnError>((sites, self.run.combine(own, part)?))).transpose()?
+                halves.map(|(own, part)| Ok::<_, LearnError>((sites, self.run.combine(&own, part)?))).transpose()?
             }
             _ => None,
         };

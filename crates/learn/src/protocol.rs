@@ -943,14 +943,14 @@ impl PartTotal {
         if !fits(plan, &ask.question) {
             return Err(LearnError::Protocol { from: from.to_owned(), reason: "it answers another question" });
         }
-        Self::of_own(from, bytes, plan, ask)
+        Self::of_own(from, bytes.to_vec(), 0, plan, ask)
     }
 
-    /// As [`PartTotal::from_bytes`], for whoever asked the question and knows that it follows from the plan.
+    /// As [`PartTotal::from_bytes`], for whoever asked the question and knows that it follows from the plan; of the bytes from `skip` on.
     ///
     /// # Errors
     /// As of [`PartTotal::from_bytes`].
-    pub fn of_own(from: &str, bytes: &[u8], plan: &Plan, ask: &Ask) -> Result<Self, LearnError> {
+    pub fn of_own(from: &str, bytes: Vec<u8>, skip: usize, plan: &Plan, ask: &Ask) -> Result<Self, LearnError> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Head {
@@ -959,12 +959,13 @@ impl PartTotal {
             sites: Vec<String>,
         }
         let refuse = |reason| LearnError::Protocol { from: from.to_owned(), reason };
-        let (head, numbers) = split_head(bytes).ok_or_else(|| refuse("it has no head"))?;
+        let (head, numbers) = bytes.get(skip..).and_then(split_head).ok_or_else(|| refuse("it has no head"))?;
         let head: Head = serde_json::from_slice(head).map_err(|_| refuse("its head cannot be read"))?;
         if head.round != ask.round || head.context != ask.context() {
             return Err(refuse("it answers another question"));
         }
-        let values = Residues::read(Ring::of(plan, &ask.question), numbers, length_of(plan, &ask.question));
+        let skip = bytes.len() - numbers.len();
+        let values = Residues::of_own(Ring::of(plan, &ask.question), bytes, skip, length_of(plan, &ask.question));
         let values = values.ok_or_else(|| refuse("it has another length"))?;
         Ok(Self { round: head.round, context: head.context, sites: head.sites, values })
     }
@@ -1076,13 +1077,29 @@ impl Aggregator {
     /// # Errors
     /// [`LearnError::Protocol`] when it is not of this round, or is sent twice with different content.
     pub fn receive(&mut self, from: &str, bytes: &[u8]) -> Result<(), LearnError> {
-        let refuse = |reason| Err(LearnError::Protocol { from: from.to_owned(), reason });
-        let Some(ask) = &self.asked else { return refuse("no round is open") };
+        self.receive_own(from, bytes.to_vec(), 0)
+    }
+
+    /// As [`Aggregator::receive`], of the bytes from `skip` on, which are kept: shares are long.
+    ///
+    /// # Errors
+    /// As of [`Aggregator::receive`].
+    pub fn receive_own(&mut self, from: &str, bytes: Vec<u8>, skip: usize) -> Result<(), LearnError> {
+        let refuse = |reason| LearnError::Protocol { from: from.to_owned(), reason };
+        let ask = self.asked.as_ref().ok_or_else(|| refuse("no round is open"))?;
         if !self.roster.sites.iter().any(|site| site == from) {
-            return refuse("the site is not in the roster");
+            return Err(refuse("the site is not in the roster"));
         }
-        let message = Message::read(from, bytes, &self.plan, ask)?;
-        self.take(message)
+        let message = bytes.get(skip..).ok_or_else(|| refuse("it has no head"))?;
+        let (head, numbers) = Head::split(from, message, ask)?;
+        if !head.is_masked() {
+            let message = Message::read(from, message, &self.plan, ask)?;
+            return self.take(message);
+        }
+        let (skip, ring) = (bytes.len() - numbers.len(), Ring::of(&self.plan, &ask.question));
+        let values = Residues::of_own(ring, bytes, skip, length_of(&self.plan, &ask.question));
+        let payload = Payload::Masked(values.ok_or_else(|| refuse("it has another length"))?);
+        self.take(Message { site: head.site, round: head.round, context: head.context, payload })
     }
 
     /// Takes a share that was read for the question of this round.
@@ -1282,7 +1299,7 @@ impl Run {
             return self.go_on(measurement.combine(&one.values, &other.values, one.sites.len())?, &one.sites);
         }
         let ring = Ring::of(&self.plan, &self.state.question);
-        self.go_on(combine(ring, one.values.clone(), &other.values), &one.sites)
+        self.go_on(combine(ring, &one.values, &other.values), &one.sites)
     }
 
     /// Ends the round with a sum whose masks came off.
@@ -1300,7 +1317,7 @@ impl Run {
     }
 
     /// Two halves as one sum, without going on.
-    pub(crate) fn combine(&self, one: PartTotal, other: &PartTotal) -> Result<Vec<i128>, LearnError> {
+    pub(crate) fn combine(&self, one: &PartTotal, other: &PartTotal) -> Result<Vec<i128>, LearnError> {
         if one.values.len() != self.length() || other.values.len() != self.length() {
             return Err(LearnError::Protocol {
                 from: "an aggregator".to_owned(),
@@ -1308,7 +1325,7 @@ impl Run {
             });
         }
         let ring = Ring::of(&self.plan, &self.state.question);
-        Ok(combine(ring, one.values, &other.values).into_values())
+        Ok(combine(ring, &one.values, &other.values).into_values())
     }
 
     /// Goes on from a sum of [`Run::length`] that others added up.

@@ -112,7 +112,7 @@ impl AggregatorDesk {
         let (desk, from) = (Arc::clone(self), from.to_owned());
         let reply = blocking(move || {
             let mut asked = Asked::default();
-            desk.reply(&from, &bytes, &mut asked).inspect_err(|error| {
+            desk.reply(&from, bytes, &mut asked).inspect_err(|error| {
                 desk.refusals.enter(&from, asked, error, desk.clock.now());
             })
         });
@@ -211,10 +211,11 @@ impl AggregatorDesk {
         }
     }
 
-    fn reply(&self, from: &str, bytes: &[u8], asked: &mut Asked) -> Result<Frame, NetError> {
+    fn reply(&self, from: &str, bytes: Vec<u8>, asked: &mut Asked) -> Result<Frame, NetError> {
         self.roster.valid_on(self.clock.now().day())?;
         let refuse = |reason| NetError::Message { from: from.to_owned(), reason };
-        let (request, numbers) = read::<Request>(from, bytes)?;
+        let (request, numbers) = read::<Request>(from, &bytes)?;
+        let head_bytes = bytes.len() - numbers.len();
         *asked = request.asked();
         match request {
             Request::Open { plan, signature, sites, ask } => {
@@ -297,7 +298,7 @@ impl AggregatorDesk {
                 if round != sum.ask.round {
                     return Err(refuse("the round is not open here"));
                 }
-                sum.aggregator.receive(from, numbers)?;
+                sum.aggregator.receive_own(from, bytes, head_bytes)?;
                 Ok(Frame::from(&Reply::Yes))
             }
             Request::Present { plan, round } => {

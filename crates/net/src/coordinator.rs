@@ -194,10 +194,11 @@ impl Adder {
     async fn close(&self, plan: &Plan, ask: &Ask, sites: &[String]) -> Result<PartTotal, NetError> {
         let request = Request::Close { plan: ask.plan, round: ask.round, sites: sites.to_vec() };
         let (name, answer) = self.ask(&request).await?;
-        match said(&name, &answer)? {
-            (Reply::Part, numbers) => Ok(PartTotal::of_own(&name, numbers, plan, ask)?),
-            _ => Err(unexpected(&name)),
-        }
+        let head_bytes = match said(&name, &answer)? {
+            (Reply::Part, numbers) => answer.len() - numbers.len(),
+            _ => return Err(unexpected(&name)),
+        };
+        Ok(PartTotal::of_own(&name, answer, head_bytes, plan, ask)?)
     }
 }
 
