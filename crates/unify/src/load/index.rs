@@ -36,7 +36,7 @@ pub(super) struct Origin {
     pub(super) content: u128,
 }
 
-/// A row of `person`, with `death` beside it.
+/// A row of `person`, with `death` beside it. It waits until all parties are known, which it names by what finds them.
 #[derive(Debug, Clone)]
 pub(super) struct PersonRow {
     pub(super) id: i64,
@@ -47,9 +47,9 @@ pub(super) struct PersonRow {
     pub(super) race: (i64, String),
     pub(super) ethnicity: (i64, String),
     pub(super) death: Option<When>,
-    pub(super) location: Option<i64>,
-    pub(super) provider: Option<i64>,
-    pub(super) care_site: Option<i64>,
+    pub(super) location: Option<u128>,
+    pub(super) provider: Option<u128>,
+    pub(super) care_site: Option<u128>,
     pub(super) type_concept_id: i64,
 }
 
@@ -149,7 +149,7 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Takes in what another part found. What came earlier in the input stays, but for persons of whom more is known now.
+    /// Takes in what the next part found: the last state of an item counts, but of a person whatever is known.
     pub(super) fn absorb(&mut self, other: Self) {
         for (key, person) in other.persons {
             let known = self.persons.entry(key).or_insert(person);
@@ -160,13 +160,9 @@ impl Index {
         if own.is_empty() {
             *own = others;
         } else {
-            for (key, visit) in others {
-                own.entry(key).or_insert(visit);
-            }
+            own.extend(others);
         }
-        for (key, codes) in other.definitions {
-            self.definitions.entry(key).or_insert(codes);
-        }
+        self.definitions.extend(other.definitions);
         self.drugs.extend(other.drugs);
         self.specimens.extend(other.specimens);
         self.parties.extend(other.parties);

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use acequia_blobs::MappedFile;
 use hashbrown::HashTable;
@@ -13,7 +14,7 @@ use hashbrown::hash_table::Entry as Place;
 
 use super::state::{self, Entry};
 use super::{LoadError, state_file};
-use crate::hash::low;
+use crate::hash::{DigestSet, low};
 
 /// Items of earlier loads, each in its last state.
 #[derive(Debug, Default)]
@@ -21,6 +22,8 @@ pub(super) struct Known {
     base: Option<Base>,
     /// Of later loads: what is here takes the place of what is there.
     later: Items,
+    /// Contents that are told again although an earlier load had them.
+    again: DigestSet,
 }
 
 impl Known {
@@ -48,8 +51,29 @@ impl Known {
         self.base.is_none() && self.later.entries.is_empty()
     }
 
-    pub(super) fn has_content(&self, content: u128) -> bool {
-        self.later.has_content(content) || self.base.as_ref().is_some_and(|base| base.has_content(content))
+    /// Whether an item stands in this very state. Notes that this load has it too.
+    pub(super) fn meet(&self, content: u128) -> bool {
+        !self.again.contains(&content)
+            && (self.later.meet(content) || self.base.as_ref().is_some_and(|base| base.meet(content)))
+    }
+
+    /// States that this load had besides `entries`, newer ones of the same items: which of two is the last was not seen, since
+    /// the known one was passed over.
+    pub(super) fn met_beside(&self, entries: &[Entry]) -> Result<DigestSet, LoadError> {
+        let mut met = DigestSet::default();
+        for entry in entries {
+            if let Some(at) = self.later.place(entry.item) {
+                met.extend(self.later.met.has(at).then(|| self.later.entries[at as usize].content));
+            } else if let Some(base) = &self.base {
+                met.extend(base.met_of(entry.item)?);
+            }
+        }
+        Ok(met)
+    }
+
+    /// Has contents told again.
+    pub(super) fn tell_again(&mut self, contents: DigestSet) {
+        self.again = contents;
     }
 
     /// Rows that an item had.
@@ -90,6 +114,27 @@ impl Known {
     }
 }
 
+/// Places of entries that this load met, noted by several threads.
+#[derive(Debug, Default)]
+struct Met(Vec<AtomicU64>);
+
+impl Met {
+    fn of(entries: u64) -> Self {
+        let words = usize::try_from(entries.div_ceil(64)).unwrap_or_default();
+        Self((0..words).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    fn note(&self, place: u32) {
+        if let Some(word) = self.0.get(place as usize / 64) {
+            word.fetch_or(1 << (place % 64), Ordering::Relaxed);
+        }
+    }
+
+    fn has(&self, place: u32) -> bool {
+        self.0.get(place as usize / 64).is_some_and(|word| word.load(Ordering::Relaxed) >> (place % 64) & 1 == 1)
+    }
+}
+
 /// Items of the first load that had any.
 #[derive(Debug)]
 struct Base {
@@ -104,6 +149,7 @@ struct Base {
     superseded: BTreeSet<u32>,
     /// Those of them that were replaced after the keys were written.
     replaced: Vec<u32>,
+    met: Met,
 }
 
 const MAGIC: &[u8; 8] = b"acqkey02";
@@ -127,8 +173,8 @@ impl Base {
         let keys = state::mapped(keys)?;
         let Some(parts) = Parts::of(keys.as_ref(), entries) else { return Ok(None) };
         let Parts { items: items_at, contents, superseded, spans } = parts;
-        let (file, replaced) = (items.to_owned(), Vec::new());
-        Ok(Some(Self { file, keys, items: items_at, contents, spans, superseded, replaced }))
+        let (file, replaced, met) = (items.to_owned(), Vec::new(), Met::of(entries));
+        Ok(Some(Self { file, keys, items: items_at, contents, spans, superseded, replaced, met }))
     }
 
     /// First and last day of every person as they were when the keys were written.
@@ -164,9 +210,19 @@ impl Base {
         self.items.find(self.keys.as_ref(), item)
     }
 
-    fn has_content(&self, content: u128) -> bool {
-        let mut found = self.contents.find(self.keys.as_ref(), content);
-        found.any(|key| self.superseded.is_empty() || !self.superseded.contains(&key.place))
+    /// Items that came without a key of their own may stand in one state together.
+    fn meet(&self, content: u128) -> bool {
+        let found = self.contents.find(self.keys.as_ref(), content);
+        let standing = found.filter(|key| self.superseded.is_empty() || !self.superseded.contains(&key.place));
+        standing.map(|key| self.met.note(key.place)).count() > 0
+    }
+
+    /// The state of an item, if it was met.
+    fn met_of(&self, item: u128) -> Result<Option<u128>, LoadError> {
+        let Some(key) = self.item(item).last().filter(|key| self.met.has(key.place)) else { return Ok(None) };
+        let entries = state::mapped(&self.file)?;
+        let entry = entries.as_ref().get(key.place as usize * Entry::BYTES..).and_then(Entry::read);
+        Ok(entry.map(|entry| entry.content))
     }
 }
 
@@ -363,6 +419,7 @@ pub(super) struct Items {
     by_item: HashTable<u32>,
     /// The same by their content.
     by_content: HashTable<u32>,
+    met: Met,
 }
 
 impl Items {
@@ -378,16 +435,21 @@ impl Items {
         for (entry, at) in entries.iter().zip(0..) {
             items.by_content.insert_unique(low(entry.content), at, digest);
         }
+        items.met = Met::of(items.entries.len() as u64);
         Ok(items)
     }
 
-    fn has_content(&self, content: u128) -> bool {
-        self.by_content.find(low(content), |at| self.entries[*at as usize].content == content).is_some()
+    fn meet(&self, content: u128) -> bool {
+        let same = |at: &&u32| self.entries[**at as usize].content == content;
+        self.by_content.iter_hash(low(content)).filter(same).map(|at| self.met.note(*at)).count() > 0
+    }
+
+    fn place(&self, item: u128) -> Option<u32> {
+        self.by_item.find(low(item), |at| self.entries[*at as usize].item == item).copied()
     }
 
     fn entry(&self, item: u128) -> Option<&Entry> {
-        let place = self.by_item.find(low(item), |at| self.entries[*at as usize].item == item);
-        place.map(|at| &self.entries[*at as usize])
+        self.place(item).map(|at| &self.entries[at as usize])
     }
 
     fn put(&mut self, entry: Entry) {
@@ -501,7 +563,7 @@ mod tests {
                     let digest = n * (u128::MAX / 11);
                     prop_assert_eq!(known.rows_of(digest), memory.entry(digest).map(|entry| entry.rows));
                     // Zero stands for no content.
-                    prop_assert!(n == 0 || known.has_content(digest) == memory.has_content(digest));
+                    prop_assert!(n == 0 || known.meet(digest) == memory.meet(digest));
                 }
                 let mut spans = Spans::default();
                 memory.entries().iter().for_each(|entry| spans.add(entry));
@@ -525,6 +587,6 @@ mod tests {
         Entry { item: 8, ..entry }.write(&mut bytes);
         std::fs::write(&items, &bytes).unwrap();
         let base = Base::open(&items, &keys).unwrap();
-        assert!(base.item(8).next().is_some() && base.has_content(9) && !base.has_content(8));
+        assert!(base.item(8).next().is_some() && base.meet(9) && !base.meet(8));
     }
 }

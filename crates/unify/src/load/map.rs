@@ -247,7 +247,12 @@ impl<'l, 'v> Mapper<'l, 'v> {
             return None;
         }
         let digest = self.party_digest(kind, key);
-        self.shared.index.parties.get(&digest).or_else(|| self.found.parties.get(&digest)).copied()
+        self.found.parties.get(&digest).or_else(|| self.shared.index.parties.get(&digest)).copied()
+    }
+
+    /// What finds a party once all of them are known.
+    fn party_named(&mut self, kind: u8, key: &str) -> Option<u128> {
+        (!key.is_empty()).then(|| self.party_digest(kind, key))
     }
 
     fn trace(&mut self, table: CdmTable, row_id: i64, person: i64, when: Option<When>, note: Note) {
@@ -692,7 +697,7 @@ impl Sink for Mapper<'_, '_> {
         if self.shared.known.is_empty() {
             return false;
         }
-        let known = self.shared.known.has_content(self.shared.seed.of(content));
+        let known = self.shared.known.meet(self.shared.seed.of(content));
         if known {
             self.tally.unchanged += 1;
         }
@@ -749,9 +754,9 @@ impl Sink for Mapper<'_, '_> {
         if let Some((from, to)) = person.period {
             self.widen(id, from.day, to.day.max(from.day));
         }
-        let location = self.find_party(LOCATION, person.location);
-        let provider = self.find_party(PROVIDER, person.provider);
-        let care_site = self.find_party(CARE_SITE, person.care_site);
+        let location = self.party_named(LOCATION, person.location);
+        let provider = self.party_named(PROVIDER, person.provider);
+        let care_site = self.party_named(CARE_SITE, person.care_site);
         self.persons.push(PersonRow {
             id,
             origin: self.item.origin,

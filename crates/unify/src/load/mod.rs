@@ -42,7 +42,7 @@ pub use lineage::MAP_VERSION;
 
 use crate::IdKey;
 use crate::codes::Memo;
-use crate::hash::Seed;
+use crate::hash::{DigestSet, Seed};
 use columns::{Cell, Rows, Tables, file_schema};
 use derive::{Noted, Spell, Standing};
 use feed::{Feed, Part};
@@ -226,9 +226,6 @@ pub enum LoadError {
         /// How many.
         pairs: u64,
     },
-    /// A file holds more than was expected of it; the load begins again.
-    #[error("a file holds items of several passes")]
-    Mixed,
     /// A thread stopped.
     #[error("a part of the input could not be worked on")]
     Thread,
@@ -250,7 +247,7 @@ impl Coded for LoadError {
             Self::Parquet { .. } | Self::Arrow { .. } => "UN005",
             Self::OtherSource => "UN006",
             Self::Collision { .. } => "UN007",
-            Self::Thread | Self::Mixed => "UN008",
+            Self::Thread => "UN008",
         }
     }
     fn hint(&self) -> &'static str {
@@ -262,9 +259,7 @@ impl Coded for LoadError {
             }
             Self::OtherSource => "load into a folder of its own, or give the source and key of the first load",
             Self::Collision { .. } => "load with another key; the chance of this is below one in a million million",
-            Self::Thread | Self::Mixed | Self::Counts { .. } => {
-                "this is a defect of the program; please report it with the code"
-            }
+            Self::Thread | Self::Counts { .. } => "this is a defect of the program; please report it with the code",
         }
     }
     fn exit(&self) -> Exit {
@@ -522,7 +517,7 @@ impl Growing {
             self.persons.insert(person.0.id, person);
         }
         for party in made.parties {
-            self.parties.entry(party.0.id).or_insert(party);
+            self.parties.insert(party.0.id, party);
         }
         self.details.extend(made.details);
         for (person, (from, to)) in made.spans {
@@ -617,11 +612,32 @@ pub fn load(
     settings: &Settings<'_>,
     out: &Path,
 ) -> Result<LoadReport, LoadError> {
-    match load_expecting(inputs, reader, settings, out, true) {
-        // Nothing was moved to its place yet.
-        Err(LoadError::Mixed) => load_expecting(inputs, reader, settings, out, false),
-        other => other,
+    let mut how = Attempt { expecting: true, again: DigestSet::default() };
+    loop {
+        // Nothing was moved to its place yet when another attempt is needed.
+        match attempt(inputs, reader, settings, out, &how)? {
+            Attempted::Done(report) => return Ok(*report),
+            Attempted::Mixed => how.expecting = false,
+            Attempted::CameBack(contents) => how.again.extend(contents),
+        }
     }
+}
+
+/// How a load is tried.
+struct Attempt {
+    /// Files are taken to need the one pass that is expected of them.
+    expecting: bool,
+    /// Contents that are told although an earlier load had them.
+    again: DigestSet,
+}
+
+/// What came of it.
+enum Attempted {
+    Done(Box<LoadReport>),
+    /// A file holds items of other passes than was expected.
+    Mixed,
+    /// Items came in new states and in those of before (these contents), which were passed over: the last of them counts.
+    CameBack(DigestSet),
 }
 
 /// The vocabulary with the decisions on local codes: rows made by others are made again.
@@ -633,13 +649,13 @@ fn vocabulary_version(settings: &Settings<'_>) -> String {
     format!("{version}, local codes {}", hex(&settings.local_codes.digest()[..8]))
 }
 
-fn load_expecting(
+fn attempt(
     inputs: &[Input<'_>],
     reader: &Reader<'_>,
     settings: &Settings<'_>,
     out: &Path,
-    expecting: bool,
-) -> Result<LoadReport, LoadError> {
+    how: &Attempt,
+) -> Result<Attempted, LoadError> {
     let io = |source| LoadError::Io { what: "a folder of the output", doing: "written", source };
     std::fs::create_dir_all(out.join(STATE)).map_err(io)?;
     let key = settings.key.of_source(&settings.source);
@@ -661,6 +677,7 @@ fn load_expecting(
     let (mut known, mut index) = (Known::default(), Index::default());
     if !first {
         known = Known::open(out, generation - 1)?;
+        known.tell_again(how.again.clone());
         for past in 1..generation {
             state::open_index(&state_file(out, "index", past), &mut index)?;
         }
@@ -707,7 +724,7 @@ fn load_expecting(
         .collect();
     let mut new_index = Index::default();
     for pass in Pass::ALL {
-        let wanted = |input: &usize| match inputs[*input].expects.filter(|_| expecting) {
+        let wanted = |input: &usize| match inputs[*input].expects.filter(|_| how.expecting) {
             Some(expected) => expected == pass,
             None => growing.passes[*input].needs(pass),
         };
@@ -716,8 +733,8 @@ fn load_expecting(
         memos = run_pass(inputs, order, reader, settings, &shared, pass, memos, &mut growing, &vocabulary_version)?;
         let only = Passes::only(pass);
         let surprised = |(input, found): (&Input<'_>, &Passes)| input.expects == Some(pass) && found.with(only) != only;
-        if expecting && inputs.iter().zip(&growing.passes).any(surprised) {
-            return Err(LoadError::Mixed);
+        if how.expecting && inputs.iter().zip(&growing.passes).any(surprised) {
+            return Ok(Attempted::Mixed);
         }
         let found = std::mem::take(&mut growing.found);
         if !first {
@@ -726,7 +743,7 @@ fn load_expecting(
         index.absorb(found);
         let mut rest = Rest::new(settings, &vocabulary_version);
         for (row, kind) in std::mem::take(&mut growing.persons).into_values() {
-            rest.person(&row, &kind);
+            rest.person(&row, &kind, &index);
         }
         for (row, kind) in std::mem::take(&mut growing.parties).into_values() {
             rest.party(&row, &kind);
@@ -742,6 +759,10 @@ fn load_expecting(
         rest.write(&mut growing.outputs)?;
     }
 
+    let came_back = known.met_beside(&growing.new_entries)?;
+    if !came_back.is_empty() {
+        return Ok(Attempted::CameBack(came_back));
+    }
     let nothing_new = !first && growing.new_entries.is_empty();
     if !nothing_new {
         // What the next load needs lies on disk, and out of memory, before eras are derived.
@@ -812,7 +833,7 @@ fn load_expecting(
     }
     let text = serde_json::to_vec_pretty(&report).unwrap_or_default();
     write_whole(&out.join("report.json"), &text)?;
-    Ok(report)
+    Ok(Attempted::Done(Box::new(report)))
 }
 
 /// The `person_id` that a load gives to a person, by her key in the source (`Patient.id`): what finds all her rows.
@@ -1070,8 +1091,9 @@ impl<'r> Rest<'r> {
         self.lineage.push(table, row_id, person, &origin, when, Note::None);
     }
 
-    fn person(&mut self, row: &PersonRow, kind: &str) {
+    fn person(&mut self, row: &PersonRow, kind: &str, index: &Index) {
         use chrono::Datelike;
+        let party = |named: Option<u128>| named.and_then(|named| index.parties.get(&named).copied());
         let birth = row.birth.partial();
         let day = row.birth.calendar_day();
         let midnight = row.birth.timestamp_s().or_else(|| birth.exact().map(|_| i64::from(row.birth.day) * 86_400));
@@ -1086,9 +1108,9 @@ impl<'r> Rest<'r> {
                 midnight.map_or(Cell::Null, Cell::Second),
                 Cell::Id(row.race.0),
                 Cell::Id(row.ethnicity.0),
-                row.location.into(),
-                row.provider.into(),
-                row.care_site.into(),
+                party(row.location).into(),
+                party(row.provider).into(),
+                party(row.care_site).into(),
                 Cell::Null,
                 Cell::text(&row.sex_source, 50),
                 Cell::Null,
