@@ -1,6 +1,7 @@
 //! Institutional login: OpenID Connect with the authorization code flow, PKCE, state and nonce.
 //!
-//! Source: OpenID Connect Core 1.0 (§3.1), Discovery 1.0, RFC 7636 (PKCE), RFC 9207 (`iss` in the answer) and the practice of RFC 9700. The
+//! Source: OpenID Connect Core 1.0 (§3.1), Discovery 1.0, RFC 7636 (PKCE), RFC 9207 (`iss` in the answer),
+//! RP-Initiated Logout 1.0 and the practice of RFC 9700. The
 //! provider is believed only as far as its signature goes: an ID token for this node, for this very login, of now.
 
 use std::time::{Duration, Instant};
@@ -69,6 +70,7 @@ struct Metadata {
     token: Url,
     keys: Url,
     userinfo: Option<Url>,
+    sign_out: Option<Url>,
     /// It promises to name itself in its answer.
     names_itself: bool,
     /// The secret goes into the form, not into a header.
@@ -129,12 +131,21 @@ impl Provider {
             token: address("token_endpoint").ok_or(untrue("it names no place to ask for tokens"))?,
             keys: address("jwks_uri").ok_or(untrue("it names no keys"))?,
             userinfo: address("userinfo_endpoint"),
+            sign_out: address("end_session_endpoint"),
             names_itself: told["authorization_response_iss_parameter_supported"].as_bool() == Some(true),
             secret_in_form: lists(ways, "client_secret_basic") == Some(false)
                 && lists(ways, "client_secret_post") == Some(true),
         };
         *kept = Some((Instant::now(), metadata.clone()));
         Ok(metadata)
+    }
+
+    /// Where a person ends what the provider remembers of this browser (RP-Initiated Logout 1.0 §2), if it says. The provider asks her
+    /// there, since the node keeps nothing that would show it who she is.
+    pub(crate) async fn sign_out_at(&self, fetcher: &Fetcher) -> Option<Url> {
+        let mut at = self.metadata(fetcher).await.ok()?.sign_out?;
+        at.query_pairs_mut().append_pair("client_id", &self.login.client_id);
+        Some(at)
     }
 
     /// Begins a login: what to remember, under which state, and where to send the browser.

@@ -542,9 +542,9 @@ impl Shelf {
         self.repositories(Artefact::Dataset)
     }
 
-    /// Data sets of which a version is or was served, in the order of their names.
-    pub(crate) fn datasets_ever(&self) -> impl Iterator<Item = &Repository> {
-        self.datasets.all.values()
+    /// Data sets or models of which a version is or was served, in the order of their names.
+    pub(crate) fn repositories_ever(&self, artefact: Artefact) -> impl Iterator<Item = &Repository> {
+        self.of_kind(artefact).all.values()
     }
 
     /// Every version that is served: data sets, then models, oldest first.

@@ -38,7 +38,7 @@ const fn query(name: &'static str, kind: &'static str, example: &'static str, de
 /// A whole number from 0 that fits everywhere.
 const WHOLE: &str = r#"{"minimum":0,"maximum":2147483647}"#;
 
-const PARAMETERS: [Parameter; 35] = [
+const PARAMETERS: [Parameter; 39] = [
     path("namespace", "acequia", "Who publishes the data set."),
     path("name", "breast-cancer-survival", "The data set."),
     path("model", "breast-cancer-recurrence", "The model."),
@@ -75,6 +75,10 @@ const PARAMETERS: [Parameter; 35] = [
     query("page", "integer", "1", "From 1.").with(r#"{"minimum":1,"maximum":2147483647}"#),
     query("verb", "string", "Identify", "As OAI-PMH 2.0 has them."),
     query("metadataPrefix", "string", "oai_dc", "`oai_dc` or `datacite`."),
+    query("identifier", "string", "oai:node.example:acequia/breast-cancer-survival", "Of a record."),
+    query("from", "string", "2026-01-01", "First day, or second, of publication."),
+    query("until", "string", "2026-12-31", "Last day, or second, of publication."),
+    query("set", "string", "models", "`datasets` or `models`."),
     query("resumptionToken", "string", "", "From the page before."),
     query("dataset", "string", "acequia/breast-cancer-survival", "`namespace/name`.")
         .with(r#"{"pattern":"^[a-z0-9][a-z0-9._-]*/[a-z0-9][a-z0-9._-]*$"}"#),
@@ -208,7 +212,13 @@ const ROUTES: [Route; 33] = [
     ),
     get("/catalogue.ttl", "harvesting", "DCAT-AP feed, Turtle", "text/turtle", &["page"]),
     get("/catalogue.jsonld", "harvesting", "DCAT-AP feed, JSON-LD", "application/ld+json", &["page"]),
-    get("/oai", "harvesting", "OAI-PMH 2.0", "text/xml", &["!verb", "metadataPrefix", "resumptionToken"]),
+    get(
+        "/oai",
+        "harvesting",
+        "OAI-PMH 2.0",
+        "text/xml",
+        &["!verb", "identifier", "metadataPrefix", "from", "until", "set", "resumptionToken"],
+    ),
     get("/ga4gh/drs/v1/service-info", "harvesting", "GA4GH service info", JSON, &[]),
     get("/ga4gh/drs/v1/objects/{object}", "harvesting", "A file or a version as a DRS object", JSON, &[]),
     get("/is-valid", "viewer", "What the viewer can show", JSON, VIEW),
@@ -432,7 +442,7 @@ pub(crate) fn document(address: &str) -> Value {
     // The same with its arguments as a form.
     let mut harvest = paths["/oai"]["get"].clone();
     harvest["parameters"] = json!([]);
-    let arguments = ["verb", "identifier", "metadataPrefix", "from", "until", "resumptionToken"];
+    let arguments = ["verb", "identifier", "metadataPrefix", "from", "until", "set", "resumptionToken"];
     let arguments: Map<String, Value> =
         arguments.iter().map(|name| ((*name).to_owned(), json!({ "type": "string" }))).collect();
     harvest["requestBody"] = json!({ "required": true, "content": { "application/x-www-form-urlencoded": {

@@ -64,10 +64,13 @@ class Person:
     def __init__(self, name):
         self.name, self.browser = name, requests.Session()
 
-    def sign_in(self, path):
+    def start(self, path):
         page = self.browser.get(f"{endpoint}/login?next={path}")
         start = html.unescape(re.search(r'href="(/login/start[^"]*)"', page.text)[1])
-        page = self.browser.get(endpoint + start)
+        return self.browser.get(endpoint + start)
+
+    def sign_in(self, path):
+        page = self.start(path)
         # The pages of the provider: who are you, and may the node know it.
         for _ in range(4):
             if not path_of(page).startswith("/interaction/"):
@@ -182,6 +185,14 @@ step("what is revoked is closed with the next question, and was nobody else's")
 
 gone = berta.post("/logout", {})
 assert gone.status_code == 200 and path_of(berta.get("/account")) == "/login"
+there = html.unescape(re.search(r'href="([^"]+)"[^>]*>Sign out there', gone.text)[1])
+assert path_of(berta.start("/account")) == "/account", "the provider still knows the browser"
+berta.post("/logout", {})
+page = berta.browser.get(there)
+form = dict(re.findall(r'name="([^"]+)" value="([^"]*)"', page.text)) | {"logout": "yes"}
+ended = berta.browser.post(html.unescape(re.search(r'action="([^"]+)"', page.text)[1]), data=form)
+assert ended.status_code == 200 and path_of(berta.start("/account")).startswith("/interaction/"), "it asks who she is"
+step("who signs out here is told where to sign out at the institution, and can")
 foreign = anna.browser.post(f"{endpoint}/logout", headers={"origin": "https://evil.example"})
 assert foreign.status_code == 403 and path_of(anna.get("/account")) == "/account"
 step("signing out is an act of the own page only")

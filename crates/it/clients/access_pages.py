@@ -85,6 +85,9 @@ def main():
                 judge(browser, script, "/account/tokens", "1280 px light")
             shoot(browser, "access-token-light-1280")
             look(browser, script, "/account", "account")
+            act(browser, "document.querySelector('form[action=\"/logout\"] button').click()", own("/login"))
+            look(browser, script, "/login?out=1", "signed-out")
+            assert "Sign out there" in browser.run("document.body.innerText")
         finally:
             browser.close()
     print("all pages of access stand", flush=True)

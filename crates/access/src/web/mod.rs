@@ -495,7 +495,7 @@ impl Site {
             return Err(Stop::Foreign);
         }
         match route {
-            Route::LoginPage => Ok(self.login_page(visit, query)),
+            Route::LoginPage => Ok(self.login_page(visit, query).await),
             Route::LoginStart => self.login_start(headers, query).await,
             Route::LoginCallback => self.login_callback(visit, headers, query).await,
             Route::Logout => Ok(self.logout(visit)),

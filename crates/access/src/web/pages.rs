@@ -8,6 +8,7 @@ use acequia_hub::{Frame, PublishedVersion};
 use acequia_types::Timestamp;
 use axum::http::StatusCode;
 use maud::{Markup, html};
+use url::Url;
 
 use crate::readers::{Outcome, Record, digest_of};
 use crate::session::Session;
@@ -65,9 +66,21 @@ fn reached(contact: &str) -> Markup {
     }
 }
 
-/// Where one goes to the institutional login. `login` is what it is called; `None` where there is none.
-pub(super) fn login(login: Option<&str>, next: Option<&str>, contact: Option<&str>) -> String {
+/// Where one goes to the institutional login. `login` is what it is called; `None` where there is none. Who just `left` learns where to sign
+/// out of that login, if it says where.
+pub(super) fn login(
+    login: Option<&str>,
+    left: Option<Option<&Url>>,
+    next: Option<&str>,
+    contact: Option<&str>,
+) -> String {
     let main = html! {
+        @if let Some(there) = left {
+            p.notice {
+                "You are signed out of this node. This browser may still be signed in with " (login.unwrap_or_default()) ": on a computer that others use, sign out there too."
+                @if let Some(there) = there { " " a href=(there) rel="noopener" { "Sign out there" } }
+            }
+        }
         p.lead { "What is open needs no account. Some who gave data put conditions on their use; then who reads the rows signs in." }
         @match login {
             Some(name) => {

@@ -55,13 +55,20 @@ impl Site {
         }
     }
 
-    pub(super) fn login_page(&self, visit: &Visit, query: &Fields) -> Reply {
+    pub(super) async fn login_page(&self, visit: &Visit, query: &Fields) -> Reply {
         let to = next(query.get("next"));
         if visit.session.is_some() {
             return Reply::see(to.as_deref().unwrap_or("/account"));
         }
         let login = self.provider.as_ref().map(|provider| provider.login.name.as_deref().unwrap_or("your institution"));
-        page(StatusCode::OK, pages::login(login, to.as_deref(), self.contact.as_deref()))
+        let left = match &self.provider {
+            Some(provider) if query.get("out").is_some() => Some(provider.sign_out_at(&self.fetcher).await),
+            _ => None,
+        };
+        page(
+            StatusCode::OK,
+            pages::login(login, left.as_ref().map(Option::as_ref), to.as_deref(), self.contact.as_deref()),
+        )
     }
 
     pub(super) async fn login_start(&self, headers: &HeaderMap, query: &Fields) -> Result<Reply, Stop> {
@@ -119,7 +126,7 @@ impl Site {
         if let Some(secret) = &visit.cookie {
             self.sessions.end(secret);
         }
-        Reply::see("/login").with_cookie(self.cookie("reader", "", 0))
+        Reply::see("/login?out=1").with_cookie(self.cookie("reader", "", 0))
     }
 
     pub(super) async fn account(&self, visit: &Visit, made: Option<Made<'_>>) -> Result<Reply, Stop> {

@@ -41,12 +41,44 @@ async fn a_reader_signs_in_through_the_institution_and_out_again() {
     assert_eq!(browser.get("/account").await.status, StatusCode::SEE_OTHER);
     browser.cookies.insert("reader".to_owned(), now.clone());
     assert_eq!(browser.get("/account").await.status, StatusCode::OK);
-    assert_eq!(browser.post("/logout", &[]).await.header("location"), "/login");
+    assert_eq!(browser.post("/logout", &[]).await.header("location"), "/login?out=1");
     browser.cookies.insert("reader".to_owned(), now);
     assert_eq!(browser.get("/account").await.status, StatusCode::SEE_OTHER, "the session is gone, not the cookie only");
     // Whoever only signs in leaves nothing behind.
     let all = records(&node.store).await;
     assert!(!all.contains("anna") && !all.contains("uni.example"), "{all}");
+}
+
+/// On a computer that others use the session at the institution outlives the one here.
+#[tokio::test]
+async fn who_signs_out_is_told_where_to_sign_out_at_the_institution() {
+    for (place, link) in [
+        (Some("https://login.example/end?x=1"), Some("href=\"https://login.example/end?x=1&amp;client_id=acequia\"")),
+        (Some("http://login.example/end"), None),
+        (Some("javascript:alert(1)"), None),
+        (None, None),
+    ] {
+        let provider = Provider::start().await;
+        provider.state.lock().unwrap().metadata = Box::new(move |told| {
+            if let Some(place) = place {
+                told["end_session_endpoint"] = json!(place);
+            }
+        });
+        let node = Node::new(Some(&provider), Vec::new()).await;
+        let mut browser = Browser::new(&node);
+        browser.sign_in(&provider, "anna", "/account").await;
+        let to = browser.post("/logout", &[]).await.header("location").to_owned();
+        let page = browser.get(&to).await.text();
+        assert!(page.contains("signed out of this node") && page.contains("/login/start"), "{page}");
+        assert_eq!(
+            (page.contains("Sign out there"), link.is_none_or(|link| page.contains(link))),
+            (link.is_some(), true)
+        );
+        assert!(!browser.get("/login").await.text().contains("signed out"));
+    }
+    // Where nobody can sign in there is nothing to sign out of.
+    let node = Node::new(None, Vec::new()).await;
+    assert!(!Browser::new(&node).get("/login?out=1").await.text().contains("signed out"));
 }
 
 #[tokio::test]

@@ -22,7 +22,11 @@ fn related(described: Description<'_>) -> Vec<(String, &'static str)> {
     all.extend(
         described.previous().map(|previous| (Description { version: previous, ..described }.iri(), "IsNewVersionOf")),
     );
-    all.push((described.form_iri("croissant.jsonld"), "HasMetadata"));
+    if described.is_model() {
+        all.extend(described.sources().iter().filter_map(|source| Some((source.iri?.to_owned(), "IsDerivedFrom"))));
+    } else {
+        all.push((described.form_iri("croissant.jsonld"), "HasMetadata"));
+    }
     all
 }
 

@@ -128,6 +128,20 @@ pub(crate) struct Agent<'a> {
     pub(crate) is_person: bool,
 }
 
+/// What a model learned from, as its card states it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Source<'a> {
+    pub(crate) title: &'a str,
+    /// Where it is described.
+    pub(crate) iri: Option<&'a str>,
+    /// `namespace/name` and version of a published one.
+    pub(crate) published: Option<(&'a str, &'a str)>,
+    /// SHA-256 of its manifest.
+    pub(crate) manifest: Option<&'a str>,
+    /// SPDX id.
+    pub(crate) license: Option<&'a str>,
+}
+
 /// A version with all that its documents say, and the address under which it is described.
 #[derive(Clone, Copy)]
 pub(crate) struct Description<'a> {
@@ -250,6 +264,21 @@ impl<'a> Description<'a> {
     /// Columns as the data dictionary has them.
     pub(crate) fn columns(&self) -> &'a [Value] {
         list(&self.facts.dictionary, "/columns")
+    }
+
+    /// What a model learned from. A data set names none: what it was made of is sealed.
+    pub(crate) fn sources(&self) -> Vec<Source<'a>> {
+        let source = |source: &'a Value| {
+            let said = |key: &str| text(source, key);
+            Some(Source {
+                title: said("/title").or_else(|| said("/name"))?,
+                iri: said("/url"),
+                published: said("/name").zip(said("/version")),
+                manifest: said("/manifest"),
+                license: said("/license"),
+            })
+        };
+        list(&self.facts.croissant, "/stated/learned_from").iter().filter_map(source).collect()
     }
 
     /// Rows that are people.

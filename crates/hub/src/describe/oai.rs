@@ -1,18 +1,19 @@
-//! OAI-PMH 2.0: records are data sets in their newest served version, with Dublin Core and DataCite. A data set of which
-//! no version is served any more stays as a deleted record, so that harvesters drop what they hold of it; the datestamp
-//! of a record is that of the last publication or taking down.
+//! OAI-PMH 2.0: records are data sets and models in their newest served version, with Dublin Core and DataCite; each kind
+//! is a set. One of which no version is served any more stays as a deleted record, so that harvesters drop what they hold
+//! of it; the datestamp of a record is that of the last publication or taking down.
 //!
 //! Answers are pages of at most [`PAGE`] records. A resumption token holds all that the next page needs (a format, two
-//! dates and the name of the last data set), so that the node keeps no state for harvesters.
+//! dates, a set and the name of the last record), so that the node keeps no state for harvesters.
 
 use std::sync::Arc;
 
+use acequia_gate::Artefact;
 use acequia_types::{Timestamp, parse_timestamp};
 
 use super::xml::{element, escaped};
 use super::{Description, datacite};
 use crate::Shelf;
-use crate::catalogue::Repository;
+use crate::catalogue::{Repository, artefact_of, plural};
 use crate::facts::Facts;
 use crate::http::{Fields, host_name};
 
@@ -25,11 +26,14 @@ const FORMATS: [(&str, &str, &str); 2] = [
     ("datacite", "http://schema.datacite.org/meta/kernel-4/metadata.xsd", "http://datacite.org/schema/kernel-4"),
 ];
 
+/// Sets: what a record is of, and what the set is called. Its `setSpec` is the word that addresses begin with.
+const SETS: [(Artefact, &str); 2] = [(Artefact::Dataset, "Data sets"), (Artefact::Model, "Models")];
+
 /// An error of the protocol: its code and words.
 type Wrong = (&'static str, &'static str);
 
 const BAD_TOKEN: Wrong = ("badResumptionToken", "The token is not one of this node, or its list is over.");
-const NO_SETS: Wrong = ("noSetHierarchy", "This node has no sets.");
+const NO_RECORDS: Wrong = ("noRecordsMatch", "No data set or model of that set changed in that time.");
 const DATES: Wrong =
     ("badArgument", "from and until must be days or seconds in UTC, both of one kind, from not after until.");
 
@@ -50,7 +54,8 @@ pub(crate) struct Identity<'a> {
 pub(crate) enum Wanted<'s> {
     Identify,
     Formats,
-    Record { dataset: &'s Repository, format: &'static str },
+    Sets,
+    Record { of: &'s Repository, format: &'static str },
     List { page: Vec<&'s Repository>, headers_only: bool, format: &'static str, token: Option<Token> },
     Wrong(Wrong),
 }
@@ -63,8 +68,39 @@ pub(crate) struct Token {
     cursor: usize,
 }
 
-fn identifier(address: &str, dataset: &Repository) -> String {
-    format!("oai:{}:{}", host_name(address), dataset.newest().manifest().dataset)
+fn identifier(address: &str, repository: &Repository) -> String {
+    format!("oai:{}:{}", host_name(address), name(repository))
+}
+
+/// Data sets have had their bare names as identifiers, which persist, before models were records.
+fn name(repository: &Repository) -> String {
+    let (artefact, name) = (repository.newest().artefact(), &repository.newest().manifest().dataset);
+    match artefact {
+        Artefact::Dataset => name.to_string(),
+        Artefact::Model => format!("{}/{name}", plural(artefact)),
+    }
+}
+
+fn named<'s>(shelf: &'s Shelf, name: &str) -> Option<&'s Repository> {
+    let (kind, name) = match name.split_once('/') {
+        Some((kind, name)) if name.contains('/') => (artefact_of(kind).filter(|kind| *kind == Artefact::Model)?, name),
+        _ => (Artefact::Dataset, name),
+    };
+    let (namespace, name) = name.split_once('/')?;
+    shelf.repository(kind, namespace, name)
+}
+
+/// Data sets come before models, each in the order of their names.
+fn place(name: &str) -> (usize, &str) {
+    (name.matches('/').count(), name)
+}
+
+/// What is or was served, of one set or of all.
+fn ever<'s>(shelf: &'s Shelf, set: &str) -> impl Iterator<Item = &'s Repository> {
+    SETS.map(|(kind, _)| Some(kind).filter(|kind| set.is_empty() || plural(*kind) == set))
+        .into_iter()
+        .flatten()
+        .flat_map(|kind| shelf.repositories_ever(kind))
 }
 
 /// Checks a request against what is on the shelf.
@@ -89,10 +125,9 @@ fn read<'s>(query: &Fields, shelf: &'s Shelf, address: &str) -> Result<Wanted<'s
         if other { Err(("badArgument", "The request has an argument that the verb does not know.")) } else { Ok(()) }
     };
     let find = |name: &str| -> Result<&'s Repository, Wrong> {
-        const UNKNOWN: Wrong = ("idDoesNotExist", "This node has no such data set.");
+        const UNKNOWN: Wrong = ("idDoesNotExist", "This node has no such data set or model.");
         let name = name.strip_prefix(&format!("oai:{}:", host_name(address))).ok_or(UNKNOWN)?;
-        let (namespace, name) = name.split_once('/').ok_or(UNKNOWN)?;
-        shelf.dataset(namespace, name).ok_or(UNKNOWN)
+        named(shelf, name).ok_or(UNKNOWN)
     };
     let format = |name: &str| {
         let found = FORMATS.iter().find(|(prefix, ..)| *prefix == name).map(|(prefix, ..)| *prefix);
@@ -107,25 +142,27 @@ fn read<'s>(query: &Fields, shelf: &'s Shelf, address: &str) -> Result<Wanted<'s
         }
         "ListSets" => {
             only(&["resumptionToken"])?;
-            Err(if query.get("resumptionToken").is_some() { BAD_TOKEN } else { NO_SETS })
+            if query.get("resumptionToken").is_some() { Err(BAD_TOKEN) } else { Ok(Wanted::Sets) }
         }
         "GetRecord" => {
             only(&["identifier", "metadataPrefix"])?;
             const NEEDED: Wrong = ("badArgument", "GetRecord needs identifier and metadataPrefix.");
             let (name, prefix) = (query.get("identifier").ok_or(NEEDED)?, query.get("metadataPrefix").ok_or(NEEDED)?);
-            Ok(Wanted::Record { dataset: find(name)?, format: format(prefix)? })
+            Ok(Wanted::Record { of: find(name)?, format: format(prefix)? })
         }
         verb @ ("ListRecords" | "ListIdentifiers") => {
             let headers_only = verb == "ListIdentifiers";
             if let Some(token) = query.get("resumptionToken") {
                 only(&["resumptionToken"])?;
                 let parts: Vec<&str> = token.split('!').collect();
-                let [prefix, from, until, after @ ..] = &parts[..] else { return Err(BAD_TOKEN) };
-                let [after] = after else { return Err(BAD_TOKEN) };
+                let [prefix, from, until, set, after] = parts[..] else { return Err(BAD_TOKEN) };
+                if !(1..=2).contains(&place(after).0) {
+                    return Err(BAD_TOKEN);
+                }
                 // Whatever is wrong with it, the harvester did not write it.
                 let span = Span::of(from, until).map_err(|_| BAD_TOKEN)?;
                 let format = format(prefix).map_err(|_| BAD_TOKEN)?;
-                return list(shelf, headers_only, format, &span, after).map_err(|_| BAD_TOKEN);
+                return list(shelf, headers_only, format, &span, (set, after)).map_err(|_| BAD_TOKEN);
             }
             only(&["metadataPrefix", "from", "until", "set"])?;
             let prefix = query.get("metadataPrefix").ok_or(("badArgument", "The verb needs metadataPrefix."))?;
@@ -136,10 +173,11 @@ fn read<'s>(query: &Fields, shelf: &'s Shelf, address: &str) -> Result<Wanted<'s
             }
             let [from, until] = dates.map(Option::unwrap_or_default);
             let (span, format) = (Span::of(from, until)?, format(prefix)?);
-            if query.get("set").is_some() {
-                return Err(NO_SETS);
+            let set = query.get("set");
+            if set == Some("") {
+                return Err(NO_RECORDS);
             }
-            list(shelf, headers_only, format, &span, "")
+            list(shelf, headers_only, format, &span, (set.unwrap_or_default(), ""))
         }
         _ => Err(("badVerb", "The verb is missing or is none of OAI-PMH 2.0.")),
     }
@@ -185,14 +223,13 @@ fn list<'s>(
     headers_only: bool,
     format: &'static str,
     span: &Span<'_>,
-    after: &str,
+    (set, after): (&str, &str),
 ) -> Result<Wanted<'s>, Wrong> {
-    let all: Vec<&Repository> = shelf.datasets_ever().filter(|dataset| span.holds(dataset.changed_at())).collect();
+    let all: Vec<&Repository> = ever(shelf, set).filter(|repository| span.holds(repository.changed_at())).collect();
     if all.is_empty() {
-        return Err(("noRecordsMatch", "No data set changed in that time."));
+        return Err(NO_RECORDS);
     }
-    let name = |dataset: &Repository| dataset.newest().manifest().dataset.to_string();
-    let start = all.partition_point(|dataset| !after.is_empty() && name(dataset).as_str() <= after);
+    let start = all.partition_point(|repository| !after.is_empty() && place(&name(repository)) <= place(after));
     if start == all.len() {
         return Err(BAD_TOKEN);
     }
@@ -202,19 +239,17 @@ fn list<'s>(
     let next = if last {
         String::new()
     } else {
-        format!("{format}!{from}!{until}!{}", page.last().map_or_else(String::new, |d| name(d)))
+        format!("{format}!{from}!{until}!{set}!{}", page.last().map_or_else(String::new, |last| name(last)))
     };
     let token = (start > 0 || !last).then_some(Token { text: next, total: all.len(), cursor: start });
     Ok(Wanted::List { page, headers_only, format, token })
 }
 
-/// The data sets whose documents an answer needs.
+/// The data sets and models whose documents an answer needs.
 pub(crate) fn needed<'s>(wanted: &Wanted<'s>) -> Vec<&'s Repository> {
     match wanted {
-        Wanted::Record { dataset, .. } if dataset.is_served() => vec![dataset],
-        Wanted::List { page, headers_only: false, .. } => {
-            page.iter().filter(|dataset| dataset.is_served()).copied().collect()
-        }
+        Wanted::Record { of, .. } if of.is_served() => vec![of],
+        Wanted::List { page, headers_only: false, .. } => page.iter().filter(|one| one.is_served()).copied().collect(),
         _ => Vec::new(),
     }
 }
@@ -247,7 +282,7 @@ pub(crate) fn answer(
     match wanted {
         Wanted::Wrong((code, words)) => out.push_str(&element("error", &format!(" code=\"{code}\""), words)),
         Wanted::Identify => {
-            let earliest = shelf.datasets_ever().map(Repository::changed_at).min();
+            let earliest = ever(shelf, "").map(Repository::changed_at).min();
             out.push_str("<Identify>\n");
             for (name, text) in [
                 ("repositoryName", repository.name.to_owned()),
@@ -274,21 +309,29 @@ pub(crate) fn answer(
             }
             out.push_str("</ListMetadataFormats>\n");
         }
-        Wanted::Record { dataset, format } => {
+        Wanted::Sets => {
+            out.push_str("<ListSets>\n");
+            for (artefact, words) in SETS {
+                let (spec, words) = (element("setSpec", "", plural(artefact)), element("setName", "", words));
+                out.push_str(&format!("<set>\n{spec}{words}</set>\n"));
+            }
+            out.push_str("</ListSets>\n");
+        }
+        Wanted::Record { of, format } => {
             out.push_str("<GetRecord>\n");
-            out.push_str(&record(address, dataset, facts.first().map(|facts| &**facts), format));
+            out.push_str(&record(address, of, facts.first().map(|facts| &**facts), format));
             out.push_str("</GetRecord>\n");
         }
         Wanted::List { page, headers_only, format, token } => {
             let verb = if *headers_only { "ListIdentifiers" } else { "ListRecords" };
             out.push_str(&format!("<{verb}>\n"));
             match headers_only {
-                true => page.iter().for_each(|dataset| out.push_str(&header(address, dataset))),
+                true => page.iter().for_each(|one| out.push_str(&header(address, one))),
                 false => {
                     let mut facts = facts.iter();
-                    for dataset in page {
-                        let own = if dataset.is_served() { facts.next().map(|facts| &**facts) } else { None };
-                        out.push_str(&record(address, dataset, own, format));
+                    for one in page {
+                        let own = if one.is_served() { facts.next().map(|facts| &**facts) } else { None };
+                        out.push_str(&record(address, one, own, format));
                     }
                 }
             }
@@ -303,17 +346,19 @@ pub(crate) fn answer(
     out
 }
 
-fn header(address: &str, dataset: &Repository) -> String {
-    let status = if dataset.is_served() { "" } else { " status=\"deleted\"" };
-    let stamp = element("datestamp", "", &dataset.changed_at().to_string());
-    format!("<header{status}>\n{}{stamp}</header>\n", element("identifier", "", &identifier(address, dataset)))
+fn header(address: &str, repository: &Repository) -> String {
+    let status = if repository.is_served() { "" } else { " status=\"deleted\"" };
+    let identifier = element("identifier", "", &identifier(address, repository));
+    let stamp = element("datestamp", "", &repository.changed_at().to_string());
+    let set = element("setSpec", "", plural(repository.newest().artefact()));
+    format!("<header{status}>\n{identifier}{stamp}{set}</header>\n")
 }
 
 /// A record; a deleted one has no facts and is its header only (OAI-PMH 2.0, section 2.5.1).
-fn record(address: &str, dataset: &Repository, facts: Option<&Facts>, format: &str) -> String {
-    let header = header(address, dataset);
+fn record(address: &str, repository: &Repository, facts: Option<&Facts>, format: &str) -> String {
+    let header = header(address, repository);
     let Some(facts) = facts else { return format!("<record>\n{header}</record>\n") };
-    let described = Description { dataset, version: dataset.newest(), facts, address };
+    let described = Description { dataset: repository, version: repository.newest(), facts, address };
     let metadata = if format == "datacite" { datacite::resource(described) } else { dublin_core(described) };
     format!("<record>\n{header}<metadata>\n{metadata}</metadata>\n</record>\n")
 }
@@ -330,9 +375,14 @@ fn dublin_core(described: Description<'_>) -> String {
     out.push_str(&element("dc:description", "", described.text()));
     out.push_str(&element("dc:publisher", "", described.publisher().name));
     out.push_str(&element("dc:date", "", &manifest.released_on.to_string()));
-    out.push_str(&element("dc:type", "", "Dataset"));
+    // Of the types of DCMI a model is software; DataCite has one of its own.
+    out.push_str(&element("dc:type", "", if described.is_model() { "Software" } else { "Dataset" }));
     out.push_str(&element("dc:identifier", "", &described.iri()));
     out.push_str(&element("dc:identifier", "", &format!("sha256:{}", described.version.digest())));
+    described
+        .sources()
+        .iter()
+        .for_each(|source| out.push_str(&element("dc:source", "", source.iri.unwrap_or(source.title))));
     described.languages().iter().for_each(|language| out.push_str(&element("dc:language", "", language)));
     out.push_str(&element("dc:rights", "", &described.license_iri()));
     out.push_str("</oai_dc:dc>\n");

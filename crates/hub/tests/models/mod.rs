@@ -73,7 +73,10 @@ fn card(records: &[&str]) -> Value {
             "outcome": "Recurrence.", "limits": ["Old data."],
             "intended_use": { "purpose": "Research.", "users": "Researchers.", "population": "Women.", "out_of_scope": ["Treatment."] },
             "predictors": { "size": { "title": "Size", "description": "Of the tumour.", "values": { ">50": "over 50 mm" } } },
-            "learned_from": [{ "title": "A register", "name": "clinic/register", "version": "1.0.0", "license": "CC-BY-4.0" }],
+            "learned_from": [
+                { "title": "A register", "name": "clinic/register", "version": "1.0.0", "license": "CC-BY-4.0" },
+                { "title": "A cohort", "url": "https://doi.org/10.1000/2" },
+            ],
         },
     })
 }
@@ -178,6 +181,56 @@ async fn a_model_has_a_page_with_all_that_is_known_of_it() {
     let cited = get(&app, &format!("/models/{MODEL}/v/1.0.0/datacite.json")).await.json();
     assert_eq!(cited["types"]["resourceTypeGeneral"], "Model");
     assert!(get(&app, "/sitemap.xml").await.text().contains("/models/acequia/recurrence/v/1.0.0"));
+}
+
+/// Harvesters and citation tools learn what a model was made from, and no address that leads nowhere.
+#[tokio::test]
+async fn models_are_harvested_and_described_as_models() {
+    let memory = shelf();
+    memory.publish("acequia/sample", "1.0.0", "Sample", [1, 1, 1], BTreeMap::new(), 1_700_000_000);
+    let app = router(memory.clone());
+    let ask = |query: &str| format!("/oai?verb={query}");
+    let sets = get(&app, &ask("ListSets")).await.text();
+    assert!(sets.contains("<setSpec>datasets</setSpec>") && sets.contains("<setSpec>models</setSpec>"), "{sets}");
+    let identifier = "<identifier>oai:node.example:models/acequia/recurrence</identifier>";
+    for (set, models, all) in [("", 1, 2), ("&set=models", 1, 1), ("&set=datasets", 0, 1)] {
+        for verb in ["ListIdentifiers", "ListRecords"] {
+            let text = get(&app, &ask(&format!("{verb}&metadataPrefix=oai_dc{set}"))).await.text();
+            assert_eq!((text.matches(identifier).count(), text.matches("<header>").count()), (models, all), "{text}");
+        }
+    }
+    let record = |prefix: &str| {
+        ask(&format!("GetRecord&metadataPrefix={prefix}&identifier=oai:node.example:models/acequia/recurrence"))
+    };
+    let plain = get(&app, &record("oai_dc")).await.text();
+    for told in [
+        "<setSpec>models</setSpec>",
+        "<dc:type>Software</dc:type>",
+        "<dc:source>A register</dc:source>",
+        "<dc:source>https://doi.org/10.1000/2</dc:source>",
+    ] {
+        assert!(plain.contains(told), "{told}: {plain}");
+    }
+    let datacite = get(&app, &record("datacite")).await.text();
+    assert!(datacite.contains("resourceTypeGeneral=\"Model\"") && datacite.contains("relationType=\"IsDerivedFrom\""));
+    assert!(!datacite.contains("croissant"), "a model has none");
+
+    let document = get(&app, &format!("/models/{MODEL}/v/1.0.0/ro-crate-metadata.json")).await.json();
+    let graph = document["@graph"].as_array().unwrap();
+    let find = |id: &str| graph.iter().find(|entity| entity["@id"] == id).unwrap_or_else(|| panic!("{id}"));
+    assert_eq!(find("#run")["object"], json!([{ "@id": "#source-1" }, { "@id": "https://doi.org/10.1000/2" }]));
+    assert_eq!(find("#source-1")["alternateName"], "clinic/register 1.0.0");
+    assert_eq!(find("README.md")["description"], "Model card.");
+    find("https://doi.org/10.1000/2");
+    // As long lists go on across the two kinds.
+    for at in 0..70 {
+        memory.publish(&format!("acequia/set-{at:02}"), "1.0.0", "Set", [1, 1, 1], BTreeMap::new(), 1_700_000_000);
+    }
+    let first = get(&app, &ask("ListIdentifiers&metadataPrefix=oai_dc")).await.text();
+    assert_eq!((first.matches("<header>").count(), first.contains(identifier)), (50, false));
+    let next = first.split("cursor=\"").nth(1).and_then(|rest| rest.split(['>', '<']).nth(1)).unwrap();
+    let rest = get(&app, &ask(&format!("ListIdentifiers&resumptionToken={next}"))).await.text();
+    assert_eq!((rest.matches("<header>").count(), rest.contains(identifier)), (22, true));
 }
 
 #[tokio::test]
