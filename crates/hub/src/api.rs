@@ -558,7 +558,11 @@ pub(crate) fn commits(dataset: &Repository, version: &PublishedVersion) -> Value
 /// [`Refusal::Bad`] when `cursor` is none that a page gave out.
 pub(crate) fn wanted_page(query: &Fields) -> Result<(Query, usize), Refusal> {
     let words: Vec<&str> = query.all("search").collect();
-    let filters = query.all("filter").flat_map(|filter| filter.split(',')).filter(|filter| !filter.is_empty());
+    // What a repository is for, and which library reads it, are tags too. Nothing here is run for others: no tag says so, and whoever
+    // asks for what is run gets nothing.
+    let tags = ["filter", "pipeline_tag", "library", "inference", "inference_provider", "apps", "num_parameters"];
+    let filters = tags.into_iter().flat_map(|name| query.all(name)).flat_map(|filter| filter.split(','));
+    let filters = filters.filter(|filter| !filter.is_empty());
     let author = query.get("author").map(|author| (Facet::Publisher, author.to_owned()));
     let gated = match query.get("gated") {
         Some("true" | "True" | "1") => Some(true),

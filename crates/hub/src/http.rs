@@ -223,6 +223,12 @@ pub(crate) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
     types.any(|given| given.split(';').next().is_some_and(|given| given.trim().eq_ignore_ascii_case(media_type)))
 }
 
+/// Whether the request asks for a profile by its name (RFC 6906, as Signposting has it).
+pub(crate) fn names(headers: &HeaderMap, profile: &str) -> bool {
+    let texts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    texts.flat_map(|text| text.split(['"', ' ', ';', '=', ','])).any(|given| given == profile)
+}
+
 /// The form of time that Hub clients parse: with milliseconds and `Z`.
 pub fn iso_ms(at: Timestamp) -> String {
     at.to_string().replace('Z', ".000Z")

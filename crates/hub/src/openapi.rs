@@ -39,7 +39,7 @@ const fn query(name: &'static str, kind: &'static str, example: &'static str, de
 const WHOLE: &str = r#"{"minimum":0,"maximum":2147483647}"#;
 
 const PARAMETERS: [Parameter; 39] = [
-    path("namespace", "acequia", "Who publishes the data set."),
+    path("namespace", "acequia", "Who publishes it."),
     path("name", "breast-cancer-survival", "The data set."),
     path("model", "breast-cancer-recurrence", "The model."),
     path("revision", "v1.0.0", "A tag, `main`, or a whole commit; one path segment, percent-encoded."),
@@ -400,6 +400,13 @@ fn of_models(path: &str) -> Option<String> {
     }
 }
 
+/// What a route of data sets gives, in words about models.
+fn in_models(summary: &str) -> String {
+    [("Data sets", "Models"), ("data set", "model"), ("the rows", "what is not open")]
+        .into_iter()
+        .fold(summary.to_owned(), |words, (of_rows, own)| words.replace(of_rows, own))
+}
+
 /// `GET /api/openapi.json`.
 pub(crate) fn document(address: &str) -> Value {
     let mut paths = Map::new();
@@ -407,7 +414,7 @@ pub(crate) fn document(address: &str) -> Value {
         let own = operation(route.path, route.tag, route.summary, route.media_type, route.query);
         paths.insert(route.path.to_owned(), json!({ "get": own }));
         if let Some(path) = of_models(route.path) {
-            let own = operation(&path, route.tag, route.summary, route.media_type, route.query);
+            let own = operation(&path, route.tag, &in_models(route.summary), route.media_type, route.query);
             paths.insert(path, json!({ "get": own }));
         }
     }
@@ -418,13 +425,6 @@ pub(crate) fn document(address: &str) -> Value {
             paths.insert(path, json!({ "get": own }));
         }
     }
-    let mut asked = operation(
-        "/api/datasets/{namespace}/{name}/paths-info/{revision}",
-        "hub",
-        "What is there of some paths",
-        JSON,
-        &[],
-    );
     let body = json!({
         "type": "object", "required": ["paths"],
         "properties": { "paths": { "type": "array", "items": { "type": "string" }, "maxItems": 1000 }, "expand": { "type": "boolean" } },
@@ -435,10 +435,13 @@ pub(crate) fn document(address: &str) -> Value {
     form["minProperties"] = json!(1);
     form["properties"]["paths"]["minItems"] = json!(1);
     form["properties"]["expand"] = json!({ "type": "string", "enum": TRUTHS });
-    asked["requestBody"] = json!({ "required": true, "content": {
-        JSON: { "schema": body }, "application/x-www-form-urlencoded": { "schema": form },
-    } });
-    paths.insert("/api/datasets/{namespace}/{name}/paths-info/{revision}".to_owned(), json!({ "post": asked }));
+    let content = json!({ JSON: { "schema": body }, "application/x-www-form-urlencoded": { "schema": form } });
+    for path in ["/api/datasets/{namespace}/{name}", "/api/models/{namespace}/{model}"] {
+        let path = format!("{path}/paths-info/{{revision}}");
+        let mut asked = operation(&path, "hub", "What is there of some paths", JSON, &[]);
+        asked["requestBody"] = json!({ "required": true, "content": content });
+        paths.insert(path, json!({ "post": asked }));
+    }
     // The same with its arguments as a form.
     let mut harvest = paths["/oai"]["get"].clone();
     harvest["parameters"] = json!([]);

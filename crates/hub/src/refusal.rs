@@ -374,6 +374,7 @@ impl Refusal {
             Self::Gone(gone) => put(headers, header::LINK, &gone.links()),
             Self::Method { allow } => put(headers, header::ALLOW, allow),
             Self::Range { size_bytes } => put(headers, header::CONTENT_RANGE, &format!("bytes */{size_bytes}")),
+            Self::Login => put(headers, header::WWW_AUTHENTICATE, "Bearer"),
             Self::Busy => put(headers, header::RETRY_AFTER, "5"),
             Self::Store => put(headers, header::RETRY_AFTER, "30"),
             Self::SignIn { page } | Self::NotAdmitted { page } => {

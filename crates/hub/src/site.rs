@@ -17,13 +17,13 @@ use crate::admission::{admit, is_open};
 use crate::api::Versioned;
 use crate::catalogue::{Repository, artefact_of};
 use crate::describe::{
-    Agent, Description, FORMS, Form, cite, datacite, dcat, drs, forms, oai, ro_crate, schema_org, signposting,
+    Agent, Description, Form, cite, datacite, dcat, drs, forms, oai, ro_crate, schema_org, signposting,
 };
 use crate::difference::{Differences, State as Progress};
 use crate::facts::{Brief, Facts, FactsCache, whole};
 use crate::finding::Finder;
 use crate::http::{
-    Fields, REPO_COMMIT, accepts, content, fresh, json_bytes, own_address, parse_address, put, see, segments,
+    Fields, REPO_COMMIT, accepts, content, fresh, json_bytes, names, own_address, parse_address, put, see, segments,
 };
 use crate::pages::Tab;
 use crate::refusal::{Gone, Refusal};
@@ -297,7 +297,14 @@ impl Site {
             }
             ["catalogue.ttl"] => self.feed(&shelf, &query, &address, headers, "ttl").await,
             ["catalogue.jsonld"] => self.feed(&shelf, &query, &address, headers, "jsonld").await,
-            ["catalogue"] => Ok(see("/")),
+            ["catalogue"] => {
+                let forms = [("text/turtle", "/catalogue.ttl"), ("application/ld+json", "/catalogue.jsonld")];
+                let asked =
+                    forms.into_iter().find(|(form, _)| !accepts(headers, "text/html") && accepts(headers, form));
+                let mut response = see(asked.map_or("/", |(_, path)| path));
+                response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+                Ok(response)
+            }
             ["oai"] if *method == Method::POST => {
                 let body = axum::body::to_bytes(body, LONGEST_BODY_BYTES).await.map_err(|_| Refusal::TooLong)?;
                 self.oai(&shelf, &Fields::parse(&String::from_utf8_lossy(&body)), &address).await
@@ -390,6 +397,10 @@ impl Site {
                 let dataset = find("models", namespace, name)?;
                 let at = Versioned { dataset, version: served(dataset, wanted)? };
                 self.resolve(at, &path.join("/"), &head).await
+            }
+            [namespace, name, "tree" | "blob", wanted, ..] => {
+                let version = find("models", namespace, name)?.revision(wanted).ok_or(Refusal::Revision)?;
+                Ok(see(&pages::version_path(version)))
             }
             [_, "resolve" | "raw", ..] | [_, _, "resolve" | "raw", ..] => Err(Refusal::Repo),
             ["datasets" | "models", _] => Err(Refusal::Repo),
@@ -548,6 +559,8 @@ impl Site {
         let document = api::croissant(&bytes.ok_or_else(absent)?, version, address).ok_or_else(absent)?;
         let mut response = fresh(headers, "application/ld+json", json_bytes(&document));
         put(response.headers_mut(), REPO_COMMIT, version.commit());
+        let described = format!("<{address}{}>; rel=\"describes\"", pages::version_path(version));
+        put(response.headers_mut(), header::LINK, &described);
         Ok(response)
     }
 
@@ -725,7 +738,7 @@ impl Site {
         address: &str,
         headers: &HeaderMap,
     ) -> Result<Response<Body>, Refusal> {
-        let offered = FORMS.iter().find(|offered| offered.name == name).ok_or(Refusal::Page)?;
+        let offered = forms(version.artefact()).find(|offered| offered.name == name).ok_or(Refusal::Page)?;
         let facts = self.facts.complete(&self.catalogue, version).await?;
         let described = Description { dataset, version, facts: &facts, address };
         let pretty = |value: &serde_json::Value| serde_json::to_vec_pretty(value).unwrap_or_default();
@@ -734,6 +747,7 @@ impl Site {
             Form::DcatTurtle => dcat::version(described).turtle(),
             Form::DcatJsonLd => dcat::version(described).json_ld(),
             Form::SchemaOrg => pretty(&schema_org::dataset(described)),
+            Form::SchemaOrgOfModel => pretty(&schema_org::model(described)),
             Form::DataCite => pretty(&datacite::json(described)),
             Form::DataCiteXml => {
                 format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{}", datacite::resource(described)).into_bytes()
@@ -903,6 +917,11 @@ impl Site {
         let indexed = self.finder.indexed(&self.catalogue, &self.facts, shelf).await;
         let (found, page, pages) = page_of(indexed.of(Artefact::Dataset), &wanted, query);
         let shown = self.listed(shelf, Artefact::Dataset, &found.names).await;
+        let words = Query { words: wanted.words.clone(), ..Query::default() };
+        let found_models = match wanted.words.trim() {
+            "" => 0,
+            _ => page_of(indexed.of(Artefact::Model), &words, &Fields::default()).0.total,
+        };
         let listed: Vec<pages::Listed<'_>> =
             shown.iter().map(|(dataset, brief)| pages::Listed { version: dataset.newest(), brief }).collect();
         let view = pages::Catalogue {
@@ -910,6 +929,7 @@ impl Site {
             found: found.total,
             of: shelf.len(),
             models: shelf.models(),
+            found_models,
             people: indexed.people,
             highest_risk: indexed.highest_risk,
             wanted: &wanted,
@@ -964,11 +984,15 @@ impl Site {
             put(response.headers_mut(), header::LINK, &links.unwrap_or_default());
             return Ok(response);
         }
-        // Harvesters that ask the page itself for RDF are sent to it.
+        // Harvesters and citation tools that ask the page itself for a form are sent to it.
         if !accepts(headers, "text/html") {
-            let asked =
-                forms(version.artefact()).filter(|offered| matches!(offered.form, Form::DcatTurtle | Form::SchemaOrg));
-            if let Some(offered) = asked.into_iter().find(|offered| accepts(headers, offered.media_type)) {
+            let asked: Vec<_> =
+                forms(version.artefact()).filter(|offered| accepts(headers, offered.media_type)).collect();
+            // Of several forms of one media type that of the profile which is asked for, or else that of the general catalogues.
+            let by_profile =
+                asked.iter().find(|offered| offered.profile.is_some_and(|profile| names(headers, profile)));
+            let general = asked.iter().find(|offered| matches!(offered.form, Form::SchemaOrg | Form::SchemaOrgOfModel));
+            if let Some(offered) = by_profile.or(general).or(asked.first()) {
                 let mut response = see(&format!("{}/{}", pages::version_path(version), offered.name));
                 response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
                 return Ok(response);
@@ -1061,11 +1085,11 @@ fn sitemap(shelf: &Shelf, address: &str, part: Option<usize>) -> Option<String> 
     const NAMESPACE: &str = "xmlns=\"http://www.sitemaps.org/schemas/sitemap/0.9\"";
     /// A line of the map.
     enum Line<'s> {
-        Front,
+        Page(&'static str),
         Repository(&'s PublishedVersion),
         Version(&'s PublishedVersion),
     }
-    let addresses = 1 + shelf.len() + shelf.models() + shelf.served_versions();
+    let addresses = 2 + shelf.len() + shelf.models() + shelf.served_versions();
     let parts = addresses.div_ceil(SITEMAP_PART);
     if part.is_none() && parts > 1 {
         let listed: String = (1..=parts)
@@ -1080,9 +1104,9 @@ fn sitemap(shelf: &Shelf, address: &str, part: Option<usize>) -> Option<String> 
     let repositories = shelf.datasets().chain(shelf.repositories(Artefact::Model));
     let repositories = repositories.map(|repository| Line::Repository(repository.newest()));
     let versions = shelf.served().map(|version| Line::Version(version));
-    let all = std::iter::once(Line::Front).chain(repositories).chain(versions);
+    let all = ["/", "/models"].map(Line::Page).into_iter().chain(repositories).chain(versions);
     let written = |line| match line {
-        Line::Front => format!("<url><loc>{address}/</loc></url>\n"),
+        Line::Page(path) => format!("<url><loc>{address}{path}</loc></url>\n"),
         Line::Repository(newest) => {
             let (path, day) = (newest.repository_path(), newest.published_at().day());
             format!("<url><loc>{address}{path}</loc><lastmod>{day}</lastmod></url>\n")

@@ -106,22 +106,31 @@ impl<'a> Viewed<'a> {
         json!({ "splits": self.splits().iter().map(line).collect::<Vec<_>>(), "pending": [], "failed": [] })
     }
 
+    /// Bytes of a split in memory as Arrow, as its card states them; of its files where it does not.
+    fn memory_bytes(&self, split: &str, files: &[&ReleasedFile]) -> u64 {
+        let stated = self.facts.brief.card.get("dataset_info").map_or(&[][..], |info| list(info, "/splits"));
+        let own = stated.iter().find(|one| text(one, "/name") == Some(split));
+        let bytes = own.and_then(|one| one["num_bytes"].as_u64());
+        bytes.unwrap_or_else(|| files.iter().map(|file| file.bytes).sum())
+    }
+
     /// `GET /size`.
     pub(crate) fn size(&self) -> Value {
         let bytes = |files: &[&ReleasedFile]| files.iter().map(|file| file.bytes).sum::<u64>();
         let splits = self.splits();
         let (all_rows, all_bytes) =
             (self.version.people(), splits.iter().map(|(_, _, files)| bytes(files)).sum::<u64>());
+        let memory: u64 = splits.iter().map(|(split, _, files)| self.memory_bytes(split, files)).sum();
         let columns = self.features().len();
         let line = |(split, rows, files): &(&str, u64, Vec<&ReleasedFile>)| {
             json!({
                 "dataset": self.name(), "config": CONFIG, "split": split, "num_bytes_parquet_files": bytes(files),
-                "num_bytes_memory": bytes(files), "num_rows": rows, "num_columns": columns, "estimated_num_rows": null,
+                "num_bytes_memory": self.memory_bytes(split, files), "num_rows": rows, "num_columns": columns, "estimated_num_rows": null,
             })
         };
         let whole = json!({
             "dataset": self.name(), "num_bytes_original_files": all_bytes, "num_bytes_parquet_files": all_bytes,
-            "num_bytes_memory": all_bytes, "num_rows": all_rows, "estimated_num_rows": null,
+            "num_bytes_memory": memory, "num_rows": all_rows, "estimated_num_rows": null,
         });
         let mut config = whole.clone();
         config["config"] = CONFIG.into();
@@ -137,11 +146,12 @@ impl<'a> Viewed<'a> {
         let manifest = self.version.manifest();
         let short = self.name().rsplit('/').next().unwrap_or_default().to_owned();
         let splits = self.splits().into_iter().map(|(split, rows, files)| {
-            let bytes: u64 = files.iter().map(|file| file.bytes).sum();
+            let bytes = self.memory_bytes(split, &files);
             let told = json!({ "name": split, "num_bytes": bytes, "num_examples": rows, "dataset_name": short });
             (split.to_owned(), told)
         });
         let splits: Map<String, Value> = splits.collect();
+        let memory: u64 = splits.values().filter_map(|split| split["num_bytes"].as_u64()).sum();
         let info = json!({
             "description": manifest.summary,
             "citation": text(&self.facts.croissant, "/citeAs").unwrap_or_default(),
@@ -154,6 +164,7 @@ impl<'a> Viewed<'a> {
             "version": { "version_str": manifest.version },
             "splits": splits,
             "download_size": self.splits().iter().flat_map(|(_, _, files)| files).map(|file| file.bytes).sum::<u64>(),
+            "dataset_size": memory,
         });
         let info = if one { info } else { json!({ CONFIG: info }) };
         json!({ "dataset_info": info, "pending": [], "failed": [], "partial": false })

@@ -913,7 +913,7 @@ async fn search_on_the_front_page() {
         "<dt>open data sets</dt><dd>2</dd>",
         "<dt>rows of people in them</dt><dd>3,000</dd>",
         "<dt>highest chance to pick out a person</dt><dd>1 in 12</dd>",
-        "HF_ENDPOINT=http://node.example:8080",
+        "import os\nos.environ[&quot;HF_ENDPOINT&quot;] = &quot;http://node.example:8080&quot;\nfrom datasets import load_dataset",
     ] {
         assert!(all.contains(said), "{said}");
     }

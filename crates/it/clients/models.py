@@ -105,6 +105,11 @@ for at, (size, nodes, grade) in enumerate(people):
         assert abs(risk[at, horizon] - (1 - math.exp(-hazard * math.exp(expected)))) < 1e-12
 assert (np.diff(risk, axis=1) >= 0).all() and 0.05 < risk[0, -1] < risk[2, -1] < 0.95, risk
 
+# What is not exactly one of the texts that it knows has no prediction, rather than that of others.
+for size, grade in [("over 50 mm", "3"), (" 20-50", "3"), ("*", "3"), ("30", "3"), ("", "3"), (">50", "3.0"), (">50", "III"), (">50", "NA")]:
+    lp, risk = session.run(["linear_predictor", "risk"], {"size": np.array([[size]]), "nodes": np.array([[5.0]]), "grade": np.array([[grade]])})
+    assert np.isnan(lp).all() and np.isnan(risk).all(), (size, grade, lp, risk)
+
 # Its numbers without any runtime.
 numbers = load_file(os.path.join(folder, "model.safetensors"))
 assert np.array_equal(numbers["coefficients"], np.array(b))

@@ -13,6 +13,9 @@ use crate::LearnError;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Step {
+    /// The texts that there are. They stay what they are; any other text is an error, and a model has no prediction for it. Without this
+    /// step [`Self::OneOf`] takes a text that nobody ever saw for none of its own.
+    Levels(Vec<String>),
     /// Text to 1 when it is one of these, 0 otherwise.
     OneOf(Vec<String>),
     /// Text to the number that stands for it; a text that is none of these is an error.
@@ -58,7 +61,7 @@ fn one() -> usize {
 impl Step {
     /// Whether it asks what a text is.
     pub fn takes_text(&self) -> bool {
-        matches!(self, Self::OneOf(_) | Self::Codes(_))
+        matches!(self, Self::Levels(_) | Self::OneOf(_) | Self::Codes(_))
     }
 }
 
@@ -158,9 +161,14 @@ pub(crate) fn check_steps(name: &str, steps: &[Step]) -> Result<(), LearnError> 
     let wrong = |what: &str| Err(LearnError::Plan { message: format!("variable {name}: {what}") });
     let ascending = |numbers: &[f64]| numbers.windows(2).all(|pair| pair[0] < pair[1]);
     let finite = |number: f64| number.is_finite();
+    let mut levels: Option<&[String]> = None;
     for step in steps {
         match step {
+            Step::OneOf(texts) if levels.is_some_and(|levels| texts.iter().any(|text| !levels.contains(text))) => {
+                return wrong("one_of names a text that is none of the levels before it");
+            }
             Step::OneOf(texts) if texts.is_empty() => return wrong("one_of names no text"),
+            Step::Levels(texts) if texts.is_empty() => return wrong("levels names no text"),
             Step::Codes(codes) if codes.is_empty() || !codes.values().all(|code| finite(*code)) => {
                 return wrong("codes needs texts with finite numbers");
             }
@@ -182,6 +190,7 @@ pub(crate) fn check_steps(name: &str, steps: &[Step]) -> Result<(), LearnError> 
             {
                 return wrong("a number of a step is not finite");
             }
+            Step::Levels(texts) => levels = Some(texts),
             _ => {}
         }
     }
@@ -218,6 +227,11 @@ pub(crate) fn spline_term(x: f64, knots: &[f64], j: usize) -> f64 {
 pub(crate) fn apply<'a>(mut value: Value<'a>, steps: &'a [Step]) -> Result<Value<'a>, Unfit> {
     for step in steps {
         value = match step {
+            Step::Levels(texts) => match &value {
+                Value::Text(text) if texts.iter().any(|one| one == text.trim()) => value,
+                Value::Text(_) => return Err(Unfit::Problem("is none of the levels")),
+                Value::Number(_) => return Err(Unfit::Problem("is a number where levels need the text")),
+            },
             Step::OneOf(texts) => match &value {
                 Value::Text(text) => Value::Number(f64::from(texts.iter().any(|one| one == text.trim()))),
                 Value::Number(_) => return Err(Unfit::Problem("is a number where one_of needs the text")),
@@ -284,6 +298,21 @@ mod tests {
         assert_eq!(label("20.5"), Value::Text("b"));
         assert_eq!(label("50"), Value::Text("b"));
         assert_eq!(label("51"), Value::Text("c"));
+    }
+
+    #[test]
+    fn a_text_that_is_no_level_is_nothing() {
+        let levels = || Step::Levels(vec!["<=20".to_owned(), ">50".to_owned()]);
+        let steps = [levels(), Step::OneOf(vec![">50".to_owned()])];
+        let number = |text: &'static str| evaluate(text, &[&steps]);
+        assert_eq!((number(">50"), number("<=20"), number(" <=20 ")), (Ok(1.0), Ok(0.0), Ok(0.0)));
+        for other in ["over 50 mm", "*", "30", ""] {
+            assert_eq!(number(other), Err(Unfit::Problem("is none of the levels")));
+        }
+        assert!(check_steps("size", &steps).is_ok());
+        for wrong in [vec![Step::Levels(vec![])], vec![levels(), Step::OneOf(vec!["20-50".to_owned()])]] {
+            assert!(check_steps("size", &wrong).is_err());
+        }
     }
 
     #[test]

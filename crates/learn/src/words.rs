@@ -128,6 +128,7 @@ fn variable(variable: &Variable) -> String {
 fn step(step: &Step) -> String {
     let numbers = |numbers: &[f64]| numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     match step {
+        Step::Levels(texts) => format!("{} and no other text", listed(texts)),
         Step::OneOf(texts) => format!("whether it is {}", listed(texts)),
         Step::Codes(codes) => {
             let codes: Vec<String> = codes.iter().map(|(text, code)| format!("\"{text}\" as {code}")).collect();

@@ -17,7 +17,7 @@ use acequia_types::{Clock, Coded, DatasetName, Digest, Timestamp};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{self, HeaderValue};
+use axum::http::header;
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -564,11 +564,7 @@ impl Site {
                 Stop::Failed(_) => Refusal::Store,
                 _ => Refusal::Page,
             };
-            let mut reply = Reply::from(refusal.to_program(&HeaderMap::new()));
-            if status == StatusCode::UNAUTHORIZED {
-                reply.response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            }
-            return reply;
+            return Reply::from(refusal.to_program(&HeaderMap::new()));
         }
         page(status, pages::stopped(visit.session.is_some(), status, code, &words))
     }

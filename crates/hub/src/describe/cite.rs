@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 
 use super::{Agent, Description};
-use crate::facts::text;
 
 /// CSL-JSON 1.0.2.
 pub(crate) fn csl(described: Description<'_>) -> Value {
@@ -25,15 +24,13 @@ pub(crate) fn csl(described: Description<'_>) -> Value {
     })
 }
 
-/// BibTeX, as the version's own Croissant document has it; of the same parts as the others when it has none.
+/// BibTeX, of the same parts as the other forms.
 pub(crate) fn bibtex(described: Description<'_>) -> String {
-    if let Some(entry) = text(&described.facts.croissant, "/citeAs") {
-        return format!("{entry}\n");
-    }
+    let kind = if described.is_model() { "software" } else { "dataset" };
     let manifest = described.version.manifest();
     let authors: Vec<String> = described.creators().iter().map(|agent| format!("{{{}}}", tex(agent.name))).collect();
     format!(
-        "@dataset{{{},\n  title = {{{}}},\n  author = {{{}}},\n  year = {{{}}},\n  publisher = {{{}}},\n  version = {{{}}},\n  url = {{{}}}\n}}\n",
+        "@{kind}{{{},\n  title = {{{}}},\n  author = {{{}}},\n  year = {{{}}},\n  publisher = {{{}}},\n  version = {{{}}},\n  url = {{{}}}\n}}\n",
         key(described),
         tex(&manifest.title),
         authors.join(" and "),

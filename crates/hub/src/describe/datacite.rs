@@ -130,10 +130,24 @@ pub(crate) fn resource(described: Description<'_>) -> String {
     out.push_str(&element("publicationYear", "", &day[..4]));
     let (general, own) = resource_type(described);
     out.push_str(&element("resourceType", &format!(" resourceTypeGeneral=\"{general}\""), own));
-    if !described.keywords().is_empty() {
+    let mut subjects: Vec<(&str, String)> =
+        described.keywords().into_iter().map(|keyword| (keyword, String::new())).collect();
+    let of = |iri: &str, scheme: &str| format!("{scheme} valueURI=\"{}\"", escaped(iri));
+    subjects.extend(described.conditions().into_iter().map(|(iri, label)| (label, of(iri, ""))));
+    let duo = " subjectScheme=\"Data Use Ontology\"";
+    subjects.extend(described.use_term().into_iter().map(|(iri, label)| (label, of(iri, duo))));
+    if !subjects.is_empty() {
         out.push_str("<subjects>\n");
-        described.keywords().iter().for_each(|keyword| out.push_str(&element("subject", "", keyword)));
+        subjects.iter().for_each(|(words, attributes)| out.push_str(&element("subject", attributes, words)));
         out.push_str("</subjects>\n");
+    }
+    if let Some(agent) = described.health_agent("healthdcatap:custodian") {
+        let kind = format!(" nameType=\"{}\"", name_type(agent));
+        let name = element("contributorName", &kind, agent.name);
+        out.push_str(&format!(
+            "<contributors>\n<contributor contributorType=\"DataManager\">{}</contributor>\n</contributors>\n",
+            name.trim_end()
+        ));
     }
     out.push_str("<dates>\n");
     out.push_str(&element("date", " dateType=\"Issued\"", &day));
@@ -153,12 +167,16 @@ pub(crate) fn resource(described: Description<'_>) -> String {
         out.push_str(&element("relatedIdentifier", &kind, &iri));
     }
     out.push_str("</relatedIdentifiers>\n<sizes>\n");
-    sizes(described).iter().take(1).for_each(|size| out.push_str(&element("size", "", size)));
+    sizes(described).iter().for_each(|size| out.push_str(&element("size", "", size)));
     out.push_str("</sizes>\n<formats>\n");
     formats(described).iter().for_each(|format| out.push_str(&element("format", "", format)));
     out.push_str("</formats>\n");
     out.push_str(&element("version", "", &manifest.version));
-    let rights = format!(" rightsURI=\"{}\"", escaped(&described.license_iri()));
+    let rights = format!(
+        " rightsURI=\"{}\" rightsIdentifier=\"{}\" rightsIdentifierScheme=\"SPDX\" schemeURI=\"https://spdx.org/licenses/\"",
+        escaped(&described.license_iri()),
+        escaped(&manifest.license)
+    );
     out.push_str(&format!("<rightsList>\n{}</rightsList>\n", element("rights", &rights, &manifest.license)));
     let words = element("description", " descriptionType=\"Abstract\"", described.text());
     out.push_str(&format!("<descriptions>\n{words}</descriptions>\n</resource>\n"));

@@ -60,7 +60,7 @@ pub(crate) fn feed(feed: &Feed<'_>, described: &[Description<'_>]) -> Graph {
     if is_health {
         graph.add(&service, "dcatap:applicableLegislation", Says::Iri(EHDS));
     }
-    graph.add(&service, "dcat:endpointURL", Says::Iri(&format!("{}/api", feed.address)));
+    graph.add(&service, "dcat:endpointURL", Says::Iri(&format!("{}/api/datasets", feed.address)));
     graph.add(&service, "dcat:endpointDescription", Says::Iri(&format!("{}/api/openapi.json", feed.address)));
     graph.is_a(&format!("{}/", feed.address), "foaf:Document");
 

@@ -33,6 +33,7 @@ pub(crate) enum Form {
     DcatTurtle,
     DcatJsonLd,
     SchemaOrg,
+    SchemaOrgOfModel,
     DataCite,
     DataCiteXml,
     RoCrate,
@@ -63,7 +64,7 @@ const fn offered(
 }
 
 /// Every form, in the order in which they are offered. Their names are kept free of the version's own files.
-pub(crate) const FORMS: [Offered; 11] = [
+pub(crate) const FORMS: [Offered; 12] = [
     offered(
         Form::Croissant,
         "Croissant 1.1 with RAI",
@@ -86,6 +87,13 @@ pub(crate) const FORMS: [Offered; 11] = [
         Some("http://data.europa.eu/r5r/"),
     ),
     offered(Form::SchemaOrg, "schema.org", "schema.jsonld", "application/ld+json", Some("https://schema.org/Dataset")),
+    offered(
+        Form::SchemaOrgOfModel,
+        "schema.org",
+        "schema.jsonld",
+        "application/ld+json",
+        Some("https://schema.org/SoftwareApplication"),
+    ),
     offered(
         Form::DataCite,
         "DataCite 4, JSON",
@@ -115,8 +123,11 @@ pub(crate) const FORMS: [Offered; 11] = [
 
 /// The forms in which a version of this kind is described. Croissant, DCAT-AP and schema.org's `Dataset` are about rows.
 pub(crate) fn forms(artefact: Artefact) -> impl Iterator<Item = &'static Offered> {
-    let of_rows = [Form::Croissant, Form::DcatTurtle, Form::DcatJsonLd, Form::SchemaOrg];
-    FORMS.iter().filter(move |offered| artefact == Artefact::Dataset || !of_rows.contains(&offered.form))
+    FORMS.iter().filter(move |offered| match offered.form {
+        Form::Croissant | Form::DcatTurtle | Form::DcatJsonLd | Form::SchemaOrg => artefact == Artefact::Dataset,
+        Form::SchemaOrgOfModel => artefact == Artefact::Model,
+        _ => true,
+    })
 }
 
 /// A person or organisation as the documents name it.

@@ -24,6 +24,8 @@ pub(crate) struct Catalogue<'a> {
     pub(crate) of: usize,
     /// How many models there are.
     pub(crate) models: usize,
+    /// How many models match the words of the search.
+    pub(crate) found_models: u64,
     /// Rows of people in all data sets; `None` where one does not say whose rows they are. Not a number of people: who is in
     /// several data sets has a row in each.
     pub(crate) people: Option<u64>,
@@ -76,6 +78,9 @@ pub(crate) fn catalogue(view: &Catalogue<'_>) -> String {
         }
         div.frame {
             @if !searched && (!view.listed.is_empty() || view.models > 0) { (figures(view)) }
+            @if searched && view.found_models > 0 {
+                p { a href=(format!("/models?q={}", percent_encoded(words))) { (counted(view.found_models, "model has", "models have")) " these words too" } }
+            }
             (list(&List {
                 path: "/",
                 heading: "Data sets",
@@ -111,7 +116,7 @@ pub(crate) fn catalogue(view: &Catalogue<'_>) -> String {
                     @if let Some(first) = view.listed.first() {
                         pre role="region" tabindex="0" aria-label="Python that loads a data set" {
                             code {
-                                "# HF_ENDPOINT=" (view.address) "\nfrom datasets import load_dataset\n\ndata = load_dataset(\n    \"" (first.version.manifest().dataset) "\",\n    revision=\"" (first.version.tag()) "\",\n)"
+                                "import os\nos.environ[\"HF_ENDPOINT\"] = \"" (view.address) "\"\nfrom datasets import load_dataset\n\ndata = load_dataset(\n    \"" (first.version.manifest().dataset) "\",\n    revision=\"" (first.version.tag()) "\",\n)"
                             }
                         }
                     }
@@ -240,7 +245,7 @@ fn empty(searched: bool) -> Markup {
     html! {
         div.empty {
             @if searched {
-                p { "No data set has all of these words, or the beginnings of words, in its name, description or tags, and what was chosen." }
+                p { "No data set has all of these words, or the beginnings of words, in its name, description or tags, with what was chosen." }
                 p { a href="/" { "Show all data sets" } }
             } @else {
                 p { "Nothing is published here yet." }

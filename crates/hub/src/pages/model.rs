@@ -1,15 +1,15 @@
 //! A model's page: what it is for and what it is worth, before how to get it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use maud::{Markup, html};
 use serde_json::Value;
 
 use super::version::{Parts, Sections, Tab, complete, described_in, files, made, page, tab_path, versions};
-use super::wide;
 use super::words::{counted, license_address, rounded, thousands};
+use super::{json_ld, wide};
 use crate::chart::{Curve, Curves, Estimated, Words, curve_swatch, curves, forest};
-use crate::describe::Description;
+use crate::describe::{Description, schema_org};
 use crate::facts::{Facts, count, list, number, text};
 
 /// A level of evidence in a few words; the record says it with sites and day.
@@ -61,7 +61,7 @@ pub(crate) fn model(described: Description<'_>, tab: Tab) -> String {
         }
     };
     let parts = Parts {
-        head: html! {},
+        head: html! { @if matches!(tab, Tab::Card | Tab::Data) && facts.complete { (json_ld(&schema_org::model(described))) } },
         list: ("/models", "All models"),
         badges: html! {
             li.badge { "Evidence " (evidence_in_short(facts.brief.evidence.as_deref())) }
@@ -169,12 +169,15 @@ fn predictors(facts: &Facts) -> Markup {
     let shown = |b: f64| if is_ratio { b.exp() } else { b };
     let rows: Vec<Estimated<'_>> = weighted
         .iter()
+        .filter(|one| !is_joint(one))
         .filter_map(|one| {
             let (b, error) = of(one)?;
             let interval = Some((shown(b - 1.96 * error), shown(b + 1.96 * error)));
             Some(Estimated { label: text(one, "/name").unwrap_or_default(), value: shown(b), interval, pooled: false })
         })
         .collect();
+    let joint: BTreeSet<&str> =
+        weighted.iter().filter(|one| is_joint(one)).filter_map(|one| text(one, "/column")).collect();
     let what = match text(&facts.croissant, "/model/kind") {
         Some("Cox proportional hazards") => "Hazard ratio",
         Some("logistic regression") => "Odds ratio",
@@ -200,6 +203,7 @@ fn predictors(facts: &Facts) -> Markup {
                 p {
                     @if is_ratio { "Above 1, the risk is higher than for those without it; below 1, lower. " }
                     "The line is the 95\u{a0}% interval."
+                    @if !joint.is_empty() { " Not drawn are the terms of " (joint.iter().copied().collect::<Vec<_>>().join(", ")) ": together they make one curve, and none says anything alone." }
                 }
                 (forest(&Words { id: "weights", title: what, description: &spoken(&rows) }, &rows, is_ratio.then_some(1.0)))
                 (wide("Variables", &html! {
@@ -217,6 +221,11 @@ fn predictors(facts: &Facts) -> Markup {
             }
         }
     }
+}
+
+/// Whether it is one of several terms of a column that only count together.
+fn is_joint(one: &Value) -> bool {
+    one["joint"] == true
 }
 
 fn unit(told: &Value) -> String {
@@ -264,7 +273,7 @@ fn withdrawal(facts: &Facts) -> Markup {
         section #withdraw aria-labelledby="withdraw-title" {
             h2 #withdraw-title { "If it may have learned from your records" }
             div.notice {
-                p { "It holds no row of anybody: a few numbers that follow from the records of " (learned) " together. It was attacked before it was published, and told little of who was among them; what the attacks found stands under Governance." }
+                p { "It holds no row of anybody: a few numbers that follow from the records of " (learned) " together. It was attacked before it was published, and told little of who was among them; what may be told of the attacks stands under Governance." }
                 p { b { "You can take your consent back at any time, and need not say why." } " The next version learns without you; a version that learned from you is then taken down here. Copies that others have cannot be called back." }
             }
         }
@@ -657,6 +666,13 @@ fn usage(described: Description<'_>) -> Markup {
             Some(format!("    {}: np.array([[{value}]], dtype={kind}),\n", Value::from(name)))
         })
         .collect();
+    let inputs_of_text =
+        list(&facts.croissant, "/formats/onnx/inputs").iter().filter(|input| text(input, "/type") == Some("string"));
+    let texts: Vec<(&str, Vec<&str>)> = inputs_of_text
+        .filter_map(|input| {
+            Some((text(input, "/name")?, list(input, "/levels").iter().filter_map(Value::as_str).collect()))
+        })
+        .collect();
     let snippets = [
         (
             "Python: predict with onnxruntime",
@@ -689,6 +705,17 @@ fn usage(described: Description<'_>) -> Markup {
         section #use aria-labelledby="use-title" {
             h2 #use-title { "Use it" }
             p { "No account, no token. Each snippet names this version, which never changes." }
+            @if !texts.is_empty() {
+                p { "Texts are given without spaces around them, and exactly so:" }
+                ul { @for (name, levels) in &texts { li {
+                    code { (name) } ": "
+                    @if levels.is_empty() { "a text that the model does not know counts as none of those that it knows; check what you have before." }
+                    @else {
+                        @for (at, level) in levels.iter().enumerate() { @if at > 0 { ", " } code { (level) } }
+                        "; any other text has no prediction (NaN)."
+                    }
+                } } }
+            }
             @for (at, (title, text)) in snippets.iter().enumerate() {
                 @let id = format!("use-{at}");
                 h3 #(id) { (title) }
@@ -711,6 +738,7 @@ fn catalogues(described: Description<'_>) -> Markup {
 /// Section: data sets and tables, with their licences.
 fn learned(facts: &Facts) -> Markup {
     let sources = list(&facts.croissant, "/stated/learned_from");
+    let licensed = sources.iter().all(|source| text(source, "/license").is_some());
     let sites: Vec<&str> = list(&facts.croissant, "/model/sites").iter().filter_map(Value::as_str).collect();
     html! {
         section #learned aria-labelledby="learned-title" {
@@ -723,7 +751,7 @@ fn learned(facts: &Facts) -> Markup {
             @if !sources.is_empty() {
                 (wide("Sources", &html! {
                     table {
-                        caption { "Its licence carries what each of these asks" }
+                        caption { @if licensed { "Its licence carries what each of these asks" } @else { "Its licence carries what those ask of which a licence is stated; what the others ask, nobody checked" } }
                         thead { tr { th scope="col" { "Source" } th scope="col" { "Version" } th scope="col" { "Licence" } } }
                         tbody { @for source in sources { tr {
                             th scope="row" {

@@ -49,14 +49,19 @@ pub(crate) fn models(view: &Models<'_>) -> String {
             }))
         }
     };
-    document("Models · Acequia", "Open, clinically validated models from an altruistic data trustee.", &html! {}, &main)
+    document(
+        "Models · Acequia",
+        "Open models from an altruistic data trustee, each with what was measured of it and where.",
+        &html! {},
+        &main,
+    )
 }
 
 fn empty(searched: bool) -> Markup {
     html! {
         div.empty {
             @if searched {
-                p { "No model has all of these words in its name, description or tags, and what was chosen." }
+                p { "No model has all of these words in its name, description or tags, with what was chosen." }
                 p { a href="/models" { "Show all models" } }
             } @else {
                 p { "No model is published here yet." }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::words::{counted, license_address, size, thousands};
 use super::{document, version_path, wide};
 use crate::catalogue::Repository;
-use crate::describe::{Description, forms};
+use crate::describe::{Description, Form, forms};
 use crate::facts::{count, list};
 use crate::http::percent_encoded;
 use crate::{PublishedVersion, admission};
@@ -89,7 +89,7 @@ pub(super) fn page(described: Description<'_>, tab: Tab, parts: &Parts) -> Strin
     let head = html! {
         link rel="canonical" href=(canonical);
         @for offered in forms(artefact) {
-            link rel="describedby" type=(offered.media_type) href=(format!("{}/{}", version_path(version), offered.name));
+            link rel=(if offered.form == Form::Linkset { "linkset" } else { "describedby" }) type=(offered.media_type) href=(format!("{}/{}", version_path(version), offered.name));
         }
         (parts.head)
     };
@@ -108,7 +108,7 @@ pub(super) fn page(described: Description<'_>, tab: Tab, parts: &Parts) -> Strin
                 p.lead { (manifest.summary) }
                 ul.badges aria-label="In short" {
                     (parts.badges)
-                    li.badge { "Version " (manifest.version) ", " (version.published_at().day()) }
+                    li.badge { "Version " (manifest.version) ", here since " (version.published_at().day()) }
                     li.badge {
                         "Licence "
                         @match license_address(&manifest.license) {
@@ -308,7 +308,8 @@ pub(super) fn made(version: &PublishedVersion, address: &str) -> Markup {
                 }))
             }
             dl.facts {
-                dt { "Released" } dd { (manifest.released_on) }
+                dt { "Released, as its makers state it" } dd { (manifest.released_on) }
+                dt { "Published here" } dd { (version.published_at().day()) }
                 dt { "Made by" } dd { (manifest.program) }
                 @match version.artefact() {
                     Artefact::Dataset => {

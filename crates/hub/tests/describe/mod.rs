@@ -117,7 +117,16 @@ async fn citations() {
     let csl = form("citation.json").await.json();
     assert_eq!(csl["issued"]["date-parts"], json!([[2026, 11, 20]]));
     assert!(form("CITATION.cff").await.text().contains("- name: \"Acequia\"\n"));
-    assert!(form("citation.bib").await.text().starts_with("@misc{acequia-sample-survival-1.1.0,"));
+    let entry = form("citation.bib").await.text();
+    // One key and one address in every form, whatever the version's own documents have.
+    let key = csl["id"].as_str().unwrap();
+    assert!(
+        entry.starts_with(&format!("@dataset{{{key},")) && entry.contains(&format!("url = {{{ADDRESS}{VERSION}}}")),
+        "{entry}"
+    );
+    for told in ["valueURI=\"http://purl.obolibrary.org/obo/DUO_", "rightsIdentifier=\"CC-BY-4.0\"", " rows</size>"] {
+        assert!(xml.contains(told), "{told}: {xml}");
+    }
 }
 
 /// What TeX reads as commands is written so that it is read as text.
@@ -130,6 +139,46 @@ async fn a_citation_survives_tex() {
     let title = r"title = {50 \% of A \& B\_C x \# \textasciitilde{}\textasciicircum{}},";
     assert!(entry.starts_with("@dataset{acequia-bare-1.0.0,\n") && entry.contains(title), "{entry}");
     assert!(entry.contains("author = {{acequia}}"), "{entry}");
+}
+
+/// Who asks the address of a thing for a form of its description is sent to that form.
+#[tokio::test]
+async fn forms_are_found_at_the_address_of_the_thing() {
+    let (app, _) = app();
+    let asked = async |path: &str, accept: &str| {
+        let answer = ask(&app, "GET", path, &[("accept", accept)], "").await;
+        (
+            answer.status.as_u16(),
+            answer.header("location").strip_prefix(VERSION).unwrap_or(answer.header("location")).to_owned(),
+        )
+    };
+    for (accept, form) in [
+        ("text/turtle", "/dcat.ttl"),
+        ("application/ld+json", "/schema.jsonld"),
+        ("application/ld+json;profile=\"http://mlcommons.org/croissant/1.1\"", "/croissant.jsonld"),
+        ("application/vnd.datacite.datacite+json", "/datacite.json"),
+        ("application/x-bibtex", "/citation.bib"),
+        ("application/vnd.citationstyles.csl+json", "/citation.json"),
+    ] {
+        assert_eq!(asked(VERSION, accept).await, (303, form.to_owned()), "{accept}");
+    }
+    for accept in ["text/html,application/ld+json", "*/*", "image/png"] {
+        assert_eq!(asked(VERSION, accept).await.0, 200, "{accept}");
+    }
+    for (accept, to) in [
+        ("text/turtle", "/catalogue.ttl"),
+        ("application/ld+json", "/catalogue.jsonld"),
+        ("text/html", "/"),
+        ("*/*", "/"),
+    ] {
+        assert_eq!(asked("/catalogue", accept).await, (303, to.to_owned()), "{accept}");
+    }
+    let croissant = get(&app, &format!("{VERSION}/croissant.jsonld")).await;
+    assert_eq!(croissant.header("link"), format!("<{ADDRESS}{VERSION}>; rel=\"describes\""));
+    assert!(get(&app, VERSION).await.text().contains("<link rel=\"linkset\" type=\"application/linkset+json\""));
+    let feed = get(&app, "/catalogue.ttl").await.text();
+    let service = feed.split("dcat:endpointURL <").nth(1).and_then(|rest| rest.split('>').next()).unwrap();
+    assert_eq!(get(&app, service.strip_prefix(ADDRESS).unwrap()).await.status, 200);
 }
 
 /// Every file that a crate names lies beside it, with the digest it states.

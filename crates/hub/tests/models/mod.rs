@@ -61,10 +61,18 @@ fn card(records: &[&str]) -> Value {
         "model": {
             "digest": "ab", "kind": "Cox proportional hazards", "plan": "cd", "program": "acequia 0.1.0", "sites": ["north"],
             "rows": 2982, "events": 1275, "horizons_days": [365.25, 1826.25], "membership_words": "No better than guessing.",
-            "predictors": [{ "name": "size50", "column": "size", "steps": ["is >50"], "coefficient": 0.5, "standard_error": 0.1 }],
+            "predictors": [
+                { "name": "size50", "column": "size", "steps": ["is >50"], "coefficient": 0.5, "standard_error": 0.1 },
+                { "name": "nodes", "column": "nodes", "steps": [], "coefficient": 0.3, "standard_error": 0.1, "joint": true },
+                { "name": "nodes-curve", "column": "nodes", "steps": ["a spline"], "coefficient": -0.8, "standard_error": 0.1, "joint": true },
+            ],
         },
         "formats": {
-            "onnx": { "opset": 17, "inputs": [{ "name": "size", "type": "string", "shape": ["rows", 1] }], "outputs": [{ "name": "risk", "type": "double", "shape": ["rows", 2] }] },
+            "onnx": { "opset": 17, "inputs": [
+                { "name": "size", "type": "string", "shape": ["rows", 1], "levels": ["<=50", ">50"] },
+                { "name": "grade", "type": "string", "shape": ["rows", 1] },
+                { "name": "nodes", "type": "double", "shape": ["rows", 1] },
+            ], "outputs": [{ "name": "risk", "type": "double", "shape": ["rows", 2] }] },
             "safetensors": { "parameters": 521, "tensors": { "coefficients": [1] } },
         },
         "evidence": evidence,
@@ -160,15 +168,23 @@ async fn a_model_has_a_page_with_all_that_is_known_of_it() {
         "hf_hub_download",
         "DataCite 4, JSON",
         "2,982",
+        "Not drawn are the terms of nodes:",
+        "&gt;50</code>; any other text has no prediction (NaN).",
+        "a text that the model does not know counts as none",
+        "what the others ask, nobody checked",
     ] {
         assert!(all.contains(told) || told == "{told}");
     }
-    assert!(!all.contains("<script>") && !all.contains("NaN"));
+    assert!(!all.contains("<script>") && !all.replace("prediction (NaN)", "").contains("NaN"));
     // Rows, comparisons and Croissant are of data sets.
     for none in ["v/1.0.0/data", "v/1.0.0/croissant.jsonld", "compare/1.0.0..1.0.0"] {
         assert_eq!(get(&app, &format!("/models/{MODEL}/{none}")).await.status, 404, "{none}");
     }
     assert_eq!(get(&app, &format!("/datasets/{MODEL}")).await.status, 404);
+    for path in ["tree/main", "blob/main/README.md"] {
+        let page = get(&app, &format!("/{MODEL}/{path}")).await;
+        assert_eq!((page.status.as_u16(), page.header("location")), (303, "/models/acequia/recurrence/v/1.0.0"));
+    }
     let short = get(&app, &format!("/{MODEL}")).await;
     assert_eq!((short.status.as_u16(), short.header("location")), (303, "/models/acequia/recurrence"));
     let page = get(&app, &format!("/models/{MODEL}")).await;
@@ -180,6 +196,24 @@ async fn a_model_has_a_page_with_all_that_is_known_of_it() {
     }
     let cited = get(&app, &format!("/models/{MODEL}/v/1.0.0/datacite.json")).await.json();
     assert_eq!(cited["types"]["resourceTypeGeneral"], "Model");
+    let entry = get(&app, &format!("/models/{MODEL}/v/1.0.0/citation.bib")).await.text();
+    assert!(entry.starts_with("@software{acequia-recurrence-1.0.0,"), "{entry}");
+    assert!(
+        get(&app, "/?q=recurrence")
+            .await
+            .text()
+            .contains("<a href=\"/models?q=recurrence\">1 model has these words too</a>")
+    );
+    for (query, models) in [
+        ("pipeline_tag=tabular-regression", 1),
+        ("pipeline_tag=text-generation", 0),
+        ("library=onnx&filter=health", 1),
+        ("library=transformers", 0),
+        ("inference_provider=all", 0),
+    ] {
+        let listed = get(&app, &format!("/api/models?{query}")).await.json();
+        assert_eq!(listed.as_array().unwrap().len(), models, "{query}");
+    }
     assert!(get(&app, "/sitemap.xml").await.text().contains("/models/acequia/recurrence/v/1.0.0"));
 }
 
@@ -222,6 +256,20 @@ async fn models_are_harvested_and_described_as_models() {
     assert_eq!(find("#source-1")["alternateName"], "clinic/register 1.0.0");
     assert_eq!(find("README.md")["description"], "Model card.");
     find("https://doi.org/10.1000/2");
+    let schema = get(&app, &format!("/models/{MODEL}/v/1.0.0/schema.jsonld")).await.json();
+    assert_eq!(
+        (&schema["@type"], &schema["applicationCategory"]),
+        (&"SoftwareApplication".into(), &"Prediction model".into())
+    );
+    assert_eq!(
+        schema["isBasedOn"][1],
+        json!({ "@type": "Dataset", "name": "A cohort", "@id": "https://doi.org/10.1000/2" })
+    );
+    for file in schema["downloadUrl"].as_array().unwrap() {
+        let path = file.as_str().unwrap().strip_prefix("http://node.example:8080").unwrap();
+        assert_eq!(get(&app, path).await.status, 200, "{path}");
+    }
+    assert!(get(&app, &format!("/models/{MODEL}/v/1.0.0")).await.text().contains("\"SoftwareApplication\""));
     // As long lists go on across the two kinds.
     for at in 0..70 {
         memory.publish(&format!("acequia/set-{at:02}"), "1.0.0", "Set", [1, 1, 1], BTreeMap::new(), 1_700_000_000);

@@ -48,7 +48,7 @@ fn cells(column: &Column<'_>) -> Vec<String> {
     let mut texts: Vec<String> = Vec::new();
     for step in column.variables.iter().flat_map(|variable| &variable.steps) {
         match step {
-            Step::OneOf(wanted) => texts.extend(wanted.iter().cloned()),
+            Step::Levels(wanted) | Step::OneOf(wanted) => texts.extend(wanted.iter().cloned()),
             Step::Codes(codes) => texts.extend(codes.keys().cloned()),
             Step::Band { edges: bounds, .. } | Step::SplineTerm { knots: bounds, .. } => {
                 bounds.iter().for_each(|bound| numbers.extend([*bound, bound - 0.5, bound + 0.5]));

@@ -292,7 +292,8 @@ impl Graph {
 
 /// What is between two steps.
 enum Wire<'m> {
-    Text(String),
+    /// A text; one of some levels, or any.
+    Text(String, Option<&'m [String]>),
     Number(String),
     /// A number in bands with labels.
     Banded {
@@ -306,7 +307,12 @@ impl Wire<'_> {
     fn number(self, graph: &mut Graph) -> Option<String> {
         match self {
             Self::Number(name) => Some(name),
-            Self::Text(name) => Some(graph.double(&name)),
+            Self::Text(name, None) => Some(graph.double(&name)),
+            Self::Text(name, Some(levels)) => {
+                let codes: Option<BTreeMap<String, f64>> =
+                    levels.iter().map(|level| Some((level.clone(), level.trim().parse().ok()?))).collect();
+                Some(coded(graph, &name, &codes?))
+            }
             Self::Banded { number, edges, labels } => {
                 let weights: Option<Vec<f64>> = labels.iter().map(|label| label.trim().parse().ok()).collect();
                 Some(banded(graph, &number, edges, &weights?))
@@ -349,20 +355,28 @@ fn spline_term(graph: &mut Graph, input: &str, knots: &[f64], term: usize) -> St
     graph.with("Div", &sum, scale)
 }
 
-/// 1 for each of some texts, 0 for all others, and no number where the text says that there is none.
-fn one_of(graph: &mut Graph, input: &str, wanted: &[String], missing: &[String]) -> String {
+/// 1 for each of some texts, 0 for all others, or for the other levels where there are some; no number where the text says that there
+/// is none, and where it is none of the levels.
+fn one_of(graph: &mut Graph, input: &str, wanted: &[String], levels: Option<&[String]>, missing: &[String]) -> String {
     let floats = |name: &str, floats: Vec<f32>| AttributeProto {
         name: name.to_owned(),
         floats,
         r#type: IS_FLOATS,
         ..AttributeProto::default()
     };
-    let none = AttributeProto { name: "default_float".to_owned(), r#type: IS_FLOAT, ..AttributeProto::default() };
-    let missing: Vec<&str> =
-        missing.iter().map(String::as_str).chain([""]).filter(|text| !wanted.iter().any(|one| one == text)).collect();
-    let values = [vec![1.0; wanted.len()], vec![f32::NAN; missing.len()]].concat();
-    let keys = wanted.iter().map(String::as_str).chain(missing);
-    let attributes = vec![texts("keys_strings", keys), floats("values_floats", values), none];
+    let is_wanted = |text: &str| wanted.iter().any(|one| one == text);
+    let missing: Vec<&str> = missing.iter().map(String::as_str).chain([""]).filter(|text| !is_wanted(text)).collect();
+    let others: Vec<&str> = levels.unwrap_or_default().iter().map(String::as_str).collect();
+    let others: Vec<&str> = others.into_iter().filter(|text| !is_wanted(text) && !missing.contains(text)).collect();
+    let default = AttributeProto {
+        name: "default_float".to_owned(),
+        f: levels.map(|_| f32::NAN).unwrap_or_default(),
+        r#type: IS_FLOAT,
+        ..AttributeProto::default()
+    };
+    let values = [vec![1.0; wanted.len()], vec![f32::NAN; missing.len()], vec![0.0; others.len()]].concat();
+    let keys = wanted.iter().map(String::as_str).chain(missing).chain(others);
+    let attributes = vec![texts("keys_strings", keys), floats("values_floats", values), default];
     let found = graph.node_of(ML_DOMAIN, "LabelEncoder", &[input], None, attributes);
     graph.double(&found)
 }
@@ -382,18 +396,31 @@ fn walked(graph: &mut Graph, from: Wire<'_>, steps: &[Step], missing: &[String])
     let mut wire = from;
     for step in steps {
         wire = match (step, wire) {
-            (Step::OneOf(wanted), Wire::Text(name)) => Wire::Number(one_of(graph, &name, wanted, missing)),
+            (Step::Levels(levels), Wire::Text(name, None)) => Wire::Text(name, Some(levels)),
+            (Step::Levels(levels), banded @ Wire::Banded { labels, .. }) => {
+                let all = labels.iter().all(|label| levels.iter().any(|level| level == label.trim()));
+                if all { banded } else { return None }
+            }
+            (Step::OneOf(wanted), Wire::Text(name, levels)) => {
+                Wire::Number(one_of(graph, &name, wanted, levels, missing))
+            }
             (Step::OneOf(wanted), Wire::Banded { number, edges, labels }) => {
                 let weight = |label: &String| f64::from(wanted.iter().any(|one| one == label.trim()));
                 let weights: Vec<f64> = labels.iter().map(weight).collect();
                 Wire::Number(banded(graph, &number, edges, &weights))
             }
-            (Step::Codes(codes), Wire::Text(name)) => Wire::Number(coded(graph, &name, codes)),
+            (Step::Codes(codes), Wire::Text(name, None)) => Wire::Number(coded(graph, &name, codes)),
+            (Step::Codes(codes), Wire::Text(name, Some(levels))) => {
+                let codes = codes.iter().filter(|(text, _)| levels.contains(text));
+                let codes = codes.map(|(text, code)| (text.clone(), *code)).collect();
+                Wire::Number(coded(graph, &name, &codes))
+            }
             (Step::Codes(codes), Wire::Banded { number, edges, labels }) => {
                 let weights: Option<Vec<f64>> = labels.iter().map(|label| codes.get(label.trim()).copied()).collect();
                 Wire::Number(banded(graph, &number, edges, &weights?))
             }
-            (Step::OneOf(_) | Step::Codes(_), Wire::Number(_)) => return None,
+            (Step::Levels(_), Wire::Text(_, Some(_)) | Wire::Number(_))
+            | (Step::OneOf(_) | Step::Codes(_), Wire::Number(_)) => return None,
             (Step::Band { edges, labels }, before) => Wire::Banded { number: before.number(graph)?, edges, labels },
             (step, before) => {
                 let x = before.number(graph)?;
@@ -425,7 +452,7 @@ fn reckoned(graph: &mut Graph, x: &str, step: &Step) -> Option<String> {
         }
         Step::Log => graph.node("Log", &[x]),
         Step::SplineTerm { knots, term } => spline_term(graph, x, knots, *term),
-        Step::OneOf(_) | Step::Codes(_) | Step::Band { .. } => return None,
+        Step::Levels(_) | Step::OneOf(_) | Step::Codes(_) | Step::Band { .. } => return None,
     })
 }
 
@@ -559,7 +586,7 @@ fn graph_of(model: &Model) -> Option<GraphProto> {
             let kind = if is_text { STRING } else { DOUBLE };
             inputs.push(value(column, kind, variable.variable.numbers(), doc));
         }
-        let from = if is_text { Wire::Text(column.to_owned()) } else { Wire::Number(column.to_owned()) };
+        let from = if is_text { Wire::Text(column.to_owned(), None) } else { Wire::Number(column.to_owned()) };
         columns.push(walked(&mut graph, from, &variable.variable.steps, &model.cohort.missing_values)?);
     }
     let names: Vec<&str> = columns.iter().map(String::as_str).collect();
@@ -567,7 +594,8 @@ fn graph_of(model: &Model) -> Option<GraphProto> {
     let predictor = match &model.form {
         Form::Boosting { base, trees } => {
             let sum = graph.node_of(ML_DOMAIN, "TreeEnsembleRegressor", &[&row], None, ensemble(*base, trees));
-            graph.double(&sum)
+            let sum = graph.double(&sum);
+            only_of_numbers(&mut graph, &sum, &row, model.variables.len())
         }
         form => {
             let p = model.variables.len();
@@ -581,7 +609,9 @@ fn graph_of(model: &Model) -> Option<GraphProto> {
                 scaled = graph.node("Div", &[&centred, &deviations]);
             }
             if let Form::Network { weights, .. } = form {
-                let score = layers(&mut graph, &model.network()?, weights, scaled)?;
+                let score = layers(&mut graph, &model.network()?, weights, scaled.clone())?;
+                let numbers = model.variables.iter().map(|one| one.variable.numbers()).sum();
+                let score = only_of_numbers(&mut graph, &score, &scaled, numbers);
                 return Some(finished(graph, model, inputs, &score));
             }
             let coefficients = graph.constant(&[p, 1], model.coefficients());
@@ -595,6 +625,14 @@ fn graph_of(model: &Model) -> Option<GraphProto> {
         }
     };
     Some(finished(graph, model, inputs, &predictor))
+}
+
+/// A prediction, or none where a number that it is made of is none: trees take a way all the same, and runtimes make 0 of the larger
+/// of nothing and 0.
+fn only_of_numbers(graph: &mut Graph, prediction: &str, row: &str, numbers: usize) -> String {
+    let zeros = graph.constant(&[numbers, 1], &vec![0.0; numbers]);
+    let nothing = graph.node("MatMul", &[row, &zeros]);
+    graph.node("Add", &[prediction, &nothing])
 }
 
 fn finished(mut graph: Graph, model: &Model, input: Vec<ValueInfoProto>, predictor: &str) -> GraphProto {

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use acequia_learn::{Estimate, Evidence, Model, Record};
 use serde_json::Value;
 
-use super::document::{STATEMENT, task};
+use super::document::{STATEMENT, levels, task};
 use super::plan::{ModelPlan, Source};
 use crate::card::{agent, bibtex, list, md, paragraphs, put, put_license, put_list, stated, yaml};
 use crate::croissant::license_address;
@@ -250,7 +250,7 @@ fn privacy(model: &Model) -> String {
 }
 
 fn usage(model: &Model, plan: &ModelPlan) -> String {
-    let mut inputs = String::new();
+    let (mut inputs, mut texts) = (String::new(), String::new());
     for (column, told) in &plan.predictors {
         let example = told.values.keys().next().map_or("0.0".to_owned(), |code| yaml(code));
         let asks = |one: &&acequia_learn::ModelVariable| one.variable.source() == column;
@@ -261,9 +261,21 @@ fn usage(model: &Model, plan: &ModelPlan) -> String {
             .any(|one| one.variable.steps.first().is_some_and(acequia_learn::Step::takes_text));
         let kind = if is_text { "str" } else { "float" };
         let _ = writeln!(inputs, "    \"{column}\": np.array([[{example}]], dtype={kind}),");
+        if is_text {
+            let _ = match levels(model, column) {
+                Some(levels) => {
+                    let levels: Vec<String> = levels.iter().map(|level| format!("`{level}`")).collect();
+                    writeln!(texts, "- `{column}`: {}. Any other text has no prediction (NaN).", levels.join(", "))
+                }
+                None => writeln!(
+                    texts,
+                    "- `{column}`: a text that the model does not know counts as none of those that it knows. Check what you have before."
+                ),
+            };
+        }
     }
     format!(
-        "## How to predict with it\n\n```python\n# pip install onnxruntime huggingface_hub numpy\nimport numpy as np, onnxruntime\nfrom huggingface_hub import hf_hub_download\n\npath = hf_hub_download(\"{}\", \"model.onnx\", revision=\"v{}\")\nmodel = onnxruntime.InferenceSession(path)\npredicted = model.run(None, {{\n{inputs}}})\n```\n\nTexts are given without spaces around them. Which days the columns of `risk` are for stands in `card.json` under `horizons_days`.\n",
+        "## How to predict with it\n\n```python\n# pip install onnxruntime huggingface_hub numpy\nimport numpy as np, onnxruntime\nfrom huggingface_hub import hf_hub_download\n\npath = hf_hub_download(\"{}\", \"model.onnx\", revision=\"v{}\")\nmodel = onnxruntime.InferenceSession(path)\npredicted = model.run(None, {{\n{inputs}}})\n```\n\nTexts are given without spaces around them, and as they stand here:\n\n{texts}\nWhich days the columns of `risk` are for stands in `card.json` under `horizons_days`.\n",
         plan.model, plan.version
     )
 }

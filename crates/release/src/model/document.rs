@@ -1,6 +1,6 @@
 //! `card.json`: what a model is, for programs. Names of schema.org where there are some, as in `croissant.json`.
 
-use acequia_learn::{Form, Model, Record, Score, Step};
+use acequia_learn::{Form, Model, ModelVariable, Record, Score, Step};
 use serde_json::{Map, Value, json};
 
 use super::plan::{ModelPlan, completeness};
@@ -79,8 +79,14 @@ fn predictors(model: &Model, plan: &ModelPlan) -> Vec<Value> {
             let column = one.variable.source();
             let mut entry = json!({
                 "name": one.variable.name, "column": column, "title": told(column),
-                "steps": one.variable.steps.iter().map(step).collect::<Vec<String>>(),
+                "steps": one.variable.steps.iter().filter_map(step).collect::<Vec<String>>(),
             });
+            if model.variables.iter().filter(|other| is_number_of(other, column)).count() > 1
+                && is_number_of(one, column)
+            {
+                // Terms of one curve: none of their numbers says anything without the others.
+                entry["joint"] = json!(true);
+            }
             if let (Some(coefficient), Some(error)) = (model.coefficients().get(at), model.standard_errors().get(at)) {
                 entry["coefficient"] = json!(coefficient);
                 entry["standard_error"] = json!(error);
@@ -90,9 +96,14 @@ fn predictors(model: &Model, plan: &ModelPlan) -> Vec<Value> {
         .collect()
 }
 
-/// A step in words.
-fn step(step: &Step) -> String {
-    match step {
+fn is_number_of(one: &ModelVariable, column: &str) -> bool {
+    one.variable.source() == column && !one.variable.steps.first().is_some_and(Step::takes_text)
+}
+
+/// A step in words. Levels change nothing; they stand with the column.
+fn step(step: &Step) -> Option<String> {
+    Some(match step {
+        Step::Levels(_) => return None,
         Step::OneOf(texts) => format!("is {}", texts.join(" or ")),
         Step::Codes(codes) => {
             let codes: Vec<String> = codes.iter().map(|(text, code)| format!("{text} as {code}")).collect();
@@ -111,7 +122,19 @@ fn step(step: &Step) -> String {
             let knots: Vec<String> = knots.iter().map(f64::to_string).collect();
             format!("term {term} of a restricted cubic spline with knots {}", knots.join(", "))
         }
+    })
+}
+
+/// The texts that a column may hold, where all variables of it say so: every other is no number to the model.
+pub(super) fn levels<'m>(model: &'m Model, column: &str) -> Option<&'m [String]> {
+    let mut levels = None;
+    for one in model.variables.iter().filter(|one| one.variable.source() == column) {
+        match one.variable.steps.first() {
+            Some(Step::Levels(texts)) => levels = Some(texts.as_slice()),
+            _ => return None,
+        }
     }
+    levels
 }
 
 /// What the files for other programs hold.
@@ -125,7 +148,11 @@ fn formats(model: &Model) -> Value {
         let column = one.variable.source();
         if !inputs.iter().any(|input| input["name"] == column) {
             let kind = if asks_for_text(column) { "string" } else { "double" };
-            inputs.push(json!({ "name": column, "type": kind, "shape": ["rows", one.variable.numbers()] }));
+            let mut input = json!({ "name": column, "type": kind, "shape": ["rows", one.variable.numbers()] });
+            if let Some(levels) = levels(model, column) {
+                input["levels"] = json!(levels);
+            }
+            inputs.push(input);
         }
     }
     let horizons = model.horizons_days().len();

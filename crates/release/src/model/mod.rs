@@ -145,7 +145,7 @@ pub(crate) fn recheck(manifest: &Manifest, read: &dyn Fn(&str) -> Option<Bytes>,
         false => Err("card.json states another name, version, title or licence".to_owned()),
     };
     verification.put(
-        "the card states what the manifest says, and its licence carries the terms of what it learned from",
+        "the card states what the manifest says, and its licence carries the terms that are stated of what it learned from",
         outcome,
     );
     let outcome = files(&tested, &plan).map_err(|error| error.to_string()).and_then(|again| {
