@@ -167,13 +167,15 @@ fn predictors(facts: &Facts) -> Markup {
     let of =
         |one: &Value| -> Option<(f64, f64)> { Some((number(one, "/coefficient")?, number(one, "/standard_error")?)) };
     let shown = |b: f64| if is_ratio { b.exp() } else { b };
+    let labels: Vec<String> = weighted.iter().map(label).collect();
     let rows: Vec<Estimated<'_>> = weighted
         .iter()
-        .filter(|one| !is_joint(one))
-        .filter_map(|one| {
+        .zip(&labels)
+        .filter(|(one, _)| !is_joint(one))
+        .filter_map(|(one, label)| {
             let (b, error) = of(one)?;
             let interval = Some((shown(b - 1.96 * error), shown(b + 1.96 * error)));
-            Some(Estimated { label: text(one, "/name").unwrap_or_default(), value: shown(b), interval, pooled: false })
+            Some(Estimated { label, value: shown(b), interval, pooled: false })
         })
         .collect();
     let joint: BTreeSet<&str> =
@@ -220,6 +222,16 @@ fn predictors(facts: &Facts) -> Markup {
                 }))
             }
         }
+    }
+}
+
+/// What a weight is of, as people say it; by its name where the card does not.
+fn label(one: &Value) -> String {
+    let last = list(one, "/steps").last().and_then(Value::as_str).and_then(|step| step.strip_prefix("is "));
+    match (text(one, "/title"), last) {
+        (Some(title), Some(value)) => format!("{title} {value}"),
+        (Some(title), None) if list(one, "/steps").is_empty() => title.to_owned(),
+        _ => text(one, "/name").unwrap_or_default().to_owned(),
     }
 }
 
