@@ -268,7 +268,7 @@ impl ModelSpec {
         matches!(self, Self::KMap { .. } | Self::DeltaPresence { .. })
     }
 
-    fn parameters(&self) -> Vec<f64> {
+    pub(crate) fn parameters(&self) -> Vec<f64> {
         match self {
             Self::KMap { k } => vec![real(*k)],
             Self::DistinctL { l, .. } => vec![real(*l)],

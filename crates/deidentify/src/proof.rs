@@ -270,7 +270,7 @@ pub struct Loss {
 pub struct ModelResult {
     /// Name, such as `k-anonymity`.
     pub name: String,
-    /// Parameter that had to be reached; `None` when it was only measured.
+    /// Parameter that had to be kept; `None` when it was only measured, or where the name tells several.
     pub parameter: Option<f64>,
     /// Whether it holds.
     pub held: bool,

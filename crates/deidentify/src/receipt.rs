@@ -4,6 +4,7 @@ use acequia_privacy::{Classes, Model, Risk, loss, normalised_loss};
 
 use crate::attack::Attacks;
 use crate::engine::Recoded;
+use crate::hierarchy::SUPPRESSED;
 use crate::policy::{Policy, Role};
 use crate::proof::{
     Before, ClassCounts, ClassSize, ColumnUtility, Loss, ModelResult, PolicyFacts, QuasiIdentifier, Receipt, Risks,
@@ -122,18 +123,13 @@ pub(crate) fn receipt(
         kept.push((column.weight, of_kept));
         let utility = utility::of_column(recoded, at);
         left.push((column.weight, utility));
-        let words = column.hierarchy.words(highest);
         quasi_identifiers.push(QuasiIdentifier {
             column: column.coded.name.clone(),
             hierarchy: column.hierarchy.kind().to_owned(),
             level: highest as u64,
             lowest_level: lowest as u64,
             levels: column.levels() as u64 - 1,
-            words: if lowest == highest {
-                words
-            } else {
-                format!("row by row, from {} to {words}", column.hierarchy.words(lowest))
-            },
+            words: if lowest == highest { column.hierarchy.words(highest) } else { row_by_row(recoded, at, lowest) },
             loss: of_kept,
             utility,
         });
@@ -171,7 +167,10 @@ pub(crate) fn receipt(
     for (spec, measured) in policy.models.iter().zip(&recount.models) {
         // A model that compares with a population table cannot be recounted from the released rows.
         let Some(measured) = *measured else { continue };
-        models.push(ModelResult { name: spec.words(), parameter: None, held: true, measured });
+        // Where a model has several parameters, its name tells them.
+        let parameters = spec.parameters();
+        let parameter = if let [one] = parameters[..] { Some(one) } else { None };
+        models.push(ModelResult { name: spec.words(), parameter, held: true, measured });
     }
     let removed = |role| policy.of_role(role).map(|(name, _)| name.to_owned());
     Receipt {
@@ -221,6 +220,45 @@ pub(crate) fn receipt(
             .chain(removed(Role::Assignment))
             .collect(),
         verified_by: "independent recount of the released table".to_owned(),
+    }
+}
+
+/// How much of a column whose rows have different levels is at the finest of them, coarser, or left out. Whole per cent of
+/// the rows released.
+fn row_by_row(recoded: &Recoded, at: usize, lowest: usize) -> String {
+    let column = &recoded.columns[at];
+    let label = |level: usize, code: usize| column.labels[level][column.groups[level][code] as usize].as_deref();
+    let (mut finest, mut coarser, mut left_out) = (0, 0, 0);
+    for (tuple, rows) in recoded.tuples.rows.iter().enumerate() {
+        let Some(levels) = recoded.local.combinations.get(recoded.local.of_tuple[tuple] as usize) else { continue };
+        let (level, code) = (levels[at], recoded.tuples.code(tuple, at));
+        let of = if level + 1 == column.levels() || label(level, code) == Some(SUPPRESSED) {
+            &mut left_out
+        } else if label(level, code) == label(lowest, code) {
+            &mut finest
+        } else {
+            &mut coarser
+        };
+        *of += u64::from(*rows);
+    }
+    let all = finest + coarser + left_out;
+    let parts =
+        [(finest, column.hierarchy.words(lowest)), (coarser, "coarser".to_owned()), (left_out, "left out".to_owned())];
+    let parts: Vec<String> = parts
+        .into_iter()
+        .filter(|(rows, _)| *rows > 0)
+        .map(|(rows, words)| format!("{} {words}", whole_per_cent(rows, all)))
+        .collect();
+    format!("row by row: {}", parts.join("; "))
+}
+
+/// A share that is neither nothing nor all is not written as if it were.
+pub(crate) fn whole_per_cent(rows: u64, all: u64) -> String {
+    let share = 100.0 * real(rows) / real(all);
+    match share {
+        share if share < 0.5 => "under 1 %".to_owned(),
+        share if share > 99.5 && rows < all => "over 99 %".to_owned(),
+        share => format!("{share:.0} %"),
     }
 }
 

@@ -437,6 +437,49 @@ mod tests {
         }
     }
 
+    #[test]
+    fn words_tell_how_much_is_exact_coarser_and_left_out() {
+        let rows: Vec<Row> = (0..400_i64)
+            .map(|at| (18 + at * 7 % 47, [None, Some(1), Some(2), Some(3)][(at % 4) as usize], at % 3 == 0, at % 5 < 2))
+            .collect();
+        let order: Vec<usize> = (0..rows.len()).collect();
+        let done = run(table(&rows, &order), &Policy { recoding: crate::Recoding::Local, ..policy() }).unwrap();
+        let words = |name: &str| {
+            let found = done.receipt().quasi_identifiers.iter().find(|column| column.column == name).unwrap();
+            (found.words.clone(), found.lowest_level < found.level)
+        };
+        // Counted again from the text of the released rows.
+        let shares = |name: &str, exact: &dyn Fn(&str) -> bool| {
+            let column = CodedColumn::of(done.table(), name).unwrap();
+            let all = done.table().rows();
+            let texts: Vec<&str> = (0..all).map(|row| column.value(row).unwrap_or("")).collect();
+            let out = texts.iter().filter(|text| **text == "*").count();
+            let exact = texts.iter().filter(|text| exact(text)).count();
+            [(exact, "as recorded"), (all - exact - out, "coarser"), (out, "left out")]
+                .into_iter()
+                .filter(|(rows, _)| *rows > 0)
+                .map(|(rows, words)| format!("{} {words}", crate::receipt::whole_per_cent(rows as u64, all as u64)))
+                .collect::<Vec<_>>()
+                .join("; ")
+        };
+        let mut mixed = 0;
+        for (name, told) in [
+            ("age", shares("age", &|text| text.parse::<u8>().is_ok())),
+            ("grade", shares("grade", &|text| text.is_empty() || text.parse::<u8>().is_ok())),
+            ("chemo", shares("chemo", &|text| text != "*")),
+        ] {
+            let (words, several) = words(name);
+            if several && told.contains("as recorded") {
+                assert_eq!(words, format!("row by row: {told}"), "{name}");
+                mixed += 1;
+            }
+        }
+        assert!(mixed > 0);
+        assert_eq!(crate::receipt::whole_per_cent(1, 1_000), "under 1 %");
+        assert_eq!(crate::receipt::whole_per_cent(999, 1_000), "over 99 %");
+        assert_eq!(crate::receipt::whole_per_cent(3, 3), "100 %");
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 

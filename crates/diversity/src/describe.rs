@@ -27,6 +27,8 @@ pub struct Compared {
     pub has_reference: bool,
     /// Whether people of different bands were spread evenly over the reference's.
     pub mixed: bool,
+    /// Whether de-identification left no value of the column.
+    pub emptied: bool,
 }
 
 impl Compared {
@@ -47,6 +49,7 @@ impl Compared {
             cells,
             has_reference: !reference.is_empty(),
             mixed: false,
+            emptied: false,
         }
     }
 }
@@ -89,40 +92,30 @@ pub(crate) fn describe_with(
             }
         })
         .collect();
-    // People whose value was left out are no cell of the reference; the others are compared among themselves.
-    let told: Vec<usize> = (0..compared.cells.len()).filter(|at| compared.cells[*at].0 != "*").collect();
-    let told_people: u64 = told.iter().map(|at| compared.cells[*at].1).sum();
-    let emptied = told.is_empty() && !compared.cells.is_empty();
-    let comparable = compared.has_reference
-        && !emptied
-        && told_people > 0
-        && told.iter().all(|at| compared.reference[*at].is_some());
+    let comparable = compared.has_reference && people > 0 && compared.reference.iter().all(Option::is_some);
     let pairs: Vec<Pair> = compared
         .cells
         .iter()
         .zip(&compared.reference)
-        .map(|((value, count), reference)| Pair {
-            count: if value == "*" && comparable { 0 } else { *count },
-            reference: reference.unwrap_or(0.0),
-        })
+        .map(|((_, count), reference)| Pair { count: *count, reference: reference.unwrap_or(0.0) })
         .collect();
     let (figures, lost) =
         if people > 0 { safe_figures(&pairs, comparable, &hidden, moves) } else { Default::default() };
     let mut gaps: Vec<Gap> = match (comparable, rows) {
-        (true, Some(_)) => cells.iter().filter_map(|cell| gap(cell, told_people)).collect(),
+        (true, Some(_)) => cells.iter().filter_map(|cell| gap(cell, people)).collect(),
         _ => Vec::new(),
     };
     gaps.sort_by(|a, b| b.people_needed.cmp(&a.people_needed).then_with(|| a.value.cmp(&b.value)));
     let mut notes = Vec::new();
-    if !compared.has_reference {
-        notes.push("no reference population is known for this column");
-    } else if emptied {
+    if compared.emptied {
         notes.push("de-identification left only * in this column, so nothing can be compared");
+    } else if !compared.has_reference {
+        notes.push("no reference population is known for this column");
     } else if !comparable {
         notes.push("the reference population is divided otherwise, so not every cell can be compared");
     } else if compared.mixed {
         notes.push(
-            "people are published in bands of different width; here they are spread evenly over the reference's bands",
+            "people published in bands of different width are spread evenly over the reference's bands; an open band is compared whole",
         );
     }
     if lost {
@@ -132,6 +125,7 @@ pub(crate) fn describe_with(
         name: compared.name.clone(),
         title: compared.title.clone(),
         rows,
+        left_out: None,
         effective_number: figures.effective_number,
         total_variation_distance: figures.total_variation,
         inverse_simpson: figures.inverse_simpson,
@@ -162,24 +156,63 @@ pub fn overlapping<'a>(values: impl Iterator<Item = &'a String>) -> bool {
     bands.windows(2).any(|pair| pair[1].from() < pair[0].to())
 }
 
-/// Counts in the reference's bands, of people in bands of different width: each published band's people are spread evenly
-/// over the reference bands it covers, in whole people (largest remainders first). An open end reaches ten beyond the last
-/// bound that is known. Values without a band stay as they are.
-pub fn spread(counts: BTreeMap<String, u64>, bands: &[(&str, Interval)]) -> BTreeMap<String, u64> {
-    const OPEN_END: f64 = 10.0;
-    let bounds = || bands.iter().flat_map(|(_, band)| [band.from(), band.to()]).filter(|bound| bound.is_finite());
-    let (lowest, highest) = (bounds().fold(f64::INFINITY, f64::min), bounds().fold(f64::NEG_INFINITY, f64::max));
-    let width = |band: &Interval, wanted: &Interval| {
-        let from = band.from().max(wanted.from()).max(lowest - OPEN_END);
-        let to = band.to().min(wanted.to()).min(highest + OPEN_END);
-        (to - from).max(0.0)
+/// The reference's bands, with those that an open published band reaches into put together: how its people are spread over
+/// them nobody knows. `None` when fewer than two would be left to compare.
+fn undivided(values: &[&String], bands: &[(&str, Interval)]) -> Option<Vec<(String, Interval)>> {
+    let published: Vec<Interval> = values.iter().filter_map(|value| interval(value)).collect();
+    let under = |open: fn(&Interval) -> bool| -> Vec<bool> {
+        let open: Vec<&Interval> = published.iter().filter(|band| open(band)).collect();
+        bands.iter().map(|(_, band)| open.iter().any(|wanted| width(band, wanted) > 0.0)).collect()
     };
+    let (low, high) = (under(|band| band.low.is_none()), under(|band| band.high.is_none()));
+    if low.iter().zip(&high).any(|(low, high)| *low && *high) {
+        return None;
+    }
+    let end = |under: &[bool], is_low: bool| {
+        let own: Vec<&(&str, Interval)> =
+            bands.iter().zip(under).filter(|(_, under)| **under).map(|(b, _)| b).collect();
+        let from = own.iter().map(|(_, band)| band.from()).fold(f64::INFINITY, f64::min);
+        let to = own.iter().map(|(_, band)| band.to()).fold(f64::NEG_INFINITY, f64::max);
+        let whole = match is_low {
+            true => Interval { low: None, high: Some(to) },
+            false => Interval { low: Some(from), high: None },
+        };
+        let sign = if is_low { format!("<{to}") } else { format!(">={from}") };
+        let known = own.iter().find(|(_, band)| *band == whole).map(|(label, _)| (*label).to_owned());
+        let told = || values.iter().find(|value| interval(value) == Some(whole)).map(|value| (*value).clone());
+        (!own.is_empty()).then(|| (known.or_else(told).unwrap_or(sign), whole))
+    };
+    let between = bands.iter().zip(low.iter().zip(&high)).filter(|(_, (low, high))| !**low && !**high);
+    let between = between.map(|((label, band), _)| ((*label).to_owned(), *band));
+    let all: Vec<(String, Interval)> = end(&low, true).into_iter().chain(between).chain(end(&high, false)).collect();
+    (all.len() > 1).then_some(all)
+}
+
+/// How much of `wanted` lies in `band`; infinite when both are open at the same end.
+fn width(band: &Interval, wanted: &Interval) -> f64 {
+    (band.to().min(wanted.to()) - band.from().max(wanted.from())).max(0.0)
+}
+
+/// Counts in the reference's bands, of people in bands of different width: each published band's people are spread evenly
+/// over the reference bands it covers, in whole people (largest remainders first). Reference bands that an open published
+/// band reaches into become one, and `None` is the answer when that leaves nothing to compare. Values without a band stay
+/// as they are.
+pub fn spread(counts: BTreeMap<String, u64>, bands: &[(&str, Interval)]) -> Option<BTreeMap<String, u64>> {
+    if bands.is_empty() {
+        return Some(counts);
+    }
+    let bands = undivided(&counts.keys().collect::<Vec<_>>(), bands)?;
     let mut spread: BTreeMap<String, u64> = BTreeMap::new();
     for (value, count) in counts {
-        let widths: Vec<f64> = match interval(&value) {
-            Some(wanted) => bands.iter().map(|(_, band)| width(band, &wanted)).collect(),
-            None => Vec::new(),
-        };
+        let wanted = interval(&value);
+        let widths: Vec<f64> =
+            wanted.iter().flat_map(|wanted| bands.iter().map(|(_, band)| width(band, wanted))).collect();
+        // An open band reaches into one of the bands only.
+        let is_open = wanted.is_some_and(|wanted| wanted.low.is_none() || wanted.high.is_none());
+        if let (true, Some(at)) = (is_open, widths.iter().position(|width| *width > 0.0)) {
+            *spread.entry(bands[at].0.clone()).or_default() += count;
+            continue;
+        }
         let whole: f64 = widths.iter().sum();
         if whole <= 0.0 {
             *spread.entry(value).or_default() += count;
@@ -192,10 +225,10 @@ pub fn spread(counts: BTreeMap<String, u64>, bands: &[(&str, Interval)]) -> BTre
         let left = count - parts.iter().sum::<u64>();
         order.iter().take(usize::try_from(left).unwrap_or(0)).for_each(|at| parts[*at] += 1);
         for ((label, _), part) in bands.iter().zip(parts).filter(|(_, part)| *part > 0) {
-            *spread.entry((*label).to_owned()).or_default() += part;
+            *spread.entry(label.clone()).or_default() += part;
         }
     }
-    spread
+    Some(spread)
 }
 
 /// The reference share of each published value, and the reference cells that no published value covers.
@@ -209,11 +242,6 @@ pub(crate) fn align<'a, 'v>(
     let total: f64 = reference.iter().map(|cell| cell.share).sum();
     let mut shares: BTreeMap<String, Option<f64>> = BTreeMap::new();
     let mut covered = vec![false; reference.len()];
-    let published: Vec<&str> = published.collect();
-    if published == ["*"] {
-        // The column was generalised away: a share of everybody would compare nothing.
-        return (BTreeMap::from([("*".to_owned(), None)]), Vec::new());
-    }
     for value in published {
         let exact = reference.iter().position(|cell| cell.label == value);
         let share = match (exact, interval(value)) {
@@ -313,22 +341,36 @@ mod tests {
     }
 
     #[test]
-    fn a_column_without_values_left_is_not_compared_with_empty_bands() {
-        let cells = reference(&[("0-84", 9.0), ("85+", 1.0)]);
-        let (shares, uncovered) = align(&cells, ["*"].into_iter());
-        assert_eq!((shares["*"], uncovered.len()), (None, 0));
-    }
-
-    #[test]
     fn bands_of_different_width_are_spread_over_the_reference() {
         let bands: Vec<(&str, Interval)> =
             ["30-39", "40-49", "50+"].into_iter().map(|label| (label, interval(label).unwrap())).collect();
         let counts =
             |pairs: &[(&str, u64)]| pairs.iter().map(|(l, n)| ((*l).to_owned(), *n)).collect::<BTreeMap<_, _>>();
-        let mixed = counts(&[("30-34", 7), ("30-49", 11), (">=50", 5), ("*", 3)]);
+        let mixed = counts(&[("30-34", 7), ("30-49", 11), (">=50", 5), ("unknown", 3)]);
         assert!(overlapping(mixed.keys()));
-        assert!(!overlapping(counts(&[("30-34", 7), ("35-49", 11), ("*", 3)]).keys()));
-        assert_eq!(spread(mixed, &bands), counts(&[("30-39", 7 + 6), ("40-49", 5), ("50+", 5), ("*", 3)]));
+        assert!(!overlapping(counts(&[("30-34", 7), ("35-49", 11), ("unknown", 3)]).keys()));
+        let expected = counts(&[("30-39", 7 + 6), ("40-49", 5), ("50+", 5), ("unknown", 3)]);
+        assert_eq!(spread(mixed, &bands), Some(expected));
+    }
+
+    #[test]
+    fn people_of_an_open_band_are_not_spread() {
+        let labels = ["20-24", "25-29", "30-34", "35-39", "75-79", "80-84", "85-89", "90+"];
+        let bands: Vec<(&str, Interval)> = labels.into_iter().map(|l| (l, interval(l).unwrap())).collect();
+        let counts =
+            |pairs: &[(&str, u64)]| pairs.iter().map(|(l, n)| ((*l).to_owned(), *n)).collect::<BTreeMap<_, _>>();
+        let published = counts(&[("<30", 31), ("30-34", 4), ("30-39", 10), ("75-79", 6), (">=80", 64)]);
+        let expected = counts(&[("<30", 31), ("30-34", 9), ("35-39", 5), ("75-79", 6), (">=80", 64)]);
+        assert_eq!(spread(published, &bands), Some(expected.clone()));
+        // In its own bands it stays what it is, so that a finished report can be recounted.
+        let own: Vec<(&str, Interval)> = expected.keys().map(|l| (l.as_str(), interval(l).unwrap())).collect();
+        assert_eq!(spread(expected.clone(), &own), Some(expected));
+        // It takes a band into which it reaches along, whose people may be above or below its end.
+        let published = counts(&[("70-79", 6), ("75-79", 2), ("over 82", 20)]);
+        assert_eq!(spread(published, &bands), Some(counts(&[("75-79", 8), (">=80", 20)])));
+        // Where open bands meet, no part of the reference stands apart.
+        assert_eq!(spread(counts(&[("<40", 6), (">=30", 2)]), &bands), None);
+        assert_eq!(spread(counts(&[(">=10", 6), ("75-79", 2)]), &bands), None);
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub(crate) fn group_columns(
     for (name, lacking) in &people.missing {
         let own = placed.iter().find(|dimension| dimension.column.name == *name);
         let count = lacking.iter().filter(|lacks| **lacks).count() as u64;
-        missing.push(match own.filter(|own| system.counts[own.missing] == count) {
+        missing.push(match own.filter(|own| own.left_out.is_none() && system.counts[own.missing] == count) {
             Some(own) => (own.missing, own.known),
             None => two(system, everybody, count),
         });

@@ -27,17 +27,24 @@ pub struct Column {
     pub values: Vec<String>,
     /// Value to label, where they differ.
     pub labels: BTreeMap<String, String>,
-    /// For each person the place of the value, counted from 1; 0 is not known.
+    /// For each person the place of the value, counted from 1; 0 is not known, or left out.
     pub codes: Vec<u32>,
+    /// People whose value de-identification left out. They form no group.
+    pub left_out: Vec<bool>,
 }
 
+/// What stands where de-identification left a value out.
+pub(crate) const LEFT_OUT: &str = "*";
+
 impl Column {
-    /// Numbers the texts; `None` is not known.
+    /// Numbers the texts; `None` is not known, `*` left out by de-identification.
     pub fn new<'a>(name: &str, title: &str, texts: impl Iterator<Item = Option<&'a str>>) -> Self {
         let mut known: HashMap<String, u32> = HashMap::new();
         let mut codes: Vec<u32> = Vec::new();
+        let mut left_out: Vec<bool> = Vec::new();
         for text in texts {
-            let Some(text) = text else {
+            left_out.push(text == Some(LEFT_OUT));
+            let Some(text) = text.filter(|text| *text != LEFT_OUT) else {
                 codes.push(0);
                 continue;
             };
@@ -58,6 +65,7 @@ impl Column {
             values: order.into_iter().map(|(text, _)| text).collect(),
             labels: BTreeMap::new(),
             codes,
+            left_out,
         }
     }
 
@@ -66,6 +74,11 @@ impl Column {
         let mut counts = vec![0; self.values.len() + 1];
         self.codes.iter().for_each(|code| counts[*code as usize] += 1);
         self.values.iter().cloned().zip(counts.into_iter().skip(1)).collect()
+    }
+
+    /// People whose value was left out.
+    pub fn people_left_out(&self) -> u64 {
+        self.left_out.iter().filter(|left_out| **left_out).count() as u64
     }
 
     /// What people read for a value.

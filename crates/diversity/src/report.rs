@@ -14,7 +14,7 @@ use crate::describe::{Compared, describe, describe_with, overlapping, round2, ro
 use crate::groups::{PlacedConsent, group_columns};
 use crate::interval::{Interval, interval, natural};
 use crate::measures::{Pair, stability_index};
-use crate::people::{Column, People};
+use crate::people::{Column, LEFT_OUT, People};
 use crate::reference::{Reference, ReferenceCell};
 use crate::suppress::{Sum, suppress_line, suppress_sums};
 
@@ -74,8 +74,12 @@ pub struct Described {
     pub name: String,
     /// What people read.
     pub title: String,
-    /// People with a known value; null when those without are few.
+    /// People with a known value that was not left out; null when those without are few.
     pub rows: Option<u64>,
+    /// People whose value de-identification left out (`*`), who are in no group; absent when there are none, or
+    /// their number is hidden.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<u64>,
     /// Groups in the order people expect.
     pub cells: Vec<Cell>,
     /// Hill number of order 1: how many equally common cells would be as diverse.
@@ -504,6 +508,8 @@ pub(crate) struct Placed<'a> {
     /// People with and without a value.
     pub(crate) known: usize,
     pub(crate) missing: usize,
+    /// People whose value was left out, where there are any.
+    pub(crate) left_out: Option<usize>,
     /// Of each cell of `compared`.
     pub(crate) cells: Vec<usize>,
     /// Of each value of the column.
@@ -529,8 +535,10 @@ pub fn report(people: &People, question: &Question) -> Result<Report, DiversityE
     let grouped = group_columns(&mut system, everybody, people, &placed, &question.predictions);
     let consent = PlacedConsent::new(&mut system, everybody, &question.asked, &placed);
     // Readers look at one column first; cells of two columns together give way to it.
-    let mut of_one: Vec<usize> =
-        placed.iter().flat_map(|one| [one.known, one.missing].into_iter().chain(one.cells.iter().copied())).collect();
+    let mut of_one: Vec<usize> = placed
+        .iter()
+        .flat_map(|one| [one.known, one.missing].into_iter().chain(one.left_out).chain(one.cells.iter().copied()))
+        .collect();
     of_one.extend(grouped.totals());
     let shown = system.all_shown(&[everybody, consent.total], &of_one, minimum);
 
@@ -545,7 +553,15 @@ pub fn report(people: &People, question: &Question) -> Result<Report, DiversityE
     }
     for dimension in &placed {
         let own: Vec<Option<u64>> = dimension.cells.iter().map(|at| shown[*at]).collect();
-        dimensions.push(describe(&dimension.compared, &own, shown[dimension.known]));
+        let mut described = describe(&dimension.compared, &own, shown[dimension.known]);
+        if let Some(at) = dimension.left_out {
+            described.left_out = shown[at];
+            let some = "some people's values are left out (*)".to_owned();
+            let told = shown[at].map_or(some, |n| format!("{n} people's values are left out (*)"));
+            let notes = [Some(format!("{told}, so they are in no group")), described.note.take()];
+            described.note = Some(notes.into_iter().flatten().collect::<Vec<_>>().join("; "));
+        }
+        dimensions.push(described);
     }
     let mut intersectional = Vec::new();
     for columns in &question.intersections {
@@ -611,27 +627,59 @@ fn place<'a>(system: &mut System, everybody: usize, column: &'a Column, referenc
     let bands: Vec<(&str, Interval)> =
         cells.iter().filter_map(|cell| Some((cell.label.as_str(), interval(&cell.label)?))).collect();
     let mixed = overlapping(column.values.iter());
-    let counts = if mixed { spread(own.clone(), &bands) } else { own.clone() };
-    let mut compared = Compared::new(&column.name, &column.title, counts, &cells);
+    let emptied = own.is_empty() && column.people_left_out() > 0;
+    let counts = match mixed {
+        true => spread(own.clone(), &bands),
+        false => (!emptied).then(|| own.clone()),
+    };
+    // Without counts nothing can be put beside the reference.
+    let (counts, beside) = counts.map_or_else(|| (own.clone(), &[] as &[ReferenceCell]), |counts| (counts, &cells));
+    let mut compared = Compared::new(&column.name, &column.title, counts, beside);
     compared.labels.clone_from(&column.labels);
-    compared.mixed = mixed;
+    compared.has_reference = !cells.is_empty();
+    (compared.mixed, compared.emptied) = (mixed, emptied);
 
     let people: u64 = own.values().sum();
-    let (known, missing) = (system.add(people), system.add(system.counts[everybody] - people));
-    system.sum(everybody, vec![known, missing]);
+    let out = column.people_left_out();
+    let (known, missing) = (system.add(people), system.add(system.counts[everybody] - people - out));
+    let left_out = (out > 0).then(|| system.add(out));
+    system.sum(everybody, [known, missing].into_iter().chain(left_out).collect());
     let places: Vec<usize> = compared.cells.iter().map(|(_, count)| system.add(*count)).collect();
     system.sum(known, places.clone());
     let values = if mixed {
         // Published groups differ from the reference's bands.
         let values: Vec<usize> = column.values.iter().map(|value| system.add(own[value])).collect();
         system.sum(known, values.clone());
+        for (cell, parts) in whole_values(&compared, column) {
+            system.sum(places[cell], parts.into_iter().map(|at| values[at]).collect());
+        }
         values
     } else {
         let at: HashMap<&str, usize> =
             compared.cells.iter().map(|(value, _)| value.as_str()).zip(places.iter().copied()).collect();
         column.values.iter().map(|value| at[value.as_str()]).collect()
     };
-    Placed { column, compared, known, missing, cells: places, values }
+    Placed { column, compared, known, missing, left_out, cells: places, values }
+}
+
+/// Cells that hold the people of some values and nobody else, with these values: such a count follows from theirs.
+fn whole_values(compared: &Compared, column: &Column) -> Vec<(usize, Vec<usize>)> {
+    let inside = |value: &str, cell: &str| match (interval(value), interval(cell)) {
+        (Some(value), Some(cell)) => {
+            let apart = value.to() <= cell.from() || cell.to() <= value.from();
+            (!apart).then_some(cell.from() <= value.from() && value.to() <= cell.to())
+        }
+        _ => (value == cell).then_some(true),
+    };
+    let mut found = Vec::new();
+    for (at, (cell, _)) in compared.cells.iter().enumerate() {
+        let met: Vec<(usize, bool)> =
+            column.values.iter().enumerate().filter_map(|(value, text)| Some((value, inside(text, cell)?))).collect();
+        if !met.is_empty() && met.iter().all(|(_, whole)| *whole) {
+            found.push((at, met.into_iter().map(|(value, _)| value).collect()));
+        }
+    }
+    found
 }
 
 /// Several columns together, as a reference divides them.
@@ -711,6 +759,7 @@ fn joint(system: &mut System, people: &People, placed: &[Placed<'_>], reference:
             cells: cells.iter().map(|(words, count)| (joined(words), *count)).collect(),
             has_reference: true,
             mixed: false,
+            emptied: false,
         },
         known,
         cells: places,
@@ -721,12 +770,13 @@ fn joint(system: &mut System, people: &People, placed: &[Placed<'_>], reference:
 fn intersect(people: &People, columns: &[String], minimum: u64) -> Result<Intersection, DiversityError> {
     let own: Vec<&Column> = columns.iter().map(|name| column(people, name)).collect::<Result<_, _>>()?;
     let mut counts: HashMap<Vec<u32>, u64> = HashMap::new();
-    for row in 0..people.rows {
+    // Whose value was left out is in no combination.
+    for row in (0..people.rows).filter(|row| !own.iter().any(|column| column.left_out[*row])) {
         *counts.entry(own.iter().map(|column| column.codes[row]).collect()).or_default() += 1;
     }
     let mut possible: u64 = 1;
     for column in &own {
-        let lacking = column.codes.contains(&0);
+        let lacking = column.codes.iter().zip(&column.left_out).any(|(code, left_out)| *code == 0 && !left_out);
         possible = possible.saturating_mul(column.values.len() as u64 + u64::from(lacking));
     }
     let small: Vec<u64> = counts.values().copied().filter(|n| *n < minimum).collect();
@@ -811,11 +861,15 @@ pub fn change(before: &Report, now: &Report) -> Change {
     let mut small_differences = 0;
     for own in &now.dimensions {
         let Some(earlier) = before.dimensions.iter().find(|earlier| earlier.name == own.name) else { continue };
+        // Earlier programs counted left-out values as a group, and shares among all.
+        let star = earlier.cells.iter().find(|cell| cell.value == LEFT_OUT);
+        let told = star.map_or(Some(1.0), |star| Some(1.0 - star.share?)).filter(|told| *told > 0.0);
         let mut cells = Vec::new();
         let mut pairs = Some(Vec::new());
         for cell in &own.cells {
             let then = earlier.cells.iter().find(|then| then.value == cell.value);
-            match then.and_then(|then| Some((then.count?, then.share?))).zip(cell.count.zip(cell.share)) {
+            match then.and_then(|then| Some((then.count?, round4(then.share? / told?)))).zip(cell.count.zip(cell.share))
+            {
                 Some(((count_before, share_before), (count_now, share_now))) => {
                     let differ = count_before.abs_diff(count_now);
                     small_differences += u64::from(differ > 0 && differ < now.minimum_cell);

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use acequia_diversity::{
-    AskedPerson, DiversityError, People, Prediction, Question, Reference, Report, TableSettings, page, report,
+    AskedPerson, Cell, DiversityError, People, Prediction, Question, Reference, Report, TableSettings, change, page,
+    report,
 };
 use acequia_omop::CdmTable;
 use acequia_types::parse_day;
@@ -165,6 +166,89 @@ fn broken_tables_are_refused_by_place_and_never_by_value() {
     assert!(Prediction::read("id,truth,score\nx,1,high\n".as_bytes()).is_err_and(|e| e.to_string().contains("line 2")));
     let few = People::from_csv("age\n3\n".as_bytes(), &plain).unwrap();
     assert!(matches!(few.enough(10), Err(DiversityError::TooFew { minimum: 10 })));
+}
+
+/// Rows recoded one by one: bands of different width, of which two are open, and values left out.
+fn recoded() -> String {
+    let mut csv = String::from("age,sex,site\n");
+    for (age, sex, site, people) in [
+        ("<30", "F", "north", 31),
+        ("30-34", "F", "north", 24),
+        ("30-39", "M", "*", 40),
+        ("40-49", "M", "*", 50),
+        (">=80", "F", "*", 64),
+        ("*", "*", "south", 30),
+    ] {
+        (0..people).for_each(|_| csv += &format!("{age},{sex},{site}\n"));
+    }
+    csv
+}
+
+#[test]
+fn open_bands_stay_whole_and_left_out_values_are_no_group() {
+    let people = People::from_csv(recoded().as_bytes(), &settings_of(&["age", "sex", "site"])).unwrap();
+    let reference = "age,people\n20-24,10\n25-29,10\n30-34,10\n35-39,10\n40-49,20\n80-84,8\n85-89,5\n90+,3\n";
+    let asked = Question {
+        references: vec![Reference::parse(reference, None, None).unwrap()],
+        intersections: vec![vec!["age".to_owned(), "sex".to_owned()]],
+        ..Question::new(10)
+    };
+    let found = report(&people, &asked).unwrap();
+    let of = |name: &str| found.dimensions.iter().find(|dimension| dimension.name == name).unwrap();
+    let age = of("age");
+    let cells: Vec<(&str, Option<u64>)> = age.cells.iter().map(|cell| (cell.value.as_str(), cell.count)).collect();
+    let expected = [("<30", 31), ("30-34", 24 + 20), ("35-39", 20), ("40-49", 50), (">=80", 64)];
+    assert_eq!(cells, expected.map(|(value, count)| (value, Some(count))));
+    assert_eq!((age.rows, age.left_out), (Some(209), Some(30)));
+    // Shares are those of the 209, and those of the reference add up to one.
+    assert_eq!(age.cells[4].share, Some(0.3062));
+    assert_eq!(age.cells[4].reference_share, Some(0.2105));
+    assert!(age.total_variation_distance.is_some() && age.note.as_ref().unwrap().contains("an open band"));
+    let sex = of("sex");
+    assert_eq!((sex.cells.len(), sex.left_out), (2, Some(30)));
+    // 119 and 90 people: nearly as varied as two equally large groups.
+    assert_eq!(sex.effective_number, Some(1.98));
+    assert!(sex.note.as_ref().unwrap().starts_with("30 people's values are left out (*), so they are in no group"));
+    assert_eq!(of("site").left_out, Some(154));
+    let combined = &found.intersectional[0];
+    assert_eq!((combined.possible, combined.occupied, combined.empty), (10, Some(5), 5));
+    assert!(found.by_group.iter().flat_map(|groups| &groups.groups).all(|group| group.value != "*"));
+    assert!(found.missingness.iter().all(|missing| missing.count == Some(0)));
+
+    let all_out = "age,sex\n*,F\n".to_owned() + &"*,M\n".repeat(40);
+    let people = People::from_csv(all_out.as_bytes(), &settings_of(&["age", "sex"])).unwrap();
+    let found = report(&people, &Question { intersections: Vec::new(), ..asked }).unwrap();
+    let age = &found.dimensions[0];
+    assert_eq!((age.cells.len(), age.left_out, age.effective_number), (0, Some(41), None));
+    assert!(age.note.as_ref().unwrap().contains("left only *"));
+}
+
+fn settings_of(dimensions: &[&str]) -> TableSettings {
+    TableSettings { dimensions: dimensions.iter().map(|name| (*name).to_owned()).collect(), ..TableSettings::default() }
+}
+
+#[test]
+fn shares_of_a_report_that_counted_left_out_values_are_compared_among_the_told() {
+    let csv = "sex
+"
+    .to_owned()
+        + &"F
+F
+M
+M
+*
+"
+        .repeat(20);
+    let people = People::from_csv(csv.as_bytes(), &TableSettings::default()).unwrap();
+    let now = report(&people, &Question::new(10)).unwrap();
+    let mut before = now.clone();
+    let sex = &mut before.dimensions[0];
+    (sex.rows, sex.left_out) = (Some(100), None);
+    sex.cells.iter_mut().for_each(|cell| cell.share = Some(0.4));
+    sex.cells.push(Cell { value: "*".to_owned(), count: Some(20), share: Some(0.2), ..Cell::default() });
+    let change = change(&before, &now);
+    assert!(change.dimensions[0].cells.iter().all(|cell| (cell.share_before, cell.share_now) == (0.5, 0.5)));
+    assert_eq!(change.dimensions[0].population_stability_index, Some(0.0));
 }
 
 #[test]

@@ -46,6 +46,8 @@ pub(crate) struct CleanTables {
     pub(crate) tables: BTreeMap<String, Table>,
     /// Which source and key each person comes from.
     pub(crate) person_source: Option<Table>,
+    /// Why records were not loaded, and how many.
+    pub(crate) reasons: Value,
     /// Name of the step that made them.
     pub(crate) key: Digest,
 }
@@ -178,7 +180,7 @@ impl Node {
             .await?;
         progress.finish(&scorecard_in_words(&clean.detail));
         note("cleanse", ran, clean.detail);
-        Ok(CleanTables { tables: clean.tables, person_source, key })
+        Ok(CleanTables { tables: clean.tables, person_source, reasons: unified.detail["reasons"].clone(), key })
     }
 
     /// The rows that the cohort's SQL selects.

@@ -12,7 +12,8 @@ use acequia_custody::{
 use acequia_deidentify::deidentify_beside;
 use acequia_frame::{FrameError, Table};
 use acequia_gate::{InputDigest, let_out};
-use acequia_release::{ConsentGroup, ConsentOutcome, ConsentPlan, Plan, Report};
+use acequia_omop::Held;
+use acequia_release::{ConsentGroup, ConsentOutcome, ConsentPlan, PeoplePlan, Plan, Report};
 use acequia_store::{Donation, Published, Release, TakenDown, Tombstone};
 use acequia_types::{Digest, DonorId, Timestamp, digest_named};
 use acequia_vault::{is_model, left_version, purpose_of};
@@ -22,7 +23,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-use crate::cohort::{FEWEST_COUNTED, Selection};
+use crate::cohort::{CleanTables, FEWEST_COUNTED, Selection};
 use crate::failpoint::failpoint;
 use crate::failure::{Failure, NodeError};
 use crate::home::Node;
@@ -166,6 +167,9 @@ impl Node {
                 risk: serde_json::from_slice(&risk).unwrap_or_default(),
             });
         }
+
+        // It follows from the cohort, which the key names.
+        plan.people = people_plan(&clean, cohort.detail["rows"].as_u64().unwrap_or(0))?;
 
         // deidentify
         progress.start("deidentify", 1);
@@ -433,6 +437,25 @@ fn consent_plan(selection: &Selection) -> ConsentPlan {
             .map(|(source, outcomes)| ConsentGroup { label: source.clone(), outcomes: listed(outcomes) })
             .collect(),
     }
+}
+
+/// Everybody in the records by source, and who of them is in no row of the cohort. Nothing where there are few individual
+/// donors, who are not counted.
+fn people_plan(clean: &CleanTables, cohort_rows: u64) -> Result<Option<PeoplePlan>, Failure> {
+    let mut by_source: BTreeMap<String, u64> = BTreeMap::new();
+    let source = clean.person_source.as_ref().map(|table| table.column("source")).transpose()?;
+    for name in
+        source.iter().filter_map(|source| source.as_string_opt::<i32>()).flat_map(|names| names.iter().flatten())
+    {
+        *by_source.entry(name.to_owned()).or_default() += 1;
+    }
+    if by_source.get(crate::INDIVIDUAL_DONORS).is_some_and(|people| *people < FEWEST_DONORS as u64) {
+        return Ok(None);
+    }
+    let outside = by_source.values().sum::<u64>().saturating_sub(cohort_rows);
+    let reason = format!("held: {}", Held::NoBirthDate.as_str());
+    let records_without_birth_date = clean.reasons[&reason].as_u64().unwrap_or(0);
+    Ok(Some(PeoplePlan { by_source, outside, records_without_birth_date }))
 }
 
 pub(crate) fn file_digest(release: &Release, path: &str) -> Result<Digest, Failure> {

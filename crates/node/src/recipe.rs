@@ -221,7 +221,7 @@ impl Recipe {
     /// [`NodeError::Recipe`] when `[release]` has a wrong or missing key.
     pub fn plan(&self, inputs: Vec<InputDigest>, consent: ConsentPlan) -> Result<Plan, Failure> {
         let mut plan = serde_json::to_value(&self.release).map_err(|_| wrong("[release] cannot be read"))?;
-        for computed in ["seed", "recipe", "program", "inputs", "consent"] {
+        for computed in ["seed", "recipe", "program", "inputs", "consent", "people"] {
             if plan.get(computed).is_some() {
                 return Err(wrong(format!("[release] must not set {computed}; the program states it")).into());
             }

@@ -1,6 +1,7 @@
 //! `README.md`: the data set card, with the front matter that Hub clients read and the seven sections of Gebru et al.,
 //! "Datasheets for Datasets", CACM 64(12), 2021. Every number is taken from the rows or the receipt.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use acequia_custody::{Conditions, DuoTerm, Tier};
@@ -13,8 +14,8 @@ use crate::dictionary::Dictionary;
 use crate::diversity::Diversity;
 use crate::receipt::Receipt;
 use crate::split::SPLITS;
-use crate::{Agent, Plan};
-use acequia_diversity::suppress;
+use crate::{Agent, PeoplePlan, Plan};
+use acequia_diversity::{suppress, suppress_line};
 
 /// What the card tells, gathered from the other files of the version.
 pub(crate) struct Facts<'a> {
@@ -30,6 +31,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) parquet: &'a [ReleasedFile],
     /// Rows per split.
     pub(crate) rows: [u64; 3],
+    /// Columns with values that de-identification left out, and in how many rows; `None` is hidden, as in the statistics.
+    pub(crate) left_out: &'a BTreeMap<&'a str, Option<u64>>,
     /// Bytes in memory per split.
     pub(crate) arrow_bytes: [u64; 3],
     /// Equivalence classes, counted from the rows: number and smallest size.
@@ -165,7 +168,6 @@ fn motivation(facts: &Facts<'_>) -> String {
 
 fn composition(facts: &Facts<'_>) -> String {
     let plan = facts.plan;
-    let rows: u64 = facts.rows.iter().sum();
     let mut out = String::from("## Composition\n\nOne row is one person.\n\n### Splits\n\n");
     out.push_str(&splits_table(facts));
     put(
@@ -189,7 +191,11 @@ fn composition(facts: &Facts<'_>) -> String {
             let _ = write!(meaning, " Codes: {}.", codes.join("; "));
         }
         let unit = entry.unit.as_deref().map_or(String::new(), md);
-        let words = entry.generalisation.as_deref().map_or_else(|| format!("{}, kept as it is", md(&entry.role)), md);
+        // What the cohort did to a value before stands in its description.
+        let words = entry
+            .generalisation
+            .as_deref()
+            .map_or_else(|| format!("{}, not changed by de-identification", md(&entry.role)), md);
         put(
             &mut out,
             format_args!(
@@ -207,21 +213,47 @@ fn composition(facts: &Facts<'_>) -> String {
     );
     out.push_str("\n### Missing values\n\n");
     put(&mut out, format_args!("{}\n", stated(&plan.collection.missing_data)));
-    for missing in facts.diversity.missingness.iter().filter(|missing| missing.count != Some(0)) {
-        match (missing.count, missing.share) {
-            (Some(count), Some(share)) => {
-                put(&mut out, format_args!("- `{}`: {count} of {rows} ({:.1} %)", missing.column, 100.0 * share));
-            }
-            _ => put(&mut out, format_args!("- `{}`: not shown", missing.column)),
-        }
-    }
-    if facts.diversity.missingness.iter().all(|missing| missing.count == Some(0)) {
-        out.push_str("- No column has a missing value.\n");
-    }
+    out.push_str(&missing_values(facts));
     out.push_str("\n### Who is in the data\n\n");
     out.push_str(&diversity(facts));
     out.push_str("\n### Sensitive facts\n\n");
     out.push_str(&list(&plan.collection.sensitive));
+    out
+}
+
+/// What is not known in the source, apart from what de-identification left out.
+fn missing_values(facts: &Facts<'_>) -> String {
+    let rows: u64 = facts.rows.iter().sum();
+    let missing: Vec<_> = facts.diversity.missingness.iter().filter(|missing| missing.count != Some(0)).collect();
+    let mut out = String::new();
+    if facts.left_out.is_empty() {
+        if missing.is_empty() {
+            out.push_str("- No column has a missing value.\n");
+        }
+    } else {
+        out.push_str(
+            "`*` stands where de-identification left a value out, because too few people who are alike would have shared it. \
+             What the source does not hold may be among them. `*` is no category: read it as missing.\n\n",
+        );
+    }
+    if missing.is_empty() && facts.left_out.is_empty() {
+        return out;
+    }
+    out.push_str("| Column | Empty: not known in the source | `*`: left out by de-identification |\n|---|---|---|\n");
+    let shown = |count: Option<u64>| match count {
+        Some(count) => format!("{count} ({:.1} %)", percent(count, rows)),
+        None => "not shown".to_owned(),
+    };
+    for entry in &facts.dictionary.columns {
+        let empty = missing.iter().find(|missing| missing.column == entry.name);
+        let left_out = facts.left_out.get(entry.name.as_str());
+        if empty.is_none() && left_out.is_none() {
+            continue;
+        }
+        let left_out = left_out.map_or(Some(0), |count| *count);
+        let empty = empty.map_or(Some(0), |missing| missing.count);
+        put(&mut out, format_args!("| `{}` | {} | {} |", entry.name, shown(empty), shown(left_out)));
+    }
     out
 }
 
@@ -279,7 +311,9 @@ fn diversity(facts: &Facts<'_>) -> String {
     }
     for described in &report.dimensions {
         put(&mut out, format_args!("**{}** (`{}`)\n", md(&described.title), described.name));
-        out.push_str("| Value | People | Share | Share in the reference |\n|---|---|---|---|\n");
+        if !described.cells.is_empty() {
+            out.push_str("| Value | People | Share | Share in the reference |\n|---|---|---|---|\n");
+        }
         let share =
             |share: Option<f64>| share.map_or_else(|| "–".to_owned(), |share| format!("{:.1} %", 100.0 * share));
         for cell in &described.cells {
@@ -352,19 +386,53 @@ fn collection(facts: &Facts<'_>) -> String {
     ] {
         put(&mut out, format_args!("- **{name}:** {}", if text.is_empty() { "not stated".to_owned() } else { text }));
     }
-    out.push_str("\n### Sources\n\n| Source | Format | Files | SHA-256 over the files' digests |\n|---|---|---|---|\n");
-    for input in &facts.plan.inputs {
-        put(
-            &mut out,
-            format_args!("| {} | {} | {} | `{}` |", md(&input.source), md(&input.format), input.files, input.digest),
-        );
-    }
+    out.push_str(&sources(facts));
     out.push_str("\n### Consent\n\n");
     put(&mut out, format_args!("{}\n", md(&facts.plan.use_term.plain)));
     out.push_str(&terms(&facts.plan.conditions()));
     put(&mut out, format_args!("{}\n", md(&facts.diversity.consent.statement)));
     put(&mut out, format_args!("**Withdrawing:** {}", stated(&told.withdrawal)));
     out
+}
+
+/// Where records came from, and how many people they tell of.
+fn sources(facts: &Facts<'_>) -> String {
+    let plan = facts.plan;
+    let people = plan.people.as_ref();
+    let shown = people.map(|people| people_shown(people, plan.minimum_cell));
+    let mut out = String::from("\n### Sources\n\n| Source | Format | Files |");
+    out.push_str(if people.is_some() { " People |" } else { "" });
+    out.push_str(" SHA-256 over the files' digests |\n|---|---|---|---|");
+    out.push_str(if people.is_some() { "---|\n" } else { "\n" });
+    for input in &plan.inputs {
+        let people = shown.as_ref().map_or_else(String::new, |shown| match shown.get(input.source.as_str()) {
+            Some(Some(people)) => format!(" {people} |"),
+            Some(None) => " not shown |".to_owned(),
+            None => " 0 |".to_owned(),
+        });
+        let (source, format) = (md(&input.source), md(&input.format));
+        put(&mut out, format_args!("| {source} | {format} | {} |{people} `{}` |", input.files, input.digest));
+    }
+    let without = people.map_or(0, |people| people.records_without_birth_date);
+    if without > 0 {
+        let many = if without < plan.minimum_cell { "Some".to_owned() } else { without.to_string() };
+        put(
+            &mut out,
+            format_args!(
+                "\n{many} further records are of people whose date of birth no file holds. They are not among the people \
+                 counted here, nor in the data."
+            ),
+        );
+    }
+    out
+}
+
+/// People by source; hidden where few of a source, or of those outside the cohort, would follow.
+fn people_shown(people: &PeoplePlan, minimum: u64) -> BTreeMap<&str, Option<u64>> {
+    let counts: Vec<u64> = people.by_source.values().copied().collect();
+    let few_outside = (1..minimum).contains(&people.outside);
+    let shown = suppress_line(&counts, minimum).into_iter().map(|count| count.filter(|_| !few_outside));
+    people.by_source.keys().map(String::as_str).zip(shown).collect()
 }
 
 /// What whoever has the rows is held to; empty where they are open.
@@ -407,6 +475,9 @@ fn processing(facts: &Facts<'_>) -> String {
     out
 }
 
+/// Only a node knows who was outside the cohort, and only a sample leaves rows undrawn.
+const OPTIONAL: [&str; 3] = ["People in the sources", "Of these outside the cohort", "Rows not drawn into the sample"];
+
 fn risk(facts: &Facts<'_>) -> String {
     let receipt = facts.receipt;
     let (classes, smallest) = facts.classes;
@@ -426,6 +497,12 @@ fn risk(facts: &Facts<'_>) -> String {
     out.push_str("| Measure | Value |\n|---|---|\n");
     let share = |pointer: &str| receipt.real(pointer).map(|value| format!("{:.2} %", 100.0 * value));
     let number = |pointer: &str| receipt.whole(pointer).map(|value| value.to_string());
+    let everybody = facts.plan.people.as_ref().map(|people| {
+        let few_outside = (1..facts.plan.minimum_cell).contains(&people.outside);
+        let shown = |count: u64| if few_outside { "not shown".to_owned() } else { count.to_string() };
+        (shown(people.by_source.values().sum()), shown(people.outside))
+    });
+    let (people, outside) = everybody.unzip();
     for (name, value) in [
         ("Attacker assumed", receipt.text("/attacker").map(md)),
         ("Rule: people who must look alike (k)", number("/policy/k")),
@@ -438,11 +515,17 @@ fn risk(facts: &Facts<'_>) -> String {
         ("Prosecutor risk, share of people above the limit", share("/risk/prosecutor/at_risk_share")),
         ("Journalist risk, highest", share("/risk/journalist/maximum")),
         ("Marketer risk, average", share("/risk/marketer/average")),
-        ("Rows before", number("/rows/input")),
+        (OPTIONAL[0], people),
+        (OPTIONAL[1], outside),
+        ("Rows before, one for each person of the cohort", number("/rows/input")),
         ("Rows released", number("/rows/released")),
         ("Rows left out to protect people", number("/rows/suppressed")),
         ("Information lost (0 = none, 1 = all)", receipt.real("/loss/total").map(|value| format!("{value:.3}"))),
+        (OPTIONAL[2], number("/rows/not_sampled")),
     ] {
+        if value.is_none() && OPTIONAL.contains(&name) {
+            continue;
+        }
         put(&mut out, format_args!("| {name} | {} |", value.unwrap_or_else(|| "not stated".to_owned())));
     }
     let models: Vec<String> = receipt
@@ -451,13 +534,19 @@ fn risk(facts: &Facts<'_>) -> String {
         .filter_map(|model| {
             let name = model.get("name").and_then(Value::as_str)?;
             let held = model.get("held").and_then(Value::as_bool)?;
-            let value = |key: &str| match model.get(key) {
-                Some(Value::Number(number)) => number.to_string(),
-                Some(Value::String(text)) => md(text),
-                _ => "not stated".to_owned(),
+            let value = |key: &str| match model.get(key)? {
+                Value::Number(number) => Some(rounded(number.as_f64()?, 4)),
+                Value::String(text) => Some(md(text)),
+                _ => None,
             };
+            let measured = value("measured").unwrap_or_else(|| "not stated".to_owned());
             let outcome = if held { "holds" } else { "does not hold" };
-            Some(format!("- {}: {outcome} (asked: {}, measured: {})", md(name), value("parameter"), value("measured")))
+            Some(match value("parameter") {
+                Some(asked) => format!("- {}: {outcome} (asked: {asked}, measured: {measured})", md(name)),
+                None if name.contains(" l-diversity of ") => format!("- {}: {measured} (measured only)", md(name)),
+                // What was asked for stands in the name.
+                None => format!("- {}: {outcome} (measured: {measured})", md(name)),
+            })
         })
         .collect();
     if !models.is_empty() {
@@ -522,7 +611,7 @@ fn distribution(facts: &Facts<'_>) -> String {
 fn maintenance(facts: &Facts<'_>) -> String {
     let plan = facts.plan;
     let mut out = format!("## Maintenance\n\n{}\n\n", stated(&plan.collection.maintenance));
-    put(&mut out, format_args!("- **Contact:** {}", stated(&plan.collection.contact)));
+    put(&mut out, format_args!("- **Contact:** {}", contact(plan)));
     out.push_str("- A published version never changes. A correction or a withdrawal makes a new version.\n");
     if !plan.history.is_empty() {
         out.push_str("\n| Version | Day | What changed |\n|---|---|---|\n");
@@ -531,6 +620,17 @@ fn maintenance(facts: &Facts<'_>) -> String {
         }
     }
     out
+}
+
+/// Whom to write to: the plan's words, and the publisher's address where they do not hold it.
+fn contact(plan: &Plan) -> String {
+    let told = plan.collection.contact.trim();
+    let address = plan.publisher.contact.as_deref().filter(|address| !told.contains(address));
+    let words = match (told, address) {
+        ("", Some(_)) => md(&plan.publisher.name),
+        _ => stated(told),
+    };
+    address.map_or_else(|| words.clone(), |address| format!("{}, <{address}>", words.trim_end_matches('.')))
 }
 
 /// BibTeX entry of a data set's version.
@@ -658,6 +758,12 @@ pub(crate) fn agent(agent: &Agent) -> String {
         Some(url) => format!("[{}](<{url}>)", md(&agent.name)),
         None => md(&agent.name),
     }
+}
+
+/// At most so many decimals, none that are zero.
+fn rounded(value: f64, decimals: usize) -> String {
+    let text = format!("{value:.decimals$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
 fn percent(n: u64, of: u64) -> f64 {

@@ -106,7 +106,7 @@ pub(crate) fn croissant(plan: &Plan, dictionary: &Dictionary, files: &[ReleasedF
         },
     });
     if let Some(fields) = document.as_object_mut() {
-        for (name, value) in responsible_ai(plan) {
+        for (name, value) in responsible_ai(plan, dictionary) {
             fields.insert(format!("rai:{name}"), value);
         }
         for (name, value) in health(plan) {
@@ -231,14 +231,17 @@ fn health(plan: &Plan) -> Vec<(&'static str, Value)> {
 }
 
 /// Texts of the plan under the names of the vocabulary; what is not stated is left out.
-fn responsible_ai(plan: &Plan) -> Vec<(&'static str, Value)> {
+fn responsible_ai(plan: &Plan, dictionary: &Dictionary) -> Vec<(&'static str, Value)> {
     let told = &plan.collection;
     let text = |text: &str| (!text.is_empty()).then(|| Value::from(text));
     let texts = |texts: &[String]| (!texts.is_empty()).then(|| Value::from(texts.to_vec()));
     let misuse = std::iter::once(card::NO_NAMING).chain(told.misuse.iter().map(String::as_str));
     let uses = [told.use_cases.clone(), misuse.map(|misuse| format!("Not for: {misuse}")).collect()].concat();
+    let marker = dictionary.columns.iter().find_map(|entry| entry.suppressed.as_ref());
+    let left_out = marker.map(|marker| format!("{marker} stands where de-identification left a value out."));
     let missing: Vec<String> = [told.missing_data.clone()]
         .into_iter()
+        .chain(left_out)
         .chain(plan.not_recorded.iter().map(|fact| format!("Not recorded: {} ({})", fact.name, fact.reason)))
         .filter(|text| !text.is_empty())
         .collect();
@@ -352,6 +355,10 @@ fn field(split: &str, file: &ReleasedFile, entry: &Entry) -> Value {
     }
     if let Some(words) = &entry.generalisation {
         description.push_str(&format!(" De-identification: {words}."));
+    }
+    if let Some(marker) = &entry.suppressed {
+        description
+            .push_str(&format!(" {marker} stands where de-identification left the value out; read it as missing."));
     }
     if !entry.values.is_empty() {
         let codes: Vec<String> = entry.values.iter().map(|(code, label)| format!("{code} = {label}")).collect();

@@ -36,6 +36,10 @@ pub(crate) struct Entry {
     pub(crate) role: String,
     /// How the values were made coarser, in words.
     pub(crate) generalisation: Option<String>,
+    /// What stands in a row where de-identification left the value out; absent where it did so in no row, and in versions
+    /// of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) suppressed: Option<String>,
     /// Code to label.
     pub(crate) values: BTreeMap<String, String>,
     /// URIs of the same concept elsewhere.
@@ -66,7 +70,8 @@ pub(crate) fn dictionary(table: &Table, receipt: Receipt<'_>, plan: &Plan) -> Re
                 problem: "is not the role that de-identification gave the column".to_owned(),
             });
         }
-        let emptied = is_quasi_identifier && only_stars(table, field.name())?;
+        let left_out = if is_quasi_identifier { left_out(table, field.name())? } else { 0 };
+        let emptied = left_out > 0 && left_out == table.rows() as u64;
         Ok(Entry {
             name: column.name.clone(),
             title: column.title.clone(),
@@ -75,6 +80,7 @@ pub(crate) fn dictionary(table: &Table, receipt: Receipt<'_>, plan: &Plan) -> Re
             unit: column.unit.clone(),
             role: column.role.clone(),
             generalisation: receipt.generalisation(field.name(), emptied),
+            suppressed: (left_out > 0).then(|| LEFT_OUT.to_owned()),
             values: column.values.clone(),
             equivalent: column.equivalent.clone(),
         })
@@ -83,11 +89,15 @@ pub(crate) fn dictionary(table: &Table, receipt: Receipt<'_>, plan: &Plan) -> Re
     Ok(Dictionary { schema: SCHEMA.to_owned(), columns: columns?, completeness: Some(plan.completeness()) })
 }
 
-/// Whether the column was generalised to its root.
-fn only_stars(table: &Table, column: &str) -> Result<bool, ReleaseError> {
-    let read = values(table, column)?;
-    let stars = |texts: &BTreeMap<String, u64>| texts.len() == 1 && texts.contains_key("*");
-    Ok(read.missing == 0 && matches!(&read.known, Known::Texts(texts) if stars(texts)))
+/// What stands where de-identification left a value out.
+const LEFT_OUT: &str = "*";
+
+/// Rows whose value of a quasi-identifier was left out.
+fn left_out(table: &Table, column: &str) -> Result<u64, ReleaseError> {
+    Ok(match values(table, column)?.known {
+        Known::Texts(texts) => texts.get(LEFT_OUT).copied().unwrap_or(0),
+        Known::Numbers { .. } => 0,
+    })
 }
 
 /// The Hub's name of a type.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use acequia_diversity::{
-    AskedPerson, Column, Consent, Interval, People, Question, Reference, ReferenceCell, Report, consent_groups,
+    AskedPerson, Cell, Column, Consent, Interval, People, Question, Reference, ReferenceCell, Report, consent_groups,
     interval, overlapping, report, spread, statement,
 };
 use acequia_frame::{FrameError, Table};
@@ -191,24 +191,103 @@ pub(crate) fn disagreements(report: &Diversity, splits: &[&Table]) -> Result<Vec
         let reference: Vec<ReferenceCell> =
             compared.map(|cell| ReferenceCell { label: cell.value.clone(), share: 1.0 }).collect();
         let dimension = Dimension { column: described.name.clone(), title: String::new(), reference };
-        let counts = counts(splits, &dimension)?;
-        let expected = |value: &str| counts.get(value).copied().unwrap_or(0);
-        let odd = described.cells.iter().any(|cell| cell.count.is_some_and(|n| n != expected(&cell.value)));
-        let told: u64 = described.cells.iter().map(|cell| expected(&cell.value)).sum();
-        let all: u64 = counts.values().sum();
-        if odd || told != all || described.rows.is_some_and(|rows| rows != all) {
+        let (counts, left_out) = counts(splits, &dimension)?;
+        let told: u64 = counts.values().sum();
+        // Programs of before counted left-out values as a group.
+        let (stars, cells): (Vec<&Cell>, Vec<&Cell>) = described.cells.iter().partition(|cell| cell.value == "*");
+        let among = if stars.is_empty() { told } else { told + left_out };
+        let stated = described.left_out.into_iter().chain(stars.iter().filter_map(|cell| cell.count));
+        let odd = !follow(&cells, &counts) || stated.into_iter().any(|n| n != left_out);
+        if odd || described.rows.is_some_and(|rows| rows != among) {
             wrong.push(described.name.clone());
         }
     }
     Ok(wrong)
 }
 
-/// Counts per value over all splits.
-fn counts(splits: &[&Table], dimension: &Dimension) -> Result<BTreeMap<String, u64>, ReleaseError> {
+/// Whether cells add up to the recounted ones. Programs of before divided what is recounted as one open band.
+fn follow(cells: &[&Cell], counts: &BTreeMap<String, u64>) -> bool {
+    let inside = |cell: &str, whole: &str| match (interval(cell), interval(whole)) {
+        (Some(cell), Some(whole)) => whole.from() <= cell.from() && cell.to() <= whole.to(),
+        _ => false,
+    };
+    let mut found: BTreeMap<&str, Option<u64>> = BTreeMap::new();
+    for cell in cells {
+        let exact = counts.get_key_value(&cell.value).map(|(value, _)| value);
+        match exact.or_else(|| counts.keys().find(|whole| inside(&cell.value, whole))) {
+            Some(value) => {
+                let sum = found.entry(value).or_insert(Some(0));
+                *sum = sum.zip(cell.count).map(|(sum, count)| sum + count);
+            }
+            None if cell.count.is_some_and(|count| count > 0) => return false,
+            None => {}
+        }
+    }
+    counts.iter().all(|(value, count)| match found.get(value.as_str()) {
+        Some(sum) => sum.is_none_or(|sum| sum == *count),
+        None => *count == 0,
+    })
+}
+
+/// Counts per value over all splits, and of values that were left out.
+fn counts(splits: &[&Table], dimension: &Dimension) -> Result<(BTreeMap<String, u64>, u64), ReleaseError> {
     let texts = published(splits, &dimension.column, &dimension.reference)?;
     let column = Column::new(&dimension.column, "", texts.iter().map(Option::as_deref));
     let bands: Vec<(&str, Interval)> =
         dimension.reference.iter().filter_map(|cell| Some((cell.label.as_str(), interval(&cell.label)?))).collect();
     let counts = column.counts();
-    Ok(if overlapping(column.values.iter()) { spread(counts, &bands) } else { counts })
+    let in_bands = if overlapping(column.values.iter()) { spread(counts.clone(), &bands) } else { None };
+    Ok((in_bands.unwrap_or(counts), column.people_left_out()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use acequia_diversity::Described;
+    use arrow::array::{RecordBatch, StringArray};
+
+    use super::*;
+
+    #[test]
+    fn reports_of_before_still_follow_from_their_rows() {
+        let rows = [("<30", 20), ("30-34", 15), ("30-39", 30), (">=80", 64), ("*", 12)];
+        let ages: Vec<&str> = rows.iter().flat_map(|(age, people)| std::iter::repeat_n(*age, *people)).collect();
+        let batch = RecordBatch::try_from_iter([("age", Arc::new(StringArray::from(ages)) as _)]).unwrap();
+        let table = Table::new("train", vec![batch]).unwrap();
+        let found = |cells: &[(&str, Option<u64>)], rows: u64, left_out: Option<u64>| {
+            let cell = |(value, count): &(&str, Option<u64>)| Cell {
+                value: (*value).to_owned(),
+                count: *count,
+                reference_share: (*value != "*").then_some(0.1),
+                ..Cell::default()
+            };
+            let cells = cells.iter().map(cell).collect();
+            let name = "age".to_owned();
+            let dimensions = vec![Described { name, cells, rows: Some(rows), left_out, ..Described::default() }];
+            disagreements(&Report { dimensions, ..Report::default() }, &[&table]).unwrap()
+        };
+        let own = |last| [("<30", Some(20)), ("30-34", Some(30)), ("35-39", Some(15)), (">=80", last)];
+        assert!(found(&own(Some(64)), 129, Some(12)).is_empty());
+        assert!(found(&own(None), 129, Some(12)).is_empty());
+        assert_eq!(found(&own(Some(63)), 129, Some(12)), ["age"]);
+        assert_eq!(found(&own(Some(64)), 141, Some(12)), ["age"]);
+        assert_eq!(found(&own(Some(64)), 129, Some(11)), ["age"]);
+        // An open band divided, and left-out values as a group.
+        let of_before = |last| {
+            [
+                ("20-24", 10),
+                ("25-29", 10),
+                ("30-34", 30),
+                ("35-39", 15),
+                ("80-84", 20),
+                ("85-89", 20),
+                ("90+", last),
+                ("*", 12),
+            ]
+            .map(|(value, count)| (value, Some(count)))
+        };
+        assert!(found(&of_before(24), 141, None).is_empty());
+        assert_eq!(found(&of_before(25), 141, None), ["age"]);
+    }
 }

@@ -117,7 +117,7 @@ pub use error::ReleaseError;
 pub use model::{Conflict, IntendedUse, ModelPlan, PredictorPlan, Source, Terms, conflict, release_model};
 pub use plan::{
     Agent, AgentKind, CollectionPlan, ColumnPlan, Condition, ConsentGroup, ConsentOutcome, ConsentPlan, Dimension,
-    DiversityPlan, HealthPlan, Plan, SplitPlan, UseTerm, VersionNote,
+    DiversityPlan, HealthPlan, PeoplePlan, Plan, SplitPlan, UseTerm, VersionNote,
 };
 pub use verify::{Check, Verification, verify, verify_listed};
 

@@ -61,10 +61,16 @@ pub(crate) fn make(table: &Table, numbers: &[u64], receipt: &Value, plan: &Plan)
     let union: Vec<&Table> = tables.iter().collect();
     let diversity = diversity(&union, &dictionary, plan)?;
     put_json(&mut files, "dictionary.json", &dictionary)?;
-    put_json(&mut files, "statistics.json", &statistics(&named, &dictionary, plan.minimum_cell)?)?;
+    let statistics = statistics(&named, &dictionary, plan.minimum_cell)?;
+    put_json(&mut files, "statistics.json", &statistics)?;
     put_json(&mut files, "risk.json", receipt)?;
     put_json(&mut files, "diversity.json", &diversity)?;
     let splits = [0, 1, 2].map(|at| tables[at].rows() as u64);
+    let left_out = dictionary.columns.iter().filter_map(|entry| {
+        let marker = entry.suppressed.as_deref()?;
+        Some((entry.name.as_str(), statistics.rows_with(&entry.name, marker)))
+    });
+    let left_out: BTreeMap<&str, Option<u64>> = left_out.collect();
     let facts = Facts {
         plan,
         dictionary: &dictionary,
@@ -74,6 +80,7 @@ pub(crate) fn make(table: &Table, numbers: &[u64], receipt: &Value, plan: &Plan)
         deviation: largest_deviation(&strata_rows),
         parquet: &parquet,
         rows: splits,
+        left_out: &left_out,
         arrow_bytes: [0, 1, 2].map(|at| rows::arrow_bytes(&tables[at])),
         classes,
     };
@@ -147,12 +154,13 @@ mod tests {
 
     use acequia_custody::{Conditions, DuoTerm, Tier};
     use acequia_gate::Parcel;
-    use arrow::array::{Int64Array, RecordBatch, StringArray, UInt32Array};
+    use arrow::array::{AsArray, Int64Array, RecordBatch, StringArray, UInt32Array};
     use arrow::compute::take_record_batch;
     use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+    use crate::PeoplePlan;
     use crate::sample::{NASTY, assignment, plan, receipt, table};
     use crate::verify_listed;
 
@@ -350,6 +358,102 @@ mod tests {
         assert!(
             consent["statement"].as_str().unwrap().starts_with("Of 283 donations of individual donors: included: 240")
         );
+    }
+
+    /// A table in which the menopausal status of every third row is left out.
+    fn starred(rows: usize) -> Table {
+        let batch = table(rows).to_batch().unwrap();
+        let meno = batch.column(1).as_string::<i32>();
+        let meno = meno.iter().enumerate().map(|(row, value)| if row % 3 == 0 { Some("*") } else { value });
+        let mut columns = batch.columns().to_vec();
+        columns[1] = Arc::new(meno.collect::<StringArray>());
+        Table::new("cohort", vec![RecordBatch::try_new(batch.schema(), columns).unwrap()]).unwrap()
+    }
+
+    #[test]
+    fn left_out_values_are_declared_apart_from_unknown_ones() {
+        let table = starred(600);
+        let parcel = make(&table, &assignment(600), &receipt(&table, 5), &plan()).unwrap();
+        let dictionary = json_of(&parcel, "dictionary.json");
+        let marked: Vec<&str> = dictionary["columns"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|column| column["suppressed"] == "*")
+            .map(|column| column["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(marked, ["menopausal_status"]);
+        let croissant = json_of(&parcel, "croissant.json");
+        let field = &croissant["recordSet"][1]["field"][1]["description"];
+        assert!(field.as_str().unwrap().contains(" * stands where de-identification left the value out"), "{field}");
+        assert!(croissant["rai:dataCollectionMissingData"].as_str().unwrap().contains("* stands where"));
+        let card = String::from_utf8(parcel.files["README.md"].to_vec()).unwrap();
+        assert!(card.contains("| `menopausal_status` | 0 (0.0 %) | 200 (33.3 %) |"), "{card}");
+        assert!(card.contains("\n| `er` | ") && !card.contains("No column has a missing value"));
+        let meno = &json_of(&parcel, "diversity.json")["dimensions"][1];
+        assert_eq!((&meno["rows"], &meno["left_out"]), (&json!(400), &json!(200)));
+        assert!(meno["cells"].as_array().unwrap().iter().all(|cell| cell["value"] != "*"));
+        assert!(meno["effective_number"].as_f64().unwrap() <= 2.0);
+        // A dictionary of before says nothing of it, and is still read.
+        let plain = json_of(&sample(300), "dictionary.json");
+        assert!(plain["columns"].as_array().unwrap().iter().all(|column| column.get("suppressed").is_none()));
+        assert!(serde_json::from_value::<crate::dictionary::Dictionary>(plain).is_ok());
+    }
+
+    #[test]
+    fn the_card_rounds_what_was_measured_and_tells_what_was_asked() {
+        let table = table(600);
+        let mut facts = receipt(&table, 5);
+        facts["models"] = json!([
+            {"name": "k-anonymity", "parameter": 12.0, "held": true, "measured": 12.0},
+            {"name": "entropy l-diversity of event", "parameter": null, "held": true, "measured": 1.293_457_209_011_312_8},
+            {"name": "recursive (3,2)-diversity of event", "parameter": null, "held": true, "measured": 2.25},
+        ]);
+        facts["transformations"] =
+            json!([{"columns": ["time_days"], "kind": "limits", "words": "values above 4,000 are 4,000", "kept": 0.9}]);
+        let parcel = make(&table, &assignment(600), &facts, &plan()).unwrap();
+        let card = String::from_utf8(parcel.files["README.md"].to_vec()).unwrap();
+        for line in [
+            "- k-anonymity: holds (asked: 12, measured: 12)\n",
+            "- entropy l-diversity of event: 1.2935 (measured only)\n",
+            "- recursive (3,2)-diversity of event: holds (measured: 2.25)\n",
+            "| sensitive, not changed by de-identification |",
+            "| values above 4,000 are 4,000 |",
+            "- **Contact:** Acequia, <data@acequia.example>\n",
+        ] {
+            assert!(card.contains(line), "{line}\n{card}");
+        }
+        assert!(!card.contains("kept as it is") && !card.contains("asked: not stated"));
+    }
+
+    #[test]
+    fn the_card_counts_everybody_out() {
+        let table = table(600);
+        let card = |people: Option<PeoplePlan>| {
+            let parcel = make(&table, &assignment(600), &receipt(&table, 5), &Plan { people, ..plan() }).unwrap();
+            String::from_utf8(parcel.files["README.md"].to_vec()).unwrap()
+        };
+        let people = |outside, records_without_birth_date| PeoplePlan {
+            by_source: BTreeMap::from([("a|b".to_owned(), 620 + outside)]),
+            outside,
+            records_without_birth_date,
+        };
+        let told = card(Some(people(30, 137)));
+        for line in [
+            "| a\\|b | csv | 1 | 650 | `",
+            "\n137 further records are of people whose date of birth no file holds.",
+            "| People in the sources | 650 |\n| Of these outside the cohort | 30 |\n| Rows before, one for each person of the cohort | 620 |",
+        ] {
+            assert!(told.contains(line), "{line}\n{told}");
+        }
+        // Who knows all but three would know the three.
+        let few = card(Some(people(3, 2)));
+        assert!(
+            few.contains("| a\\|b | csv | 1 | not shown | `") && few.contains("| People in the sources | not shown |")
+        );
+        assert!(few.contains("\nSome further records are of people"));
+        let nobody = card(None);
+        assert!(!nobody.contains("People in the sources") && nobody.contains("| Rows before, one for each person"));
     }
 
     #[test]

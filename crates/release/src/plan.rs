@@ -65,6 +65,9 @@ pub struct Plan {
     /// Who agreed and who did not, as counts.
     #[serde(default)]
     pub consent: ConsentPlan,
+    /// People in the records, so that everybody can be counted out; a plan without a node does not know them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub people: Option<PeoplePlan>,
     /// The diversity report of the version before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_diversity: Option<Report>,
@@ -206,6 +209,18 @@ pub struct Dimension {
     /// Reference population, divided into cells; empty when no reference is known. Shares are scaled to sum to 1.
     #[serde(default)]
     pub reference: Vec<ReferenceCell>,
+}
+
+/// People in the records that a version was made from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeoplePlan {
+    /// People by source.
+    pub by_source: BTreeMap<String, u64>,
+    /// Of these, people who are no row of the cohort.
+    pub outside: u64,
+    /// Records of further people, whose date of birth no file holds, so that they could not be placed.
+    pub records_without_birth_date: u64,
 }
 
 /// Donations by what their consent said, counted at the moment the release was prepared.

@@ -39,11 +39,11 @@ impl<'a> Receipt<'a> {
         self.0.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
     }
 
-    /// How a column was made coarser, in words; `None` for a column that is no quasi-identifier. `emptied`: every value
-    /// in the table is `*`.
+    /// How a column was made coarser or otherwise changed, in words; `None` where de-identification left it alone.
+    /// `emptied`: every value in the table is `*`.
     pub(crate) fn generalisation(&self, column: &str, emptied: bool) -> Option<String> {
         let is_it = |entry: &&Value| entry.get("column").and_then(Value::as_str) == Some(column);
-        let entry = self.list("/quasi_identifiers").iter().find(is_it)?;
+        let Some(entry) = self.list("/quasi_identifiers").iter().find(is_it) else { return self.transformed(column) };
         if emptied {
             return Some("left out: every value is *".to_owned());
         }
@@ -57,5 +57,16 @@ impl<'a> Receipt<'a> {
             (Some(level), Some(levels)) => format!("made coarser (level {level}, {levels} levels)"),
             _ => "made coarser".to_owned(),
         })
+    }
+
+    /// What was done to a column besides, in words.
+    fn transformed(&self, column: &str) -> Option<String> {
+        let about = |step: &&Value| {
+            let columns = step.get("columns").and_then(Value::as_array);
+            columns.is_some_and(|columns| columns.iter().any(|name| name.as_str() == Some(column)))
+        };
+        let steps = self.list("/transformations").iter().filter(about);
+        let words: Vec<&str> = steps.filter_map(|step| step.get("words")?.as_str()).collect();
+        (!words.is_empty()).then(|| words.join("; "))
     }
 }

@@ -162,6 +162,7 @@ pub(crate) fn plan() -> Plan {
             purpose: NASTY.to_owned(),
             ..DiversityPlan::default()
         },
+        people: None,
         previous_diversity: None,
         health: HealthPlan {
             categories: vec!["EHRS".to_owned()],

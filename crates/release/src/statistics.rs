@@ -77,6 +77,15 @@ const CATEGORIES: usize = 60;
 /// A histogram has at most this many bins, the open one at the end included.
 const BINS: usize = 20;
 
+impl Statistics {
+    /// Rows of all splits with a value; `None` where the number of any split is hidden.
+    pub(crate) fn rows_with(&self, column: &str, value: &str) -> Option<u64> {
+        let column = self.columns.iter().find(|own| own.name == column)?;
+        let bin = column.bins.iter().find(|bin| bin.value.as_deref() == Some(value))?;
+        bin.counts.values().map(Value::as_u64).sum()
+    }
+}
+
 /// Counts every column over the splits, which come in the order they are to be shown.
 pub(crate) fn statistics(
     splits: &[(&str, &Table)],
