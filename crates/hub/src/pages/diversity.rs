@@ -173,7 +173,7 @@ fn missingness(facts: &Facts, report: &Value) -> Markup {
     html! {
         h3 { "Values that are not known" }
         @if list(report, "/missingness").is_empty() { p { "Not stated." } }
-        @else if missing.is_empty() { p { "None: every column is known for everybody." } }
+        @else if missing.is_empty() { p { "None in the source. What was left out to protect people stands above as " code { "*" } ", where there is any." } }
         @else {
             ul {
                 @for entry in missing {

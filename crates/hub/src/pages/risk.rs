@@ -249,7 +249,7 @@ fn suppressed(risk: &Value) -> Markup {
             (Some(input), Some(suppressed)) => {
                 @if suppressed == 0 { "Nobody had to be left out for being too unusual." }
                 @else {
-                    (thousands(suppressed)) " of " (thousands(input)) " people were left out because too few others shared their facts."
+                    (thousands(suppressed)) " of " (thousands(input)) " people in the cohort were left out because too few others shared their facts."
                 }
             }
             _ => { "How many people were left out is not stated." }
@@ -333,7 +333,11 @@ fn coarser(facts: &Facts, risk: &Value) -> Markup {
                         td { (how(name).or_else(|| text(entry, "/words")).or_else(|| text(entry, "/hierarchy")).unwrap_or("not stated")) }
                         td.number {
                             @match (count(entry, "/level"), count(entry, "/levels")) {
-                                (Some(level), Some(levels)) => { (level) " of " (levels) }
+                                // Row by row: the words say how much is at which.
+                                (Some(level), Some(levels)) => {
+                                    @if let Some(lowest) = count(entry, "/lowest_level").filter(|lowest| *lowest < level) { (lowest) " to " }
+                                    (level) " of " (levels)
+                                }
                                 (Some(level), None) => { (level) }
                                 _ => { "not stated" }
                             }
@@ -379,7 +383,10 @@ fn models_table(models: &[Value]) -> Markup {
                 @for model in models {
                     tr {
                         th scope="row" { (text(model, "/name").unwrap_or("(no name)")) }
-                        td.number { (model.get("parameter").filter(|p| !p.is_null()).map_or_else(|| "measured only".to_owned(), |p| shown(Some(p)))) }
+                        // Where a model has several parameters, its name tells them.
+                        @let several = text(model, "/name").is_some_and(|name| name.contains('('));
+                        @let none = if several { "in its name" } else { "measured only" };
+                        td.number { (model.get("parameter").filter(|p| !p.is_null()).map_or_else(|| none.to_owned(), |p| shown(Some(p)))) }
                         td.number { (shown(model.get("measured"))) }
                         td { @if model.get("parameter").is_some_and(|p| !p.is_null()) { (shown(model.get("held"))) } @else { "–" } }
                     }
