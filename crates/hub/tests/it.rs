@@ -838,7 +838,7 @@ async fn the_page_says_it_in_plain_words_and_in_numbers() {
     for said in [
         "at most 1 in 12",
         "age at the operation, histological grade and lymph nodes with cancer",
-        "61 of 3,061 people were left out",
+        "61 of 3,061 people in the cohort were left out",
         "Nobody shares these facts with fewer than 11 others",
         "Real people, de-identified",
         "<dt>people, one row each</dt><dd>3,000</dd>",
