@@ -44,6 +44,8 @@ pub(crate) struct Brief {
 pub(crate) enum Kind {
     /// Rows of people.
     Real,
+    /// Rows of people, and rows of simulated donors beside them.
+    Mixed,
     /// Rows that a generator made.
     Synthetic,
     /// The card does not say.
@@ -79,6 +81,8 @@ impl Brief {
         let tagged = |name: &str| tags.iter().any(|tag| tag == name);
         let kind = if tagged("synthetic") {
             Kind::Synthetic
+        } else if tagged("partly-simulated") {
+            Kind::Mixed
         } else if !risk.is_null() || tagged("de-identified") {
             Kind::Real
         } else {
@@ -277,4 +281,24 @@ pub(crate) async fn whole(
         return Err(());
     }
     Ok(Some(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn whose_rows_they_are_is_what_the_card_says() {
+        let kind = |tags: &str, risk: Value| {
+            let readme = format!("---\ntags:\n{tags}---\n");
+            Brief::of(readme.as_bytes(), &risk, &Value::Null, true).kind
+        };
+        let risk = || json!({ "risk": {} });
+        assert_eq!(kind("- health\n", risk()), Kind::Real);
+        assert_eq!(kind("- de-identified\n- partly-simulated\n", risk()), Kind::Mixed);
+        assert_eq!(kind("- synthetic\n- de-identified\n", risk()), Kind::Synthetic);
+        assert_eq!(kind("- health\n", Value::Null), Kind::NotStated);
+    }
 }

@@ -120,6 +120,7 @@ impl Finder {
 fn kind(brief: &Brief) -> &'static str {
     match brief.kind {
         Kind::Real => "real people, de-identified",
+        Kind::Mixed => "real people and simulated donors, de-identified",
         Kind::Synthetic => "synthetic",
         Kind::NotStated => "not stated",
     }

@@ -142,15 +142,15 @@ pub(crate) fn catalogue(view: &Catalogue<'_>) -> String {
 fn figures(view: &Catalogue<'_>) -> Markup {
     html! {
         dl.figures {
-            @if view.models > 0 {
-                div { dt { a href="/models" { @if view.models == 1 { "open model" } @else { "open models" } } } dd { (thousands(view.models as u64)) } }
-            }
             div { dt { @if view.of == 1 { "open data set" } @else { "open data sets" } } dd { (thousands(view.of as u64)) } }
             @if let Some(people) = view.people.filter(|people| *people > 0) {
                 div { dt { "rows of people in them" } dd { (thousands(people)) } }
             }
             @if let Some(risk) = view.highest_risk {
                 div { dt { "highest chance to pick out a person" } dd { "1 in " (thousands(one_in(risk))) } }
+            }
+            @if view.models > 0 {
+                div { dt { a href="/models" { @if view.models == 1 { "open model" } @else { "open models" } } } dd { (thousands(view.models as u64)) } }
             }
             div { dt { "to use them, for anybody" } dd { "Free" } }
         }
@@ -291,6 +291,7 @@ pub(super) fn kind(brief: &Brief) -> Markup {
     html! {
         @match brief.kind {
             Kind::Real => { li.badge.real { "Real people, de-identified" } }
+            Kind::Mixed => { li.badge.real { "Real people and simulated donors, de-identified" } }
             Kind::Synthetic => { li.badge.synthetic { "Synthetic rows, no real person" } }
             Kind::NotStated => { li.badge { "Real or synthetic: not stated" } }
         }

@@ -78,6 +78,7 @@ fn figures(version: &PublishedVersion, facts: &Facts) -> Markup {
                 dt {
                     @match facts.brief.kind {
                         Kind::Real => { "people, one row each" }
+                        Kind::Mixed => { "rows of people and of simulated donors" }
                         Kind::Synthetic => { "synthetic rows" }
                         Kind::NotStated => { "rows" }
                     }
