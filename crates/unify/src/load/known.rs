@@ -97,6 +97,27 @@ impl Known {
         }
     }
 
+    /// Items that stand, and that a file of entries with its keys lacks.
+    pub(super) fn missing_from(&self, items: &Path, keys: &Path) -> Result<u64, LoadError> {
+        let others = Base::open(items, keys)?;
+        let mut missing = 0;
+        let mut look = |entry: &Entry| {
+            if entry.content != 0 && others.item(entry.item).next().is_none() {
+                missing += 1;
+            }
+        };
+        self.later.entries.iter().for_each(&mut look);
+        if let Some(base) = &self.base {
+            let mut superseded = base.superseded.iter().peekable();
+            Entry::each(&base.file, |place, entry| {
+                if superseded.next_if_eq(&&place).is_none() {
+                    look(&entry);
+                }
+            })?;
+        }
+        Ok(missing)
+    }
+
     /// First and last day of every person.
     pub(super) fn spans(&self) -> Result<BTreeMap<i64, (i32, i32)>, LoadError> {
         let mut spans = Spans::default();

@@ -235,6 +235,15 @@ pub enum LoadError {
         /// Items that came in.
         total: u64,
     },
+    /// Rows made by other rules must be made again, and the input does not hold all that they were made of.
+    #[error(
+        "the folder was loaded by other rules, with another vocabulary or other decisions on local codes, and {missing} \
+         of its items are not in the input"
+    )]
+    Partial {
+        /// Items of earlier loads that the input lacks.
+        missing: u64,
+    },
 }
 
 impl Coded for LoadError {
@@ -248,6 +257,7 @@ impl Coded for LoadError {
             Self::OtherSource => "UN006",
             Self::Collision { .. } => "UN007",
             Self::Thread => "UN008",
+            Self::Partial { .. } => "UN010",
         }
     }
     fn hint(&self) -> &'static str {
@@ -259,12 +269,15 @@ impl Coded for LoadError {
             }
             Self::OtherSource => "load into a folder of its own, or give the source and key of the first load",
             Self::Collision { .. } => "load with another key; the chance of this is below one in a million million",
+            Self::Partial { .. } => {
+                "give the whole export again, or the vocabulary and the decisions of the last load; or load into an empty folder"
+            }
             Self::Thread | Self::Counts { .. } => "this is a defect of the program; please report it with the code",
         }
     }
     fn exit(&self) -> Exit {
         match self {
-            Self::OtherSource => Exit::Usage,
+            Self::OtherSource | Self::Partial { .. } => Exit::Usage,
             _ => Exit::Failure,
         }
     }
@@ -669,8 +682,11 @@ fn attempt(
         return Err(LoadError::OtherSource);
     }
     // Rows made by other rules or another vocabulary are made again.
-    let before =
-        before.filter(|record| record.map_version == MAP_VERSION && record.vocabulary_version == vocabulary_version);
+    let same = |record: &Record| record.map_version == MAP_VERSION && record.vocabulary_version == vocabulary_version;
+    let (before, outdated) = match before {
+        Some(record) if same(&record) => (Some(record), None),
+        other => (None, other),
+    };
     let generation = before.as_ref().map_or(1, |record| record.generation + 1);
     let first = generation == 1;
 
@@ -809,6 +825,14 @@ fn attempt(
             twice |= finished.twice | beside.map_or(Ok(done), |keys| keys.join().unwrap_or(Err(LoadError::Thread)))?;
             Ok(finished)
         })?;
+        if let Some(outdated) = outdated {
+            let known = Known::open(out, outdated.generation)?;
+            let missing = known.missing_from(&dir.join("items"), &dir.join("keys"))?;
+            if missing > 0 {
+                std::fs::remove_dir_all(&dir).map_err(io)?;
+                return Err(LoadError::Partial { missing });
+            }
+        }
         finished.move_into_place(&dir, out, generation)?;
         if twice {
             // The same item came twice: the last state counts, and the rows of the others make place.

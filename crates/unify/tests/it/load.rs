@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 use acequia_intake::{Format, expected_pass, lines_of, tell};
 use acequia_omop::{Sink, Vocabulary};
-use acequia_types::{Coded, Place, Problem};
+use acequia_types::{Coded, Exit, Place, Problem};
 use acequia_unify::IdKey;
-use acequia_unify::load::{Input, LoadReport, PART_BYTES, Settings, fold, load, person_id, remove_persons, row_id};
+use acequia_unify::load::{
+    Input, LoadError, LoadReport, PART_BYTES, Settings, fold, load, person_id, remove_persons, row_id,
+};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Date32Type, Int64Type};
 use proptest::prelude::*;
@@ -545,4 +548,15 @@ fn what_people_decided_about_local_codes_goes_before_the_vocabulary() {
     assert_ne!(before.vocabulary_version, after.vocabulary_version);
     let mapped = after.unmapped_codes.iter().map(|code| code.code.as_str());
     assert_eq!(mapped.collect::<Vec<_>>(), ["MISC"]);
+    // A part of it under other decisions would leave the rest without rows.
+    let tables = files(out.path());
+    let some = lines.lines().next().unwrap();
+    let part = [Input { open: Box::new(move || Ok(Box::new(some.as_bytes()))), lines: true, expects: None }];
+    let plain = Settings { local_codes: Arc::default(), ..decided };
+    let refused = load(&part, &reader, &plain, out.path()).unwrap_err();
+    assert!(matches!(refused, LoadError::Partial { missing: 2 }), "{refused}");
+    assert_eq!((refused.code(), refused.exit()), ("UN010", Exit::Usage));
+    assert_eq!(files(out.path()), tables, "and nothing is touched");
+    assert!(!out.path().join(".acequia/new").exists());
+    assert_eq!(load(&inputs, &reader, &plain, out.path()).unwrap().counts.unmapped, 2);
 }
