@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use acequia_omop::CdmTable;
@@ -20,8 +20,8 @@ use super::known::{Items, write_keys};
 use super::output::{Output, Packing};
 use super::state::{self, Entry};
 use super::{
-    DERIVED, LINEAGE, LoadError, Record, STATE, TABLES, changes, hex, is_derived, key_of, lineage, state_file,
-    write_whole,
+    DERIVED, LINEAGE, LoadError, Record, STATE, TABLES, changes, clear, hex, is_derived, key_of, lineage, move_state,
+    state_file, write_whole,
 };
 use crate::IdKey;
 
@@ -214,7 +214,7 @@ pub fn fold(out: &Path) -> Result<Folded, LoadError> {
         }
         keep
     };
-    let folded = rewrite_all(
+    let (folded, aside) = rewrite_all(
         out,
         |name, by| {
             let file = format!("{name}.parquet");
@@ -229,29 +229,21 @@ pub fn fold(out: &Path) -> Result<Folded, LoadError> {
         },
         lives,
     )?;
-    Record { folded: record.generation, ..record }.write(out)?;
-    let changes = out.join("changes");
-    if changes.exists() {
-        let io = |source| LoadError::Io { what: "the folder of changes", doing: "written", source };
-        std::fs::remove_dir_all(changes).map_err(io)?;
-    }
+    Record { folded: record.generation, ..record }.put_in_place(out, &aside)?;
     Ok(folded)
 }
 
-/// Rewrites all tables and lineage aside, then moves them into place.
+/// Rewrites all tables and lineage aside. Returns where they lie.
 fn rewrite_all(
     out: &Path,
     sources: impl Fn(&'static str, &By) -> Vec<(std::path::PathBuf, u32)>,
     lives: impl Fn(&RecordBatch, u32, By) -> Vec<bool>,
-) -> Result<Folded, LoadError> {
+) -> Result<(Folded, PathBuf), LoadError> {
     let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
     let dir = out.join(STATE).join("fold");
-    if dir.exists() {
-        std::fs::remove_dir_all(&dir).map_err(io)?;
-    }
+    clear(&dir)?;
     std::fs::create_dir_all(&dir).map_err(io)?;
     let mut folded = Folded::default();
-    let mut moves = Vec::new();
     for table in TABLES {
         let name = table.name();
         let target = dir.join(format!("{name}.parquet"));
@@ -263,7 +255,6 @@ fn rewrite_all(
         if gone > 0 {
             folded.gone.insert(name.to_owned(), gone);
         }
-        moves.push((target, out.join(format!("{name}.parquet"))));
     }
     let (target, of_rows) = (dir.join("lineage.parquet"), || By::Ids(vec!["row_id"]));
     let (rows, gone) =
@@ -274,12 +265,7 @@ fn rewrite_all(
     if gone > 0 {
         folded.gone.insert(LINEAGE.to_owned(), gone);
     }
-    moves.push((target, out.join("lineage.parquet")));
-    for (from, to) in moves {
-        std::fs::rename(from, to).map_err(io)?;
-    }
-    std::fs::remove_dir_all(&dir).map_err(io)?;
-    Ok(folded)
+    Ok((folded, dir))
 }
 
 /// Takes persons out of the tables, the lineage and the state, by their keys in the source (`Patient.id`). Changes are
@@ -289,12 +275,17 @@ fn rewrite_all(
 /// [`LoadError`] when the folder was loaded with another key or source, or a file cannot be read or written.
 pub fn remove_persons(out: &Path, key: &IdKey, source: &str, persons: &[&str]) -> Result<Folded, LoadError> {
     let key = key.of_source(source);
-    let record = Record::read(out)?.ok_or_else(no_load)?;
+    let mut record = Record::read(out)?.ok_or_else(no_load)?;
     if record.source != source || record.key_check != hex(&key.check()) {
         return Err(LoadError::OtherSource);
     }
     if record.folded < record.generation {
         fold(out)?;
+        record = Record::read(out)?.ok_or_else(no_load)?;
+    }
+    // A load that was cut off before its record may have left rows of theirs.
+    for left in [out.join("changes"), out.join(STATE).join("new")] {
+        clear(&left)?;
     }
     let mut buffer = Vec::new();
     let gone: HashSet<i64> =
@@ -308,7 +299,7 @@ pub fn remove_persons(out: &Path, key: &IdKey, source: &str, persons: &[&str]) -
             facts.extend(of_gone.map(|(row, _)| *row));
         }
     }
-    let folded = rewrite_all(
+    let (folded, aside) = rewrite_all(
         out,
         |name, _| vec![(out.join(format!("{name}.parquet")), 0)],
         |batch, _, _| {
@@ -322,8 +313,8 @@ pub fn remove_persons(out: &Path, key: &IdKey, source: &str, persons: &[&str]) -
             keep
         },
     )?;
-    // The state as one generation, without them.
-    let generations = 1..=record.generation;
+    // The state without them is that of a generation of its own, which counts from the record on.
+    let generations = record.generations();
     let files: Vec<_> = generations.clone().map(|past| state_file(out, "items", past)).collect();
     let known = Items::read(&files)?;
     let (mut index, mut spells) = (Index::default(), Vec::new());
@@ -343,21 +334,16 @@ pub fn remove_persons(out: &Path, key: &IdKey, source: &str, persons: &[&str]) -
     let kept = known.entries().iter().filter(|entry| !gone.contains(&entry.person));
     kept.for_each(|entry| entry.write(&mut items));
     let io = |source| LoadError::Io { what: "the state of the load", doing: "written", source };
-    for past in generations {
-        let last = past == record.generation;
-        // Keys name places; they are made again from what is there then.
-        match std::fs::remove_file(state_file(out, "keys", past)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(error)),
-            _ => {}
-        }
-        write_whole(&state_file(out, "items", past), if last { &items } else { &[] })?;
-        write_whole(&state_file(out, "spells", past), if last { &spells } else { &[] })?;
-        let aside = out.join(STATE).join("index.new");
-        let of_this = if last { &index } else { &Index::default() };
-        state::write_index(of_this, File::create(&aside).map_err(io)?).map_err(io)?;
-        std::fs::rename(&aside, state_file(out, "index", past)).map_err(io)?;
-    }
-    write_keys(&state_file(out, "items", record.generation), &state_file(out, "keys", record.generation))?;
+    let generation = record.generation + 1;
+    let staged = out.join(STATE).join("new");
+    std::fs::create_dir_all(&staged).map_err(io)?;
+    write_whole(&staged.join("items"), &items)?;
+    write_whole(&staged.join("spells"), &spells)?;
+    state::write_index(&index, File::create(staged.join("index")).map_err(io)?).map_err(io)?;
+    write_keys(&staged.join("items"), &staged.join("keys"))?;
+    move_state(&staged, out, generation)?;
+    clear(&staged)?;
+    Record { generation, folded: generation, from: generation, ..record }.put_in_place(out, &aside)?;
     Ok(folded)
 }
 

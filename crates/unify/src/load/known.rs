@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -27,10 +27,10 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// Reads what the loads into a folder up to a generation had.
-    pub(super) fn open(out: &Path, generation: u32) -> Result<Self, LoadError> {
+    /// Reads what some loads into a folder had.
+    pub(super) fn open(out: &Path, generations: RangeInclusive<u32>) -> Result<Self, LoadError> {
         let mut files = Vec::new();
-        for past in 1..=generation {
+        for past in generations {
             let file = state_file(out, "items", past);
             if file.metadata().map_err(state::unreadable)?.len() > 0 || !files.is_empty() {
                 files.push((past, file));
@@ -579,7 +579,7 @@ mod tests {
             }
             let memory = Items::read(&files).unwrap();
             for _ in 0..2 {
-                let known = Known::open(out.path(), u32::try_from(loads.len()).unwrap()).unwrap();
+                let known = Known::open(out.path(), 1..=u32::try_from(loads.len()).unwrap()).unwrap();
                 for n in 0..12_u128 {
                     let digest = n * (u128::MAX / 11);
                     prop_assert_eq!(known.rows_of(digest), memory.entry(digest).map(|entry| entry.rows));

@@ -28,6 +28,7 @@ mod state;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
@@ -291,9 +292,19 @@ struct Record {
     key_check: String,
     map_version: String,
     vocabulary_version: String,
-    /// The last generation, and the first that is not in the tables yet.
+    /// The last generation, and the last that is in the tables.
     generation: u32,
     folded: u32,
+    /// The first generation whose state counts: that of a whole load, or what a removal left of all before it.
+    #[serde(default = "first_generation")]
+    from: u32,
+    /// Whole tables lie ready and are being moved to their places: whoever reads this finishes it.
+    #[serde(default)]
+    moving: bool,
+}
+
+const fn first_generation() -> u32 {
+    1
 }
 
 const STATE: &str = ".acequia";
@@ -303,13 +314,59 @@ impl Record {
         out.join(STATE).join("loads.json")
     }
 
+    /// The record, after what it says to be under way was finished.
     fn read(out: &Path) -> Result<Option<Self>, LoadError> {
         let io = |source| LoadError::Io { what: "the record of earlier loads", doing: "read", source };
-        match std::fs::read(Self::path(out)) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| io(error.into())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(io(error)),
+        let record: Self = match std::fs::read(Self::path(out)) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| io(error.into()))?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(io(error)),
+        };
+        record.finish_moves(out).map(Some)
+    }
+
+    /// Generations whose state counts.
+    const fn generations(&self) -> RangeInclusive<u32> {
+        self.from..=self.generation
+    }
+
+    /// Puts whole tables, which lie in the folder `aside` and nothing else, in place of those that are there. What a crash
+    /// cuts off before this record is written does not count; what it cuts off later, the next command finishes.
+    fn put_in_place(self, out: &Path, aside: &Path) -> Result<Self, LoadError> {
+        let io = |source| LoadError::Io { what: "a folder of the output", doing: "written", source };
+        let moving = out.join(STATE).join(MOVING);
+        clear(&moving)?;
+        std::fs::rename(aside, &moving).map_err(io)?;
+        let record = Self { moving: true, ..self };
+        record.write(out)?;
+        record.finish_moves(out)
+    }
+
+    fn finish_moves(self, out: &Path) -> Result<Self, LoadError> {
+        if !self.moving {
+            return Ok(self);
         }
+        let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
+        for entry in std::fs::read_dir(out.join(STATE)).map_err(io)? {
+            let path = entry.map_err(io)?.path();
+            if generation_of(&path).is_some_and(|generation| !self.generations().contains(&generation)) {
+                std::fs::remove_file(path).map_err(io)?;
+            }
+        }
+        clear(&out.join("changes"))?;
+        let moving = out.join(STATE).join(MOVING);
+        // What names others goes before what it names, so that a reader in between meets no name of nothing.
+        for name in TABLES.iter().rev().map(|table| table.name()).chain([LINEAGE]) {
+            let file = format!("{name}.parquet");
+            match std::fs::rename(moving.join(&file), out.join(&file)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(error)),
+                _ => {}
+            }
+        }
+        clear(&moving)?;
+        let record = Self { moving: false, ..self };
+        record.write(out)?;
+        Ok(record)
     }
 
     /// The last thing a load does: what is not on record does not count.
@@ -330,6 +387,28 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), LoadError> {
 
 fn state_file(out: &Path, name: &str, generation: u32) -> PathBuf {
     out.join(STATE).join(format!("{name}-{generation:06}"))
+}
+
+/// Files of the state of one load. Keys are made from items, so they go before others take the place of these.
+const STATE_FILES: [&str; 4] = ["keys", "items", "spells", "index"];
+
+/// The generation of a file of the state; `None` for other files.
+fn generation_of(path: &Path) -> Option<u32> {
+    let (name, generation) = path.file_name()?.to_str()?.rsplit_once('-')?;
+    STATE_FILES.contains(&name).then(|| generation.parse().ok()).flatten()
+}
+
+/// Where tables lie that are being moved to their places.
+const MOVING: &str = "moving";
+
+/// Removes a folder and all in it, if it is there.
+fn clear(folder: &Path) -> Result<(), LoadError> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(LoadError::Io { what: "a folder of the output", doing: "written", source: error })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn changes(out: &Path, generation: u32) -> PathBuf {
@@ -687,22 +766,21 @@ fn attempt(
         Some(record) if same(&record) => (Some(record), None),
         other => (None, other),
     };
-    let generation = before.as_ref().map_or(1, |record| record.generation + 1);
-    let first = generation == 1;
+    let first = before.is_none();
+    let generation = before.as_ref().or(outdated.as_ref()).map_or(1, |record| record.generation + 1);
+    let from = before.as_ref().map_or(generation, |record| record.from);
 
     let (mut known, mut index) = (Known::default(), Index::default());
-    if !first {
-        known = Known::open(out, generation - 1)?;
+    if let Some(before) = &before {
+        known = Known::open(out, before.generations())?;
         known.tell_again(how.again.clone());
-        for past in 1..generation {
+        for past in before.generations() {
             state::open_index(&state_file(out, "index", past), &mut index)?;
         }
     }
 
     let dir = out.join(STATE).join("new");
-    if dir.exists() {
-        std::fs::remove_dir_all(&dir).map_err(io)?;
-    }
+    clear(&dir)?;
     std::fs::create_dir_all(&dir).map_err(io)?;
     let mut tables = BTreeMap::new();
     let packing = if first { Packing::Tables } else { Packing::Changes };
@@ -787,10 +865,10 @@ fn attempt(
     drop((index, new_index));
 
     // What follows from the events, with the keys of items sorted beside it.
-    let old_spells: Vec<PathBuf> = (1..generation).map(|past| state_file(out, "spells", past)).collect();
+    let old_spells: Vec<PathBuf> = (from..generation).map(|past| state_file(out, "spells", past)).collect();
     let removed: BTreeSet<i64> = growing.removed.iter().copied().collect();
     let mut report = report(&growing, memos);
-    report.generation = if nothing_new { generation - 1 } else { generation };
+    report.generation = generation - from + u32::from(!nothing_new);
     report.files = (inputs.len() + settings.refused.len()) as u64;
     report.map_version = MAP_VERSION.to_owned();
     report.vocabulary_version.clone_from(&vocabulary_version);
@@ -826,19 +904,19 @@ fn attempt(
             Ok(finished)
         })?;
         if let Some(outdated) = outdated {
-            let known = Known::open(out, outdated.generation)?;
+            let known = Known::open(out, outdated.generations())?;
             let missing = known.missing_from(&dir.join("items"), &dir.join("keys"))?;
             if missing > 0 {
-                std::fs::remove_dir_all(&dir).map_err(io)?;
+                clear(&dir)?;
                 return Err(LoadError::Partial { missing });
             }
         }
-        finished.move_into_place(&dir, out, generation)?;
+        move_state(&dir, out, generation)?;
+        let folder = if first { dir } else { finished.move_changes(&dir, out, generation)? };
         if twice {
             // The same item came twice: the last state counts, and the rows of the others make place.
-            let folder = if first { out.to_owned() } else { changes(out, generation) };
             fold::settle_duplicates(out, &folder, generation, &|tables, spells| {
-                let spans = Known::open(out, generation)?.spans()?;
+                let spans = Known::open(out, from..=generation)?.spans()?;
                 let derived = derive_into(tables, spans, (&old_spells, spells), &removed, settings.vocabulary, &key)?;
                 Ok(derived.eras_of.into_iter().collect())
             })?;
@@ -849,11 +927,17 @@ fn attempt(
             map_version: MAP_VERSION.to_owned(),
             vocabulary_version,
             generation,
-            folded: if first { 1 } else { before.map_or(1, |record| record.folded) },
+            folded: before.map_or(generation, |record| record.folded),
+            from,
+            moving: false,
         };
-        record.write(out)?;
+        if first {
+            record.put_in_place(out, &folder)?;
+        } else {
+            record.write(out)?;
+        }
     } else {
-        let _ = std::fs::remove_dir_all(&growing.outputs.dir);
+        clear(&growing.outputs.dir)?;
     }
     let text = serde_json::to_vec_pretty(&report).unwrap_or_default();
     write_whole(&out.join("report.json"), &text)?;
@@ -1367,30 +1451,39 @@ fn finish(
 }
 
 impl Finished {
-    /// Moves tables and state to their places; the caller's record comes last.
-    fn move_into_place(self, dir: &Path, out: &Path, generation: u32) -> Result<(), LoadError> {
+    /// Moves the tables of a later load to their place; the caller's record comes last. Returns the place.
+    fn move_changes(self, dir: &Path, out: &Path, generation: u32) -> Result<PathBuf, LoadError> {
         let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
-        let first = generation == 1;
-        let target = if first { out.to_owned() } else { changes(out, generation) };
-        if first {
-            let old = out.join("changes");
-            if old.exists() {
-                std::fs::remove_dir_all(&old).map_err(io)?;
-            }
-        } else {
-            std::fs::create_dir_all(&target).map_err(io)?;
-        }
+        let target = changes(out, generation);
+        // A load that was cut off before its record may have left something.
+        clear(&target)?;
+        std::fs::create_dir_all(&target).map_err(io)?;
         for from in self.files {
             let to = target.join(from.file_name().unwrap_or_default());
             std::fs::rename(from, to).map_err(io)?;
         }
-        for name in ["keys", "items", "spells", "index"] {
-            if first || name != "keys" {
-                std::fs::rename(dir.join(name), state_file(out, name, generation)).map_err(io)?;
-            }
-        }
-        std::fs::remove_dir_all(dir).map_err(io)
+        clear(dir)?;
+        Ok(target)
     }
+}
+
+/// Moves the state of a load to its place.
+fn move_state(dir: &Path, out: &Path, generation: u32) -> Result<(), LoadError> {
+    let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
+    let absent = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
+    let keys = STATE_FILES[0];
+    match std::fs::remove_file(state_file(out, keys, generation)) {
+        Err(error) if !absent(&error) => return Err(io(error)),
+        _ => {}
+    }
+    for name in STATE_FILES.iter().rev() {
+        match std::fs::rename(dir.join(name), state_file(out, name, generation)) {
+            // Only whole loads write keys.
+            Err(error) if *name == keys && absent(&error) => {}
+            moved => moved.map_err(io)?,
+        }
+    }
+    Ok(())
 }
 
 fn hex(bytes: &[u8]) -> String {
