@@ -486,7 +486,7 @@ pub struct ItemHead<'a> {
 pub enum Pass {
     /// Persons, providers, care sites, locations.
     Persons,
-    /// Visits, and definitions that events refer to.
+    /// Visits, and definitions and specimens that events refer to.
     Visits,
     /// Everything else.
     Events,

@@ -177,7 +177,8 @@ impl<'a> Teller<'_, 'a> {
             let hint = "give the patient an id or the entry a fullUrl";
             return Err(Problem::new("IN108", "the patient has no id", self.at("id"), hint));
         }
-        let (birth, died) = (self.when(resource.birth)?, self.when(resource.died)?);
+        let (birth, died, stated) =
+            (self.when(resource.birth)?, self.when(resource.died)?, self.when(resource.moment)?);
         if died.is_none() && resource.dead {
             // Dead on an unknown day: counting her as alive would be wrong, and so would any day.
             return Ok(Some(Fate::Held(Held::NoDate)));
@@ -195,8 +196,9 @@ impl<'a> Teller<'_, 'a> {
             zip: coarse(resource.postal_code),
             country: resource.country,
         };
-        let has_address =
-            !(resource.state.is_empty() && resource.postal_code.is_empty() && resource.country.is_empty());
+        // Where nobody can be loaded there is no place of hers.
+        let has_address = birth.is_some()
+            && !(resource.state.is_empty() && resource.postal_code.is_empty() && resource.country.is_empty());
         if has_address {
             sink.party(&location);
         }
@@ -217,12 +219,12 @@ impl<'a> Teller<'_, 'a> {
         for (codes, concept) in [(&MARITAL_STATUS, resource.marital), (&LANGUAGE, resource.language)] {
             let values = self.codes(concept);
             // Both hold at the time of export only, of which the resource says nothing; they are dated where a date is known.
-            if !values.is_empty() && !resource.moment.text.is_empty() {
+            if !values.is_empty() && stated.is_some() {
                 sink.event(&Event {
                     kind: Kind::Observation,
                     person: self.key,
                     codes,
-                    start: self.when(resource.moment)?,
+                    start: stated,
                     value: Value::Codes(values),
                     type_concept_id: EHR,
                     ..Event::default()
@@ -293,10 +295,11 @@ impl<'a> Teller<'_, 'a> {
         let own = if self.kind == "Device" { resource.kind } else { resource.main.code };
         let ingredient = resource.parts.first().map_or(Concept::default(), |part| part.code);
         let codes = [own, ingredient].into_iter().map(|concept| self.codes(concept)).find(|codes| !codes.is_empty());
+        let of_patient = self.kind == "Device" && !resource.subject.is_empty();
+        let event = if of_patient { Some(self.event(Kind::Device)?) } else { None };
         sink.define(self.key, codes.unwrap_or_default());
-        if self.kind == "Device" && !resource.subject.is_empty() {
+        if let Some(mut event) = event {
             // A device of a patient without a statement of its use has no date: nobody can tell since when.
-            let mut event = self.event(Kind::Device)?;
             event.more.udi = resource.udi;
             (event.text, event.start, event.end) = (own.text, None, None);
             if event.visit.is_empty() {
@@ -477,9 +480,12 @@ impl<'a> Teller<'_, 'a> {
             return self.absence(codes, fate, sink);
         }
         let event = Event { end: None, ..self.event(Kind::Observation)? };
-        sink.event(&Event { codes, more: More { finding: &ALLERGY, ..More::default() }, ..event });
+        let mut reactions = Vec::new();
         for part in resource.parts.iter().filter(|part| !self.codes(part.code).is_empty()) {
-            let own = self.when(Dated { text: part.date, element: "reaction.onset" })?;
+            reactions.push((part, self.when(Dated { text: part.date, element: "reaction.onset" })?));
+        }
+        sink.event(&Event { codes, more: More { finding: &ALLERGY, ..More::default() }, ..event });
+        for (part, own) in reactions {
             sink.event(&Event {
                 codes: self.codes(part.code),
                 text: part.code.text,

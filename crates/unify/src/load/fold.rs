@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use acequia_omop::CdmTable;
-use arrow::array::{Array, AsArray, BooleanArray, Int64Array, RecordBatch};
+use arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Int16Type, Int64Type, Schema, SchemaRef};
 use parquet::arrow::ProjectionMask;
@@ -17,10 +17,11 @@ use super::columns::file_schema;
 use super::derive::{self, Noted};
 use super::index::Index;
 use super::known::{Items, write_keys};
+use super::map::MEASUREMENT_DOMAIN;
 use super::output::{Output, Packing};
-use super::state::{self, Entry};
+use super::state;
 use super::{
-    DERIVED, LINEAGE, LoadError, Record, STATE, TABLES, changes, clear, hex, is_derived, key_of, lineage, move_state,
+    LINEAGE, LoadError, Record, STATE, TABLES, changes, clear, hex, is_derived, key_of, lineage, move_state,
     state_file, write_whole,
 };
 use crate::IdKey;
@@ -78,7 +79,7 @@ fn some_batches(path: &Path, table: &'static str, rows: usize, columns: Option<&
     Ok(Box::new(reader.map(move |batch| batch.map_err(|source| LoadError::Arrow { table, source }))))
 }
 
-/// Pairs of rows that share an id. Persons and deaths share theirs on purpose; so do the rows of an item that came twice.
+/// Pairs of rows that share an id. Persons and deaths share theirs on purpose.
 pub(super) fn check_ids(lineage: &Path, rows: u64) -> Result<u64, LoadError> {
     /// What is compared at a time, range by range of ids, so that memory is bounded.
     const IDS: u64 = 1 << 21;
@@ -112,7 +113,6 @@ fn ids<'b>(batch: &'b RecordBatch, column: &str) -> Option<&'b Int64Array> {
 fn id_columns(table: CdmTable) -> Vec<&'static str> {
     match table {
         CdmTable::Death => vec!["person_id"],
-        CdmTable::FactRelationship => vec!["fact_id_1", "fact_id_2"],
         other => key_of(other).into_iter().collect(),
     }
 }
@@ -125,6 +125,8 @@ enum By {
     Person,
     /// Rows with the same ids, in these columns.
     Ids(Vec<&'static str>),
+    /// Pairs whose measurement they replace, or whose specimen is gone.
+    Facts,
 }
 
 impl By {
@@ -132,9 +134,20 @@ impl By {
         match table {
             CdmTable::ObservationPeriod => Self::Whole,
             CdmTable::ConditionEra | CdmTable::DrugEra => Self::Person,
+            CdmTable::FactRelationship => Self::Facts,
             other => Self::Ids(id_columns(other)),
         }
     }
+}
+
+/// Measurement and specimen of each pair of a batch: a measurement comes with the pairs that it is in.
+fn pairs(batch: &RecordBatch) -> Vec<(i64, i64)> {
+    let columns = ["domain_concept_id_1", "fact_id_1", "fact_id_2"].map(|column| ids(batch, column));
+    let [Some(domains), Some(ones), Some(others)] = columns else { return vec![(0, 0); batch.num_rows()] };
+    let facts = domains.values().iter().zip(ones.values()).zip(others.values());
+    facts
+        .map(|((domain, one), other)| if *domain == MEASUREMENT_DOMAIN { (*one, *other) } else { (*other, *one) })
+        .collect()
 }
 
 /// Rewrites one table: rows of `sources` (path, generation) that `alive` keeps.
@@ -182,22 +195,31 @@ pub fn fold(out: &Path) -> Result<Folded, LoadError> {
     let waiting: Vec<u32> = (record.folded + 1..=record.generation).collect();
     // The last load that had a row, and the last that derived all eras of a person.
     let (mut last, mut last_eras): (HashMap<i64, u32>, HashMap<i64, u32>) = (HashMap::new(), HashMap::new());
+    // Rows that made place for nothing.
+    let mut gone: HashSet<i64> = HashSet::new();
     for generation in &waiting {
         let dir = changes(out, *generation);
-        let collect = |into: &mut HashMap<i64, u32>, path: &Path, table: &'static str, columns: &[&str]| {
+        let each = |path: &Path, table: &'static str, columns: &[&str], take: &mut dyn FnMut(i64)| {
             for batch in batches(path, table, GROUP_ROWS)? {
                 let batch = batch?;
                 for column in columns.iter().filter_map(|column| ids(&batch, column)) {
-                    into.extend(column.values().iter().map(|id| (*id, *generation)));
+                    column.values().iter().for_each(|id| take(*id));
                 }
             }
             Ok::<(), LoadError>(())
         };
-        collect(&mut last_eras, &dir.join("eras_of.parquet"), "eras_of", &["person_id"])?;
-        let mut newer = |path: &Path, table, columns: &[&str]| collect(&mut last, path, table, columns);
-        newer(&dir.join("removed.parquet"), "removed", &["row_id"])?;
+        each(&dir.join("eras_of.parquet"), "eras_of", &["person_id"], &mut |id| {
+            last_eras.insert(id, *generation);
+        })?;
+        each(&dir.join("removed.parquet"), "removed", &["row_id"], &mut |id| {
+            last.insert(id, *generation);
+            gone.insert(id);
+        })?;
         for table in TABLES.iter().filter(|table| !is_derived(**table) && **table != CdmTable::FactRelationship) {
-            newer(&dir.join(format!("{}.parquet", table.name())), table.name(), &id_columns(*table))?;
+            each(&dir.join(format!("{}.parquet", table.name())), table.name(), &id_columns(*table), &mut |id| {
+                last.insert(id, *generation);
+                gone.remove(&id);
+            })?;
         }
     }
     let lives = |batch: &RecordBatch, generation: u32, by: By| -> Vec<bool> {
@@ -205,6 +227,12 @@ pub fn fold(out: &Path) -> Result<Folded, LoadError> {
             By::Whole => return vec![true; batch.num_rows()],
             By::Person => (&last_eras, vec!["person_id"]),
             By::Ids(columns) => (&last, columns),
+            By::Facts => {
+                let stands = |(measurement, specimen): &(i64, i64)| {
+                    last.get(measurement).is_none_or(|newest| generation >= *newest) && !gone.contains(specimen)
+                };
+                return pairs(batch).iter().map(stands).collect();
+            }
         };
         let mut keep = vec![true; batch.num_rows()];
         for column in columns.iter().filter_map(|column| ids(batch, column)) {
@@ -345,147 +373,4 @@ pub fn remove_persons(out: &Path, key: &IdKey, source: &str, persons: &[&str]) -
     clear(&staged)?;
     Record { generation, folded: generation, from: generation, ..record }.put_in_place(out, &aside)?;
     Ok(folded)
-}
-
-/// Derives anew into tables what follows from events and this file of spells; returns the persons whose eras it derived.
-type Derive<'d> = &'d dyn Fn(&mut BTreeMap<CdmTable, Output>, &Path) -> Result<Vec<i64>, LoadError>;
-
-/// An item that came twice in one load is kept in its last state: rows of earlier states go, and of equal rows one stays.
-/// What follows from them is derived anew.
-///
-/// # Errors
-/// [`LoadError::Collision`] when rows of different items share an id.
-pub(super) fn settle_duplicates(
-    out: &Path,
-    folder: &Path,
-    generation: u32,
-    derive: Derive<'_>,
-) -> Result<(), LoadError> {
-    let bytes = state::read_file(&state_file(out, "items", generation))?;
-    let mut last: HashMap<u128, u128> = HashMap::new();
-    let mut twice: BTreeSet<u128> = BTreeSet::new();
-    for entry in Entry::all(&bytes) {
-        if last.insert(entry.item, entry.content).is_some() {
-            twice.insert(entry.item);
-        }
-    }
-    // Ids of rows of such items, with how often each is still to be passed over, and rows of states that do not count.
-    let mut seen: HashMap<(String, i64), u32> = HashMap::new();
-    let mut of_others: HashMap<i64, u32> = HashMap::new();
-    let mut stale: HashSet<i64> = HashSet::new();
-    let mut current: HashSet<i64> = HashSet::new();
-    for batch in batches(&folder.join("lineage.parquet"), LINEAGE, GROUP_ROWS)? {
-        let batch = batch?;
-        let Some(rows) = ids(&batch, "row_id") else { continue };
-        let tables = arrow::compute::cast(batch.column(0), &DataType::Utf8)
-            .map_err(|source| LoadError::Arrow { table: LINEAGE, source })?;
-        let (tables, items, contents) =
-            (tables.as_string::<i32>(), batch.column(5).as_fixed_size_binary(), batch.column(6).as_fixed_size_binary());
-        let digest = |bytes: &[u8]| bytes.try_into().map_or(0, u128::from_be_bytes);
-        for at in 0..batch.num_rows() {
-            let item = digest(items.value(at));
-            let row = rows.value(at);
-            if twice.contains(&item) {
-                *seen.entry((tables.value(at).to_owned(), row)).or_default() += 1;
-                // A coarse location is no one's: others may live there.
-                let shared = tables.value(at) == CdmTable::Location.name();
-                let counts = shared || last.get(&item) == Some(&digest(contents.value(at)));
-                if counts {
-                    current.insert(row)
-                } else {
-                    stale.insert(row)
-                };
-            } else if tables.value(at) != CdmTable::Death.name() {
-                *of_others.entry(row).or_default() += 1;
-            }
-        }
-    }
-    let collisions = of_others.values().filter(|count| **count > 1).count() as u64;
-    if collisions > 0 {
-        return Err(LoadError::Collision { pairs: collisions });
-    }
-    stale.retain(|row| !current.contains(row));
-    let left = std::cell::RefCell::new(seen);
-    let settled = |name: &'static str, batch: &RecordBatch, column: &str, tables: Option<&dyn Array>| -> Vec<bool> {
-        let Some(rows) = ids(batch, column) else { return vec![true; batch.num_rows()] };
-        let words = tables.map(|tables| tables.as_string::<i32>());
-        let mut left = left.borrow_mut();
-        (0..batch.num_rows())
-            .map(|at| {
-                let table = words.map_or(name, |words| words.value(at));
-                if stale.contains(&rows.value(at)) {
-                    return false;
-                }
-                match left.get_mut(&(table.to_owned(), rows.value(at))) {
-                    // The last one stays.
-                    Some(count) if *count > 1 => {
-                        *count -= 1;
-                        false
-                    }
-                    _ => true,
-                }
-            })
-            .collect()
-    };
-    let again = left.borrow().clone();
-    let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
-    let dir = out.join(STATE).join("settle");
-    std::fs::create_dir_all(&dir).map_err(io)?;
-    let mut moves = Vec::new();
-    for table in TABLES.iter().copied().filter(|table| !is_derived(*table) && *table != CdmTable::FactRelationship) {
-        let (name, from) = (table.name(), folder.join(format!("{}.parquet", table.name())));
-        if !from.exists() {
-            continue;
-        }
-        let target = dir.join(format!("{name}.parquet"));
-        let column = id_columns(table).first().copied().unwrap_or_default();
-        rewrite(name, file_schema(table), key_of(table), &[(from.clone(), 0)], &target, |batch, _| {
-            settled(name, batch, column, None)
-        })?;
-        moves.push((target, from));
-    }
-    *left.borrow_mut() = again;
-    let (from, target) = (folder.join("lineage.parquet"), dir.join("lineage.parquet"));
-    rewrite(LINEAGE, lineage::schema(), None, &[(from.clone(), 0)], &target, |batch, _| {
-        let tables = arrow::compute::cast(batch.column(0), &DataType::Utf8);
-        tables
-            .map_or_else(|_| vec![true; batch.num_rows()], |tables| settled("", batch, "row_id", Some(tables.as_ref())))
-    })?;
-    moves.push((target, from));
-
-    // Of a row that came twice the last spell counts.
-    let (noted, target) = (state_file(out, "spells", generation), dir.join("spells"));
-    let (mut spells, mut notes) = (BTreeMap::new(), Vec::new());
-    Noted::each(&noted, |note| match note {
-        Noted::Spell(spell) if stale.contains(&spell.row) => {}
-        Noted::Spell(spell) => {
-            spells.insert(spell.row, spell);
-        }
-        replaced @ Noted::Replaced(_) => notes.push(replaced),
-    })?;
-    let mut bytes = Vec::new();
-    spells.into_values().map(Noted::Spell).chain(notes).for_each(|note| note.write(&mut bytes));
-    write_whole(&target, &bytes)?;
-    let mut tables = BTreeMap::new();
-    for table in DERIVED {
-        let path = dir.join(format!("{}.parquet", table.name()));
-        let output = Output::create(&path, file_schema(table), key_of(table), Packing::Tables);
-        tables.insert(table, output.map_err(super::parquet_error(table.name()))?);
-    }
-    let eras_of = derive(&mut tables, &target)?;
-    moves.push((target, noted));
-    for (table, output) in tables {
-        let path = output.path.clone();
-        output.finish().map_err(super::parquet_error(table.name()))?;
-        moves.push((path, folder.join(format!("{}.parquet", table.name()))));
-    }
-    if folder != out {
-        let path = dir.join("eras_of.parquet");
-        write_ids(&path, "eras_of", "person_id", eras_of)?;
-        moves.push((path, folder.join("eras_of.parquet")));
-    }
-    for (from, to) in moves {
-        std::fs::rename(from, to).map_err(io)?;
-    }
-    std::fs::remove_dir_all(&dir).map_err(io)
 }

@@ -78,8 +78,10 @@ impl Known {
 
     /// Rows that an item had.
     pub(super) fn rows_of(&self, item: u128) -> Option<u32> {
-        let later = self.later.entry(item).map(|entry| entry.rows);
-        later.or_else(|| self.base.as_ref()?.item(item).last().map(|key| key.rows))
+        match self.later.entry(item) {
+            Some(entry) => Some(entry.rows).filter(|rows| *rows != Entry::NOTHING),
+            None => self.base.as_ref()?.item(item).last().map(|key| key.rows),
+        }
     }
 
     /// Puts new entries over those of before.
@@ -346,8 +348,8 @@ const FOOTER_BYTES: usize = 5 * 8 + MAGIC.len();
 const SORTED_AT_A_TIME: u64 = 1 << 22;
 
 /// Writes the keys of a file of entries: items, contents that count, places of entries that later ones replace, and first
-/// and last days of persons. Returns whether an item came twice.
-pub(super) fn write_keys(items: &Path, keys: &Path) -> Result<bool, LoadError> {
+/// and last days of persons. Returns those places.
+pub(super) fn write_keys(items: &Path, keys: &Path) -> Result<BTreeSet<u32>, LoadError> {
     let io = |source| LoadError::Io { what: "the state of the load", doing: "written", source };
     let entries = items.metadata().map_err(state::unreadable)?.len() / Entry::BYTES as u64;
     let aside = keys.with_extension("new");
@@ -360,7 +362,7 @@ pub(super) fn write_keys(items: &Path, keys: &Path) -> Result<bool, LoadError> {
         if replaced {
             superseded.insert(key.place);
         }
-        !replaced
+        !replaced && key.rows != Entry::NOTHING
     })?;
     // What was held or rejected has no content, so that it is tried again.
     let content = |entry: &Entry| Some(entry.content).filter(|content| *content != 0);
@@ -380,7 +382,7 @@ pub(super) fn write_keys(items: &Path, keys: &Path) -> Result<bool, LoadError> {
     out.write_all(&footer).map_err(io)?;
     out.into_inner().map_err(|error| io(error.into_error()))?.sync_all().map_err(io)?;
     std::fs::rename(&aside, keys).map_err(io)?;
-    Ok(!superseded.is_empty())
+    Ok(superseded)
 }
 
 /// Writes keys in ascending order and where each value of their first bits begins; `keep` sees each with the next one.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use acequia_omop::{
-    CdmTable, Code, Coding, Event, Excluded, Fate, Held, ItemCounts, ItemHead, Kind, Party, Person, Precision, Sink,
-    Unmapped, Value, When,
+    CdmTable, Code, Coding, Event, Excluded, Fate, Held, ItemCounts, ItemHead, Kind, Party, Pass, Person, Precision,
+    Sink, Unmapped, Value, When,
 };
 use acequia_types::Problem;
 
@@ -23,7 +23,7 @@ const LISTED: usize = 200;
 
 /// `domain_concept_id`s and relationships of `fact_relationship` (OMOP domains 21 measurement and 36 specimen;
 /// 32668 and 32669 are used so by the OMOP form of MIMIC-IV).
-const MEASUREMENT_DOMAIN: i64 = 21;
+pub(super) const MEASUREMENT_DOMAIN: i64 = 21;
 const SPECIMEN_DOMAIN: i64 = 36;
 const HAS_SPECIMEN: i64 = 32_668;
 const SPECIMEN_OF: i64 = 32_669;
@@ -40,7 +40,20 @@ pub(super) struct Shared<'l> {
     pub(super) index: &'l Index,
     pub(super) known: &'l Known,
     pub(super) generation: u32,
+    pub(super) passed: &'l PassedOver,
 }
+
+/// An item that an attempt found not to count, or not as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Passed {
+    /// A later state of it is in the same load.
+    Replaced,
+    /// It is held or rejected after some of its events were taken.
+    Without(Fate),
+}
+
+/// Where such items are: the part of the input in a pass, and how many items begin before them there.
+pub(super) type PassedOver = BTreeMap<(Pass, usize), BTreeMap<u32, Passed>>;
 
 /// Names of kinds of items, by number; the same kind may have another number in another part.
 #[derive(Debug, Default, Clone)]
@@ -115,7 +128,10 @@ struct Current {
     days: Option<(i32, i32)>,
     /// Rows that the item had, if an earlier load had it.
     known: Option<u32>,
+    /// It states who or where, or what others refer to.
     stands: bool,
+    defines: bool,
+    passed: Option<Passed>,
 }
 
 /// Fills tables from events.
@@ -136,6 +152,11 @@ pub(super) struct Mapper<'l, 'v> {
     pub(super) kinds: Kinds,
     pub(super) tally: Tally,
     pub(super) problems: Vec<Problem>,
+    /// Items of this part that an attempt before found not to count.
+    passed: Option<&'l BTreeMap<u32, Passed>>,
+    /// Items that are held or rejected and have something in the tables nevertheless.
+    pub(super) partly: Vec<(u32, Fate)>,
+    begun: u32,
     item: Current,
     last_person: (String, Option<PersonRef>),
     last_visit: (String, Option<VisitRef>),
@@ -158,10 +179,13 @@ fn optional(concept_id: i64, stated: bool) -> Cell<'static> {
 }
 
 impl<'l, 'v> Mapper<'l, 'v> {
-    /// `items` is a guess of how many the part holds.
-    pub(super) fn new(shared: &'l Shared<'l>, memo: Memo<'v>, items: usize) -> Self {
+    /// Of a part of the input in a pass; `items` is a guess of how many it holds.
+    pub(super) fn new(shared: &'l Shared<'l>, part: (Pass, usize), memo: Memo<'v>, items: usize) -> Self {
         Self {
             shared,
+            passed: shared.passed.get(&part),
+            partly: Vec::new(),
+            begun: 0,
             memo,
             tables: Tables::with_room(items),
             lineage: Lineage::with_room(items),
@@ -730,14 +754,21 @@ impl Sink for Mapper<'_, '_> {
         item.origin = Origin { kind, item: digest, content };
         item.row = u32::try_from(head.row).unwrap_or(u32::MAX);
         (item.ordinal, item.rows, item.person) = (0, 0, 0);
-        (item.held, item.unmapped, item.repeats, item.days, item.stands) = (None, false, false, None, false);
+        (item.held, item.unmapped, item.repeats, item.days) = (None, false, false, None);
+        (item.stands, item.defines) = (false, false);
         item.known = self.shared.known.rows_of(digest);
+        item.passed = self.passed.and_then(|passed| passed.get(&self.begun)).cloned();
+        self.begun += 1;
     }
 
     fn person(&mut self, person: &Person<'_>) {
+        if self.item.passed == Some(Passed::Replaced) {
+            return;
+        }
         let digest = self.digest(person.key);
         let id = self.named_id("person", person.key);
-        let held = person.birth.is_none();
+        let birth = person.birth.filter(|_| self.item.passed.is_none());
+        let held = birth.is_none();
         self.last_person.1 = None;
         let known = self.found.persons.entry(digest).or_insert(PersonRef { id, held });
         known.held &= held;
@@ -745,7 +776,7 @@ impl Sink for Mapper<'_, '_> {
         if self.item.known.is_some() {
             self.removed.push(id);
         }
-        let Some(birth) = person.birth else { return self.hold(Held::NoBirthDate) };
+        let Some(birth) = birth else { return self.hold(Held::NoBirthDate) };
         self.item.rows += 1 + u32::from(person.death.is_some());
         let concept =
             |memo: &mut Memo<'_>, code: Code<'_>| if code.code.is_empty() { 0 } else { memo.concept(&[code]) };
@@ -774,6 +805,10 @@ impl Sink for Mapper<'_, '_> {
     }
 
     fn event(&mut self, event: &Event<'_>) {
+        // An item is taken whole or not at all.
+        if self.item.passed.is_some() || self.item.held.is_some() {
+            return;
+        }
         let person = match self.find_person(event.person) {
             None => return self.hold(Held::OtherPerson),
             Some(PersonRef { held: true, .. }) => return self.hold(Held::NoBirthDate),
@@ -817,6 +852,9 @@ impl Sink for Mapper<'_, '_> {
     }
 
     fn party(&mut self, party: &Party<'_>) {
+        if self.item.passed.is_some() {
+            return;
+        }
         let origin = self.item.origin;
         let own = |text: &str, longest| text.chars().take(longest).collect();
         let (id, what, kind, key) = match *party {
@@ -850,14 +888,20 @@ impl Sink for Mapper<'_, '_> {
     }
 
     fn define(&mut self, key: &str, codes: &[Code<'_>]) {
+        if self.item.passed == Some(Passed::Replaced) {
+            return;
+        }
         let codings =
             codes.iter().map(|code| Coding { system: code.system.to_owned(), code: code.code.to_owned() }).collect();
         let digest = self.digest(key);
         self.found.definitions.insert(digest, codings);
-        self.item.stands = true;
+        self.item.defines = true;
     }
 
     fn problem(&mut self, problem: Problem) {
+        if self.item.passed == Some(Passed::Replaced) {
+            return;
+        }
         *self.tally.problems.entry(problem.code.clone()).or_default() += 1;
         if self.problems.len() < LISTED {
             self.problems.push(problem);
@@ -866,13 +910,20 @@ impl Sink for Mapper<'_, '_> {
 
     #[allow(clippy::unnecessary_lazy_evaluations, reason = "the fate is worked out only where the reader gave none")]
     fn end(&mut self, fate: Option<Fate>) {
+        let passed = self.item.passed.take();
+        let replaced = passed == Some(Passed::Replaced);
         let item = &self.item;
-        let fate = fate.unwrap_or_else(|| {
+        let told = match passed {
+            Some(Passed::Replaced) => Some(Fate::Excluded(Excluded::Duplicate)),
+            Some(Passed::Without(why)) => Some(why),
+            None => fate,
+        };
+        let fate = told.unwrap_or_else(|| {
             if let Some(why) = item.held {
                 Fate::Held(why)
             } else if item.unmapped {
                 Fate::Unmapped(Unmapped::Concept)
-            } else if item.rows > 0 || item.stands {
+            } else if item.rows > 0 || item.stands || item.defines {
                 Fate::Loaded
             } else if item.repeats {
                 Fate::Excluded(Excluded::ToldElsewhere)
@@ -902,29 +953,31 @@ impl Sink for Mapper<'_, '_> {
         }
         self.kind_counts[at].0 = self.kind_counts[at].0.plus(one);
         self.kind_counts[at].1 += u64::from(item.rows);
+        if replaced {
+            return;
+        }
         // What is held or rejected is tried again next time: its content does not count as known.
         let settled = !matches!(fate, Fate::Held(_) | Fate::Rejected(_));
-        let (first_day, last_day) = item.days.unwrap_or((i32::MAX, i32::MIN));
-        let entry = Entry {
+        if !settled && (item.rows > 0 || item.stands || item.days.is_some()) {
+            self.partly.push((self.begun - 1, fate));
+        }
+        let (first_day, last_day) = item.days.filter(|_| settled).unwrap_or((i32::MAX, i32::MIN));
+        self.entries.push(Entry {
             item: item.origin.item,
             content: if settled { item.origin.content } else { 0 },
             person: item.person,
             first_day,
             last_day,
-            rows: item.ordinal,
+            rows: if settled { item.ordinal } else { Entry::NOTHING },
             generation: self.shared.generation,
-        };
-        let known = item.known;
-        if let Some(rows) = known {
+        });
+        if let Some(rows) = item.known {
             // The same item with another content: its rows of before make place.
             self.tally.replaced += 1;
             for ordinal in 0..rows {
                 let id = self.row_id(ordinal);
                 self.removed.push(id);
             }
-        }
-        if settled || known.is_some() {
-            self.entries.push(entry);
         }
     }
 }

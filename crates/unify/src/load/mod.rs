@@ -25,14 +25,14 @@ mod map;
 mod output;
 mod state;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use acequia_omop::{CdmTable, Fate, ItemCounts, ItemHead, LocalCodes, Pass, Passes, Sink, Units, Vocabulary};
+use acequia_omop::{CdmTable, Coding, Fate, ItemCounts, ItemHead, LocalCodes, Pass, Passes, Sink, Units, Vocabulary};
 use acequia_types::{Coded, Exit, Place, Problem};
 use serde::{Deserialize, Serialize};
 
@@ -50,7 +50,7 @@ use feed::{Feed, Part};
 use index::{DetailRow, Index, PartyKind, PartyRow, PersonRow, VisitRef};
 use known::Known;
 use lineage::{Lineage, Note};
-use map::{Kinds, Mapper, Shared, Tally};
+use map::{Kinds, Mapper, Passed, PassedOver, Shared, Tally};
 use output::{Encoded, Encoder, Output, Packing};
 use state::Entry;
 
@@ -466,6 +466,13 @@ struct Outputs {
 }
 
 impl Outputs {
+    fn write_entries(&mut self, entries: &[Entry]) -> Result<(), LoadError> {
+        let io = |source| LoadError::Io { what: "the state of the load", doing: "written", source };
+        let mut bytes = Vec::with_capacity(entries.len() * Entry::BYTES);
+        entries.iter().for_each(|entry| entry.write(&mut bytes));
+        self.entries.write_all(&bytes).map_err(io)
+    }
+
     /// Writes what references resolve to, for the next load, the items and the spells.
     fn write_state(&mut self, index: &Index) -> Result<(), LoadError> {
         let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
@@ -549,6 +556,7 @@ fn derive_into(
 
 /// What one part of the input became, encoded.
 struct Made {
+    part: (Pass, usize),
     tables: Vec<(CdmTable, Encoded)>,
     lineage: Option<Encoded>,
     entries: Vec<Entry>,
@@ -559,6 +567,7 @@ struct Made {
     spells: Vec<Spell>,
     spans: BTreeMap<i64, (i32, i32)>,
     removed: Vec<i64>,
+    partly: Vec<(u32, Fate)>,
     tally: Tally,
     problems: Vec<Problem>,
     refused: Vec<Problem>,
@@ -574,8 +583,13 @@ struct Growing {
     details: Vec<(DetailRow, String)>,
     spans: BTreeMap<i64, (i32, i32)>,
     removed: Vec<i64>,
+    /// Entries of a later load; those of a whole one are written as they come.
     new_entries: Vec<Entry>,
     keep_entries: bool,
+    /// Parts with the number of their entries.
+    parts: Vec<((Pass, usize), u32)>,
+    /// Items that must be passed over in another attempt.
+    partly: PassedOver,
     tally: Tally,
     problems: Vec<Problem>,
     refused: Vec<Problem>,
@@ -594,16 +608,20 @@ impl Growing {
         if let Some(encoded) = made.lineage {
             self.outputs.lineage.append(encoded).map_err(parquet_error(LINEAGE))?;
         }
-        let mut bytes = Vec::with_capacity(made.entries.len() * Entry::BYTES);
-        made.entries.iter().for_each(|entry| entry.write(&mut bytes));
+        self.parts.push((made.part, u32::try_from(made.entries.len()).unwrap_or(u32::MAX)));
+        if !made.partly.is_empty() {
+            let partly = made.partly.into_iter().map(|(nth, fate)| (nth, Passed::Without(fate)));
+            self.partly.insert(made.part, partly.collect());
+        }
         let io = |source| LoadError::Io { what: "the state of the load", doing: "written", source };
-        self.outputs.entries.write_all(&bytes).map_err(io)?;
-        bytes.clear();
-        made.spells.iter().for_each(|spell| Noted::Spell(*spell).write(&mut bytes));
-        self.outputs.spells.write_all(&bytes).map_err(io)?;
         if self.keep_entries {
             self.new_entries.extend(made.entries);
+        } else {
+            self.outputs.write_entries(&made.entries)?;
         }
+        let mut bytes = Vec::new();
+        made.spells.iter().for_each(|spell| Noted::Spell(*spell).write(&mut bytes));
+        self.outputs.spells.write_all(&bytes).map_err(io)?;
         self.found.absorb(made.found);
         for person in made.persons {
             self.persons.insert(person.0.id, person);
@@ -626,6 +644,23 @@ impl Growing {
         }
         Ok(())
     }
+}
+
+/// States that do not count, by the places of their entries, for another attempt. `parts` says how many entries each part of
+/// the input had, `before` what had none since it was passed over.
+fn stale_states(parts: &[((Pass, usize), u32)], stale: &BTreeSet<u32>, before: &PassedOver) -> PassedOver {
+    let mut passed = PassedOver::new();
+    let (mut stale, mut first) = (stale.iter().copied().peekable(), 0);
+    for (part, entries) in parts {
+        while let Some(place) = stale.next_if(|place| place - first < *entries) {
+            let mut nth = place - first;
+            let without = before.get(part).into_iter().flatten().filter(|(_, why)| **why == Passed::Replaced);
+            without.for_each(|(other, _)| nth += u32::from(*other <= nth));
+            passed.entry(*part).or_default().insert(nth, Passed::Replaced);
+        }
+        first += entries;
+    }
+    passed
 }
 
 /// Hands work out in order and takes results in order.
@@ -704,14 +739,25 @@ pub fn load(
     settings: &Settings<'_>,
     out: &Path,
 ) -> Result<LoadReport, LoadError> {
-    let mut how = Attempt { expecting: true, again: DigestSet::default() };
+    let mut how = Attempt { expecting: true, again: DigestSet::default(), passed: PassedOver::new() };
     loop {
         // Nothing was moved to its place yet when another attempt is needed.
         match attempt(inputs, reader, settings, out, &how)? {
             Attempted::Done(report) => return Ok(*report),
-            Attempted::Mixed => how.expecting = false,
-            Attempted::CameBack(contents) => how.again.extend(contents),
+            Attempted::Mixed => (how.expecting, how.passed) = (false, PassedOver::new()),
+            Attempted::CameBack(contents) => {
+                how.again.extend(contents);
+                // More items are told, so that others have other places.
+                how.passed.clear();
+            }
+            Attempted::Passed(more) => add_passed(&mut how.passed, more),
         }
+    }
+}
+
+fn add_passed(passed: &mut PassedOver, more: PassedOver) {
+    for (part, items) in more {
+        passed.entry(part).or_default().extend(items);
     }
 }
 
@@ -721,6 +767,8 @@ struct Attempt {
     expecting: bool,
     /// Contents that are told although an earlier load had them.
     again: DigestSet,
+    /// Items that do not count.
+    passed: PassedOver,
 }
 
 /// What came of it.
@@ -730,6 +778,8 @@ enum Attempted {
     Mixed,
     /// Items came in new states and in those of before (these contents), which were passed over: the last of them counts.
     CameBack(DigestSet),
+    /// Items came in several states, of which the last counts, or were taken in part.
+    Passed(PassedOver),
 }
 
 /// The vocabulary with the decisions on local codes: rows made by others are made again.
@@ -804,6 +854,8 @@ fn attempt(
         removed: Vec::new(),
         new_entries: Vec::new(),
         keep_entries: !first,
+        parts: Vec::new(),
+        partly: PassedOver::new(),
         tally: Tally::default(),
         problems: Vec::new(),
         refused: settings.refused.clone(),
@@ -816,14 +868,14 @@ fn attempt(
     let mut memos: Vec<Memo<'_>> = (0..threads)
         .map(|_| Memo::new(settings.vocabulary, Arc::clone(&settings.local_codes), Arc::clone(&spelling), seed))
         .collect();
-    let mut new_index = Index::default();
+    let (mut new_index, mut defined) = (Index::default(), false);
     for pass in Pass::ALL {
         let wanted = |input: &usize| match inputs[*input].expects.filter(|_| how.expecting) {
             Some(expected) => expected == pass,
             None => growing.passes[*input].needs(pass),
         };
         let order: Vec<usize> = (0..inputs.len()).filter(wanted).collect();
-        let shared = Shared { key: &key, seed, index: &index, known: &known, generation };
+        let shared = Shared { key: &key, seed, index: &index, known: &known, generation, passed: &how.passed };
         memos = run_pass(inputs, order, reader, settings, &shared, pass, memos, &mut growing, &vocabulary_version)?;
         let only = Passes::only(pass);
         let surprised = |(input, found): (&Input<'_>, &Passes)| input.expects == Some(pass) && found.with(only) != only;
@@ -831,6 +883,9 @@ fn attempt(
             return Ok(Attempted::Mixed);
         }
         let found = std::mem::take(&mut growing.found);
+        // Of what is held, a definition counts for what refers to it.
+        let known_as = |(key, codes): (&u128, &Vec<Coding>)| index.definitions.get(key) == Some(codes);
+        defined |= !found.definitions.iter().all(known_as);
         if !first {
             new_index.absorb(clone_of(&found));
         }
@@ -857,9 +912,23 @@ fn attempt(
     if !came_back.is_empty() {
         return Ok(Attempted::CameBack(came_back));
     }
-    let nothing_new = !first && growing.new_entries.is_empty();
+    let (mut last, mut stale) = (HashMap::new(), BTreeSet::new());
+    for (entry, place) in growing.new_entries.iter().zip(0..) {
+        stale.extend(last.insert(entry.item, place));
+    }
+    if !stale.is_empty() || !growing.partly.is_empty() {
+        let mut passed = growing.partly;
+        add_passed(&mut passed, stale_states(&growing.parts, &stale, &how.passed));
+        return Ok(Attempted::Passed(passed));
+    }
+    // What is held, and was not there before, is no change.
+    growing.new_entries.retain(|entry| entry.rows != Entry::NOTHING || known.rows_of(entry.item).is_some());
+    let nothing_new = !first && growing.new_entries.is_empty() && !defined;
     if !nothing_new {
         // What the next load needs lies on disk, and out of memory, before eras are derived.
+        let entries = std::mem::take(&mut growing.new_entries);
+        growing.outputs.write_entries(&entries)?;
+        growing.new_entries = entries;
         growing.outputs.write_state(if first { &index } else { &new_index })?;
     }
     drop((index, new_index));
@@ -876,33 +945,37 @@ fn attempt(
         return Err(LoadError::Counts { total: report.counts.total });
     }
     if !nothing_new {
-        let mut items = HashSet::new();
-        let mut twice = !growing.new_entries.iter().all(|entry| items.insert(entry.item));
         if !first {
             known.update(&growing.new_entries);
             growing.spans = known.spans()?;
         }
-        let Outputs { dir, mut tables, lineage, entries, mut spells } = growing.outputs;
-        let keys = || -> Result<bool, LoadError> {
+        let Growing { outputs, parts, spans, removed: gone, .. } = growing;
+        let Outputs { dir, mut tables, lineage, entries, mut spells } = outputs;
+        let keys = || -> Result<BTreeSet<u32>, LoadError> {
             entries.get_ref().sync_all().map_err(io)?;
-            if first { known::write_keys(&dir.join("items"), &dir.join("keys")) } else { Ok(false) }
+            if first { known::write_keys(&dir.join("items"), &dir.join("keys")) } else { Ok(BTreeSet::new()) }
         };
-        let finished = std::thread::scope(|scope| {
-            let (beside, done) = if threads > 1 { (Some(scope.spawn(keys)), false) } else { (None, keys()?) };
+        let (finished, stale) = std::thread::scope(|scope| {
+            let (beside, done) = if threads > 1 { (Some(scope.spawn(keys)), BTreeSet::new()) } else { (None, keys()?) };
             let noted = dir.join("spells");
-            let derived =
-                derive_into(&mut tables, growing.spans, (&old_spells, &noted), &removed, settings.vocabulary, &key)?;
+            let derived = derive_into(&mut tables, spans, (&old_spells, &noted), &removed, settings.vocabulary, &key)?;
             end_spells(&mut spells, &derived.replaced)?;
             for table in DERIVED {
                 let rows = tables.get(&table).map_or(0, |output| output.rows);
                 report.rows.insert(table.name().to_owned(), rows);
             }
             report.drugs_without_ingredient = derived.without_ingredient;
-            let gone = Gone { rows: growing.removed, eras_of: derived.eras_of.into_iter().collect() };
+            let gone = Gone { rows: gone, eras_of: derived.eras_of.into_iter().collect() };
             let finished = finish(&dir, tables, lineage, if first { None } else { Some(gone) })?;
-            twice |= finished.twice | beside.map_or(Ok(done), |keys| keys.join().unwrap_or(Err(LoadError::Thread)))?;
-            Ok(finished)
+            let stale = beside.map_or(Ok(done), |keys| keys.join().unwrap_or(Err(LoadError::Thread)))?;
+            Ok((finished, stale))
         })?;
+        if !stale.is_empty() {
+            return Ok(Attempted::Passed(stale_states(&parts, &stale, &how.passed)));
+        }
+        if finished.pairs > 0 {
+            return Err(LoadError::Collision { pairs: finished.pairs });
+        }
         if let Some(outdated) = outdated {
             let known = Known::open(out, outdated.generations())?;
             let missing = known.missing_from(&dir.join("items"), &dir.join("keys"))?;
@@ -913,14 +986,6 @@ fn attempt(
         }
         move_state(&dir, out, generation)?;
         let folder = if first { dir } else { finished.move_changes(&dir, out, generation)? };
-        if twice {
-            // The same item came twice: the last state counts, and the rows of the others make place.
-            fold::settle_duplicates(out, &folder, generation, &|tables, spells| {
-                let spans = Known::open(out, from..=generation)?.spans()?;
-                let derived = derive_into(tables, spans, (&old_spells, spells), &removed, settings.vocabulary, &key)?;
-                Ok(derived.eras_of.into_iter().collect())
-            })?;
-        }
         let record = Record {
             source: settings.source.clone(),
             key_check,
@@ -1043,7 +1108,8 @@ fn work_on<'v>(
     source: &str,
     vocabulary_version: &str,
 ) -> Result<(Made, Memo<'v>), LoadError> {
-    let mut mapper = Mapper::new(shared, memo, part.len() / ITEM_BYTES);
+    let at = (pass, part.number);
+    let mut mapper = Mapper::new(shared, at, memo, part.len() / ITEM_BYTES);
     let (mut refused, mut passes) = (Vec::new(), Vec::new());
     for piece in &part.pieces {
         let needs = tell(piece, part.of(piece), reader, pass, &mut mapper);
@@ -1101,6 +1167,7 @@ fn work_on<'v>(
         })
         .collect();
     let made = Made {
+        part: at,
         tables,
         lineage,
         entries: mapper.entries,
@@ -1111,6 +1178,7 @@ fn work_on<'v>(
         spells: mapper.spells,
         spans: mapper.spans,
         removed: mapper.removed,
+        partly: mapper.partly,
         tally: mapper.tally,
         problems: mapper.problems,
         refused,
@@ -1417,8 +1485,8 @@ struct Gone {
 /// Files of tables that are whole.
 struct Finished {
     files: Vec<PathBuf>,
-    /// Whether rows share an id.
-    twice: bool,
+    /// Pairs of rows that share an id.
+    pairs: u64,
 }
 
 /// Ends the tables of a load: of the first one, or of one that makes something `gone`.
@@ -1438,7 +1506,7 @@ fn finish(
     }
     let path = lineage.path.clone();
     let rows = lineage.finish().map_err(parquet_error(LINEAGE))?;
-    let twice = fold::check_ids(&path, rows)? > 0;
+    let pairs = fold::check_ids(&path, rows)?;
     files.push(path);
     for (name, column, ids) in
         gone.into_iter().flat_map(|gone| [("removed", "row_id", gone.rows), ("eras_of", "person_id", gone.eras_of)])
@@ -1447,7 +1515,7 @@ fn finish(
         fold::write_ids(&path, name, column, ids)?;
         files.push(path);
     }
-    Ok(Finished { files, twice })
+    Ok(Finished { files, pairs })
 }
 
 impl Finished {

@@ -20,13 +20,16 @@ pub(super) struct Entry {
     pub(super) person: i64,
     pub(super) first_day: i32,
     pub(super) last_day: i32,
-    /// Rows with keyed ids, numbered from 0.
+    /// Rows with keyed ids, numbered from 0; [`Entry::NOTHING`] of what was held or rejected.
     pub(super) rows: u32,
     pub(super) generation: u32,
 }
 
 impl Entry {
     pub(super) const BYTES: usize = 56;
+
+    /// Rows of an item of which nothing stands: it is new whenever it comes.
+    pub(super) const NOTHING: u32 = u32::MAX;
 
     pub(super) fn write(&self, into: &mut Vec<u8>) {
         into.extend_from_slice(&self.item.to_le_bytes());
@@ -36,11 +39,6 @@ impl Entry {
         into.extend_from_slice(&self.last_day.to_le_bytes());
         into.extend_from_slice(&self.rows.to_le_bytes());
         into.extend_from_slice(&self.generation.to_le_bytes());
-    }
-
-    /// All entries of a file.
-    pub(super) fn all(bytes: &[u8]) -> impl Iterator<Item = Self> + '_ {
-        bytes.chunks_exact(Self::BYTES).filter_map(Self::read)
     }
 
     /// Every entry of a file with its place there, one after the other. Returns how many there are.
@@ -99,10 +97,6 @@ pub(super) fn each_record(path: &Path, record_bytes: usize, mut take: impl FnMut
 /// A file of the state, in place. None is written to once it is there.
 pub(super) fn mapped(path: &Path) -> Result<MappedFile, LoadError> {
     map_file(path, "the state of an earlier load").map_err(|error| unreadable(std::io::Error::other(error)))
-}
-
-pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, LoadError> {
-    std::fs::read(path).map_err(unreadable)
 }
 
 const MAGIC: &[u8; 8] = b"acqidx01";

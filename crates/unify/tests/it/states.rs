@@ -162,3 +162,165 @@ fn moves_that_were_cut_off_are_finished_by_the_next_command() {
     let left = ["index-000003", "items-000003", "keys-000003", "loads.json", "spells-000003"];
     assert_eq!(state, left.map(str::to_owned).into(), "nothing of earlier loads is left");
 }
+
+/// After these loads, with changes folded at the end or each time, the tables are those of one load of the last states.
+#[track_caller]
+fn check(what: &str, loads: &[&[&str]], last: &[&str]) {
+    let expected = fresh(last);
+    for (folds, how) in [(false, How::plain()), (true, How::parts(2, 1))] {
+        let out = tempfile::tempdir().unwrap();
+        for lines in loads {
+            let report = load_with(&[&lines.join("\n")], out.path(), &how);
+            assert_eq!(report.counts.total + report.unchanged, lines.len() as u64, "{what}: each has a fate");
+            if loads.len() == 1 {
+                let written =
+                    |name: &&str| report.rows.get(*name).is_some_and(|n| *n != rows(out.path(), name).len() as u64);
+                assert_eq!(names().iter().find(|name| written(name)), None, "{what}: the report counts what is there");
+            }
+            if folds {
+                fold(out.path()).unwrap();
+            }
+        }
+        fold(out.path()).unwrap();
+        assert_same(what, out.path(), expected.path());
+        assert_eq!(names_of_nothing(out.path()), Vec::<String>::new(), "{what}");
+    }
+}
+
+/// Columns that name a row which is not there.
+fn names_of_nothing(out: &Path) -> Vec<String> {
+    let keys = ["person", "visit_occurrence", "visit_detail", "location", "care_site", "provider"];
+    let mut found = Vec::new();
+    for key in keys {
+        let column = format!("{key}_id");
+        let there: BTreeSet<Option<i64>> = ints(out, key, &column).into_iter().chain([None, Some(0)]).collect();
+        for name in names().into_iter().filter(|name| out.join(format!("{name}.parquet")).exists()) {
+            let known = table(out, name).first().is_none_or(|batch| batch.column_by_name(&column).is_none());
+            if !known && !ints(out, name, &column).iter().all(|id| there.contains(id)) {
+                found.push(format!("{name}.{column}"));
+            }
+        }
+    }
+    let facts = |name: &str| ints(out, name, &format!("{name}_id"));
+    let there: BTreeSet<Option<i64>> = facts("measurement").into_iter().chain(facts("specimen")).collect();
+    let pairs = table(out, "fact_relationship").is_empty();
+    if !pairs && !ints(out, "fact_relationship", "fact_id_1").iter().all(|id| there.contains(id)) {
+        found.push("fact_relationship".to_owned());
+    }
+    found
+}
+
+const SPECIMEN: &str = r#"{"resourceType":"Specimen","id":"s1","status":"available","type":{"coding":[{"system":"http://snomed.info/sct","code":"119297000"}]},"subject":{"reference":"Patient/p1"},"collection":{"collectedDateTime":"2010-01-02"}}"#;
+const ALLERGY: &str = r#"{"resourceType":"AllergyIntolerance","id":"a1","patient":{"reference":"Patient/p1"},"code":{"coding":[{"system":"http://snomed.info/sct","code":"91936005"}]},"recordedDate":"2010-01-02","reaction":[{"manifestation":[{"coding":[{"system":"http://snomed.info/sct","code":"271807003"}]}],"onset":"2010-01-01"}]}"#;
+const DISPENSE: &str = r#"{"resourceType":"MedicationDispense","id":"x1","status":"completed","medicationCodeableConcept":{"coding":[{"system":"http://www.nlm.nih.gov/research/umls/rxnorm","code":"198240"}]},"subject":{"reference":"Patient/p1"},"whenHandedOver":"2010-01-03","authorizingPrescription":[{"reference":"MedicationRequest/m1"}]}"#;
+
+/// In a state that was a mistake.
+fn mistaken(line: &str) -> String {
+    let states = ["finished", "final", "active", "completed", "available"];
+    states.iter().fold(line.to_owned(), |line, state| {
+        line.replace(&format!("\"status\":\"{state}\""), "\"status\":\"entered-in-error\"")
+    })
+}
+
+fn part_of(visit: &str, whole: &str) -> String {
+    VISIT.replace("\"id\":\"e1\"", &format!("\"id\":\"{visit}\",\"partOf\":{{\"reference\":\"Encounter/{whole}\"}}"))
+}
+
+#[test]
+fn of_several_states_in_one_load_the_last_counts() {
+    let held = RESULT.replace(",\"effectiveDateTime\":\"2010-01-02\"", "").replace("Encounter/e1", "Encounter/none");
+    let rejected = RESULT.replace("2010-01-02", "2010-02-30");
+    let social = "\"status\":\"final\",\"category\":[{\"coding\":[{\"code\":\"social-history\"}]}]";
+    let moved = RESULT.replace("\"status\":\"final\"", social).replace("8480-6", "no-such-code");
+    let other_drug = REQUEST.replace("198240", "no-such-code");
+    let other_disease = DISEASE.replace("254837009", "no-such-code");
+    let part = part_of("e2", "e1");
+    let whole = VISIT.replace("e1", "e2");
+    let within = RESULT.replace("Encounter/e1", "Encounter/e2");
+    let sampled = RESULT.replace("\"id\":", "\"specimen\":{\"reference\":\"Specimen/s1\"},\"id\":");
+    let unborn = PERSON.replace(",\"birthDate\":\"1950-02-03\"", "");
+    let base = [PERSON, VISIT];
+    let later = ["then held", "then rejected", "in another table", "drug without concept"];
+    for (what, more, last) in [
+        ("then held", vec![RESULT, &held], vec![&held[..]]),
+        ("then rejected", vec![RESULT, &rejected], vec![&rejected]),
+        ("held first", vec![&held, RESULT], vec![RESULT]),
+        ("in another table", vec![RESULT, &moved], vec![&moved]),
+        ("and back", vec![RESULT, &moved, RESULT], vec![RESULT]),
+        ("the same three times", vec![RESULT, RESULT, RESULT], vec![RESULT]),
+        ("drug without concept", vec![REQUEST, &other_drug], vec![&other_drug]),
+        ("condition without concept", vec![DISEASE, &other_disease], vec![&other_disease]),
+        ("visit taken back", vec![RESULT, &mistaken(VISIT)], vec![RESULT, &mistaken(VISIT)]),
+        ("visit becomes a part", vec![&whole, &within, &part], vec![&within, &part]),
+        ("part becomes a visit", vec![&part, &within, &whole], vec![&within, &whole]),
+        ("request taken back", vec![REQUEST, DISPENSE, &mistaken(REQUEST)], vec![DISPENSE, &mistaken(REQUEST)]),
+        ("result of a specimen twice", vec![SPECIMEN, &sampled, &sampled], vec![SPECIMEN, &sampled]),
+        (
+            "result of a specimen taken back",
+            vec![SPECIMEN, &sampled, &mistaken(&sampled)],
+            vec![SPECIMEN, &mistaken(&sampled)],
+        ),
+        ("result loses its specimen", vec![SPECIMEN, &sampled, RESULT], vec![SPECIMEN, RESULT]),
+        ("specimen taken back", vec![SPECIMEN, &sampled, &mistaken(SPECIMEN)], vec![&sampled, &mistaken(SPECIMEN)]),
+        ("person without birth date", vec![RESULT, &unborn], vec![RESULT, &unborn]),
+    ] {
+        // Persons and visits of the last states are those that come last.
+        let kept: Vec<&str> =
+            base.iter().copied().filter(|line| !last.iter().any(|other| same_item(line, other))).collect();
+        let last: Vec<&str> = kept.into_iter().chain(last).collect();
+        let once: Vec<&str> = base.iter().copied().chain(more.iter().copied()).collect();
+        check(what, &[&once], &last);
+        if later.contains(&what) {
+            check(what, &[&base, &more], &last);
+        }
+    }
+}
+
+/// Whether two lines are states of one item.
+fn same_item(line: &str, other: &str) -> bool {
+    let head = |line: &str| {
+        let word = |key: &str| {
+            line.split(&format!("\"{key}\":\"")).nth(1).and_then(|rest| rest.split('"').next()).map(str::to_owned)
+        };
+        (word("resourceType"), word("id"))
+    };
+    head(line) == head(other)
+}
+
+#[test]
+fn results_and_specimens_go_together_in_any_order() {
+    let sampled = RESULT.replace("\"id\":", "\"specimen\":{\"reference\":\"Specimen/s1\"},\"id\":");
+    let changed = SPECIMEN.replace("\"available\"", "\"unavailable\"");
+    let newer = sampled.replace("120", "130");
+    check("result first", &[&[PERSON, &sampled, SPECIMEN]], &[PERSON, SPECIMEN, &sampled]);
+    for (what, next, last) in [
+        ("specimen changes", &changed, [&changed[..], &sampled]),
+        ("specimen goes", &mistaken(SPECIMEN), [&mistaken(SPECIMEN), &sampled]),
+        ("result changes", &newer, [SPECIMEN, &newer]),
+        ("result goes", &mistaken(&sampled), [SPECIMEN, &mistaken(&sampled)]),
+        ("result loses it", &RESULT.to_owned(), [SPECIMEN, RESULT]),
+    ] {
+        check(what, &[&[PERSON, SPECIMEN, &sampled], &[next]], &[PERSON, last[0], last[1]]);
+    }
+}
+
+#[test]
+fn an_item_is_taken_whole_or_not_at_all() {
+    let undated = ALLERGY.replace("\"recordedDate\":\"2010-01-02\",", "");
+    let wrong = ALLERGY.replace("\"onset\":\"2010-01-01\"", "\"onset\":\"2010-02-30\"");
+    let refuted = refuted(ALLERGY);
+    let others = [&of_other(PERSON)[..], &of_other(REQUEST)];
+    for partial in [&undated[..], &wrong] {
+        check("alone", &[&[PERSON, partial]], &[PERSON]);
+        check("twice", &[&[PERSON, partial, partial]], &[PERSON]);
+        check("then in error", &[&[PERSON, partial], &[&refuted]], &[PERSON, &refuted]);
+        check("then others", &[&[PERSON, partial], &others], &[PERSON, others[0], others[1]]);
+        check("whole before", &[&[PERSON, ALLERGY], &[partial]], &[PERSON]);
+    }
+    let address = "\"address\":[{\"state\":\"MA\",\"country\":\"US\"}],\"id\":";
+    let unborn = PERSON.replace(",\"birthDate\":\"1950-02-03\"", "").replace("\"id\":", address);
+    check("a place of nobody", &[&[others[0]], &[&unborn]], &[others[0]]);
+    let device = r#"{"resourceType":"Device","id":"v1","type":{"coding":[{"system":"http://snomed.info/sct","code":"706172005"}]},"patient":{"reference":"Patient/p1"}}"#;
+    let used = r#"{"resourceType":"DeviceUseStatement","id":"u1","status":"active","subject":{"reference":"Patient/p1"},"device":{"reference":"Device/v1"},"timingDateTime":"2010-01-02"}"#;
+    check("a definition that is held counts", &[&[PERSON], &[device], &[used]], &[PERSON, device, used]);
+}
