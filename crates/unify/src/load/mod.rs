@@ -43,7 +43,7 @@ pub use lineage::MAP_VERSION;
 
 use crate::IdKey;
 use crate::codes::Memo;
-use crate::hash::{DigestSet, Seed};
+use crate::hash::{DigestMap, DigestSet, Seed};
 use columns::{Cell, Rows, Tables, file_schema};
 use derive::{Noted, Spell, Standing};
 use feed::{Feed, Part};
@@ -897,12 +897,11 @@ fn attempt(
         for (row, kind) in std::mem::take(&mut growing.parties).into_values() {
             rest.party(&row, &kind);
         }
-        for (row, kind) in std::mem::take(&mut growing.details) {
-            if let Some(visit) = rest.detail(&row, &kind, &index) {
-                index.visits.own.insert(row.key, visit);
-                if !first {
-                    new_index.visits.own.insert(row.key, visit);
-                }
+        for Ordered { row, kind, in_circle } in wholes_first(std::mem::take(&mut growing.details)) {
+            let visit = rest.detail(&row, &kind, &index, in_circle);
+            index.visits.own.insert(row.key, visit);
+            if !first {
+                new_index.visits.own.insert(row.key, visit);
             }
         }
         rest.write(&mut growing.outputs)?;
@@ -1230,6 +1229,48 @@ fn tell(
     }
 }
 
+/// A part of a visit, behind the whole it is a part of.
+struct Ordered {
+    row: DetailRow,
+    kind: String,
+    /// It is a part of itself, by way of others or not: of these each is a visit of its own.
+    in_circle: bool,
+}
+
+/// Parts of visits in an order in which each comes after what it is a part of.
+fn wholes_first(details: Vec<(DetailRow, String)>) -> Vec<Ordered> {
+    #[derive(Clone, Copy, PartialEq)]
+    enum Seen {
+        Not,
+        Above,
+        Done,
+    }
+    let at: DigestMap<usize> = details.iter().enumerate().map(|(at, (row, _))| (row.key, at)).collect();
+    let (mut seen, mut circles) = (vec![Seen::Not; details.len()], vec![false; details.len()]);
+    let (mut order, mut path) = (Vec::with_capacity(details.len()), Vec::new());
+    for start in 0..details.len() {
+        let mut next = Some(start);
+        while let Some(here) = next.filter(|here| seen[*here] != Seen::Done) {
+            if seen[here] == Seen::Above {
+                let circle = path.iter().skip_while(|other| **other != here);
+                circle.for_each(|other: &usize| circles[*other] = true);
+                break;
+            }
+            seen[here] = Seen::Above;
+            path.push(here);
+            let row = &details[here].0;
+            next = at.get(&row.parent).copied().filter(|whole| details[*whole].0.person == row.person);
+        }
+        for here in path.drain(..).rev() {
+            seen[here] = Seen::Done;
+            order.push(here);
+        }
+    }
+    let mut details: Vec<_> = details.into_iter().map(Some).collect();
+    let in_order = order.into_iter().filter_map(|at| Some((at, details[at].take()?)));
+    in_order.map(|(at, (row, kind))| Ordered { row, kind, in_circle: circles[at] }).collect()
+}
+
 /// Rows that are made when a pass is over.
 struct Rest<'r> {
     tables: Tables,
@@ -1378,12 +1419,13 @@ impl<'r> Rest<'r> {
     }
 
     /// The row of a part of a visit; one whose whole is not in the input is a visit of its own.
-    fn detail(&mut self, row: &DetailRow, kind: &str, index: &Index) -> Option<VisitRef> {
+    fn detail(&mut self, row: &DetailRow, kind: &str, index: &Index, in_circle: bool) -> VisitRef {
         let second = |when: Option<acequia_omop::When>| {
             when.and_then(acequia_omop::When::timestamp_s).map_or(Cell::Null, Cell::Second)
         };
         let optional = |text: &str| if text.is_empty() { Cell::Null } else { Cell::Id(0) };
-        let parent = index.visits.get(row.parent).filter(|visit| visit.person == row.person && visit.visit != row.id);
+        let whole = if in_circle { None } else { index.visits.get(row.parent) };
+        let parent = whole.filter(|visit| visit.person == row.person && visit.visit != row.id);
         let end_day = row.end.map_or(row.start.day, |end| end.day);
         let table = if parent.is_some() { CdmTable::VisitDetail } else { CdmTable::VisitOccurrence };
         let shared = [
@@ -1414,7 +1456,7 @@ impl<'r> Rest<'r> {
         self.push(table, &cells);
         self.trace(table, row.id, row.person, &row.origin, kind, Some(row.start));
         let (visit, detail) = parent.map_or((row.id, 0), |parent| (parent.visit, row.id));
-        Some(VisitRef { visit, detail, person: row.person, start_day: row.start.day })
+        VisitRef { visit, detail, person: row.person, start_day: row.start.day }
     }
 
     fn write(mut self, outputs: &mut Outputs) -> Result<(), LoadError> {

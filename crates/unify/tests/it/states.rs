@@ -305,6 +305,60 @@ fn results_and_specimens_go_together_in_any_order() {
 }
 
 #[test]
+fn parts_of_visits_come_in_any_order() {
+    let within = RESULT.replace("Encounter/e1", "Encounter/e3");
+    let (part, part_of_part) = (part_of("e2", "e1"), part_of("e3", "e2"));
+    let lines = [VISIT, &part, &part_of_part, &within];
+    for order in [[3, 2, 1, 0], [2, 0, 1, 3], [0, 2, 1, 3]] {
+        check(
+            "three levels",
+            &[&[&[PERSON][..], &order.map(|at| lines[at])].concat()],
+            &[&[PERSON][..], &lines].concat(),
+        );
+    }
+    // Parts of themselves are visits of their own.
+    let (one, other, inside) = (part_of("e2", "e3"), part_of("e3", "e2"), part_of("e4", "e3"));
+    let expected = fresh(&[PERSON, &one, &other, &inside]);
+    assert_eq!((rows(expected.path(), "visit_occurrence").len(), rows(expected.path(), "visit_detail").len()), (2, 1));
+    check("circle", &[&[PERSON, &inside, &other, &one]], &[PERSON, &one, &other, &inside]);
+    let own = part_of("e2", "e2");
+    assert_eq!(rows(fresh(&[PERSON, &own]).path(), "visit_occurrence").len(), 1);
+}
+
+#[test]
+fn keys_of_two_types_are_two_keys() {
+    let organization =
+        r#"{"resourceType":"Organization","id":"1","name":"Clinic","address":[{"state":"NH","country":"US"}]}"#;
+    let ward = r#"{"resourceType":"Location","id":"1","name":"Ward"}"#;
+    let person = PERSON.replace("\"p1\"", "\"1\",\"address\":[{\"state\":\"MA\",\"country\":\"US\"}]");
+    let visit = part_of("e2", "e1").replace("\"id\":", "\"serviceProvider\":{\"reference\":\"Organization/1\"},\"location\":[{\"location\":{\"reference\":\"Location/1\"}}],\"id\":");
+    let drug = r#"{"resourceType":"Medication","id":"1","code":{"coding":[{"system":"http://www.nlm.nih.gov/research/umls/rxnorm","code":"198240"}]}}"#;
+    let device = r#"{"resourceType":"Device","id":"1","type":{"coding":[{"system":"http://snomed.info/sct","code":"706172005"}]}}"#;
+    let code = "\"medicationCodeableConcept\":{\"coding\":[{\"system\":\"http://www.nlm.nih.gov/research/umls/rxnorm\",\"code\":\"198240\"}]}";
+    let request = REQUEST.replace(code, "\"medicationReference\":{\"reference\":\"Medication/1\"}");
+    // A dispense with the number of its request, which is not there.
+    let dispense = DISPENSE.replace("\"x1\"", "\"m1\"");
+    let vaccine = r#"{"resourceType":"Immunization","id":"m1","status":"completed","vaccineCode":{"coding":[{"system":"http://hl7.org/fhir/sid/cvx","code":"140"}]},"patient":{"reference":"Patient/p1"},"occurrenceDateTime":"2010-01-02"}"#;
+    for lines in [
+        vec![organization, &person],
+        vec![PERSON, organization, ward, VISIT, &visit],
+        vec![PERSON, drug, device, &request],
+        vec![PERSON, &dispense, DISPENSE],
+        vec![PERSON, vaccine, &dispense],
+    ] {
+        let turned: Vec<&str> = lines.iter().rev().copied().collect();
+        check("order", &[&turned], &lines);
+    }
+    let all = fresh(&[PERSON, organization, ward, VISIT, &visit, vaccine, &dispense, DISPENSE]);
+    assert_eq!((rows(all.path(), "care_site").len(), rows(all.path(), "drug_exposure").len()), (2, 3));
+    check(
+        "dispense changes",
+        &[&[PERSON, &dispense], &[&dispense.replace("2010-01-03", "2010-01-04")]],
+        &[PERSON, &dispense.replace("2010-01-03", "2010-01-04")],
+    );
+}
+
+#[test]
 fn an_item_is_taken_whole_or_not_at_all() {
     let undated = ALLERGY.replace("\"recordedDate\":\"2010-01-02\",", "");
     let wrong = ALLERGY.replace("\"onset\":\"2010-01-01\"", "\"onset\":\"2010-02-30\"");
