@@ -183,6 +183,14 @@ impl<'a> Teller<'_, 'a> {
 
     /// Patient (R4 §8.1).
     fn patient(&self, sink: &mut dyn Sink) -> Told {
+        let told = self.own_patient(sink);
+        if !matches!(told, Ok(None)) {
+            sink.withhold(self.key);
+        }
+        told
+    }
+
+    fn own_patient(&self, sink: &mut dyn Sink) -> Told {
         let resource = self.resource;
         if self.key.is_empty() {
             let hint = "give the patient an id or the entry a fullUrl";

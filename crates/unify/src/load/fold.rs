@@ -296,6 +296,26 @@ fn rewrite_all(
     Ok((folded, dir))
 }
 
+/// Rows of some persons, by these files of lineage, of which a later one knows better.
+pub(super) fn rows_of(lineage: &[PathBuf], of: impl Fn(i64) -> bool) -> Result<HashSet<i64>, LoadError> {
+    let mut found = HashSet::new();
+    for path in lineage {
+        for batch in columns(path, LINEAGE, &["row_id", "person_id"])? {
+            let batch = batch?;
+            if let (Some(rows), Some(persons)) = (ids(&batch, "row_id"), ids(&batch, "person_id")) {
+                for (row, person) in rows.values().iter().zip(persons.values()) {
+                    if of(*person) {
+                        found.insert(*row);
+                    } else if !found.is_empty() {
+                        found.remove(row);
+                    }
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// Takes persons out of the tables, the lineage and the state, by their keys in the source (`Patient.id`). Changes are
 /// folded first. Rows of coarse locations and of institutions stay: they are no one's.
 ///
@@ -319,14 +339,7 @@ pub fn remove_persons(out: &Path, key: &IdKey, source: &str, persons: &[&str]) -
     let gone: HashSet<i64> =
         persons.iter().map(|person| key.row_id(&mut buffer, "person", person.as_bytes(), 0)).collect();
     // Pairs of rows name no person; they go with the rows they name.
-    let mut facts = HashSet::new();
-    for batch in batches(&out.join("lineage.parquet"), LINEAGE, GROUP_ROWS)? {
-        let batch = batch?;
-        if let (Some(rows), Some(persons)) = (ids(&batch, "row_id"), ids(&batch, "person_id")) {
-            let of_gone = rows.values().iter().zip(persons.values()).filter(|(_, person)| gone.contains(person));
-            facts.extend(of_gone.map(|(row, _)| *row));
-        }
-    }
+    let facts = rows_of(&[out.join("lineage.parquet")], |person| gone.contains(&person))?;
     let (folded, aside) = rewrite_all(
         out,
         |name, _| vec![(out.join(format!("{name}.parquet")), 0)],
@@ -356,8 +369,10 @@ pub fn remove_persons(out: &Path, key: &IdKey, source: &str, persons: &[&str]) -
         }
     })?;
     index.persons.retain(|_, person| !gone.contains(&person.id));
-    index.visits.own.retain(|_, visit| !gone.contains(&visit.person));
-    index.specimens.retain(|_, specimen| !facts.contains(specimen));
+    index.visits.own.retain(|_, visit| visit.visit != 0 && !gone.contains(&visit.person));
+    for found in [&mut index.specimens, &mut index.drugs] {
+        found.retain(|_, row| *row != 0 && !facts.contains(row));
+    }
     let mut items = Vec::new();
     let kept = known.entries().iter().filter(|entry| !gone.contains(&entry.person));
     kept.for_each(|entry| entry.write(&mut items));

@@ -72,8 +72,37 @@ impl Known {
     }
 
     /// Has contents told again.
-    pub(super) fn tell_again(&mut self, contents: DigestSet) {
-        self.again = contents;
+    pub(super) fn tell_again(&mut self, contents: impl IntoIterator<Item = u128>) {
+        self.again.extend(contents);
+    }
+
+    /// Items that stand and are of these persons.
+    pub(super) fn of_persons(&self, persons: &BTreeSet<i64>) -> Result<Vec<Entry>, LoadError> {
+        let mut found = Vec::new();
+        self.each_standing(|entry| {
+            if persons.contains(&entry.person) {
+                found.push(*entry);
+            }
+        })?;
+        Ok(found)
+    }
+
+    /// Every item that stands.
+    fn each_standing(&self, mut take: impl FnMut(&Entry)) -> Result<(), LoadError> {
+        let mut standing = |entry: &Entry| {
+            if entry.content != 0 {
+                take(entry);
+            }
+        };
+        self.later.entries.iter().for_each(&mut standing);
+        let Some(base) = &self.base else { return Ok(()) };
+        let mut superseded = base.superseded.iter().peekable();
+        Entry::each(&base.file, |place, entry| {
+            if superseded.next_if_eq(&&place).is_none() {
+                standing(&entry);
+            }
+        })?;
+        Ok(())
     }
 
     /// Rows that an item had.
@@ -103,20 +132,7 @@ impl Known {
     pub(super) fn missing_from(&self, items: &Path, keys: &Path) -> Result<u64, LoadError> {
         let others = Base::open(items, keys)?;
         let mut missing = 0;
-        let mut look = |entry: &Entry| {
-            if entry.content != 0 && others.item(entry.item).next().is_none() {
-                missing += 1;
-            }
-        };
-        self.later.entries.iter().for_each(&mut look);
-        if let Some(base) = &self.base {
-            let mut superseded = base.superseded.iter().peekable();
-            Entry::each(&base.file, |place, entry| {
-                if superseded.next_if_eq(&&place).is_none() {
-                    look(&entry);
-                }
-            })?;
-        }
+        self.each_standing(|entry| missing += u64::from(others.item(entry.item).next().is_none()))?;
         Ok(missing)
     }
 

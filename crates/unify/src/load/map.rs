@@ -10,13 +10,13 @@ use acequia_types::Problem;
 
 use super::columns::{Cell, Tables};
 use super::derive::Spell;
-use super::index::{DetailRow, Index, Origin, PartyKind, PartyRow, PersonRef, PersonRow, VisitRef};
+use super::index::{self, DetailRow, Index, Origin, PartyKind, PartyRow, PersonRef, PersonRow, VisitRef};
 use super::known::Known;
 use super::lineage::{Lineage, Note};
 use super::state::Entry;
 use crate::IdKey;
 use crate::codes::{Memo, Target};
-use crate::hash::Seed;
+use crate::hash::{DigestSet, Seed};
 
 /// Most problems of one part that are kept with their place; all are counted.
 const LISTED: usize = 200;
@@ -143,6 +143,8 @@ pub(super) struct Mapper<'l, 'v> {
     /// What this part adds to the index; looked up after the shared one.
     pub(super) found: Index,
     pub(super) persons: Vec<PersonRow>,
+    /// Keys of persons of whom a known item no longer says what is needed.
+    pub(super) withheld: DigestSet,
     pub(super) parties: Vec<PartyRow>,
     pub(super) details: Vec<DetailRow>,
     pub(super) spells: Vec<Spell>,
@@ -191,6 +193,7 @@ impl<'l, 'v> Mapper<'l, 'v> {
             lineage: Lineage::with_room(items),
             found: Index::default(),
             persons: Vec::new(),
+            withheld: DigestSet::default(),
             parties: Vec::new(),
             details: Vec::new(),
             spells: Vec::new(),
@@ -251,7 +254,8 @@ impl<'l, 'v> Mapper<'l, 'v> {
             return self.last_visit.1;
         }
         let digest = self.digest(key);
-        let known = self.shared.index.visits.get(digest).or_else(|| self.found.visits.get(digest));
+        let here = self.found.visits.own.get(&digest).copied();
+        let known = here.or_else(|| self.shared.index.visits.get(digest)).filter(|visit| visit.visit != 0);
         self.last_visit.0.clear();
         self.last_visit.0.push_str(key);
         self.last_visit.1 = known;
@@ -334,7 +338,7 @@ impl<'l, 'v> Mapper<'l, 'v> {
             if ordinal == 0 && !event.key.is_empty() {
                 let digest = self.digest(event.key);
                 if event.kind == Kind::Drug {
-                    self.found.drugs.insert(digest);
+                    self.found.drugs.insert(digest, id);
                 }
                 if event.kind == Kind::Specimen {
                     self.found.specimens.insert(digest, id);
@@ -566,8 +570,9 @@ impl<'l, 'v> Mapper<'l, 'v> {
                 ]);
                 if !more.specimen.is_empty() {
                     let digest = self.digest(more.specimen);
-                    let known = self.shared.index.specimens.get(&digest).or_else(|| self.found.specimens.get(&digest));
-                    if let Some(specimen) = known.copied() {
+                    let known = index::standing(&self.shared.index.specimens, digest)
+                        .or_else(|| index::standing(&self.found.specimens, digest));
+                    if let Some(specimen) = known {
                         let facts = self.tables.of(CdmTable::FactRelationship);
                         let (one, other) = (Cell::Id(MEASUREMENT_DOMAIN), Cell::Id(SPECIMEN_DOMAIN));
                         facts.push(&[one, row_id, other, Cell::Id(specimen), Cell::Id(HAS_SPECIMEN)]);
@@ -608,6 +613,21 @@ impl<'l, 'v> Mapper<'l, 'v> {
             }
         }
         self.trace(table, id, person, Some(start), note);
+    }
+
+    /// What the item was found by, and no longer is, is gone.
+    fn take_back(&mut self) {
+        let (id, index) = (self.row_id(0), self.shared.index);
+        let digest = self.shared.seed.of(&self.item.key);
+        let visit = index.visits.get(digest).filter(|visit| visit.visit == id || visit.detail == id);
+        if let Some(visit) = visit {
+            self.found.visits.own.entry(digest).or_insert(VisitRef { visit: 0, ..visit });
+        }
+        for (map, found) in [(&index.drugs, &mut self.found.drugs), (&index.specimens, &mut self.found.specimens)] {
+            if map.get(&digest) == Some(&id) {
+                found.entry(digest).or_insert(0);
+            }
+        }
     }
 
     fn memo_concept(&mut self, codes: &[Code<'_>]) -> i64 {
@@ -775,6 +795,9 @@ impl Sink for Mapper<'_, '_> {
         self.item.person = id;
         if self.item.known.is_some() {
             self.removed.push(id);
+            if held {
+                self.withheld.insert(digest);
+            }
         }
         let Some(birth) = birth else { return self.hold(Held::NoBirthDate) };
         self.item.rows += 1 + u32::from(person.death.is_some());
@@ -804,6 +827,15 @@ impl Sink for Mapper<'_, '_> {
         });
     }
 
+    fn withhold(&mut self, person: &str) {
+        // Of whom nothing was said yet, nothing is to be taken back.
+        if self.item.known.is_some() && self.item.passed != Some(Passed::Replaced) {
+            self.item.held = None;
+            let nothing = Person { birth: None, ..Person::new(person) };
+            self.person(&nothing);
+        }
+    }
+
     fn event(&mut self, event: &Event<'_>) {
         // An item is taken whole or not at all.
         if self.item.passed.is_some() || self.item.held.is_some() {
@@ -814,6 +846,7 @@ impl Sink for Mapper<'_, '_> {
             Some(PersonRef { held: true, .. }) => return self.hold(Held::NoBirthDate),
             Some(person) => person.id,
         };
+        self.item.person = person;
         let visit = self.find_visit(event.visit).filter(|visit| visit.person == person);
         let mut note = Note::None;
         let start = match (event.start, visit) {
@@ -830,7 +863,9 @@ impl Sink for Mapper<'_, '_> {
         }
         if !event.more.repeats.is_empty() {
             let digest = self.digest(event.more.repeats);
-            if self.shared.index.drugs.contains(&digest) || self.found.drugs.contains(&digest) {
+            if index::standing(&self.shared.index.drugs, digest).is_some()
+                || index::standing(&self.found.drugs, digest).is_some()
+            {
                 self.item.repeats = true;
                 return;
             }
@@ -972,6 +1007,9 @@ impl Sink for Mapper<'_, '_> {
             generation: self.shared.generation,
         });
         if let Some(rows) = item.known {
+            if rows > 0 {
+                self.take_back();
+            }
             // The same item with another content: its rows of before make place.
             self.tally.replaced += 1;
             for ordinal in 0..rows {

@@ -562,6 +562,7 @@ struct Made {
     entries: Vec<Entry>,
     found: Index,
     persons: Vec<(PersonRow, String)>,
+    withheld: DigestSet,
     parties: Vec<(PartyRow, String)>,
     details: Vec<(DetailRow, String)>,
     spells: Vec<Spell>,
@@ -579,6 +580,7 @@ struct Growing {
     outputs: Outputs,
     found: Index,
     persons: BTreeMap<i64, (PersonRow, String)>,
+    withheld: DigestSet,
     parties: BTreeMap<i64, (PartyRow, String)>,
     details: Vec<(DetailRow, String)>,
     spans: BTreeMap<i64, (i32, i32)>,
@@ -626,6 +628,7 @@ impl Growing {
         for person in made.persons {
             self.persons.insert(person.0.id, person);
         }
+        self.withheld.extend(made.withheld);
         for party in made.parties {
             self.parties.insert(party.0.id, party);
         }
@@ -823,7 +826,7 @@ fn attempt(
     let (mut known, mut index) = (Known::default(), Index::default());
     if let Some(before) = &before {
         known = Known::open(out, before.generations())?;
-        known.tell_again(how.again.clone());
+        known.tell_again(how.again.iter().copied());
         for past in before.generations() {
             state::open_index(&state_file(out, "index", past), &mut index)?;
         }
@@ -848,6 +851,7 @@ fn attempt(
         outputs: Outputs { dir, tables, lineage, entries, spells: new_spells },
         found: Index::default(),
         persons: BTreeMap::new(),
+        withheld: DigestSet::default(),
         parties: BTreeMap::new(),
         details: Vec::new(),
         spans: BTreeMap::new(),
@@ -868,7 +872,7 @@ fn attempt(
     let mut memos: Vec<Memo<'_>> = (0..threads)
         .map(|_| Memo::new(settings.vocabulary, Arc::clone(&settings.local_codes), Arc::clone(&spelling), seed))
         .collect();
-    let (mut new_index, mut defined) = (Index::default(), false);
+    let (mut new_index, mut defined, mut taken_back) = (Index::default(), false, Vec::new());
     for pass in Pass::ALL {
         let wanted = |input: &usize| match inputs[*input].expects.filter(|_| how.expecting) {
             Some(expected) => expected == pass,
@@ -886,10 +890,44 @@ fn attempt(
         // Of what is held, a definition counts for what refers to it.
         let known_as = |(key, codes): (&u128, &Vec<Coding>)| index.definitions.get(key) == Some(codes);
         defined |= !found.definitions.iter().all(known_as);
+        // The last state of a person's item decides, whatever was known before; what else says of her less takes nothing.
+        let held = |index: &Index, key: &u128| index.persons.get(key).map(|person| person.held);
+        let mut withheld = std::mem::take(&mut growing.withheld);
+        withheld.retain(|key| held(&index, key) == Some(false) && held(&found, key) == Some(true));
+        let persons: Vec<u128> = if first { Vec::new() } else { found.persons.keys().copied().collect() };
         if !first {
             new_index.absorb(clone_of(&found));
         }
         index.absorb(found);
+        for key in &withheld {
+            if let Some(person) = index.persons.get_mut(key) {
+                person.held = true;
+            }
+        }
+        for key in persons {
+            new_index.persons.extend(index.persons.get(&key).map(|person| (key, *person)));
+        }
+        if let (Some(before), false) = (&before, withheld.is_empty()) {
+            // All that is hers goes, and is tried again if it is in this input too.
+            let ids = withheld.iter().filter_map(|key| index.persons.get(key).map(|person| person.id)).collect();
+            let waiting = (before.folded + 1..generation).map(|past| changes(out, past));
+            let lineage = [out.to_owned()].into_iter().chain(waiting);
+            let lineage: Vec<PathBuf> = lineage.map(|folder| folder.join("lineage.parquet")).collect();
+            let rows = fold::rows_of(&lineage, |person| BTreeSet::contains(&ids, &person))?;
+            let items = known.of_persons(&ids)?;
+            known.tell_again(items.iter().map(|entry| entry.content));
+            index.forget(&ids, &rows, &mut new_index);
+            growing.removed.extend(rows);
+            let nothing = |entry: Entry| Entry {
+                content: 0,
+                first_day: i32::MAX,
+                last_day: i32::MIN,
+                rows: Entry::NOTHING,
+                generation,
+                ..entry
+            };
+            taken_back.extend(items.into_iter().map(nothing));
+        }
         let mut rest = Rest::new(settings, &vocabulary_version);
         for (row, kind) in std::mem::take(&mut growing.persons).into_values() {
             rest.person(&row, &kind, &index);
@@ -920,6 +958,8 @@ fn attempt(
         add_passed(&mut passed, stale_states(&growing.parts, &stale, &how.passed));
         return Ok(Attempted::Passed(passed));
     }
+    taken_back.retain(|entry: &Entry| !last.contains_key(&entry.item));
+    growing.new_entries.extend(taken_back);
     // What is held, and was not there before, is no change.
     growing.new_entries.retain(|entry| entry.rows != Entry::NOTHING || known.rows_of(entry.item).is_some());
     let nothing_new = !first && growing.new_entries.is_empty() && !defined;
@@ -1172,6 +1212,7 @@ fn work_on<'v>(
         entries: mapper.entries,
         found: mapper.found,
         persons,
+        withheld: mapper.withheld,
         parties,
         details,
         spells: mapper.spells,

@@ -99,7 +99,13 @@ pub(super) fn mapped(path: &Path) -> Result<MappedFile, LoadError> {
     map_file(path, "the state of an earlier load").map_err(|error| unreadable(std::io::Error::other(error)))
 }
 
-const MAGIC: &[u8; 8] = b"acqidx01";
+const MAGIC: &[u8; 8] = b"acqidx02";
+
+/// The form before, in which drugs had no rows: it is read where persons are to be removed from a folder of an older program.
+const OLD_MAGIC: &[u8; 8] = b"acqidx01";
+
+/// Stands for a row that was not noted; ids are never negative.
+const ROW_UNKNOWN: i64 = -1;
 
 /// Writes what references resolve to, in ascending order of their digests: same input, same bytes. Of visits, only those that
 /// are in memory.
@@ -126,18 +132,12 @@ pub(super) fn write_index(index: &Index, file: File) -> std::io::Result<()> {
         }
         out.write_all(&visit.start_day.to_le_bytes())?;
     }
-    for map in [&index.specimens, &index.parties] {
+    for map in [&index.specimens, &index.parties, &index.drugs] {
         count(&mut out, map.len())?;
         for (key, id) in sorted(map) {
             out.write_all(&key.to_le_bytes())?;
             out.write_all(&id.to_le_bytes())?;
         }
-    }
-    let mut drugs: Vec<&u128> = index.drugs.iter().collect();
-    drugs.sort_unstable();
-    count(&mut out, drugs.len())?;
-    for key in drugs {
-        out.write_all(&key.to_le_bytes())?;
     }
     count(&mut out, index.definitions.len())?;
     for (key, codes) in sorted(&index.definitions) {
@@ -218,7 +218,9 @@ fn read_parts(whole: &[u8], index: &mut Index) -> std::io::Result<Range<usize>> 
     }
     let mut rest = whole;
     let input = &mut rest;
-    if bytes::<8>(input)? != *MAGIC {
+    let magic = bytes::<8>(input)?;
+    let old = magic == *OLD_MAGIC;
+    if magic != *MAGIC && !old {
         return Err(std::io::ErrorKind::InvalidData.into());
     }
     for _ in 0..count(input)? {
@@ -237,7 +239,7 @@ fn read_parts(whole: &[u8], index: &mut Index) -> std::io::Result<Range<usize>> 
     }
     for _ in 0..count(input)? {
         let key = digest(input)?;
-        index.drugs.insert(key);
+        index.drugs.insert(key, if old { ROW_UNKNOWN } else { id(input)? });
     }
     for _ in 0..count(input)? {
         let key = digest(input)?;

@@ -359,6 +359,69 @@ fn keys_of_two_types_are_two_keys() {
 }
 
 #[test]
+fn what_is_of_a_person_stands_as_long_as_she_does() {
+    let unborn = PERSON.replace(",\"birthDate\":\"1950-02-03\"", "");
+    let undated = PERSON.replace("\"birthDate\"", "\"deceasedBoolean\":true,\"birthDate\"");
+    let wrong = PERSON.replace("1950-02-03", "1950-02-30");
+    let other = PERSON.replace("female", "male");
+    let sampled = RESULT.replace("\"id\":", "\"specimen\":{\"reference\":\"Specimen/s1\"},\"id\":");
+    let hers = [VISIT, SPECIMEN, &sampled, REQUEST, DISEASE];
+    let (neighbour, theirs) = (of_other(PERSON), of_other(REQUEST));
+    let all = [&[PERSON, &neighbour, &theirs][..], &hers].concat();
+    let rest = |person| [&[person, &neighbour[..], &theirs][..], &hers].concat();
+    for withheld in [&unborn, &undated, &wrong] {
+        check("later", &[&all, &[withheld]], &rest(withheld));
+        check("with what is hers", &[&all, &rest(withheld)], &rest(withheld));
+        check("and back, with what is hers", &[&all, &[withheld], &all], &all);
+    }
+    check("twice in a later load", &[&all, &[&other, &wrong]], &rest(&wrong));
+    // What is not given again when she comes back is not there, and nothing names it.
+    check("back alone", &[&all, &[&unborn], &[PERSON, &sampled]], &[PERSON, &neighbour, &theirs, &sampled]);
+    let out = fresh(&all);
+    load_texts(&[&unborn], out.path());
+    let report = load_texts(&[&all.join("\n")], out.path());
+    assert_eq!((report.counts.loaded, report.unchanged), (6, 2), "{:?}", report.reasons);
+    // Of a visit that moved to another person nothing is taken back.
+    let moved = VISIT.replace("p1", "p2");
+    let at = RESULT.replace("p1", "p2");
+    check(
+        "visit of another",
+        &[&[PERSON, &neighbour, VISIT], &[&moved], &[&unborn], &[&at]],
+        &[&unborn, &neighbour, &moved, &at],
+    );
+}
+
+#[test]
+fn what_is_gone_is_not_found() {
+    let sampled = RESULT.replace("\"id\":", "\"specimen\":{\"reference\":\"Specimen/s1\"},\"id\":");
+    let (newer, newer_sampled) = (RESULT.replace("120", "130"), sampled.replace("120", "130"));
+    let handed = DISPENSE.replace("2010-01-03", "2010-01-04");
+    let undated = VISIT.replace("\"period\":{", "\"length\":{");
+    let (whole, part) = (VISIT.replace("e1", "e2"), part_of("e2", "e1"));
+    let within = RESULT.replace("Encounter/e1", "Encounter/e2");
+    for (what, before, gone, next) in [
+        ("visit", vec![VISIT, RESULT], mistaken(VISIT), &newer),
+        ("visit without a date", vec![VISIT, RESULT], undated, &newer),
+        ("part of a visit", vec![VISIT, &part, &within], mistaken(&part), &within.replace("120", "130")),
+        ("visit, not a part", vec![&whole, &within], mistaken(&whole), &within.replace("120", "130")),
+        ("request", vec![REQUEST, DISPENSE], mistaken(REQUEST), &handed),
+        ("specimen", vec![SPECIMEN, &sampled], mistaken(SPECIMEN), &newer_sampled),
+    ] {
+        let first = [&[PERSON][..], &before].concat();
+        let kept = before[..before.len() - 1].iter().copied().filter(|line| !same_item(line, &gone));
+        let last: Vec<&str> = [PERSON].into_iter().chain(kept).chain([&gone[..], next]).collect();
+        check(what, &[&first, &[next, &gone]], &last);
+        check(what, &[&first, &[&gone], &[next]], &last);
+    }
+    // Nor after a removal.
+    let out = fresh(&[PERSON, REQUEST, DISPENSE]);
+    remove_persons(out.path(), &key(), "test", &["p1"]).unwrap();
+    load_texts(&[&[PERSON, &mistaken(REQUEST), DISPENSE].join("\n")], out.path());
+    fold(out.path()).unwrap();
+    assert_same("removal", out.path(), fresh(&[PERSON, &mistaken(REQUEST), DISPENSE]).path());
+}
+
+#[test]
 fn an_item_is_taken_whole_or_not_at_all() {
     let undated = ALLERGY.replace("\"recordedDate\":\"2010-01-02\",", "");
     let wrong = ALLERGY.replace("\"onset\":\"2010-01-01\"", "\"onset\":\"2010-02-30\"");
