@@ -9,6 +9,7 @@ use acequia_omop::CdmTable;
 use arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Int16Type, Int64Type, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Serialize;
@@ -150,6 +151,26 @@ fn pairs(batch: &RecordBatch) -> Vec<(i64, i64)> {
         .collect()
 }
 
+/// A batch that names no visit, or part of one, which is `gone`.
+fn without_visits(batch: RecordBatch, gone: &HashSet<i64>) -> Result<RecordBatch, ArrowError> {
+    if gone.is_empty() {
+        return Ok(batch);
+    }
+    let schema = batch.schema();
+    let mut columns = batch.columns().to_vec();
+    for (field, column) in schema.fields().iter().zip(&mut columns) {
+        let names_visit = matches!(field.name().as_str(), "visit_occurrence_id" | "visit_detail_id");
+        let Some(visits) = column.as_primitive_opt::<Int64Type>().filter(|_| names_visit && field.is_nullable()) else {
+            continue;
+        };
+        if visits.values().iter().any(|visit| gone.contains(visit)) {
+            let left: Int64Array = visits.iter().map(|visit| visit.filter(|visit| !gone.contains(visit))).collect();
+            *column = Arc::new(left);
+        }
+    }
+    RecordBatch::try_new(schema, columns)
+}
+
 /// Rewrites one table: rows of `sources` (path, generation) that `alive` keeps.
 fn rewrite(
     name: &'static str,
@@ -158,6 +179,7 @@ fn rewrite(
     sources: &[(std::path::PathBuf, u32)],
     target: &Path,
     mut alive: impl FnMut(&RecordBatch, u32) -> Vec<bool>,
+    visits_gone: &HashSet<i64>,
 ) -> Result<(u64, u64), LoadError> {
     let error = super::parquet_error(name);
     let mut output = Output::create(target, schema, key, Packing::Tables).map_err(&error)?;
@@ -174,6 +196,7 @@ fn rewrite(
                 filter_record_batch(&batch, &BooleanArray::from(keep))
                     .map_err(|source| LoadError::Arrow { table: name, source })?
             };
+            let kept = without_visits(kept, visits_gone).map_err(|source| LoadError::Arrow { table: name, source })?;
             output.write(&kept).map_err(&error)?;
         }
     }
@@ -256,6 +279,7 @@ pub fn fold(out: &Path) -> Result<Folded, LoadError> {
             sources
         },
         lives,
+        &gone,
     )?;
     Record { folded: record.generation, ..record }.put_in_place(out, &aside)?;
     Ok(folded)
@@ -266,6 +290,7 @@ fn rewrite_all(
     out: &Path,
     sources: impl Fn(&'static str, &By) -> Vec<(std::path::PathBuf, u32)>,
     lives: impl Fn(&RecordBatch, u32, By) -> Vec<bool>,
+    visits_gone: &HashSet<i64>,
 ) -> Result<(Folded, PathBuf), LoadError> {
     let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
     let dir = out.join(STATE).join("fold");
@@ -276,19 +301,17 @@ fn rewrite_all(
         let name = table.name();
         let target = dir.join(format!("{name}.parquet"));
         let sources = sources(name, &By::of(table));
-        let (rows, gone) = rewrite(name, file_schema(table), key_of(table), &sources, &target, |batch, generation| {
-            lives(batch, generation, By::of(table))
-        })?;
+        let alive = |batch: &RecordBatch, generation| lives(batch, generation, By::of(table));
+        let (rows, gone) = rewrite(name, file_schema(table), key_of(table), &sources, &target, alive, visits_gone)?;
         folded.rows.insert(name.to_owned(), rows);
         if gone > 0 {
             folded.gone.insert(name.to_owned(), gone);
         }
     }
     let (target, of_rows) = (dir.join("lineage.parquet"), || By::Ids(vec!["row_id"]));
+    let alive = |batch: &RecordBatch, generation| lives(batch, generation, of_rows());
     let (rows, gone) =
-        rewrite(LINEAGE, lineage::schema(), None, &sources(LINEAGE, &of_rows()), &target, |batch, generation| {
-            lives(batch, generation, of_rows())
-        })?;
+        rewrite(LINEAGE, lineage::schema(), None, &sources(LINEAGE, &of_rows()), &target, alive, visits_gone)?;
     folded.rows.insert(LINEAGE.to_owned(), rows);
     if gone > 0 {
         folded.gone.insert(LINEAGE.to_owned(), gone);
@@ -353,6 +376,7 @@ pub fn remove_persons(out: &Path, key: &IdKey, source: &str, persons: &[&str]) -
             }
             keep
         },
+        &HashSet::new(),
     )?;
     // The state without them is that of a generation of its own, which counts from the record on.
     let generations = record.generations();

@@ -413,6 +413,14 @@ fn what_is_gone_is_not_found() {
         check(what, &[&first, &[next, &gone]], &last);
         check(what, &[&first, &[&gone], &[next]], &last);
     }
+    // What was in a visit is in none, though it is not given again.
+    let gone = mistaken(VISIT);
+    check("visit goes alone", &[&[PERSON, VISIT, RESULT], &[&gone]], &[PERSON, &gone, RESULT]);
+    check(
+        "and comes back",
+        &[&[PERSON, VISIT, RESULT], &[&gone, &RESULT.replace("120", "1")], &[VISIT, RESULT]],
+        &[PERSON, VISIT, RESULT],
+    );
     // Nor after a removal.
     let out = fresh(&[PERSON, REQUEST, DISPENSE]);
     remove_persons(out.path(), &key(), "test", &["p1"]).unwrap();
