@@ -222,6 +222,10 @@ pub fn fold(out: &Path) -> Result<Folded, LoadError> {
     let mut gone: HashSet<i64> = HashSet::new();
     for generation in &waiting {
         let dir = changes(out, *generation);
+        if !dir.is_dir() {
+            let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+            return Err(LoadError::Io { what: "a folder of changes that wait", doing: "read", source });
+        }
         let each = |path: &Path, table: &'static str, columns: &[&str], take: &mut dyn FnMut(i64)| {
             for batch in batches(path, table, GROUP_ROWS)? {
                 let batch = batch?;

@@ -12,7 +12,9 @@
 //! ```
 //!
 //! A load into a folder that has one already takes only what changed. [`fold`] puts changes into the tables;
-//! [`remove_persons`] takes persons out of everything.
+//! [`remove_persons`] takes persons out of everything. Of an item that comes in several states the last counts, whole or not
+//! at all: a load that meets others is tried again without them. Nothing counts before it is on record, and tables that the
+//! record names are moved to their places by whoever comes next, so that a kill at any place loses nothing.
 
 mod columns;
 mod derive;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use acequia_omop::{CdmTable, LocalCodes};
+use acequia_types::Coded;
 use acequia_unify::load::{fold, person_id, remove_persons};
 use arrow::util::display::array_value_to_string;
 
@@ -97,6 +98,17 @@ fn a_load_that_was_cut_off_leaves_nothing() {
     load_texts(&[&gone], out.path());
     fold(out.path()).unwrap();
     assert_same("keys", out.path(), fresh(&[&of_other(PERSON), &gone]).path());
+}
+
+#[test]
+fn changes_that_are_not_there_are_not_folded() {
+    let out = fresh(&[PERSON, VISIT]);
+    load_texts(&[RESULT], out.path());
+    std::fs::remove_dir_all(out.path().join("changes")).unwrap();
+    let before = rows(out.path(), "lineage");
+    assert_eq!(fold(out.path()).unwrap_err().code(), "UN004");
+    assert_eq!(remove_persons(out.path(), &key(), "test", &["p1"]).unwrap_err().code(), "UN004");
+    assert_eq!(rows(out.path(), "lineage"), before);
 }
 
 /// A command that is cut off after its record and before its moves: something stands in the way of what comes between.
@@ -427,6 +439,26 @@ fn what_is_gone_is_not_found() {
     load_texts(&[&[PERSON, &mistaken(REQUEST), DISPENSE].join("\n")], out.path());
     fold(out.path()).unwrap();
     assert_same("removal", out.path(), fresh(&[PERSON, &mistaken(REQUEST), DISPENSE]).path());
+}
+
+/// In a bundle, what stands in for an id tells two resources of the same words apart.
+#[test]
+fn resources_without_ids_are_told_apart_by_their_urls() {
+    let bundle = |person: &str, result: &str| {
+        let words = RESULT.replace("\"id\":\"o1\",", "").replace("Patient/p1", &format!("urn:uuid:{person}"));
+        let of_nobody = PERSON.replace("\"id\":\"p1\",", "");
+        format!(
+            "{{\"resourceType\":\"Bundle\",\"type\":\"collection\",\"entry\":[{{\"fullUrl\":\"urn:uuid:{person}\",\"resource\":{of_nobody}}},{{\"fullUrl\":\"urn:uuid:{result}\",\"resource\":{words}}}]}}"
+        )
+    };
+    let (one, two) = (bundle("aaa", "bbb"), bundle("ccc", "ddd"));
+    let expected = fresh(&[&one, &two]);
+    assert_eq!(rows(expected.path(), "measurement").len(), 2);
+    let out = fresh(&[&one]);
+    load_texts(&[&format!("{two}\n")], out.path());
+    assert_eq!(load_texts(&[&format!("{one}\n{two}\n")], out.path()).unchanged, 4);
+    fold(out.path()).unwrap();
+    assert_same("bundles", out.path(), expected.path());
 }
 
 #[test]
