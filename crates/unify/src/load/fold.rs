@@ -151,24 +151,61 @@ fn pairs(batch: &RecordBatch) -> Vec<(i64, i64)> {
         .collect()
 }
 
-/// A batch that names no visit, or part of one, which is `gone`.
-fn without_visits(batch: RecordBatch, gone: &HashSet<i64>) -> Result<RecordBatch, ArrowError> {
-    if gone.is_empty() {
-        return Ok(batch);
-    }
-    let schema = batch.schema();
-    let mut columns = batch.columns().to_vec();
-    for (field, column) in schema.fields().iter().zip(&mut columns) {
-        let names_visit = matches!(field.name().as_str(), "visit_occurrence_id" | "visit_detail_id");
-        let Some(visits) = column.as_primitive_opt::<Int64Type>().filter(|_| names_visit && field.is_nullable()) else {
-            continue;
+/// What waiting changes made of visits, and of parts of them.
+#[derive(Default)]
+struct Visits {
+    /// Those that they brought: the whole that a part belongs to (none of a whole one), and whose it is.
+    now: HashMap<i64, (Option<i64>, i64)>,
+    /// Rows that made place for nothing.
+    gone: HashSet<i64>,
+}
+
+impl Visits {
+    /// Takes in the visits of a batch of `visit_occurrence` or `visit_detail`.
+    fn add(&mut self, batch: &RecordBatch) {
+        let whole = ids(batch, "visit_occurrence_id");
+        let (Some(visits), Some(persons)) = (ids(batch, "visit_detail_id").or(whole), ids(batch, "person_id")) else {
+            return;
         };
-        if visits.values().iter().any(|visit| gone.contains(visit)) {
-            let left: Int64Array = visits.iter().map(|visit| visit.filter(|visit| !gone.contains(visit))).collect();
-            *column = Arc::new(left);
+        let parts = batch.column_by_name("visit_detail_id").is_some();
+        for (at, (visit, person)) in visits.values().iter().zip(persons.values()).enumerate() {
+            let of = whole.filter(|_| parts).map(|whole| whole.value(at));
+            self.now.insert(*visit, (of, *person));
         }
     }
-    RecordBatch::try_new(schema, columns)
+
+    /// What an event of a person stands in now, given the visit and the part of it that it names.
+    fn of_event(&self, person: i64, visit: Option<i64>, part: Option<i64>) -> (Option<i64>, Option<i64>) {
+        let Some(named) = part.or(visit) else { return (None, None) };
+        match self.now.get(&named) {
+            _ if self.gone.contains(&named) => (None, None),
+            Some((_, of)) if *of != person => (None, None),
+            Some((Some(whole), _)) => (Some(*whole), Some(named)),
+            Some((None, _)) => (Some(named), None),
+            None => (visit.filter(|visit| !self.gone.contains(visit)), part),
+        }
+    }
+
+    /// A batch of events in the visits that there are now; of others, the batch as it is.
+    fn put_right(&self, batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
+        let schema = batch.schema();
+        let nullable = |name: &str| schema.index_of(name).ok().filter(|at| schema.field(*at).is_nullable());
+        let (Some(visit_at), Some(part_at)) = (nullable("visit_occurrence_id"), nullable("visit_detail_id")) else {
+            return Ok(batch);
+        };
+        let columns = ["person_id", "visit_occurrence_id", "visit_detail_id"].map(|name| ids(&batch, name));
+        let [Some(persons), Some(visits), Some(parts)] = columns else { return Ok(batch) };
+        if self.now.is_empty() && self.gone.is_empty() {
+            return Ok(batch);
+        }
+        let named = persons.values().iter().zip(visits).zip(parts);
+        let (visits, parts): (Vec<_>, Vec<_>) =
+            named.map(|((person, visit), part)| self.of_event(*person, visit, part)).unzip();
+        let mut columns = batch.columns().to_vec();
+        columns[visit_at] = Arc::new(Int64Array::from(visits));
+        columns[part_at] = Arc::new(Int64Array::from(parts));
+        RecordBatch::try_new(schema, columns)
+    }
 }
 
 /// Rewrites one table: rows of `sources` (path, generation) that `alive` keeps.
@@ -179,7 +216,7 @@ fn rewrite(
     sources: &[(std::path::PathBuf, u32)],
     target: &Path,
     mut alive: impl FnMut(&RecordBatch, u32) -> Vec<bool>,
-    visits_gone: &HashSet<i64>,
+    visits: &Visits,
 ) -> Result<(u64, u64), LoadError> {
     let error = super::parquet_error(name);
     let mut output = Output::create(target, schema, key, Packing::Tables).map_err(&error)?;
@@ -196,7 +233,7 @@ fn rewrite(
                 filter_record_batch(&batch, &BooleanArray::from(keep))
                     .map_err(|source| LoadError::Arrow { table: name, source })?
             };
-            let kept = without_visits(kept, visits_gone).map_err(|source| LoadError::Arrow { table: name, source })?;
+            let kept = visits.put_right(kept).map_err(|source| LoadError::Arrow { table: name, source })?;
             output.write(&kept).map_err(&error)?;
         }
     }
@@ -218,8 +255,7 @@ pub fn fold(out: &Path) -> Result<Folded, LoadError> {
     let waiting: Vec<u32> = (record.folded + 1..=record.generation).collect();
     // The last load that had a row, and the last that derived all eras of a person.
     let (mut last, mut last_eras): (HashMap<i64, u32>, HashMap<i64, u32>) = (HashMap::new(), HashMap::new());
-    // Rows that made place for nothing.
-    let mut gone: HashSet<i64> = HashSet::new();
+    let mut visits = Visits::default();
     for generation in &waiting {
         let dir = changes(out, *generation);
         if !dir.is_dir() {
@@ -240,13 +276,18 @@ pub fn fold(out: &Path) -> Result<Folded, LoadError> {
         })?;
         each(&dir.join("removed.parquet"), "removed", &["row_id"], &mut |id| {
             last.insert(id, *generation);
-            gone.insert(id);
+            visits.gone.insert(id);
         })?;
         for table in TABLES.iter().filter(|table| !is_derived(**table) && **table != CdmTable::FactRelationship) {
             each(&dir.join(format!("{}.parquet", table.name())), table.name(), &id_columns(*table), &mut |id| {
                 last.insert(id, *generation);
-                gone.remove(&id);
+                visits.gone.remove(&id);
             })?;
+        }
+        for name in [CdmTable::VisitOccurrence.name(), CdmTable::VisitDetail.name()] {
+            for batch in batches(&dir.join(format!("{name}.parquet")), name, GROUP_ROWS)? {
+                visits.add(&batch?);
+            }
         }
     }
     let lives = |batch: &RecordBatch, generation: u32, by: By| -> Vec<bool> {
@@ -256,7 +297,7 @@ pub fn fold(out: &Path) -> Result<Folded, LoadError> {
             By::Ids(columns) => (&last, columns),
             By::Facts => {
                 let stands = |(measurement, specimen): &(i64, i64)| {
-                    last.get(measurement).is_none_or(|newest| generation >= *newest) && !gone.contains(specimen)
+                    last.get(measurement).is_none_or(|newest| generation >= *newest) && !visits.gone.contains(specimen)
                 };
                 return pairs(batch).iter().map(stands).collect();
             }
@@ -283,7 +324,7 @@ pub fn fold(out: &Path) -> Result<Folded, LoadError> {
             sources
         },
         lives,
-        &gone,
+        &visits,
     )?;
     Record { folded: record.generation, ..record }.put_in_place(out, &aside)?;
     Ok(folded)
@@ -294,7 +335,7 @@ fn rewrite_all(
     out: &Path,
     sources: impl Fn(&'static str, &By) -> Vec<(std::path::PathBuf, u32)>,
     lives: impl Fn(&RecordBatch, u32, By) -> Vec<bool>,
-    visits_gone: &HashSet<i64>,
+    visits: &Visits,
 ) -> Result<(Folded, PathBuf), LoadError> {
     let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
     let dir = out.join(STATE).join("fold");
@@ -306,7 +347,7 @@ fn rewrite_all(
         let target = dir.join(format!("{name}.parquet"));
         let sources = sources(name, &By::of(table));
         let alive = |batch: &RecordBatch, generation| lives(batch, generation, By::of(table));
-        let (rows, gone) = rewrite(name, file_schema(table), key_of(table), &sources, &target, alive, visits_gone)?;
+        let (rows, gone) = rewrite(name, file_schema(table), key_of(table), &sources, &target, alive, visits)?;
         folded.rows.insert(name.to_owned(), rows);
         if gone > 0 {
             folded.gone.insert(name.to_owned(), gone);
@@ -315,7 +356,7 @@ fn rewrite_all(
     let (target, of_rows) = (dir.join("lineage.parquet"), || By::Ids(vec!["row_id"]));
     let alive = |batch: &RecordBatch, generation| lives(batch, generation, of_rows());
     let (rows, gone) =
-        rewrite(LINEAGE, lineage::schema(), None, &sources(LINEAGE, &of_rows()), &target, alive, visits_gone)?;
+        rewrite(LINEAGE, lineage::schema(), None, &sources(LINEAGE, &of_rows()), &target, alive, visits)?;
     folded.rows.insert(LINEAGE.to_owned(), rows);
     if gone > 0 {
         folded.gone.insert(LINEAGE.to_owned(), gone);
@@ -380,7 +421,7 @@ pub fn remove_persons(out: &Path, key: &IdKey, source: &str, persons: &[&str]) -
             }
             keep
         },
-        &HashSet::new(),
+        &Visits::default(),
     )?;
     // The state without them is that of a generation of its own, which counts from the record on.
     let generations = record.generations();

@@ -433,6 +433,18 @@ fn what_is_gone_is_not_found() {
         &[&[PERSON, VISIT, RESULT], &[&gone, &RESULT.replace("120", "1")], &[VISIT, RESULT]],
         &[PERSON, VISIT, RESULT],
     );
+    // Nor is it in a visit that is another's now, or a part, or no part any longer.
+    let (neighbour, theirs) = (of_other(PERSON), VISIT.replace("p1", "p2"));
+    let (third, moved) = (VISIT.replace("e1", "e3"), part_of("e2", "e3"));
+    check(
+        "visit of another",
+        &[&[PERSON, &neighbour, VISIT, RESULT], &[&theirs]],
+        &[PERSON, &neighbour, &theirs, RESULT],
+    );
+    for (states, last) in [([&whole, &part], &part), ([&part, &whole], &whole), ([&part, &moved], &moved)] {
+        let before = [PERSON, VISIT, &third, states[0], &within];
+        check("visit changes", &[&before, &[states[1]]], &[PERSON, VISIT, &third, last, &within]);
+    }
     // Nor after a removal.
     let out = fresh(&[PERSON, REQUEST, DISPENSE]);
     remove_persons(out.path(), &key(), "test", &["p1"]).unwrap();
