@@ -486,7 +486,7 @@ pub struct ItemHead<'a> {
 pub enum Pass {
     /// Persons, providers, care sites, locations.
     Persons,
-    /// Visits, and definitions that events refer to.
+    /// Visits, and definitions and specimens that events refer to.
     Visits,
     /// Everything else.
     Events,
@@ -537,6 +537,9 @@ pub trait Sink {
     fn begin(&mut self, item: &ItemHead<'_>);
     /// The item states a person.
     fn person(&mut self, person: &Person<'_>);
+    /// The item is about this person, by her key, and cannot be read or says what cannot be kept: what earlier states of it
+    /// said of her no longer holds. Its fate follows.
+    fn withhold(&mut self, _person: &str) {}
     /// The item states an event.
     fn event(&mut self, event: &Event<'_>);
     /// The item states who or where.

@@ -44,7 +44,7 @@ impl Kind {
 pub(super) fn kind(resource_type: &str) -> Kind {
     match resource_type {
         "Patient" | "Practitioner" | "Organization" | "Location" => Kind::Told(Pass::Persons),
-        "Encounter" | "Medication" | "Device" => Kind::Told(Pass::Visits),
+        "Encounter" | "Medication" | "Device" | "Specimen" => Kind::Told(Pass::Visits),
         "Observation"
         | "Condition"
         | "Procedure"
@@ -55,7 +55,6 @@ pub(super) fn kind(resource_type: &str) -> Kind {
         | "AllergyIntolerance"
         | "DiagnosticReport"
         | "DeviceUseStatement"
-        | "Specimen"
         | "DocumentReference"
         | "Composition"
         | "ClinicalImpression"

@@ -253,7 +253,11 @@ impl<'s, 'a> Reader<'s, 'a> {
         let known = kind.map_or(Kind::NONE, kinds::kind);
         let pass = known.pass();
         self.passes = self.passes.with(Passes::only(pass));
-        if pass != self.pass || self.sink.known(text.as_bytes()) {
+        if pass != self.pass {
+            return;
+        }
+        let content = self.content(text, entry);
+        if self.sink.known(content) {
             return;
         }
         // A resource type is a code of the standard; anything else might be a text of the file.
@@ -263,7 +267,7 @@ impl<'s, 'a> Reader<'s, 'a> {
         let place = within.map_or(place.clone(), |nth| place.column(&format!("Bundle.entry[{nth}]")));
         let mut json = Json::new(text, self.arena);
         let Some(kind) = kind else {
-            self.sink.begin(&ItemHead { row, kind: name, key: "", content: text.as_bytes() });
+            self.sink.begin(&ItemHead { row, kind: name, key: "", content });
             if matches!(entry.method, "DELETE" | "GET" | "HEAD") {
                 return self.sink.end(Some(Fate::Excluded(Excluded::Administrative)));
             }
@@ -272,7 +276,7 @@ impl<'s, 'a> Reader<'s, 'a> {
             self.sink.problem(Problem::new("IN108", "the entry has no resourceType", place, hint));
             return self.sink.end(Some(Fate::Rejected("IN108".to_owned())));
         };
-        let head = |key: &'a str| ItemHead { row, kind: name, key, content: text.as_bytes() };
+        let head = |key: &'a str| ItemHead { row, kind: name, key, content };
         let fate = match known.treatment() {
             Treatment::Leave(fate) => {
                 // Only its form and its id matter.
@@ -305,6 +309,15 @@ impl<'s, 'a> Reader<'s, 'a> {
             }
         };
         self.sink.end(Some(fate));
+    }
+
+    /// The bytes of a resource; before them its fullUrl where that stands for its id: the same words about two persons are two
+    /// contents.
+    fn content(&self, text: &'a str, entry: &Entry<'a>) -> &'a [u8] {
+        if entry.full_url.is_empty() || !id_of(text, self.arena).is_empty() {
+            return text.as_bytes();
+        }
+        self.arena.alloc_str(&[entry.full_url, text].join("\n")).as_bytes()
     }
 
     fn rejected(&mut self, head: &ItemHead<'_>, place: &Place, bad: Bad) {

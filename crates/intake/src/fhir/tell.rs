@@ -108,6 +108,17 @@ impl<'a> Teller<'_, 'a> {
         if types.contains(&kind) { &whole[slash + 1..] } else { "" }
     }
 
+    /// The same with the type before it, where resources of several types are told as one kind.
+    fn typed(&self, reference: &'a str, kind: &str) -> String {
+        let key = self.reference(reference, &[kind]);
+        if key.is_empty() { String::new() } else { format!("{kind}/{key}") }
+    }
+
+    /// The key of the resource itself, likewise.
+    fn typed_key(&self) -> String {
+        format!("{}/{}", self.kind, self.key)
+    }
+
     fn when(&self, dated: Dated<'a>) -> Result<Option<When>, Problem> {
         if dated.text.is_empty() {
             return Ok(None);
@@ -172,12 +183,21 @@ impl<'a> Teller<'_, 'a> {
 
     /// Patient (R4 §8.1).
     fn patient(&self, sink: &mut dyn Sink) -> Told {
+        let told = self.own_patient(sink);
+        if !matches!(told, Ok(None)) {
+            sink.withhold(self.key);
+        }
+        told
+    }
+
+    fn own_patient(&self, sink: &mut dyn Sink) -> Told {
         let resource = self.resource;
         if self.key.is_empty() {
             let hint = "give the patient an id or the entry a fullUrl";
             return Err(Problem::new("IN108", "the patient has no id", self.at("id"), hint));
         }
-        let (birth, died) = (self.when(resource.birth)?, self.when(resource.died)?);
+        let (birth, died, stated) =
+            (self.when(resource.birth)?, self.when(resource.died)?, self.when(resource.moment)?);
         if died.is_none() && resource.dead {
             // Dead on an unknown day: counting her as alive would be wrong, and so would any day.
             return Ok(Some(Fate::Held(Held::NoDate)));
@@ -189,14 +209,16 @@ impl<'a> Teller<'_, 'a> {
             _ => Sex::Unknown,
         };
         let known = |text: &'a str| if matches!(text, "female" | "male" | "other" | "unknown") { text } else { "" };
+        let (own, managing) = (self.typed_key(), self.typed(resource.site_of_care, "Organization"));
         let location = Party::Location {
-            key: self.key,
+            key: &own,
             state: resource.state,
             zip: coarse(resource.postal_code),
             country: resource.country,
         };
-        let has_address =
-            !(resource.state.is_empty() && resource.postal_code.is_empty() && resource.country.is_empty());
+        // Where nobody can be loaded there is no place of hers.
+        let has_address = birth.is_some()
+            && !(resource.state.is_empty() && resource.postal_code.is_empty() && resource.country.is_empty());
         if has_address {
             sink.party(&location);
         }
@@ -208,21 +230,21 @@ impl<'a> Teller<'_, 'a> {
             race: first(resource.race),
             ethnicity: first(resource.ethnicity),
             death: died,
-            location: if has_address { self.key } else { "" },
+            location: if has_address { &own } else { "" },
             provider: self.reference(resource.provider, &["Practitioner"]),
-            care_site: self.reference(resource.site_of_care, &["Organization"]),
+            care_site: &managing,
             type_concept_id: EHR,
             ..Person::new(self.key)
         });
         for (codes, concept) in [(&MARITAL_STATUS, resource.marital), (&LANGUAGE, resource.language)] {
             let values = self.codes(concept);
             // Both hold at the time of export only, of which the resource says nothing; they are dated where a date is known.
-            if !values.is_empty() && !resource.moment.text.is_empty() {
+            if !values.is_empty() && stated.is_some() {
                 sink.event(&Event {
                     kind: Kind::Observation,
                     person: self.key,
                     codes,
-                    start: self.when(resource.moment)?,
+                    start: stated,
                     value: Value::Codes(values),
                     type_concept_id: EHR,
                     ..Event::default()
@@ -247,15 +269,16 @@ impl<'a> Teller<'_, 'a> {
     /// Organization (R4 §8.6) and Location (R4 §8.8).
     fn care_site(&self, sink: &mut dyn Sink) -> Told {
         let resource = self.resource;
+        let key = self.typed_key();
         let has_address =
             !(resource.state.is_empty() && resource.postal_code.is_empty() && resource.country.is_empty());
         if has_address {
             let (state, zip, country) = (resource.state, coarse(resource.postal_code), resource.country);
-            sink.party(&Party::Location { key: self.key, state, zip, country });
+            sink.party(&Party::Location { key: &key, state, zip, country });
         }
         let place = self.codes(resource.kind).first().copied().unwrap_or_default();
-        let location = if has_address { self.key } else { "" };
-        sink.party(&Party::CareSite { key: self.key, name: resource.name, place, location });
+        let location = if has_address { &key[..] } else { "" };
+        sink.party(&Party::CareSite { key: &key, name: resource.name, place, location });
         Ok(None)
     }
 
@@ -264,6 +287,10 @@ impl<'a> Teller<'_, 'a> {
         let resource = self.resource;
         let class = resource.first(resource.class);
         let parent = self.reference(resource.part_of, &["Encounter"]);
+        let mut site = self.typed(resource.site_of_care, "Organization");
+        if !resource.place.is_empty() && !parent.is_empty() {
+            site = self.typed(resource.place, "Location");
+        }
         let mut event = self.event(if parent.is_empty() { Kind::Visit } else { Kind::VisitDetail })?;
         event.visit_concept_id = match class {
             "AMB" => 9202,
@@ -277,10 +304,7 @@ impl<'a> Teller<'_, 'a> {
         };
         event.text = if class.len() <= 10 { class } else { "" };
         (event.visit, event.parent) = ("", parent);
-        event.care_site = self.reference(resource.site_of_care, &["Organization"]);
-        if !resource.place.is_empty() && event.kind == Kind::VisitDetail {
-            event.care_site = self.reference(resource.place, &["Location"]);
-        }
+        event.care_site = &site;
         event.more.admitted_from = resource.first(resource.admitted_from);
         event.more.discharged_to = resource.first(resource.discharged_to);
         sink.event(&event);
@@ -293,10 +317,11 @@ impl<'a> Teller<'_, 'a> {
         let own = if self.kind == "Device" { resource.kind } else { resource.main.code };
         let ingredient = resource.parts.first().map_or(Concept::default(), |part| part.code);
         let codes = [own, ingredient].into_iter().map(|concept| self.codes(concept)).find(|codes| !codes.is_empty());
-        sink.define(self.key, codes.unwrap_or_default());
-        if self.kind == "Device" && !resource.subject.is_empty() {
+        let of_patient = self.kind == "Device" && !resource.subject.is_empty();
+        let event = if of_patient { Some(self.event(Kind::Device)?) } else { None };
+        sink.define(&self.typed_key(), codes.unwrap_or_default());
+        if let Some(mut event) = event {
             // A device of a patient without a statement of its use has no date: nobody can tell since when.
-            let mut event = self.event(Kind::Device)?;
             event.more.udi = resource.udi;
             (event.text, event.start, event.end) = (own.text, None, None);
             if event.visit.is_empty() {
@@ -421,14 +446,14 @@ impl<'a> Teller<'_, 'a> {
             return left_out(Excluded::DidNotHappen);
         }
         let mut codes = self.codes(resource.main.code);
-        let mut codes_of = "";
+        let mut codes_of = String::new();
         if codes.is_empty()
             && let Some(local) = resource.definition.strip_prefix('#')
         {
             let inside = resource.contained.iter().find(|(id, _)| *id == local);
             codes = inside.map_or(&[], |(_, concept)| self.codes(*concept));
         } else if codes.is_empty() {
-            codes_of = self.reference(resource.definition, &["Medication"]);
+            codes_of = self.typed(resource.definition, "Medication");
         }
         if codes.is_empty() && codes_of.is_empty() {
             let element = if self.kind == "Immunization" { "vaccineCode" } else { "medicationCodeableConcept" };
@@ -445,6 +470,8 @@ impl<'a> Teller<'_, 'a> {
             "MedicationStatement" => PATIENT_REPORT,
             _ => EHR,
         };
+        // Others refer to prescriptions only.
+        event.key = if self.kind == "MedicationRequest" { self.key } else { "" };
         let number = |number: Option<f64>| number.filter(|number| number.is_finite());
         #[expect(clippy::cast_possible_truncation, reason = "bounded before")]
         let whole = |value: Option<f64>| number(value).filter(|value| value.abs() < 1e6).map(|value| value as i64);
@@ -459,7 +486,7 @@ impl<'a> Teller<'_, 'a> {
             repeats: self.reference(resource.repeats, &["MedicationRequest"]),
             ..More::default()
         };
-        sink.event(&Event { codes, codes_of, ..event });
+        sink.event(&Event { codes, codes_of: &codes_of, ..event });
         Ok(None)
     }
 
@@ -477,9 +504,12 @@ impl<'a> Teller<'_, 'a> {
             return self.absence(codes, fate, sink);
         }
         let event = Event { end: None, ..self.event(Kind::Observation)? };
-        sink.event(&Event { codes, more: More { finding: &ALLERGY, ..More::default() }, ..event });
+        let mut reactions = Vec::new();
         for part in resource.parts.iter().filter(|part| !self.codes(part.code).is_empty()) {
-            let own = self.when(Dated { text: part.date, element: "reaction.onset" })?;
+            reactions.push((part, self.when(Dated { text: part.date, element: "reaction.onset" })?));
+        }
+        sink.event(&Event { codes, more: More { finding: &ALLERGY, ..More::default() }, ..event });
+        for (part, own) in reactions {
             sink.event(&Event {
                 codes: self.codes(part.code),
                 text: part.code.text,
@@ -554,7 +584,8 @@ impl<'a> Teller<'_, 'a> {
     fn device_use(&self, sink: &mut dyn Sink) -> Told {
         let resource = self.resource;
         let mut event = self.event(Kind::Device)?;
-        event.codes_of = self.reference(resource.definition, &["Device"]);
+        let codes_of = self.typed(resource.definition, "Device");
+        event.codes_of = &codes_of;
         let local = resource.definition.strip_prefix('#').unwrap_or_default();
         let inside = resource.contained.iter().find(|(id, _)| !local.is_empty() && *id == local);
         if event.codes_of.is_empty() && inside.is_none() {

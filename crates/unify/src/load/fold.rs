@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use acequia_omop::CdmTable;
-use arrow::array::{Array, AsArray, BooleanArray, Int64Array, RecordBatch};
+use arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Int16Type, Int64Type, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Serialize;
@@ -17,11 +18,12 @@ use super::columns::file_schema;
 use super::derive::{self, Noted};
 use super::index::Index;
 use super::known::{Items, write_keys};
+use super::map::MEASUREMENT_DOMAIN;
 use super::output::{Output, Packing};
-use super::state::{self, Entry};
+use super::state;
 use super::{
-    DERIVED, LINEAGE, LoadError, Record, STATE, TABLES, changes, hex, is_derived, key_of, lineage, state_file,
-    write_whole,
+    LINEAGE, LoadError, Record, STATE, TABLES, changes, clear, hex, is_derived, key_of, lineage, move_state,
+    state_file, write_whole,
 };
 use crate::IdKey;
 
@@ -78,7 +80,7 @@ fn some_batches(path: &Path, table: &'static str, rows: usize, columns: Option<&
     Ok(Box::new(reader.map(move |batch| batch.map_err(|source| LoadError::Arrow { table, source }))))
 }
 
-/// Pairs of rows that share an id. Persons and deaths share theirs on purpose; so do the rows of an item that came twice.
+/// Pairs of rows that share an id. Persons and deaths share theirs on purpose.
 pub(super) fn check_ids(lineage: &Path, rows: u64) -> Result<u64, LoadError> {
     /// What is compared at a time, range by range of ids, so that memory is bounded.
     const IDS: u64 = 1 << 21;
@@ -112,7 +114,6 @@ fn ids<'b>(batch: &'b RecordBatch, column: &str) -> Option<&'b Int64Array> {
 fn id_columns(table: CdmTable) -> Vec<&'static str> {
     match table {
         CdmTable::Death => vec!["person_id"],
-        CdmTable::FactRelationship => vec!["fact_id_1", "fact_id_2"],
         other => key_of(other).into_iter().collect(),
     }
 }
@@ -125,6 +126,8 @@ enum By {
     Person,
     /// Rows with the same ids, in these columns.
     Ids(Vec<&'static str>),
+    /// Pairs whose measurement they replace, or whose specimen is gone.
+    Facts,
 }
 
 impl By {
@@ -132,8 +135,76 @@ impl By {
         match table {
             CdmTable::ObservationPeriod => Self::Whole,
             CdmTable::ConditionEra | CdmTable::DrugEra => Self::Person,
+            CdmTable::FactRelationship => Self::Facts,
             other => Self::Ids(id_columns(other)),
         }
+    }
+}
+
+/// Measurement and specimen of each pair of a batch: a measurement comes with the pairs that it is in.
+fn pairs(batch: &RecordBatch) -> Vec<(i64, i64)> {
+    let columns = ["domain_concept_id_1", "fact_id_1", "fact_id_2"].map(|column| ids(batch, column));
+    let [Some(domains), Some(ones), Some(others)] = columns else { return vec![(0, 0); batch.num_rows()] };
+    let facts = domains.values().iter().zip(ones.values()).zip(others.values());
+    facts
+        .map(|((domain, one), other)| if *domain == MEASUREMENT_DOMAIN { (*one, *other) } else { (*other, *one) })
+        .collect()
+}
+
+/// What waiting changes made of visits, and of parts of them.
+#[derive(Default)]
+struct Visits {
+    /// Those that they brought: the whole that a part belongs to (none of a whole one), and whose it is.
+    now: HashMap<i64, (Option<i64>, i64)>,
+    /// Rows that made place for nothing.
+    gone: HashSet<i64>,
+}
+
+impl Visits {
+    /// Takes in the visits of a batch of `visit_occurrence` or `visit_detail`.
+    fn add(&mut self, batch: &RecordBatch) {
+        let whole = ids(batch, "visit_occurrence_id");
+        let (Some(visits), Some(persons)) = (ids(batch, "visit_detail_id").or(whole), ids(batch, "person_id")) else {
+            return;
+        };
+        let parts = batch.column_by_name("visit_detail_id").is_some();
+        for (at, (visit, person)) in visits.values().iter().zip(persons.values()).enumerate() {
+            let of = whole.filter(|_| parts).map(|whole| whole.value(at));
+            self.now.insert(*visit, (of, *person));
+        }
+    }
+
+    /// What an event of a person stands in now, given the visit and the part of it that it names.
+    fn of_event(&self, person: i64, visit: Option<i64>, part: Option<i64>) -> (Option<i64>, Option<i64>) {
+        let Some(named) = part.or(visit) else { return (None, None) };
+        match self.now.get(&named) {
+            _ if self.gone.contains(&named) => (None, None),
+            Some((_, of)) if *of != person => (None, None),
+            Some((Some(whole), _)) => (Some(*whole), Some(named)),
+            Some((None, _)) => (Some(named), None),
+            None => (visit.filter(|visit| !self.gone.contains(visit)), part),
+        }
+    }
+
+    /// A batch of events in the visits that there are now; of others, the batch as it is.
+    fn put_right(&self, batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
+        let schema = batch.schema();
+        let nullable = |name: &str| schema.index_of(name).ok().filter(|at| schema.field(*at).is_nullable());
+        let (Some(visit_at), Some(part_at)) = (nullable("visit_occurrence_id"), nullable("visit_detail_id")) else {
+            return Ok(batch);
+        };
+        let columns = ["person_id", "visit_occurrence_id", "visit_detail_id"].map(|name| ids(&batch, name));
+        let [Some(persons), Some(visits), Some(parts)] = columns else { return Ok(batch) };
+        if self.now.is_empty() && self.gone.is_empty() {
+            return Ok(batch);
+        }
+        let named = persons.values().iter().zip(visits).zip(parts);
+        let (visits, parts): (Vec<_>, Vec<_>) =
+            named.map(|((person, visit), part)| self.of_event(*person, visit, part)).unzip();
+        let mut columns = batch.columns().to_vec();
+        columns[visit_at] = Arc::new(Int64Array::from(visits));
+        columns[part_at] = Arc::new(Int64Array::from(parts));
+        RecordBatch::try_new(schema, columns)
     }
 }
 
@@ -145,6 +216,7 @@ fn rewrite(
     sources: &[(std::path::PathBuf, u32)],
     target: &Path,
     mut alive: impl FnMut(&RecordBatch, u32) -> Vec<bool>,
+    visits: &Visits,
 ) -> Result<(u64, u64), LoadError> {
     let error = super::parquet_error(name);
     let mut output = Output::create(target, schema, key, Packing::Tables).map_err(&error)?;
@@ -161,6 +233,7 @@ fn rewrite(
                 filter_record_batch(&batch, &BooleanArray::from(keep))
                     .map_err(|source| LoadError::Arrow { table: name, source })?
             };
+            let kept = visits.put_right(kept).map_err(|source| LoadError::Arrow { table: name, source })?;
             output.write(&kept).map_err(&error)?;
         }
     }
@@ -182,22 +255,39 @@ pub fn fold(out: &Path) -> Result<Folded, LoadError> {
     let waiting: Vec<u32> = (record.folded + 1..=record.generation).collect();
     // The last load that had a row, and the last that derived all eras of a person.
     let (mut last, mut last_eras): (HashMap<i64, u32>, HashMap<i64, u32>) = (HashMap::new(), HashMap::new());
+    let mut visits = Visits::default();
     for generation in &waiting {
         let dir = changes(out, *generation);
-        let collect = |into: &mut HashMap<i64, u32>, path: &Path, table: &'static str, columns: &[&str]| {
+        if !dir.is_dir() {
+            let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+            return Err(LoadError::Io { what: "a folder of changes that wait", doing: "read", source });
+        }
+        let each = |path: &Path, table: &'static str, columns: &[&str], take: &mut dyn FnMut(i64)| {
             for batch in batches(path, table, GROUP_ROWS)? {
                 let batch = batch?;
                 for column in columns.iter().filter_map(|column| ids(&batch, column)) {
-                    into.extend(column.values().iter().map(|id| (*id, *generation)));
+                    column.values().iter().for_each(|id| take(*id));
                 }
             }
             Ok::<(), LoadError>(())
         };
-        collect(&mut last_eras, &dir.join("eras_of.parquet"), "eras_of", &["person_id"])?;
-        let mut newer = |path: &Path, table, columns: &[&str]| collect(&mut last, path, table, columns);
-        newer(&dir.join("removed.parquet"), "removed", &["row_id"])?;
+        each(&dir.join("eras_of.parquet"), "eras_of", &["person_id"], &mut |id| {
+            last_eras.insert(id, *generation);
+        })?;
+        each(&dir.join("removed.parquet"), "removed", &["row_id"], &mut |id| {
+            last.insert(id, *generation);
+            visits.gone.insert(id);
+        })?;
         for table in TABLES.iter().filter(|table| !is_derived(**table) && **table != CdmTable::FactRelationship) {
-            newer(&dir.join(format!("{}.parquet", table.name())), table.name(), &id_columns(*table))?;
+            each(&dir.join(format!("{}.parquet", table.name())), table.name(), &id_columns(*table), &mut |id| {
+                last.insert(id, *generation);
+                visits.gone.remove(&id);
+            })?;
+        }
+        for name in [CdmTable::VisitOccurrence.name(), CdmTable::VisitDetail.name()] {
+            for batch in batches(&dir.join(format!("{name}.parquet")), name, GROUP_ROWS)? {
+                visits.add(&batch?);
+            }
         }
     }
     let lives = |batch: &RecordBatch, generation: u32, by: By| -> Vec<bool> {
@@ -205,6 +295,12 @@ pub fn fold(out: &Path) -> Result<Folded, LoadError> {
             By::Whole => return vec![true; batch.num_rows()],
             By::Person => (&last_eras, vec!["person_id"]),
             By::Ids(columns) => (&last, columns),
+            By::Facts => {
+                let stands = |(measurement, specimen): &(i64, i64)| {
+                    last.get(measurement).is_none_or(|newest| generation >= *newest) && !visits.gone.contains(specimen)
+                };
+                return pairs(batch).iter().map(stands).collect();
+            }
         };
         let mut keep = vec![true; batch.num_rows()];
         for column in columns.iter().filter_map(|column| ids(batch, column)) {
@@ -214,7 +310,7 @@ pub fn fold(out: &Path) -> Result<Folded, LoadError> {
         }
         keep
     };
-    let folded = rewrite_all(
+    let (folded, aside) = rewrite_all(
         out,
         |name, by| {
             let file = format!("{name}.parquet");
@@ -228,58 +324,64 @@ pub fn fold(out: &Path) -> Result<Folded, LoadError> {
             sources
         },
         lives,
+        &visits,
     )?;
-    Record { folded: record.generation, ..record }.write(out)?;
-    let changes = out.join("changes");
-    if changes.exists() {
-        let io = |source| LoadError::Io { what: "the folder of changes", doing: "written", source };
-        std::fs::remove_dir_all(changes).map_err(io)?;
-    }
+    Record { folded: record.generation, ..record }.put_in_place(out, &aside)?;
     Ok(folded)
 }
 
-/// Rewrites all tables and lineage aside, then moves them into place.
+/// Rewrites all tables and lineage aside. Returns where they lie.
 fn rewrite_all(
     out: &Path,
     sources: impl Fn(&'static str, &By) -> Vec<(std::path::PathBuf, u32)>,
     lives: impl Fn(&RecordBatch, u32, By) -> Vec<bool>,
-) -> Result<Folded, LoadError> {
+    visits: &Visits,
+) -> Result<(Folded, PathBuf), LoadError> {
     let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
     let dir = out.join(STATE).join("fold");
-    if dir.exists() {
-        std::fs::remove_dir_all(&dir).map_err(io)?;
-    }
+    clear(&dir)?;
     std::fs::create_dir_all(&dir).map_err(io)?;
     let mut folded = Folded::default();
-    let mut moves = Vec::new();
     for table in TABLES {
         let name = table.name();
         let target = dir.join(format!("{name}.parquet"));
         let sources = sources(name, &By::of(table));
-        let (rows, gone) = rewrite(name, file_schema(table), key_of(table), &sources, &target, |batch, generation| {
-            lives(batch, generation, By::of(table))
-        })?;
+        let alive = |batch: &RecordBatch, generation| lives(batch, generation, By::of(table));
+        let (rows, gone) = rewrite(name, file_schema(table), key_of(table), &sources, &target, alive, visits)?;
         folded.rows.insert(name.to_owned(), rows);
         if gone > 0 {
             folded.gone.insert(name.to_owned(), gone);
         }
-        moves.push((target, out.join(format!("{name}.parquet"))));
     }
     let (target, of_rows) = (dir.join("lineage.parquet"), || By::Ids(vec!["row_id"]));
+    let alive = |batch: &RecordBatch, generation| lives(batch, generation, of_rows());
     let (rows, gone) =
-        rewrite(LINEAGE, lineage::schema(), None, &sources(LINEAGE, &of_rows()), &target, |batch, generation| {
-            lives(batch, generation, of_rows())
-        })?;
+        rewrite(LINEAGE, lineage::schema(), None, &sources(LINEAGE, &of_rows()), &target, alive, visits)?;
     folded.rows.insert(LINEAGE.to_owned(), rows);
     if gone > 0 {
         folded.gone.insert(LINEAGE.to_owned(), gone);
     }
-    moves.push((target, out.join("lineage.parquet")));
-    for (from, to) in moves {
-        std::fs::rename(from, to).map_err(io)?;
+    Ok((folded, dir))
+}
+
+/// Rows of some persons, by these files of lineage, of which a later one knows better.
+pub(super) fn rows_of(lineage: &[PathBuf], of: impl Fn(i64) -> bool) -> Result<HashSet<i64>, LoadError> {
+    let mut found = HashSet::new();
+    for path in lineage {
+        for batch in columns(path, LINEAGE, &["row_id", "person_id"])? {
+            let batch = batch?;
+            if let (Some(rows), Some(persons)) = (ids(&batch, "row_id"), ids(&batch, "person_id")) {
+                for (row, person) in rows.values().iter().zip(persons.values()) {
+                    if of(*person) {
+                        found.insert(*row);
+                    } else if !found.is_empty() {
+                        found.remove(row);
+                    }
+                }
+            }
+        }
     }
-    std::fs::remove_dir_all(&dir).map_err(io)?;
-    Ok(folded)
+    Ok(found)
 }
 
 /// Takes persons out of the tables, the lineage and the state, by their keys in the source (`Patient.id`). Changes are
@@ -289,26 +391,24 @@ fn rewrite_all(
 /// [`LoadError`] when the folder was loaded with another key or source, or a file cannot be read or written.
 pub fn remove_persons(out: &Path, key: &IdKey, source: &str, persons: &[&str]) -> Result<Folded, LoadError> {
     let key = key.of_source(source);
-    let record = Record::read(out)?.ok_or_else(no_load)?;
+    let mut record = Record::read(out)?.ok_or_else(no_load)?;
     if record.source != source || record.key_check != hex(&key.check()) {
         return Err(LoadError::OtherSource);
     }
     if record.folded < record.generation {
         fold(out)?;
+        record = Record::read(out)?.ok_or_else(no_load)?;
+    }
+    // A load that was cut off before its record may have left rows of theirs.
+    for left in [out.join("changes"), out.join(STATE).join("new")] {
+        clear(&left)?;
     }
     let mut buffer = Vec::new();
     let gone: HashSet<i64> =
         persons.iter().map(|person| key.row_id(&mut buffer, "person", person.as_bytes(), 0)).collect();
     // Pairs of rows name no person; they go with the rows they name.
-    let mut facts = HashSet::new();
-    for batch in batches(&out.join("lineage.parquet"), LINEAGE, GROUP_ROWS)? {
-        let batch = batch?;
-        if let (Some(rows), Some(persons)) = (ids(&batch, "row_id"), ids(&batch, "person_id")) {
-            let of_gone = rows.values().iter().zip(persons.values()).filter(|(_, person)| gone.contains(person));
-            facts.extend(of_gone.map(|(row, _)| *row));
-        }
-    }
-    let folded = rewrite_all(
+    let facts = rows_of(&[out.join("lineage.parquet")], |person| gone.contains(&person))?;
+    let (folded, aside) = rewrite_all(
         out,
         |name, _| vec![(out.join(format!("{name}.parquet")), 0)],
         |batch, _, _| {
@@ -321,9 +421,10 @@ pub fn remove_persons(out: &Path, key: &IdKey, source: &str, persons: &[&str]) -
             }
             keep
         },
+        &Visits::default(),
     )?;
-    // The state as one generation, without them.
-    let generations = 1..=record.generation;
+    // The state without them is that of a generation of its own, which counts from the record on.
+    let generations = record.generations();
     let files: Vec<_> = generations.clone().map(|past| state_file(out, "items", past)).collect();
     let known = Items::read(&files)?;
     let (mut index, mut spells) = (Index::default(), Vec::new());
@@ -337,169 +438,23 @@ pub fn remove_persons(out: &Path, key: &IdKey, source: &str, persons: &[&str]) -
         }
     })?;
     index.persons.retain(|_, person| !gone.contains(&person.id));
-    index.visits.own.retain(|_, visit| !gone.contains(&visit.person));
-    index.specimens.retain(|_, specimen| !facts.contains(specimen));
+    index.visits.own.retain(|_, visit| visit.visit != 0 && !gone.contains(&visit.person));
+    for found in [&mut index.specimens, &mut index.drugs] {
+        found.retain(|_, row| *row != 0 && !facts.contains(row));
+    }
     let mut items = Vec::new();
     let kept = known.entries().iter().filter(|entry| !gone.contains(&entry.person));
     kept.for_each(|entry| entry.write(&mut items));
     let io = |source| LoadError::Io { what: "the state of the load", doing: "written", source };
-    for past in generations {
-        let last = past == record.generation;
-        // Keys name places; they are made again from what is there then.
-        match std::fs::remove_file(state_file(out, "keys", past)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(error)),
-            _ => {}
-        }
-        write_whole(&state_file(out, "items", past), if last { &items } else { &[] })?;
-        write_whole(&state_file(out, "spells", past), if last { &spells } else { &[] })?;
-        let aside = out.join(STATE).join("index.new");
-        let of_this = if last { &index } else { &Index::default() };
-        state::write_index(of_this, File::create(&aside).map_err(io)?).map_err(io)?;
-        std::fs::rename(&aside, state_file(out, "index", past)).map_err(io)?;
-    }
-    write_keys(&state_file(out, "items", record.generation), &state_file(out, "keys", record.generation))?;
+    let generation = record.generation + 1;
+    let staged = out.join(STATE).join("new");
+    std::fs::create_dir_all(&staged).map_err(io)?;
+    write_whole(&staged.join("items"), &items)?;
+    write_whole(&staged.join("spells"), &spells)?;
+    state::write_index(&index, File::create(staged.join("index")).map_err(io)?).map_err(io)?;
+    write_keys(&staged.join("items"), &staged.join("keys"))?;
+    move_state(&staged, out, generation)?;
+    clear(&staged)?;
+    Record { generation, folded: generation, from: generation, ..record }.put_in_place(out, &aside)?;
     Ok(folded)
-}
-
-/// Derives anew into tables what follows from events and this file of spells; returns the persons whose eras it derived.
-type Derive<'d> = &'d dyn Fn(&mut BTreeMap<CdmTable, Output>, &Path) -> Result<Vec<i64>, LoadError>;
-
-/// An item that came twice in one load is kept in its last state: rows of earlier states go, and of equal rows one stays.
-/// What follows from them is derived anew.
-///
-/// # Errors
-/// [`LoadError::Collision`] when rows of different items share an id.
-pub(super) fn settle_duplicates(
-    out: &Path,
-    folder: &Path,
-    generation: u32,
-    derive: Derive<'_>,
-) -> Result<(), LoadError> {
-    let bytes = state::read_file(&state_file(out, "items", generation))?;
-    let mut last: HashMap<u128, u128> = HashMap::new();
-    let mut twice: BTreeSet<u128> = BTreeSet::new();
-    for entry in Entry::all(&bytes) {
-        if last.insert(entry.item, entry.content).is_some() {
-            twice.insert(entry.item);
-        }
-    }
-    // Ids of rows of such items, with how often each is still to be passed over, and rows of states that do not count.
-    let mut seen: HashMap<(String, i64), u32> = HashMap::new();
-    let mut of_others: HashMap<i64, u32> = HashMap::new();
-    let mut stale: HashSet<i64> = HashSet::new();
-    let mut current: HashSet<i64> = HashSet::new();
-    for batch in batches(&folder.join("lineage.parquet"), LINEAGE, GROUP_ROWS)? {
-        let batch = batch?;
-        let Some(rows) = ids(&batch, "row_id") else { continue };
-        let tables = arrow::compute::cast(batch.column(0), &DataType::Utf8)
-            .map_err(|source| LoadError::Arrow { table: LINEAGE, source })?;
-        let (tables, items, contents) =
-            (tables.as_string::<i32>(), batch.column(5).as_fixed_size_binary(), batch.column(6).as_fixed_size_binary());
-        let digest = |bytes: &[u8]| bytes.try_into().map_or(0, u128::from_be_bytes);
-        for at in 0..batch.num_rows() {
-            let item = digest(items.value(at));
-            let row = rows.value(at);
-            if twice.contains(&item) {
-                *seen.entry((tables.value(at).to_owned(), row)).or_default() += 1;
-                // A coarse location is no one's: others may live there.
-                let shared = tables.value(at) == CdmTable::Location.name();
-                let counts = shared || last.get(&item) == Some(&digest(contents.value(at)));
-                if counts {
-                    current.insert(row)
-                } else {
-                    stale.insert(row)
-                };
-            } else if tables.value(at) != CdmTable::Death.name() {
-                *of_others.entry(row).or_default() += 1;
-            }
-        }
-    }
-    let collisions = of_others.values().filter(|count| **count > 1).count() as u64;
-    if collisions > 0 {
-        return Err(LoadError::Collision { pairs: collisions });
-    }
-    stale.retain(|row| !current.contains(row));
-    let left = std::cell::RefCell::new(seen);
-    let settled = |name: &'static str, batch: &RecordBatch, column: &str, tables: Option<&dyn Array>| -> Vec<bool> {
-        let Some(rows) = ids(batch, column) else { return vec![true; batch.num_rows()] };
-        let words = tables.map(|tables| tables.as_string::<i32>());
-        let mut left = left.borrow_mut();
-        (0..batch.num_rows())
-            .map(|at| {
-                let table = words.map_or(name, |words| words.value(at));
-                if stale.contains(&rows.value(at)) {
-                    return false;
-                }
-                match left.get_mut(&(table.to_owned(), rows.value(at))) {
-                    // The last one stays.
-                    Some(count) if *count > 1 => {
-                        *count -= 1;
-                        false
-                    }
-                    _ => true,
-                }
-            })
-            .collect()
-    };
-    let again = left.borrow().clone();
-    let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
-    let dir = out.join(STATE).join("settle");
-    std::fs::create_dir_all(&dir).map_err(io)?;
-    let mut moves = Vec::new();
-    for table in TABLES.iter().copied().filter(|table| !is_derived(*table) && *table != CdmTable::FactRelationship) {
-        let (name, from) = (table.name(), folder.join(format!("{}.parquet", table.name())));
-        if !from.exists() {
-            continue;
-        }
-        let target = dir.join(format!("{name}.parquet"));
-        let column = id_columns(table).first().copied().unwrap_or_default();
-        rewrite(name, file_schema(table), key_of(table), &[(from.clone(), 0)], &target, |batch, _| {
-            settled(name, batch, column, None)
-        })?;
-        moves.push((target, from));
-    }
-    *left.borrow_mut() = again;
-    let (from, target) = (folder.join("lineage.parquet"), dir.join("lineage.parquet"));
-    rewrite(LINEAGE, lineage::schema(), None, &[(from.clone(), 0)], &target, |batch, _| {
-        let tables = arrow::compute::cast(batch.column(0), &DataType::Utf8);
-        tables
-            .map_or_else(|_| vec![true; batch.num_rows()], |tables| settled("", batch, "row_id", Some(tables.as_ref())))
-    })?;
-    moves.push((target, from));
-
-    // Of a row that came twice the last spell counts.
-    let (noted, target) = (state_file(out, "spells", generation), dir.join("spells"));
-    let (mut spells, mut notes) = (BTreeMap::new(), Vec::new());
-    Noted::each(&noted, |note| match note {
-        Noted::Spell(spell) if stale.contains(&spell.row) => {}
-        Noted::Spell(spell) => {
-            spells.insert(spell.row, spell);
-        }
-        replaced @ Noted::Replaced(_) => notes.push(replaced),
-    })?;
-    let mut bytes = Vec::new();
-    spells.into_values().map(Noted::Spell).chain(notes).for_each(|note| note.write(&mut bytes));
-    write_whole(&target, &bytes)?;
-    let mut tables = BTreeMap::new();
-    for table in DERIVED {
-        let path = dir.join(format!("{}.parquet", table.name()));
-        let output = Output::create(&path, file_schema(table), key_of(table), Packing::Tables);
-        tables.insert(table, output.map_err(super::parquet_error(table.name()))?);
-    }
-    let eras_of = derive(&mut tables, &target)?;
-    moves.push((target, noted));
-    for (table, output) in tables {
-        let path = output.path.clone();
-        output.finish().map_err(super::parquet_error(table.name()))?;
-        moves.push((path, folder.join(format!("{}.parquet", table.name()))));
-    }
-    if folder != out {
-        let path = dir.join("eras_of.parquet");
-        write_ids(&path, "eras_of", "person_id", eras_of)?;
-        moves.push((path, folder.join("eras_of.parquet")));
-    }
-    for (from, to) in moves {
-        std::fs::rename(from, to).map_err(io)?;
-    }
-    std::fs::remove_dir_all(&dir).map_err(io)
 }

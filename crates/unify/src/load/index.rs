@@ -1,6 +1,7 @@
 //! What later passes look up: persons, visits, definitions, prescriptions.
 
 use std::cmp::Ordering;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use acequia_blobs::MappedFile;
 use acequia_omop::{Coding, When};
 
 use super::state::VisitRecord;
-use crate::hash::{DigestMap, DigestSet};
+use crate::hash::DigestMap;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PersonRef {
@@ -19,7 +20,7 @@ pub(super) struct PersonRef {
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct VisitRef {
-    /// `visit_occurrence_id`.
+    /// `visit_occurrence_id`; 0 when the visit is gone.
     pub(super) visit: i64,
     /// `visit_detail_id`, 0 for a whole visit.
     pub(super) detail: i64,
@@ -98,7 +99,23 @@ pub(super) struct Visits {
 impl Visits {
     pub(super) fn get(&self, key: u128) -> Option<VisitRef> {
         let before = || self.before.iter().rev().find_map(|visits| visits.get(key));
-        self.own.get(&key).copied().or_else(before)
+        self.own.get(&key).copied().or_else(before).filter(|visit| visit.visit != 0)
+    }
+
+    /// Says of all visits of some persons that they are gone. All visits are gone through.
+    pub(super) fn forget(&mut self, persons: &BTreeSet<i64>) {
+        let mut keys: BTreeSet<u128> = self.own.keys().copied().collect();
+        for visits in &self.before {
+            visits.each(|key, visit| {
+                if persons.contains(&visit.person) {
+                    keys.insert(key);
+                }
+            });
+        }
+        // Of a visit that is another's now, this is not the last word.
+        let found = keys.into_iter().filter_map(|key| Some((key, self.get(key)?)));
+        let gone: Vec<_> = found.filter(|(_, visit)| persons.contains(&visit.person)).collect();
+        self.own.extend(gone.into_iter().map(|(key, visit)| (key, VisitRef { visit: 0, ..visit })));
     }
 
     /// Puts those of a later load before those of earlier ones.
@@ -119,6 +136,15 @@ impl VisitsOnDisk {
     /// Records of visits at a place of a file.
     pub(super) fn new(file: MappedFile, at: Range<usize>) -> Self {
         Self { file, at }
+    }
+
+    fn each(&self, mut take: impl FnMut(u128, VisitRef)) {
+        let bytes = self.file.as_ref().get(self.at.clone()).unwrap_or_default();
+        for record in bytes.chunks_exact(VisitRecord::BYTES) {
+            if let (Some(key), Some(visit)) = (VisitRecord::key(record), VisitRecord::read(record)) {
+                take(key, visit);
+            }
+        }
     }
 
     fn get(&self, key: u128) -> Option<VisitRef> {
@@ -142,13 +168,33 @@ pub(super) struct Index {
     pub(super) persons: DigestMap<PersonRef>,
     pub(super) visits: Visits,
     pub(super) definitions: DigestMap<Vec<Coding>>,
-    /// Keys of drug events, which dispenses may repeat.
-    pub(super) drugs: DigestSet,
+    /// Rows of drug events, which dispenses may repeat; 0 when gone.
+    pub(super) drugs: DigestMap<i64>,
+    /// Rows; 0 when gone.
     pub(super) specimens: DigestMap<i64>,
     pub(super) parties: DigestMap<i64>,
 }
 
+/// What a key finds, unless it is gone.
+pub(super) fn standing(map: &DigestMap<i64>, key: u128) -> Option<i64> {
+    map.get(&key).copied().filter(|row| *row != 0)
+}
+
 impl Index {
+    /// Says of visits of some persons, and of what is found as these rows, that they are gone; of what this index had before,
+    /// `changed` takes the news.
+    pub(super) fn forget(&mut self, persons: &BTreeSet<i64>, rows: &HashSet<i64>, changed: &mut Self) {
+        self.visits.forget(persons);
+        let gone = self.visits.own.iter().filter(|(_, visit)| visit.visit == 0);
+        changed.visits.own.extend(gone.map(|(key, visit)| (*key, *visit)));
+        for (map, changed) in [(&mut self.drugs, &mut changed.drugs), (&mut self.specimens, &mut changed.specimens)] {
+            for (key, row) in map.iter_mut().filter(|(_, row)| rows.contains(*row)) {
+                *row = 0;
+                changed.insert(*key, 0);
+            }
+        }
+    }
+
     /// Takes in what the next part found: the last state of an item counts, but of a person whatever is known.
     pub(super) fn absorb(&mut self, other: Self) {
         for (key, person) in other.persons {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -27,10 +27,10 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// Reads what the loads into a folder up to a generation had.
-    pub(super) fn open(out: &Path, generation: u32) -> Result<Self, LoadError> {
+    /// Reads what some loads into a folder had.
+    pub(super) fn open(out: &Path, generations: RangeInclusive<u32>) -> Result<Self, LoadError> {
         let mut files = Vec::new();
-        for past in 1..=generation {
+        for past in generations {
             let file = state_file(out, "items", past);
             if file.metadata().map_err(state::unreadable)?.len() > 0 || !files.is_empty() {
                 files.push((past, file));
@@ -72,14 +72,45 @@ impl Known {
     }
 
     /// Has contents told again.
-    pub(super) fn tell_again(&mut self, contents: DigestSet) {
-        self.again = contents;
+    pub(super) fn tell_again(&mut self, contents: impl IntoIterator<Item = u128>) {
+        self.again.extend(contents);
+    }
+
+    /// Items that stand and are of these persons.
+    pub(super) fn of_persons(&self, persons: &BTreeSet<i64>) -> Result<Vec<Entry>, LoadError> {
+        let mut found = Vec::new();
+        self.each_standing(|entry| {
+            if persons.contains(&entry.person) {
+                found.push(*entry);
+            }
+        })?;
+        Ok(found)
+    }
+
+    /// Every item that stands.
+    fn each_standing(&self, mut take: impl FnMut(&Entry)) -> Result<(), LoadError> {
+        let mut standing = |entry: &Entry| {
+            if entry.content != 0 {
+                take(entry);
+            }
+        };
+        self.later.entries.iter().for_each(&mut standing);
+        let Some(base) = &self.base else { return Ok(()) };
+        let mut superseded = base.superseded.iter().peekable();
+        Entry::each(&base.file, |place, entry| {
+            if superseded.next_if_eq(&&place).is_none() {
+                standing(&entry);
+            }
+        })?;
+        Ok(())
     }
 
     /// Rows that an item had.
     pub(super) fn rows_of(&self, item: u128) -> Option<u32> {
-        let later = self.later.entry(item).map(|entry| entry.rows);
-        later.or_else(|| self.base.as_ref()?.item(item).last().map(|key| key.rows))
+        match self.later.entry(item) {
+            Some(entry) => Some(entry.rows).filter(|rows| *rows != Entry::NOTHING),
+            None => self.base.as_ref()?.item(item).last().map(|key| key.rows),
+        }
     }
 
     /// Puts new entries over those of before.
@@ -95,6 +126,14 @@ impl Known {
             base.superseded.extend(&gone);
             base.replaced.extend(gone);
         }
+    }
+
+    /// Items that stand, and that a file of entries with its keys lacks.
+    pub(super) fn missing_from(&self, items: &Path, keys: &Path) -> Result<u64, LoadError> {
+        let others = Base::open(items, keys)?;
+        let mut missing = 0;
+        self.each_standing(|entry| missing += u64::from(others.item(entry.item).next().is_none()))?;
+        Ok(missing)
     }
 
     /// First and last day of every person.
@@ -325,8 +364,8 @@ const FOOTER_BYTES: usize = 5 * 8 + MAGIC.len();
 const SORTED_AT_A_TIME: u64 = 1 << 22;
 
 /// Writes the keys of a file of entries: items, contents that count, places of entries that later ones replace, and first
-/// and last days of persons. Returns whether an item came twice.
-pub(super) fn write_keys(items: &Path, keys: &Path) -> Result<bool, LoadError> {
+/// and last days of persons. Returns those places.
+pub(super) fn write_keys(items: &Path, keys: &Path) -> Result<BTreeSet<u32>, LoadError> {
     let io = |source| LoadError::Io { what: "the state of the load", doing: "written", source };
     let entries = items.metadata().map_err(state::unreadable)?.len() / Entry::BYTES as u64;
     let aside = keys.with_extension("new");
@@ -339,7 +378,7 @@ pub(super) fn write_keys(items: &Path, keys: &Path) -> Result<bool, LoadError> {
         if replaced {
             superseded.insert(key.place);
         }
-        !replaced
+        !replaced && key.rows != Entry::NOTHING
     })?;
     // What was held or rejected has no content, so that it is tried again.
     let content = |entry: &Entry| Some(entry.content).filter(|content| *content != 0);
@@ -359,7 +398,7 @@ pub(super) fn write_keys(items: &Path, keys: &Path) -> Result<bool, LoadError> {
     out.write_all(&footer).map_err(io)?;
     out.into_inner().map_err(|error| io(error.into_error()))?.sync_all().map_err(io)?;
     std::fs::rename(&aside, keys).map_err(io)?;
-    Ok(!superseded.is_empty())
+    Ok(superseded)
 }
 
 /// Writes keys in ascending order and where each value of their first bits begins; `keep` sees each with the next one.
@@ -558,7 +597,7 @@ mod tests {
             }
             let memory = Items::read(&files).unwrap();
             for _ in 0..2 {
-                let known = Known::open(out.path(), u32::try_from(loads.len()).unwrap()).unwrap();
+                let known = Known::open(out.path(), 1..=u32::try_from(loads.len()).unwrap()).unwrap();
                 for n in 0..12_u128 {
                     let digest = n * (u128::MAX / 11);
                     prop_assert_eq!(known.rows_of(digest), memory.entry(digest).map(|entry| entry.rows));

@@ -14,7 +14,7 @@ use super::index::Origin;
 use super::map::Kinds;
 
 /// Version of the rules by which events become rows; part of lineage, so that rows made by older rules can be found.
-pub const MAP_VERSION: &str = "fhir-r4-omop-5.4/2";
+pub const MAP_VERSION: &str = "fhir-r4-omop-5.4/3";
 
 /// What the source did not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

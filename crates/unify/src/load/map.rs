@@ -3,27 +3,27 @@
 use std::collections::BTreeMap;
 
 use acequia_omop::{
-    CdmTable, Code, Coding, Event, Excluded, Fate, Held, ItemCounts, ItemHead, Kind, Party, Person, Precision, Sink,
-    Unmapped, Value, When,
+    CdmTable, Code, Coding, Event, Excluded, Fate, Held, ItemCounts, ItemHead, Kind, Party, Pass, Person, Precision,
+    Sink, Unmapped, Value, When,
 };
 use acequia_types::Problem;
 
 use super::columns::{Cell, Tables};
 use super::derive::Spell;
-use super::index::{DetailRow, Index, Origin, PartyKind, PartyRow, PersonRef, PersonRow, VisitRef};
+use super::index::{self, DetailRow, Index, Origin, PartyKind, PartyRow, PersonRef, PersonRow, VisitRef};
 use super::known::Known;
 use super::lineage::{Lineage, Note};
 use super::state::Entry;
 use crate::IdKey;
 use crate::codes::{Memo, Target};
-use crate::hash::Seed;
+use crate::hash::{DigestSet, Seed};
 
 /// Most problems of one part that are kept with their place; all are counted.
 const LISTED: usize = 200;
 
 /// `domain_concept_id`s and relationships of `fact_relationship` (OMOP domains 21 measurement and 36 specimen;
 /// 32668 and 32669 are used so by the OMOP form of MIMIC-IV).
-const MEASUREMENT_DOMAIN: i64 = 21;
+pub(super) const MEASUREMENT_DOMAIN: i64 = 21;
 const SPECIMEN_DOMAIN: i64 = 36;
 const HAS_SPECIMEN: i64 = 32_668;
 const SPECIMEN_OF: i64 = 32_669;
@@ -40,7 +40,20 @@ pub(super) struct Shared<'l> {
     pub(super) index: &'l Index,
     pub(super) known: &'l Known,
     pub(super) generation: u32,
+    pub(super) passed: &'l PassedOver,
 }
+
+/// An item that an attempt found not to count, or not as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Passed {
+    /// A later state of it is in the same load.
+    Replaced,
+    /// It is held or rejected after some of its events were taken.
+    Without(Fate),
+}
+
+/// Where such items are: the part of the input in a pass, and how many items begin before them there.
+pub(super) type PassedOver = BTreeMap<(Pass, usize), BTreeMap<u32, Passed>>;
 
 /// Names of kinds of items, by number; the same kind may have another number in another part.
 #[derive(Debug, Default, Clone)]
@@ -115,7 +128,10 @@ struct Current {
     days: Option<(i32, i32)>,
     /// Rows that the item had, if an earlier load had it.
     known: Option<u32>,
+    /// It states who or where, or what others refer to.
     stands: bool,
+    defines: bool,
+    passed: Option<Passed>,
 }
 
 /// Fills tables from events.
@@ -127,6 +143,8 @@ pub(super) struct Mapper<'l, 'v> {
     /// What this part adds to the index; looked up after the shared one.
     pub(super) found: Index,
     pub(super) persons: Vec<PersonRow>,
+    /// Keys of persons of whom a known item no longer says what is needed.
+    pub(super) withheld: DigestSet,
     pub(super) parties: Vec<PartyRow>,
     pub(super) details: Vec<DetailRow>,
     pub(super) spells: Vec<Spell>,
@@ -136,6 +154,11 @@ pub(super) struct Mapper<'l, 'v> {
     pub(super) kinds: Kinds,
     pub(super) tally: Tally,
     pub(super) problems: Vec<Problem>,
+    /// Items of this part that an attempt before found not to count.
+    passed: Option<&'l BTreeMap<u32, Passed>>,
+    /// Items that are held or rejected and have something in the tables nevertheless.
+    pub(super) partly: Vec<(u32, Fate)>,
+    begun: u32,
     item: Current,
     last_person: (String, Option<PersonRef>),
     last_visit: (String, Option<VisitRef>),
@@ -158,15 +181,19 @@ fn optional(concept_id: i64, stated: bool) -> Cell<'static> {
 }
 
 impl<'l, 'v> Mapper<'l, 'v> {
-    /// `items` is a guess of how many the part holds.
-    pub(super) fn new(shared: &'l Shared<'l>, memo: Memo<'v>, items: usize) -> Self {
+    /// Of a part of the input in a pass; `items` is a guess of how many it holds.
+    pub(super) fn new(shared: &'l Shared<'l>, part: (Pass, usize), memo: Memo<'v>, items: usize) -> Self {
         Self {
             shared,
+            passed: shared.passed.get(&part),
+            partly: Vec::new(),
+            begun: 0,
             memo,
             tables: Tables::with_room(items),
             lineage: Lineage::with_room(items),
             found: Index::default(),
             persons: Vec::new(),
+            withheld: DigestSet::default(),
             parties: Vec::new(),
             details: Vec::new(),
             spells: Vec::new(),
@@ -227,7 +254,8 @@ impl<'l, 'v> Mapper<'l, 'v> {
             return self.last_visit.1;
         }
         let digest = self.digest(key);
-        let known = self.shared.index.visits.get(digest).or_else(|| self.found.visits.get(digest));
+        let here = self.found.visits.own.get(&digest).copied();
+        let known = here.or_else(|| self.shared.index.visits.get(digest)).filter(|visit| visit.visit != 0);
         self.last_visit.0.clear();
         self.last_visit.0.push_str(key);
         self.last_visit.1 = known;
@@ -310,7 +338,7 @@ impl<'l, 'v> Mapper<'l, 'v> {
             if ordinal == 0 && !event.key.is_empty() {
                 let digest = self.digest(event.key);
                 if event.kind == Kind::Drug {
-                    self.found.drugs.insert(digest);
+                    self.found.drugs.insert(digest, id);
                 }
                 if event.kind == Kind::Specimen {
                     self.found.specimens.insert(digest, id);
@@ -542,8 +570,9 @@ impl<'l, 'v> Mapper<'l, 'v> {
                 ]);
                 if !more.specimen.is_empty() {
                     let digest = self.digest(more.specimen);
-                    let known = self.shared.index.specimens.get(&digest).or_else(|| self.found.specimens.get(&digest));
-                    if let Some(specimen) = known.copied() {
+                    let known = index::standing(&self.shared.index.specimens, digest)
+                        .or_else(|| index::standing(&self.found.specimens, digest));
+                    if let Some(specimen) = known {
                         let facts = self.tables.of(CdmTable::FactRelationship);
                         let (one, other) = (Cell::Id(MEASUREMENT_DOMAIN), Cell::Id(SPECIMEN_DOMAIN));
                         facts.push(&[one, row_id, other, Cell::Id(specimen), Cell::Id(HAS_SPECIMEN)]);
@@ -584,6 +613,21 @@ impl<'l, 'v> Mapper<'l, 'v> {
             }
         }
         self.trace(table, id, person, Some(start), note);
+    }
+
+    /// What the item was found by, and no longer is, is gone.
+    fn take_back(&mut self) {
+        let (id, index) = (self.row_id(0), self.shared.index);
+        let digest = self.shared.seed.of(&self.item.key);
+        let visit = index.visits.get(digest).filter(|visit| visit.visit == id || visit.detail == id);
+        if let Some(visit) = visit {
+            self.found.visits.own.entry(digest).or_insert(VisitRef { visit: 0, ..visit });
+        }
+        for (map, found) in [(&index.drugs, &mut self.found.drugs), (&index.specimens, &mut self.found.specimens)] {
+            if map.get(&digest) == Some(&id) {
+                found.entry(digest).or_insert(0);
+            }
+        }
     }
 
     fn memo_concept(&mut self, codes: &[Code<'_>]) -> i64 {
@@ -730,22 +774,32 @@ impl Sink for Mapper<'_, '_> {
         item.origin = Origin { kind, item: digest, content };
         item.row = u32::try_from(head.row).unwrap_or(u32::MAX);
         (item.ordinal, item.rows, item.person) = (0, 0, 0);
-        (item.held, item.unmapped, item.repeats, item.days, item.stands) = (None, false, false, None, false);
+        (item.held, item.unmapped, item.repeats, item.days) = (None, false, false, None);
+        (item.stands, item.defines) = (false, false);
         item.known = self.shared.known.rows_of(digest);
+        item.passed = self.passed.and_then(|passed| passed.get(&self.begun)).cloned();
+        self.begun += 1;
     }
 
     fn person(&mut self, person: &Person<'_>) {
+        if self.item.passed == Some(Passed::Replaced) {
+            return;
+        }
         let digest = self.digest(person.key);
         let id = self.named_id("person", person.key);
-        let held = person.birth.is_none();
+        let birth = person.birth.filter(|_| self.item.passed.is_none());
+        let held = birth.is_none();
         self.last_person.1 = None;
         let known = self.found.persons.entry(digest).or_insert(PersonRef { id, held });
         known.held &= held;
         self.item.person = id;
         if self.item.known.is_some() {
             self.removed.push(id);
+            if held {
+                self.withheld.insert(digest);
+            }
         }
-        let Some(birth) = person.birth else { return self.hold(Held::NoBirthDate) };
+        let Some(birth) = birth else { return self.hold(Held::NoBirthDate) };
         self.item.rows += 1 + u32::from(person.death.is_some());
         let concept =
             |memo: &mut Memo<'_>, code: Code<'_>| if code.code.is_empty() { 0 } else { memo.concept(&[code]) };
@@ -773,12 +827,26 @@ impl Sink for Mapper<'_, '_> {
         });
     }
 
+    fn withhold(&mut self, person: &str) {
+        // Of whom nothing was said yet, nothing is to be taken back.
+        if self.item.known.is_some() && self.item.passed != Some(Passed::Replaced) {
+            self.item.held = None;
+            let nothing = Person { birth: None, ..Person::new(person) };
+            self.person(&nothing);
+        }
+    }
+
     fn event(&mut self, event: &Event<'_>) {
+        // An item is taken whole or not at all.
+        if self.item.passed.is_some() || self.item.held.is_some() {
+            return;
+        }
         let person = match self.find_person(event.person) {
             None => return self.hold(Held::OtherPerson),
             Some(PersonRef { held: true, .. }) => return self.hold(Held::NoBirthDate),
             Some(person) => person.id,
         };
+        self.item.person = person;
         let visit = self.find_visit(event.visit).filter(|visit| visit.person == person);
         let mut note = Note::None;
         let start = match (event.start, visit) {
@@ -795,7 +863,9 @@ impl Sink for Mapper<'_, '_> {
         }
         if !event.more.repeats.is_empty() {
             let digest = self.digest(event.more.repeats);
-            if self.shared.index.drugs.contains(&digest) || self.found.drugs.contains(&digest) {
+            if index::standing(&self.shared.index.drugs, digest).is_some()
+                || index::standing(&self.found.drugs, digest).is_some()
+            {
                 self.item.repeats = true;
                 return;
             }
@@ -817,6 +887,9 @@ impl Sink for Mapper<'_, '_> {
     }
 
     fn party(&mut self, party: &Party<'_>) {
+        if self.item.passed.is_some() {
+            return;
+        }
         let origin = self.item.origin;
         let own = |text: &str, longest| text.chars().take(longest).collect();
         let (id, what, kind, key) = match *party {
@@ -850,14 +923,20 @@ impl Sink for Mapper<'_, '_> {
     }
 
     fn define(&mut self, key: &str, codes: &[Code<'_>]) {
+        if self.item.passed == Some(Passed::Replaced) {
+            return;
+        }
         let codings =
             codes.iter().map(|code| Coding { system: code.system.to_owned(), code: code.code.to_owned() }).collect();
         let digest = self.digest(key);
         self.found.definitions.insert(digest, codings);
-        self.item.stands = true;
+        self.item.defines = true;
     }
 
     fn problem(&mut self, problem: Problem) {
+        if self.item.passed == Some(Passed::Replaced) {
+            return;
+        }
         *self.tally.problems.entry(problem.code.clone()).or_default() += 1;
         if self.problems.len() < LISTED {
             self.problems.push(problem);
@@ -866,13 +945,20 @@ impl Sink for Mapper<'_, '_> {
 
     #[allow(clippy::unnecessary_lazy_evaluations, reason = "the fate is worked out only where the reader gave none")]
     fn end(&mut self, fate: Option<Fate>) {
+        let passed = self.item.passed.take();
+        let replaced = passed == Some(Passed::Replaced);
         let item = &self.item;
-        let fate = fate.unwrap_or_else(|| {
+        let told = match passed {
+            Some(Passed::Replaced) => Some(Fate::Excluded(Excluded::Duplicate)),
+            Some(Passed::Without(why)) => Some(why),
+            None => fate,
+        };
+        let fate = told.unwrap_or_else(|| {
             if let Some(why) = item.held {
                 Fate::Held(why)
             } else if item.unmapped {
                 Fate::Unmapped(Unmapped::Concept)
-            } else if item.rows > 0 || item.stands {
+            } else if item.rows > 0 || item.stands || item.defines {
                 Fate::Loaded
             } else if item.repeats {
                 Fate::Excluded(Excluded::ToldElsewhere)
@@ -902,29 +988,34 @@ impl Sink for Mapper<'_, '_> {
         }
         self.kind_counts[at].0 = self.kind_counts[at].0.plus(one);
         self.kind_counts[at].1 += u64::from(item.rows);
+        if replaced {
+            return;
+        }
         // What is held or rejected is tried again next time: its content does not count as known.
         let settled = !matches!(fate, Fate::Held(_) | Fate::Rejected(_));
-        let (first_day, last_day) = item.days.unwrap_or((i32::MAX, i32::MIN));
-        let entry = Entry {
+        if !settled && (item.rows > 0 || item.stands || item.days.is_some()) {
+            self.partly.push((self.begun - 1, fate));
+        }
+        let (first_day, last_day) = item.days.filter(|_| settled).unwrap_or((i32::MAX, i32::MIN));
+        self.entries.push(Entry {
             item: item.origin.item,
             content: if settled { item.origin.content } else { 0 },
             person: item.person,
             first_day,
             last_day,
-            rows: item.ordinal,
+            rows: if settled { item.ordinal } else { Entry::NOTHING },
             generation: self.shared.generation,
-        };
-        let known = item.known;
-        if let Some(rows) = known {
+        });
+        if let Some(rows) = item.known {
+            if rows > 0 {
+                self.take_back();
+            }
             // The same item with another content: its rows of before make place.
             self.tally.replaced += 1;
             for ordinal in 0..rows {
                 let id = self.row_id(ordinal);
                 self.removed.push(id);
             }
-        }
-        if settled || known.is_some() {
-            self.entries.push(entry);
         }
     }
 }

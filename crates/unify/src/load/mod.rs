@@ -12,7 +12,9 @@
 //! ```
 //!
 //! A load into a folder that has one already takes only what changed. [`fold`] puts changes into the tables;
-//! [`remove_persons`] takes persons out of everything.
+//! [`remove_persons`] takes persons out of everything. Of an item that comes in several states the last counts, whole or not
+//! at all: a load that meets others is tried again without them. Nothing counts before it is on record, and tables that the
+//! record names are moved to their places by whoever comes next, so that a kill at any place loses nothing.
 
 mod columns;
 mod derive;
@@ -25,13 +27,14 @@ mod map;
 mod output;
 mod state;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use acequia_omop::{CdmTable, Fate, ItemCounts, ItemHead, LocalCodes, Pass, Passes, Sink, Units, Vocabulary};
+use acequia_omop::{CdmTable, Coding, Fate, ItemCounts, ItemHead, LocalCodes, Pass, Passes, Sink, Units, Vocabulary};
 use acequia_types::{Coded, Exit, Place, Problem};
 use serde::{Deserialize, Serialize};
 
@@ -42,14 +45,14 @@ pub use lineage::MAP_VERSION;
 
 use crate::IdKey;
 use crate::codes::Memo;
-use crate::hash::{DigestSet, Seed};
+use crate::hash::{DigestMap, DigestSet, Seed};
 use columns::{Cell, Rows, Tables, file_schema};
 use derive::{Noted, Spell, Standing};
 use feed::{Feed, Part};
 use index::{DetailRow, Index, PartyKind, PartyRow, PersonRow, VisitRef};
 use known::Known;
 use lineage::{Lineage, Note};
-use map::{Kinds, Mapper, Shared, Tally};
+use map::{Kinds, Mapper, Passed, PassedOver, Shared, Tally};
 use output::{Encoded, Encoder, Output, Packing};
 use state::Entry;
 
@@ -235,6 +238,15 @@ pub enum LoadError {
         /// Items that came in.
         total: u64,
     },
+    /// Rows made by other rules must be made again, and the input does not hold all that they were made of.
+    #[error(
+        "the folder was loaded by other rules, with another vocabulary or other decisions on local codes, and {missing} \
+         of its items are not in the input"
+    )]
+    Partial {
+        /// Items of earlier loads that the input lacks.
+        missing: u64,
+    },
 }
 
 impl Coded for LoadError {
@@ -248,6 +260,7 @@ impl Coded for LoadError {
             Self::OtherSource => "UN006",
             Self::Collision { .. } => "UN007",
             Self::Thread => "UN008",
+            Self::Partial { .. } => "UN010",
         }
     }
     fn hint(&self) -> &'static str {
@@ -259,12 +272,15 @@ impl Coded for LoadError {
             }
             Self::OtherSource => "load into a folder of its own, or give the source and key of the first load",
             Self::Collision { .. } => "load with another key; the chance of this is below one in a million million",
+            Self::Partial { .. } => {
+                "give the whole export again, or the vocabulary and the decisions of the last load; or load into an empty folder"
+            }
             Self::Thread | Self::Counts { .. } => "this is a defect of the program; please report it with the code",
         }
     }
     fn exit(&self) -> Exit {
         match self {
-            Self::OtherSource => Exit::Usage,
+            Self::OtherSource | Self::Partial { .. } => Exit::Usage,
             _ => Exit::Failure,
         }
     }
@@ -278,9 +294,19 @@ struct Record {
     key_check: String,
     map_version: String,
     vocabulary_version: String,
-    /// The last generation, and the first that is not in the tables yet.
+    /// The last generation, and the last that is in the tables.
     generation: u32,
     folded: u32,
+    /// The first generation whose state counts: that of a whole load, or what a removal left of all before it.
+    #[serde(default = "first_generation")]
+    from: u32,
+    /// Whole tables lie ready and are being moved to their places: whoever reads this finishes it.
+    #[serde(default)]
+    moving: bool,
+}
+
+const fn first_generation() -> u32 {
+    1
 }
 
 const STATE: &str = ".acequia";
@@ -290,13 +316,59 @@ impl Record {
         out.join(STATE).join("loads.json")
     }
 
+    /// The record, after what it says to be under way was finished.
     fn read(out: &Path) -> Result<Option<Self>, LoadError> {
         let io = |source| LoadError::Io { what: "the record of earlier loads", doing: "read", source };
-        match std::fs::read(Self::path(out)) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| io(error.into())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(io(error)),
+        let record: Self = match std::fs::read(Self::path(out)) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| io(error.into()))?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(io(error)),
+        };
+        record.finish_moves(out).map(Some)
+    }
+
+    /// Generations whose state counts.
+    const fn generations(&self) -> RangeInclusive<u32> {
+        self.from..=self.generation
+    }
+
+    /// Puts whole tables, which lie in the folder `aside` and nothing else, in place of those that are there. What a crash
+    /// cuts off before this record is written does not count; what it cuts off later, the next command finishes.
+    fn put_in_place(self, out: &Path, aside: &Path) -> Result<Self, LoadError> {
+        let io = |source| LoadError::Io { what: "a folder of the output", doing: "written", source };
+        let moving = out.join(STATE).join(MOVING);
+        clear(&moving)?;
+        std::fs::rename(aside, &moving).map_err(io)?;
+        let record = Self { moving: true, ..self };
+        record.write(out)?;
+        record.finish_moves(out)
+    }
+
+    fn finish_moves(self, out: &Path) -> Result<Self, LoadError> {
+        if !self.moving {
+            return Ok(self);
         }
+        let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
+        for entry in std::fs::read_dir(out.join(STATE)).map_err(io)? {
+            let path = entry.map_err(io)?.path();
+            if generation_of(&path).is_some_and(|generation| !self.generations().contains(&generation)) {
+                std::fs::remove_file(path).map_err(io)?;
+            }
+        }
+        clear(&out.join("changes"))?;
+        let moving = out.join(STATE).join(MOVING);
+        // What names others goes before what it names, so that a reader in between meets no name of nothing.
+        for name in TABLES.iter().rev().map(|table| table.name()).chain([LINEAGE]) {
+            let file = format!("{name}.parquet");
+            match std::fs::rename(moving.join(&file), out.join(&file)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(error)),
+                _ => {}
+            }
+        }
+        clear(&moving)?;
+        let record = Self { moving: false, ..self };
+        record.write(out)?;
+        Ok(record)
     }
 
     /// The last thing a load does: what is not on record does not count.
@@ -317,6 +389,28 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), LoadError> {
 
 fn state_file(out: &Path, name: &str, generation: u32) -> PathBuf {
     out.join(STATE).join(format!("{name}-{generation:06}"))
+}
+
+/// Files of the state of one load. Keys are made from items, so they go before others take the place of these.
+const STATE_FILES: [&str; 4] = ["keys", "items", "spells", "index"];
+
+/// The generation of a file of the state; `None` for other files.
+fn generation_of(path: &Path) -> Option<u32> {
+    let (name, generation) = path.file_name()?.to_str()?.rsplit_once('-')?;
+    STATE_FILES.contains(&name).then(|| generation.parse().ok()).flatten()
+}
+
+/// Where tables lie that are being moved to their places.
+const MOVING: &str = "moving";
+
+/// Removes a folder and all in it, if it is there.
+fn clear(folder: &Path) -> Result<(), LoadError> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(LoadError::Io { what: "a folder of the output", doing: "written", source: error })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn changes(out: &Path, generation: u32) -> PathBuf {
@@ -374,6 +468,13 @@ struct Outputs {
 }
 
 impl Outputs {
+    fn write_entries(&mut self, entries: &[Entry]) -> Result<(), LoadError> {
+        let io = |source| LoadError::Io { what: "the state of the load", doing: "written", source };
+        let mut bytes = Vec::with_capacity(entries.len() * Entry::BYTES);
+        entries.iter().for_each(|entry| entry.write(&mut bytes));
+        self.entries.write_all(&bytes).map_err(io)
+    }
+
     /// Writes what references resolve to, for the next load, the items and the spells.
     fn write_state(&mut self, index: &Index) -> Result<(), LoadError> {
         let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
@@ -457,16 +558,19 @@ fn derive_into(
 
 /// What one part of the input became, encoded.
 struct Made {
+    part: (Pass, usize),
     tables: Vec<(CdmTable, Encoded)>,
     lineage: Option<Encoded>,
     entries: Vec<Entry>,
     found: Index,
     persons: Vec<(PersonRow, String)>,
+    withheld: DigestSet,
     parties: Vec<(PartyRow, String)>,
     details: Vec<(DetailRow, String)>,
     spells: Vec<Spell>,
     spans: BTreeMap<i64, (i32, i32)>,
     removed: Vec<i64>,
+    partly: Vec<(u32, Fate)>,
     tally: Tally,
     problems: Vec<Problem>,
     refused: Vec<Problem>,
@@ -478,12 +582,18 @@ struct Growing {
     outputs: Outputs,
     found: Index,
     persons: BTreeMap<i64, (PersonRow, String)>,
+    withheld: DigestSet,
     parties: BTreeMap<i64, (PartyRow, String)>,
     details: Vec<(DetailRow, String)>,
     spans: BTreeMap<i64, (i32, i32)>,
     removed: Vec<i64>,
+    /// Entries of a later load; those of a whole one are written as they come.
     new_entries: Vec<Entry>,
     keep_entries: bool,
+    /// Parts with the number of their entries.
+    parts: Vec<((Pass, usize), u32)>,
+    /// Items that must be passed over in another attempt.
+    partly: PassedOver,
     tally: Tally,
     problems: Vec<Problem>,
     refused: Vec<Problem>,
@@ -502,20 +612,25 @@ impl Growing {
         if let Some(encoded) = made.lineage {
             self.outputs.lineage.append(encoded).map_err(parquet_error(LINEAGE))?;
         }
-        let mut bytes = Vec::with_capacity(made.entries.len() * Entry::BYTES);
-        made.entries.iter().for_each(|entry| entry.write(&mut bytes));
+        self.parts.push((made.part, u32::try_from(made.entries.len()).unwrap_or(u32::MAX)));
+        if !made.partly.is_empty() {
+            let partly = made.partly.into_iter().map(|(nth, fate)| (nth, Passed::Without(fate)));
+            self.partly.insert(made.part, partly.collect());
+        }
         let io = |source| LoadError::Io { what: "the state of the load", doing: "written", source };
-        self.outputs.entries.write_all(&bytes).map_err(io)?;
-        bytes.clear();
-        made.spells.iter().for_each(|spell| Noted::Spell(*spell).write(&mut bytes));
-        self.outputs.spells.write_all(&bytes).map_err(io)?;
         if self.keep_entries {
             self.new_entries.extend(made.entries);
+        } else {
+            self.outputs.write_entries(&made.entries)?;
         }
+        let mut bytes = Vec::new();
+        made.spells.iter().for_each(|spell| Noted::Spell(*spell).write(&mut bytes));
+        self.outputs.spells.write_all(&bytes).map_err(io)?;
         self.found.absorb(made.found);
         for person in made.persons {
             self.persons.insert(person.0.id, person);
         }
+        self.withheld.extend(made.withheld);
         for party in made.parties {
             self.parties.insert(party.0.id, party);
         }
@@ -534,6 +649,23 @@ impl Growing {
         }
         Ok(())
     }
+}
+
+/// States that do not count, by the places of their entries, for another attempt. `parts` says how many entries each part of
+/// the input had, `before` what had none since it was passed over.
+fn stale_states(parts: &[((Pass, usize), u32)], stale: &BTreeSet<u32>, before: &PassedOver) -> PassedOver {
+    let mut passed = PassedOver::new();
+    let (mut stale, mut first) = (stale.iter().copied().peekable(), 0);
+    for (part, entries) in parts {
+        while let Some(place) = stale.next_if(|place| place - first < *entries) {
+            let mut nth = place - first;
+            let without = before.get(part).into_iter().flatten().filter(|(_, why)| **why == Passed::Replaced);
+            without.for_each(|(other, _)| nth += u32::from(*other <= nth));
+            passed.entry(*part).or_default().insert(nth, Passed::Replaced);
+        }
+        first += entries;
+    }
+    passed
 }
 
 /// Hands work out in order and takes results in order.
@@ -612,14 +744,25 @@ pub fn load(
     settings: &Settings<'_>,
     out: &Path,
 ) -> Result<LoadReport, LoadError> {
-    let mut how = Attempt { expecting: true, again: DigestSet::default() };
+    let mut how = Attempt { expecting: true, again: DigestSet::default(), passed: PassedOver::new() };
     loop {
         // Nothing was moved to its place yet when another attempt is needed.
         match attempt(inputs, reader, settings, out, &how)? {
             Attempted::Done(report) => return Ok(*report),
-            Attempted::Mixed => how.expecting = false,
-            Attempted::CameBack(contents) => how.again.extend(contents),
+            Attempted::Mixed => (how.expecting, how.passed) = (false, PassedOver::new()),
+            Attempted::CameBack(contents) => {
+                how.again.extend(contents);
+                // More items are told, so that others have other places.
+                how.passed.clear();
+            }
+            Attempted::Passed(more) => add_passed(&mut how.passed, more),
         }
+    }
+}
+
+fn add_passed(passed: &mut PassedOver, more: PassedOver) {
+    for (part, items) in more {
+        passed.entry(part).or_default().extend(items);
     }
 }
 
@@ -629,6 +772,8 @@ struct Attempt {
     expecting: bool,
     /// Contents that are told although an earlier load had them.
     again: DigestSet,
+    /// Items that do not count.
+    passed: PassedOver,
 }
 
 /// What came of it.
@@ -638,6 +783,8 @@ enum Attempted {
     Mixed,
     /// Items came in new states and in those of before (these contents), which were passed over: the last of them counts.
     CameBack(DigestSet),
+    /// Items came in several states, of which the last counts, or were taken in part.
+    Passed(PassedOver),
 }
 
 /// The vocabulary with the decisions on local codes: rows made by others are made again.
@@ -669,24 +816,26 @@ fn attempt(
         return Err(LoadError::OtherSource);
     }
     // Rows made by other rules or another vocabulary are made again.
-    let before =
-        before.filter(|record| record.map_version == MAP_VERSION && record.vocabulary_version == vocabulary_version);
-    let generation = before.as_ref().map_or(1, |record| record.generation + 1);
-    let first = generation == 1;
+    let same = |record: &Record| record.map_version == MAP_VERSION && record.vocabulary_version == vocabulary_version;
+    let (before, outdated) = match before {
+        Some(record) if same(&record) => (Some(record), None),
+        other => (None, other),
+    };
+    let first = before.is_none();
+    let generation = before.as_ref().or(outdated.as_ref()).map_or(1, |record| record.generation + 1);
+    let from = before.as_ref().map_or(generation, |record| record.from);
 
     let (mut known, mut index) = (Known::default(), Index::default());
-    if !first {
-        known = Known::open(out, generation - 1)?;
-        known.tell_again(how.again.clone());
-        for past in 1..generation {
+    if let Some(before) = &before {
+        known = Known::open(out, before.generations())?;
+        known.tell_again(how.again.iter().copied());
+        for past in before.generations() {
             state::open_index(&state_file(out, "index", past), &mut index)?;
         }
     }
 
     let dir = out.join(STATE).join("new");
-    if dir.exists() {
-        std::fs::remove_dir_all(&dir).map_err(io)?;
-    }
+    clear(&dir)?;
     std::fs::create_dir_all(&dir).map_err(io)?;
     let mut tables = BTreeMap::new();
     let packing = if first { Packing::Tables } else { Packing::Changes };
@@ -704,12 +853,15 @@ fn attempt(
         outputs: Outputs { dir, tables, lineage, entries, spells: new_spells },
         found: Index::default(),
         persons: BTreeMap::new(),
+        withheld: DigestSet::default(),
         parties: BTreeMap::new(),
         details: Vec::new(),
         spans: BTreeMap::new(),
         removed: Vec::new(),
         new_entries: Vec::new(),
         keep_entries: !first,
+        parts: Vec::new(),
+        partly: PassedOver::new(),
         tally: Tally::default(),
         problems: Vec::new(),
         refused: settings.refused.clone(),
@@ -722,14 +874,14 @@ fn attempt(
     let mut memos: Vec<Memo<'_>> = (0..threads)
         .map(|_| Memo::new(settings.vocabulary, Arc::clone(&settings.local_codes), Arc::clone(&spelling), seed))
         .collect();
-    let mut new_index = Index::default();
+    let (mut new_index, mut defined, mut taken_back) = (Index::default(), false, Vec::new());
     for pass in Pass::ALL {
         let wanted = |input: &usize| match inputs[*input].expects.filter(|_| how.expecting) {
             Some(expected) => expected == pass,
             None => growing.passes[*input].needs(pass),
         };
         let order: Vec<usize> = (0..inputs.len()).filter(wanted).collect();
-        let shared = Shared { key: &key, seed, index: &index, known: &known, generation };
+        let shared = Shared { key: &key, seed, index: &index, known: &known, generation, passed: &how.passed };
         memos = run_pass(inputs, order, reader, settings, &shared, pass, memos, &mut growing, &vocabulary_version)?;
         let only = Passes::only(pass);
         let surprised = |(input, found): (&Input<'_>, &Passes)| input.expects == Some(pass) && found.with(only) != only;
@@ -737,10 +889,47 @@ fn attempt(
             return Ok(Attempted::Mixed);
         }
         let found = std::mem::take(&mut growing.found);
+        // Of what is held, a definition counts for what refers to it.
+        let known_as = |(key, codes): (&u128, &Vec<Coding>)| index.definitions.get(key) == Some(codes);
+        defined |= !found.definitions.iter().all(known_as);
+        // The last state of a person's item decides, whatever was known before; what else says of her less takes nothing.
+        let held = |index: &Index, key: &u128| index.persons.get(key).map(|person| person.held);
+        let mut withheld = std::mem::take(&mut growing.withheld);
+        withheld.retain(|key| held(&index, key) == Some(false) && held(&found, key) == Some(true));
+        let persons: Vec<u128> = if first { Vec::new() } else { found.persons.keys().copied().collect() };
         if !first {
             new_index.absorb(clone_of(&found));
         }
         index.absorb(found);
+        for key in &withheld {
+            if let Some(person) = index.persons.get_mut(key) {
+                person.held = true;
+            }
+        }
+        for key in persons {
+            new_index.persons.extend(index.persons.get(&key).map(|person| (key, *person)));
+        }
+        if let (Some(before), false) = (&before, withheld.is_empty()) {
+            // All that is hers goes, and is tried again if it is in this input too.
+            let ids = withheld.iter().filter_map(|key| index.persons.get(key).map(|person| person.id)).collect();
+            let waiting = (before.folded + 1..generation).map(|past| changes(out, past));
+            let lineage = [out.to_owned()].into_iter().chain(waiting);
+            let lineage: Vec<PathBuf> = lineage.map(|folder| folder.join("lineage.parquet")).collect();
+            let rows = fold::rows_of(&lineage, |person| BTreeSet::contains(&ids, &person))?;
+            let items = known.of_persons(&ids)?;
+            known.tell_again(items.iter().map(|entry| entry.content));
+            index.forget(&ids, &rows, &mut new_index);
+            growing.removed.extend(rows);
+            let nothing = |entry: Entry| Entry {
+                content: 0,
+                first_day: i32::MAX,
+                last_day: i32::MIN,
+                rows: Entry::NOTHING,
+                generation,
+                ..entry
+            };
+            taken_back.extend(items.into_iter().map(nothing));
+        }
         let mut rest = Rest::new(settings, &vocabulary_version);
         for (row, kind) in std::mem::take(&mut growing.persons).into_values() {
             rest.person(&row, &kind, &index);
@@ -748,12 +937,11 @@ fn attempt(
         for (row, kind) in std::mem::take(&mut growing.parties).into_values() {
             rest.party(&row, &kind);
         }
-        for (row, kind) in std::mem::take(&mut growing.details) {
-            if let Some(visit) = rest.detail(&row, &kind, &index) {
-                index.visits.own.insert(row.key, visit);
-                if !first {
-                    new_index.visits.own.insert(row.key, visit);
-                }
+        for Ordered { row, kind, in_circle } in wholes_first(std::mem::take(&mut growing.details)) {
+            let visit = rest.detail(&row, &kind, &index, in_circle);
+            index.visits.own.insert(row.key, visit);
+            if !first {
+                new_index.visits.own.insert(row.key, visit);
             }
         }
         rest.write(&mut growing.outputs)?;
@@ -763,18 +951,34 @@ fn attempt(
     if !came_back.is_empty() {
         return Ok(Attempted::CameBack(came_back));
     }
-    let nothing_new = !first && growing.new_entries.is_empty();
+    let (mut last, mut stale) = (HashMap::new(), BTreeSet::new());
+    for (entry, place) in growing.new_entries.iter().zip(0..) {
+        stale.extend(last.insert(entry.item, place));
+    }
+    if !stale.is_empty() || !growing.partly.is_empty() {
+        let mut passed = growing.partly;
+        add_passed(&mut passed, stale_states(&growing.parts, &stale, &how.passed));
+        return Ok(Attempted::Passed(passed));
+    }
+    taken_back.retain(|entry: &Entry| !last.contains_key(&entry.item));
+    growing.new_entries.extend(taken_back);
+    // What is held, and was not there before, is no change.
+    growing.new_entries.retain(|entry| entry.rows != Entry::NOTHING || known.rows_of(entry.item).is_some());
+    let nothing_new = !first && growing.new_entries.is_empty() && !defined;
     if !nothing_new {
         // What the next load needs lies on disk, and out of memory, before eras are derived.
+        let entries = std::mem::take(&mut growing.new_entries);
+        growing.outputs.write_entries(&entries)?;
+        growing.new_entries = entries;
         growing.outputs.write_state(if first { &index } else { &new_index })?;
     }
     drop((index, new_index));
 
     // What follows from the events, with the keys of items sorted beside it.
-    let old_spells: Vec<PathBuf> = (1..generation).map(|past| state_file(out, "spells", past)).collect();
+    let old_spells: Vec<PathBuf> = (from..generation).map(|past| state_file(out, "spells", past)).collect();
     let removed: BTreeSet<i64> = growing.removed.iter().copied().collect();
     let mut report = report(&growing, memos);
-    report.generation = if nothing_new { generation - 1 } else { generation };
+    report.generation = generation - from + u32::from(!nothing_new);
     report.files = (inputs.len() + settings.refused.len()) as u64;
     report.map_version = MAP_VERSION.to_owned();
     report.vocabulary_version.clone_from(&vocabulary_version);
@@ -782,54 +986,64 @@ fn attempt(
         return Err(LoadError::Counts { total: report.counts.total });
     }
     if !nothing_new {
-        let mut items = HashSet::new();
-        let mut twice = !growing.new_entries.iter().all(|entry| items.insert(entry.item));
         if !first {
             known.update(&growing.new_entries);
             growing.spans = known.spans()?;
         }
-        let Outputs { dir, mut tables, lineage, entries, mut spells } = growing.outputs;
-        let keys = || -> Result<bool, LoadError> {
+        let Growing { outputs, parts, spans, removed: gone, .. } = growing;
+        let Outputs { dir, mut tables, lineage, entries, mut spells } = outputs;
+        let keys = || -> Result<BTreeSet<u32>, LoadError> {
             entries.get_ref().sync_all().map_err(io)?;
-            if first { known::write_keys(&dir.join("items"), &dir.join("keys")) } else { Ok(false) }
+            if first { known::write_keys(&dir.join("items"), &dir.join("keys")) } else { Ok(BTreeSet::new()) }
         };
-        let finished = std::thread::scope(|scope| {
-            let (beside, done) = if threads > 1 { (Some(scope.spawn(keys)), false) } else { (None, keys()?) };
+        let (finished, stale) = std::thread::scope(|scope| {
+            let (beside, done) = if threads > 1 { (Some(scope.spawn(keys)), BTreeSet::new()) } else { (None, keys()?) };
             let noted = dir.join("spells");
-            let derived =
-                derive_into(&mut tables, growing.spans, (&old_spells, &noted), &removed, settings.vocabulary, &key)?;
+            let derived = derive_into(&mut tables, spans, (&old_spells, &noted), &removed, settings.vocabulary, &key)?;
             end_spells(&mut spells, &derived.replaced)?;
             for table in DERIVED {
                 let rows = tables.get(&table).map_or(0, |output| output.rows);
                 report.rows.insert(table.name().to_owned(), rows);
             }
             report.drugs_without_ingredient = derived.without_ingredient;
-            let gone = Gone { rows: growing.removed, eras_of: derived.eras_of.into_iter().collect() };
+            let gone = Gone { rows: gone, eras_of: derived.eras_of.into_iter().collect() };
             let finished = finish(&dir, tables, lineage, if first { None } else { Some(gone) })?;
-            twice |= finished.twice | beside.map_or(Ok(done), |keys| keys.join().unwrap_or(Err(LoadError::Thread)))?;
-            Ok(finished)
+            let stale = beside.map_or(Ok(done), |keys| keys.join().unwrap_or(Err(LoadError::Thread)))?;
+            Ok((finished, stale))
         })?;
-        finished.move_into_place(&dir, out, generation)?;
-        if twice {
-            // The same item came twice: the last state counts, and the rows of the others make place.
-            let folder = if first { out.to_owned() } else { changes(out, generation) };
-            fold::settle_duplicates(out, &folder, generation, &|tables, spells| {
-                let spans = Known::open(out, generation)?.spans()?;
-                let derived = derive_into(tables, spans, (&old_spells, spells), &removed, settings.vocabulary, &key)?;
-                Ok(derived.eras_of.into_iter().collect())
-            })?;
+        if !stale.is_empty() {
+            return Ok(Attempted::Passed(stale_states(&parts, &stale, &how.passed)));
         }
+        if finished.pairs > 0 {
+            return Err(LoadError::Collision { pairs: finished.pairs });
+        }
+        if let Some(outdated) = outdated {
+            let known = Known::open(out, outdated.generations())?;
+            let missing = known.missing_from(&dir.join("items"), &dir.join("keys"))?;
+            if missing > 0 {
+                clear(&dir)?;
+                return Err(LoadError::Partial { missing });
+            }
+        }
+        move_state(&dir, out, generation)?;
+        let folder = if first { dir } else { finished.move_changes(&dir, out, generation)? };
         let record = Record {
             source: settings.source.clone(),
             key_check,
             map_version: MAP_VERSION.to_owned(),
             vocabulary_version,
             generation,
-            folded: if first { 1 } else { before.map_or(1, |record| record.folded) },
+            folded: before.map_or(generation, |record| record.folded),
+            from,
+            moving: false,
         };
-        record.write(out)?;
+        if first {
+            record.put_in_place(out, &folder)?;
+        } else {
+            record.write(out)?;
+        }
     } else {
-        let _ = std::fs::remove_dir_all(&growing.outputs.dir);
+        clear(&growing.outputs.dir)?;
     }
     let text = serde_json::to_vec_pretty(&report).unwrap_or_default();
     write_whole(&out.join("report.json"), &text)?;
@@ -935,7 +1149,8 @@ fn work_on<'v>(
     source: &str,
     vocabulary_version: &str,
 ) -> Result<(Made, Memo<'v>), LoadError> {
-    let mut mapper = Mapper::new(shared, memo, part.len() / ITEM_BYTES);
+    let at = (pass, part.number);
+    let mut mapper = Mapper::new(shared, at, memo, part.len() / ITEM_BYTES);
     let (mut refused, mut passes) = (Vec::new(), Vec::new());
     for piece in &part.pieces {
         let needs = tell(piece, part.of(piece), reader, pass, &mut mapper);
@@ -993,16 +1208,19 @@ fn work_on<'v>(
         })
         .collect();
     let made = Made {
+        part: at,
         tables,
         lineage,
         entries: mapper.entries,
         found: mapper.found,
         persons,
+        withheld: mapper.withheld,
         parties,
         details,
         spells: mapper.spells,
         spans: mapper.spans,
         removed: mapper.removed,
+        partly: mapper.partly,
         tally: mapper.tally,
         problems: mapper.problems,
         refused,
@@ -1052,6 +1270,48 @@ fn tell(
             return Ok(passes);
         }
     }
+}
+
+/// A part of a visit, behind the whole it is a part of.
+struct Ordered {
+    row: DetailRow,
+    kind: String,
+    /// It is a part of itself, by way of others or not: of these each is a visit of its own.
+    in_circle: bool,
+}
+
+/// Parts of visits in an order in which each comes after what it is a part of.
+fn wholes_first(details: Vec<(DetailRow, String)>) -> Vec<Ordered> {
+    #[derive(Clone, Copy, PartialEq)]
+    enum Seen {
+        Not,
+        Above,
+        Done,
+    }
+    let at: DigestMap<usize> = details.iter().enumerate().map(|(at, (row, _))| (row.key, at)).collect();
+    let (mut seen, mut circles) = (vec![Seen::Not; details.len()], vec![false; details.len()]);
+    let (mut order, mut path) = (Vec::with_capacity(details.len()), Vec::new());
+    for start in 0..details.len() {
+        let mut next = Some(start);
+        while let Some(here) = next.filter(|here| seen[*here] != Seen::Done) {
+            if seen[here] == Seen::Above {
+                let circle = path.iter().skip_while(|other| **other != here);
+                circle.for_each(|other: &usize| circles[*other] = true);
+                break;
+            }
+            seen[here] = Seen::Above;
+            path.push(here);
+            let row = &details[here].0;
+            next = at.get(&row.parent).copied().filter(|whole| details[*whole].0.person == row.person);
+        }
+        for here in path.drain(..).rev() {
+            seen[here] = Seen::Done;
+            order.push(here);
+        }
+    }
+    let mut details: Vec<_> = details.into_iter().map(Some).collect();
+    let in_order = order.into_iter().filter_map(|at| Some((at, details[at].take()?)));
+    in_order.map(|(at, (row, kind))| Ordered { row, kind, in_circle: circles[at] }).collect()
 }
 
 /// Rows that are made when a pass is over.
@@ -1202,12 +1462,13 @@ impl<'r> Rest<'r> {
     }
 
     /// The row of a part of a visit; one whose whole is not in the input is a visit of its own.
-    fn detail(&mut self, row: &DetailRow, kind: &str, index: &Index) -> Option<VisitRef> {
+    fn detail(&mut self, row: &DetailRow, kind: &str, index: &Index, in_circle: bool) -> VisitRef {
         let second = |when: Option<acequia_omop::When>| {
             when.and_then(acequia_omop::When::timestamp_s).map_or(Cell::Null, Cell::Second)
         };
         let optional = |text: &str| if text.is_empty() { Cell::Null } else { Cell::Id(0) };
-        let parent = index.visits.get(row.parent).filter(|visit| visit.person == row.person && visit.visit != row.id);
+        let whole = if in_circle { None } else { index.visits.get(row.parent) };
+        let parent = whole.filter(|visit| visit.person == row.person && visit.visit != row.id);
         let end_day = row.end.map_or(row.start.day, |end| end.day);
         let table = if parent.is_some() { CdmTable::VisitDetail } else { CdmTable::VisitOccurrence };
         let shared = [
@@ -1238,7 +1499,7 @@ impl<'r> Rest<'r> {
         self.push(table, &cells);
         self.trace(table, row.id, row.person, &row.origin, kind, Some(row.start));
         let (visit, detail) = parent.map_or((row.id, 0), |parent| (parent.visit, row.id));
-        Some(VisitRef { visit, detail, person: row.person, start_day: row.start.day })
+        VisitRef { visit, detail, person: row.person, start_day: row.start.day }
     }
 
     fn write(mut self, outputs: &mut Outputs) -> Result<(), LoadError> {
@@ -1309,8 +1570,8 @@ struct Gone {
 /// Files of tables that are whole.
 struct Finished {
     files: Vec<PathBuf>,
-    /// Whether rows share an id.
-    twice: bool,
+    /// Pairs of rows that share an id.
+    pairs: u64,
 }
 
 /// Ends the tables of a load: of the first one, or of one that makes something `gone`.
@@ -1330,7 +1591,7 @@ fn finish(
     }
     let path = lineage.path.clone();
     let rows = lineage.finish().map_err(parquet_error(LINEAGE))?;
-    let twice = fold::check_ids(&path, rows)? > 0;
+    let pairs = fold::check_ids(&path, rows)?;
     files.push(path);
     for (name, column, ids) in
         gone.into_iter().flat_map(|gone| [("removed", "row_id", gone.rows), ("eras_of", "person_id", gone.eras_of)])
@@ -1339,34 +1600,43 @@ fn finish(
         fold::write_ids(&path, name, column, ids)?;
         files.push(path);
     }
-    Ok(Finished { files, twice })
+    Ok(Finished { files, pairs })
 }
 
 impl Finished {
-    /// Moves tables and state to their places; the caller's record comes last.
-    fn move_into_place(self, dir: &Path, out: &Path, generation: u32) -> Result<(), LoadError> {
+    /// Moves the tables of a later load to their place; the caller's record comes last. Returns the place.
+    fn move_changes(self, dir: &Path, out: &Path, generation: u32) -> Result<PathBuf, LoadError> {
         let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
-        let first = generation == 1;
-        let target = if first { out.to_owned() } else { changes(out, generation) };
-        if first {
-            let old = out.join("changes");
-            if old.exists() {
-                std::fs::remove_dir_all(&old).map_err(io)?;
-            }
-        } else {
-            std::fs::create_dir_all(&target).map_err(io)?;
-        }
+        let target = changes(out, generation);
+        // A load that was cut off before its record may have left something.
+        clear(&target)?;
+        std::fs::create_dir_all(&target).map_err(io)?;
         for from in self.files {
             let to = target.join(from.file_name().unwrap_or_default());
             std::fs::rename(from, to).map_err(io)?;
         }
-        for name in ["keys", "items", "spells", "index"] {
-            if first || name != "keys" {
-                std::fs::rename(dir.join(name), state_file(out, name, generation)).map_err(io)?;
-            }
-        }
-        std::fs::remove_dir_all(dir).map_err(io)
+        clear(dir)?;
+        Ok(target)
     }
+}
+
+/// Moves the state of a load to its place.
+fn move_state(dir: &Path, out: &Path, generation: u32) -> Result<(), LoadError> {
+    let io = |source| LoadError::Io { what: "a file of the output", doing: "written", source };
+    let absent = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
+    let keys = STATE_FILES[0];
+    match std::fs::remove_file(state_file(out, keys, generation)) {
+        Err(error) if !absent(&error) => return Err(io(error)),
+        _ => {}
+    }
+    for name in STATE_FILES.iter().rev() {
+        match std::fs::rename(dir.join(name), state_file(out, name, generation)) {
+            // Only whole loads write keys.
+            Err(error) if *name == keys && absent(&error) => {}
+            moved => moved.map_err(io)?,
+        }
+    }
+    Ok(())
 }
 
 fn hex(bytes: &[u8]) -> String {

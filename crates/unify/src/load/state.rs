@@ -20,13 +20,16 @@ pub(super) struct Entry {
     pub(super) person: i64,
     pub(super) first_day: i32,
     pub(super) last_day: i32,
-    /// Rows with keyed ids, numbered from 0.
+    /// Rows with keyed ids, numbered from 0; [`Entry::NOTHING`] of what was held or rejected.
     pub(super) rows: u32,
     pub(super) generation: u32,
 }
 
 impl Entry {
     pub(super) const BYTES: usize = 56;
+
+    /// Rows of an item of which nothing stands: it is new whenever it comes.
+    pub(super) const NOTHING: u32 = u32::MAX;
 
     pub(super) fn write(&self, into: &mut Vec<u8>) {
         into.extend_from_slice(&self.item.to_le_bytes());
@@ -36,11 +39,6 @@ impl Entry {
         into.extend_from_slice(&self.last_day.to_le_bytes());
         into.extend_from_slice(&self.rows.to_le_bytes());
         into.extend_from_slice(&self.generation.to_le_bytes());
-    }
-
-    /// All entries of a file.
-    pub(super) fn all(bytes: &[u8]) -> impl Iterator<Item = Self> + '_ {
-        bytes.chunks_exact(Self::BYTES).filter_map(Self::read)
     }
 
     /// Every entry of a file with its place there, one after the other. Returns how many there are.
@@ -101,11 +99,13 @@ pub(super) fn mapped(path: &Path) -> Result<MappedFile, LoadError> {
     map_file(path, "the state of an earlier load").map_err(|error| unreadable(std::io::Error::other(error)))
 }
 
-pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, LoadError> {
-    std::fs::read(path).map_err(unreadable)
-}
+const MAGIC: &[u8; 8] = b"acqidx02";
 
-const MAGIC: &[u8; 8] = b"acqidx01";
+/// The form before, in which drugs had no rows: it is read where persons are to be removed from a folder of an older program.
+const OLD_MAGIC: &[u8; 8] = b"acqidx01";
+
+/// Stands for a row that was not noted; ids are never negative.
+const ROW_UNKNOWN: i64 = -1;
 
 /// Writes what references resolve to, in ascending order of their digests: same input, same bytes. Of visits, only those that
 /// are in memory.
@@ -132,18 +132,12 @@ pub(super) fn write_index(index: &Index, file: File) -> std::io::Result<()> {
         }
         out.write_all(&visit.start_day.to_le_bytes())?;
     }
-    for map in [&index.specimens, &index.parties] {
+    for map in [&index.specimens, &index.parties, &index.drugs] {
         count(&mut out, map.len())?;
         for (key, id) in sorted(map) {
             out.write_all(&key.to_le_bytes())?;
             out.write_all(&id.to_le_bytes())?;
         }
-    }
-    let mut drugs: Vec<&u128> = index.drugs.iter().collect();
-    drugs.sort_unstable();
-    count(&mut out, drugs.len())?;
-    for key in drugs {
-        out.write_all(&key.to_le_bytes())?;
     }
     count(&mut out, index.definitions.len())?;
     for (key, codes) in sorted(&index.definitions) {
@@ -224,7 +218,9 @@ fn read_parts(whole: &[u8], index: &mut Index) -> std::io::Result<Range<usize>> 
     }
     let mut rest = whole;
     let input = &mut rest;
-    if bytes::<8>(input)? != *MAGIC {
+    let magic = bytes::<8>(input)?;
+    let old = magic == *OLD_MAGIC;
+    if magic != *MAGIC && !old {
         return Err(std::io::ErrorKind::InvalidData.into());
     }
     for _ in 0..count(input)? {
@@ -243,7 +239,7 @@ fn read_parts(whole: &[u8], index: &mut Index) -> std::io::Result<Range<usize>> 
     }
     for _ in 0..count(input)? {
         let key = digest(input)?;
-        index.drugs.insert(key);
+        index.drugs.insert(key, if old { ROW_UNKNOWN } else { id(input)? });
     }
     for _ in 0..count(input)? {
         let key = digest(input)?;

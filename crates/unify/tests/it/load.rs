@@ -3,28 +3,41 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 use acequia_intake::{Format, expected_pass, lines_of, tell};
-use acequia_omop::{Sink, Vocabulary};
-use acequia_types::{Coded, Place, Problem};
+use acequia_omop::{LocalCodes, Sink, Vocabulary};
+use acequia_types::{Coded, Exit, Place, Problem};
 use acequia_unify::IdKey;
-use acequia_unify::load::{Input, LoadReport, PART_BYTES, Settings, fold, load, person_id, remove_persons, row_id};
+use acequia_unify::load::{
+    Input, LoadError, LoadReport, PART_BYTES, Settings, fold, load, person_id, remove_persons, row_id,
+};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Date32Type, Int64Type};
 use proptest::prelude::*;
 
-fn key() -> IdKey {
+pub(crate) fn key() -> IdKey {
     IdKey::new([3; 32])
 }
 
-struct How {
+#[derive(Clone)]
+pub(crate) struct How {
     threads: usize,
     part_bytes: usize,
+    pub(crate) local_codes: Arc<LocalCodes>,
 }
 
-const PLAIN: How = How { threads: 1, part_bytes: PART_BYTES };
+impl How {
+    pub(crate) fn parts(threads: usize, part_bytes: usize) -> Self {
+        Self { threads, part_bytes, local_codes: Arc::default() }
+    }
 
-fn load_with(texts: &[&str], out: &Path, how: &How) -> LoadReport {
+    pub(crate) fn plain() -> Self {
+        Self::parts(1, PART_BYTES)
+    }
+}
+
+pub(crate) fn try_load(texts: &[&str], out: &Path, how: &How) -> Result<LoadReport, LoadError> {
     let inputs: Vec<Input<'_>> = texts
         .iter()
         .map(|text| Input {
@@ -38,24 +51,28 @@ fn load_with(texts: &[&str], out: &Path, how: &How) -> LoadReport {
         tell(text, format, first_row, pass, sink)
             .map_err(|error| Problem::new(error.code(), error.to_string(), Place::default(), error.hint()))
     };
-    let How { threads, part_bytes } = *how;
-    let settings = Settings { threads, part_bytes, ..Settings::new(key(), "test", Vocabulary::bundled()) };
-    let report = load(&inputs, &reader, &settings, out).unwrap();
+    let How { threads, part_bytes, local_codes } = how.clone();
+    let settings = Settings { threads, part_bytes, local_codes, ..Settings::new(key(), "test", Vocabulary::bundled()) };
+    load(&inputs, &reader, &settings, out)
+}
+
+pub(crate) fn load_with(texts: &[&str], out: &Path, how: &How) -> LoadReport {
+    let report = try_load(texts, out, how).unwrap();
     assert!(report.counts.add_up(), "{:?}", report.counts);
     report
 }
 
-fn load_texts(texts: &[&str], out: &Path) -> LoadReport {
-    load_with(texts, out, &PLAIN)
+pub(crate) fn load_texts(texts: &[&str], out: &Path) -> LoadReport {
+    load_with(texts, out, &How::plain())
 }
 
-fn table(out: &Path, name: &str) -> Vec<RecordBatch> {
+pub(crate) fn table(out: &Path, name: &str) -> Vec<RecordBatch> {
     let file = std::fs::File::open(out.join(format!("{name}.parquet"))).unwrap();
     let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
     reader.build().unwrap().map(Result::unwrap).collect()
 }
 
-fn ints(out: &Path, name: &str, column: &str) -> Vec<Option<i64>> {
+pub(crate) fn ints(out: &Path, name: &str, column: &str) -> Vec<Option<i64>> {
     let batches = table(out, name);
     let column = |batch: &RecordBatch| {
         batch.column_by_name(column).unwrap().as_primitive::<Int64Type>().iter().collect::<Vec<_>>()
@@ -177,12 +194,12 @@ fn the_files_are_the_same_on_any_number_of_threads() {
     let half = text.len() / 2 + text[text.len() / 2..].find('\n').unwrap() + 1;
     let outs: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
     let parts = [&text[..half], &text[half..]];
-    let one = load_with(&parts, outs[0].path(), &How { threads: 1, part_bytes: 10_000 });
-    let four = load_with(&parts, outs[1].path(), &How { threads: 4, part_bytes: 10_000 });
+    let one = load_with(&parts, outs[0].path(), &How::parts(1, 10_000));
+    let four = load_with(&parts, outs[1].path(), &How::parts(4, 10_000));
     assert_eq!(one, four);
     assert_eq!(files(outs[0].path()), files(outs[1].path()));
     // Larger parts: other row groups, the same rows.
-    let large = load_with(&parts, outs[2].path(), &PLAIN);
+    let large = load_with(&parts, outs[2].path(), &How::plain());
     assert_eq!(one.rows, large.rows);
     for (name, column) in [("measurement", "measurement_id"), ("lineage", "row_id"), ("person", "person_id")] {
         assert_eq!(ints(outs[0].path(), name, column), ints(outs[2].path(), name, column), "{name}");
@@ -297,7 +314,7 @@ fn a_state_that_comes_back_within_a_load_counts() {
                 assert_eq!(load_texts(&[PRESSURE], out.path()).replaced, 1);
             }
             let text = lines.join("\n");
-            let report = load_with(&[&text], out.path(), &How { threads: 2, part_bytes });
+            let report = load_with(&[&text], out.path(), &How::parts(2, part_bytes));
             assert_eq!((report.unchanged, report.counts.total), (0, lines.len() as u64));
             fold(out.path()).unwrap();
             let values = |batch: RecordBatch| {
@@ -336,7 +353,7 @@ fn places_institutions_and_medications_that_come_twice_count_in_their_last_state
             if between > 0 {
                 load_texts(&[&twice[..between].join("\n")], out.path());
             }
-            load_with(&[&twice[between..].join("\n")], out.path(), &How { threads: 2, part_bytes });
+            load_with(&[&twice[between..].join("\n")], out.path(), &How::parts(2, part_bytes));
             fold(out.path()).unwrap();
             for name in ["person", "care_site", "drug_exposure", "condition_occurrence", "visit_occurrence"] {
                 assert_eq!(numbers(out.path(), name), numbers(fresh.path(), name), "{name}");
@@ -404,7 +421,7 @@ fn the_reference_patients_become_the_expected_rows() {
     }
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let out = tempfile::tempdir().unwrap();
-    let report = load_with(&texts, out.path(), &How { threads: 2, part_bytes: 1 << 20 });
+    let report = load_with(&texts, out.path(), &How::parts(2, 1 << 20));
     for (kind, rows) in &expected[1..] {
         assert_eq!(report.by_kind[*kind].rows, *rows, "{kind}");
     }
@@ -535,7 +552,7 @@ fn what_people_decided_about_local_codes_goes_before_the_vocabulary() {
     let plain = Settings::new(key(), "test", Vocabulary::bundled());
     let before = load(&inputs, &reader, &plain, out.path()).unwrap();
     assert_eq!((before.counts.loaded, before.counts.unmapped), (1, 2));
-    let mut codes = acequia_omop::LocalCodes::default();
+    let mut codes = LocalCodes::default();
     codes.add("https://lab.example", "SYS", Some(3_004_249));
     codes.add("https://lab.example", "MISC", None);
     let decided = Settings { local_codes: codes.into(), ..plain };
@@ -545,4 +562,15 @@ fn what_people_decided_about_local_codes_goes_before_the_vocabulary() {
     assert_ne!(before.vocabulary_version, after.vocabulary_version);
     let mapped = after.unmapped_codes.iter().map(|code| code.code.as_str());
     assert_eq!(mapped.collect::<Vec<_>>(), ["MISC"]);
+    // A part of it under other decisions would leave the rest without rows.
+    let tables = files(out.path());
+    let some = lines.lines().next().unwrap();
+    let part = [Input { open: Box::new(move || Ok(Box::new(some.as_bytes()))), lines: true, expects: None }];
+    let plain = Settings { local_codes: Arc::default(), ..decided };
+    let refused = load(&part, &reader, &plain, out.path()).unwrap_err();
+    assert!(matches!(refused, LoadError::Partial { missing: 2 }), "{refused}");
+    assert_eq!((refused.code(), refused.exit()), ("UN010", Exit::Usage));
+    assert_eq!(files(out.path()), tables, "and nothing is touched");
+    assert!(!out.path().join(".acequia/new").exists());
+    assert_eq!(load(&inputs, &reader, &plain, out.path()).unwrap().counts.unmapped, 2);
 }

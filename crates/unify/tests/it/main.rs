@@ -1,6 +1,7 @@
 //! Unification of the bundled cohorts and of FHIR.
 
 mod load;
+mod states;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
