@@ -255,6 +255,9 @@ impl Sink for InArchive<'_> {
     fn person(&mut self, person: &Person<'_>) {
         self.sink.person(person);
     }
+    fn withhold(&mut self, person: &str) {
+        self.sink.withhold(person);
+    }
     fn event(&mut self, event: &Event<'_>) {
         self.sink.event(event);
     }
