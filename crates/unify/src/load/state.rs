@@ -295,6 +295,24 @@ mod tests {
     }
 
     #[test]
+    fn an_index_of_the_form_before_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("index");
+        let mut index = Index::default();
+        index.drugs.insert(9, 70);
+        write_index(&index, File::create(&path).unwrap()).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        // The row of the drug stands before the number of definitions.
+        let row = bytes.len() - 16;
+        bytes.drain(row..row + 8);
+        bytes[..MAGIC.len()].copy_from_slice(OLD_MAGIC);
+        std::fs::write(&path, bytes).unwrap();
+        let mut read = Index::default();
+        read_index(&path, &mut read).unwrap();
+        assert_eq!(read.drugs.get(&9), Some(&ROW_UNKNOWN));
+    }
+
+    #[test]
     fn an_entry_is_read_as_written() {
         let entry =
             Entry { item: 1 << 100, content: 7, person: -3, first_day: -1, last_day: 9, rows: 2, generation: 4 };

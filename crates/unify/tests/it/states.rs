@@ -524,7 +524,7 @@ proptest! {
                 (_, 2) => DISEASE.replace("Patient/p1", "Patient/p2").replace("Encounter/e1", "Encounter/e2"),
                 (_, _) => refuted(DISEASE),
             };
-            if item % 2 == 0 { of_other(&line) } else { line }
+            if item.is_multiple_of(2) { of_other(&line) } else { line }
         };
         let out = tempfile::tempdir().unwrap();
         let mut states = [0; 5];
