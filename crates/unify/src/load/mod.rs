@@ -750,20 +750,32 @@ pub fn load(
         match attempt(inputs, reader, settings, out, &how)? {
             Attempted::Done(report) => return Ok(*report),
             Attempted::Mixed => (how.expecting, how.passed) = (false, PassedOver::new()),
+            // Each attempt knows more than the one before, unless the input is another each time that it is read.
+            Attempted::CameBack(contents) if contents.is_subset(&how.again) => return Err(LoadError::Thread),
             Attempted::CameBack(contents) => {
                 how.again.extend(contents);
                 // More items are told, so that others have other places.
                 how.passed.clear();
             }
-            Attempted::Passed(more) => add_passed(&mut how.passed, more),
+            Attempted::Passed(more) => {
+                if !add_passed(&mut how.passed, more) {
+                    return Err(LoadError::Thread);
+                }
+            }
         }
     }
 }
 
-fn add_passed(passed: &mut PassedOver, more: PassedOver) {
+/// Returns whether anything was new.
+fn add_passed(passed: &mut PassedOver, more: PassedOver) -> bool {
+    let mut new = false;
     for (part, items) in more {
-        passed.entry(part).or_default().extend(items);
+        let known = passed.entry(part).or_default();
+        for (place, why) in items {
+            new |= known.insert(place, why.clone()) != Some(why);
+        }
     }
+    new
 }
 
 /// How a load is tried.
